@@ -1,0 +1,77 @@
+"""What can go wrong, and the exit code that each kind of failure has.
+
+An error is written for the person who reads it: the message says what was wrong and where, the hints say
+what to do. The command line prints both and nothing else; a library user catches ``GanvaeError``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GanvaeError(Exception):
+    """Base of every error that ganvae raises on purpose.
+
+    Args:
+        message: one line that says what was wrong, and where.
+        hints: further lines that say what to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hints = tuple(hint for hint in hints if hint)
+
+    def __str__(self) -> str:
+        return "\n  ".join((self.message, *self.hints))
+
+
+class ConfigurationError(GanvaeError):
+    """A wrong name, key, value or combination: knowable before the first step."""
+
+    exit_code = 2
+
+
+class DataError(GanvaeError):
+    """Data that is missing, unreadable or unfit: knowable before the first step."""
+
+    exit_code = 2
+
+
+class RunError(GanvaeError):
+    """A folder that is no run, or a run that lacks what was asked of it."""
+
+    exit_code = 2
+
+
+class PluginError(GanvaeError):
+    """A plugin that this run needs is installed but not ready."""
+
+    exit_code = 3
+
+
+class TrainingError(GanvaeError):
+    """What went wrong after the first step: a loss that is not finite, a disk that is full."""
+
+    exit_code = 1
+
+
+class Interrupted(GanvaeError):
+    """Training was stopped by a signal, after what was reached had been saved."""
+
+    def __init__(self, message: str, *hints: str, exit_code: int = 130) -> None:
+        super().__init__(message, *hints)
+        self.exit_code = exit_code
+
+
+class NotFittedError(GanvaeError):
+    """A prior that is fitted on codes after training was asked for samples before that."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known name, with a leading space, or nothing when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,243 @@
+"""The interfaces that plugins implement: read these first.
+
+B is batch, *X the shape of one event, *Z the latent shape, *K the condition's shape, *R the raw shape that the
+observation asks of the generator. Every class here is abstract; classes that implement them are final, and no
+concrete method is overridden.
+
+A component's keyword-only parameters, typed and with defaults, are its options. Its positional parameters are
+facts that the builder supplies by name: ``data``, ``latent_shape``, ``raw_shape``, ``condition_shape``, ``model``,
+``encoder``, ``critic``. A default of None makes a fact optional.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from ganvae_core.types import DataSpec, Phase
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+    from ganvae_core.model import Model
+
+Support = Literal["real", "bounded", "sphere", "discrete", "mixed"]
+Need = Literal["prior", "encoder", "posterior", "likelihood"]
+Indices = np.ndarray | slice
+
+ANY_SUPPORT: frozenset[Support] = frozenset(("real", "bounded", "sphere", "discrete", "mixed"))
+
+
+class Generator(nn.Module, abc.ABC):
+    """Latent codes to the parameters of an observation (the decoder of a VAE)."""
+
+    @abc.abstractmethod
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z), (B, *K)? -> (B, *R)."""
+
+
+class Posterior(abc.ABC):
+    """A distribution over codes, one for each row of a batch. Subclasses are dataclasses of tensors."""
+
+    @property
+    @abc.abstractmethod
+    def mean(self) -> Tensor:
+        """(B, *Z)."""
+
+    @abc.abstractmethod
+    def rsample(self, shape: tuple[int, ...] = ()) -> Tensor:
+        """(*shape, B, *Z), differentiable with respect to the distribution's parameters."""
+
+    @abc.abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """(*shape, B, *Z) -> (*shape, B) nats.
+
+        Raises:
+            ConfigurationError: the distribution has no density (``Dirac``).
+        """
+
+
+class Encoder(nn.Module, abc.ABC):
+    """Data to a posterior over codes.
+
+    ``deterministic`` says that the posterior is a ``Dirac``, which has no density.
+    """
+
+    deterministic: bool = False
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        """(B, *X), (B, *K)? -> a posterior over (B, *Z)."""
+
+
+class LatentPrior(nn.Module, abc.ABC):
+    """The distribution that codes are drawn from.
+
+    ``support`` says where codes live, so that an objective can refuse a prior that it cannot work with.
+    """
+
+    support: ClassVar[Support]
+
+    @abc.abstractmethod
+    def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
+        """(count, *Z), drawn with torch's default generator of the prior's device."""
+
+    @abc.abstractmethod
+    def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) -> (B,) nats."""
+
+
+class FittedPrior(LatentPrior):
+    """A prior that is fitted after training, on the codes of the training data.
+
+    Until ``fitted`` is true, ``sample`` and ``log_prob`` raise ``NotFittedError``.
+    """
+
+    @property
+    @abc.abstractmethod
+    def fitted(self) -> bool:
+        """Whether ``fit`` has been run; stored with the weights."""
+
+    @abc.abstractmethod
+    def fit(self, codes: Tensor, condition: Tensor | None = None) -> None:
+        """Fit to (N, *Z) codes of the averaged (EMA) encoder."""
+
+
+class ObservedData(abc.ABC):
+    """A distribution over data, given a generator's output; what an observation returns."""
+
+    @property
+    @abc.abstractmethod
+    def mean(self) -> Tensor:
+        """(B, *X) in the data's range, differentiable: what a user sees."""
+
+    @abc.abstractmethod
+    def sample(self) -> Tensor:
+        """(B, *X) a draw, in the data's range."""
+
+    @abc.abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """(B, *X) -> (B,) nats, summed over the event.
+
+        Raises:
+            ConfigurationError: the observation is a point and has no likelihood.
+        """
+
+
+class Observation(nn.Module, abc.ABC):
+    """Turns a generator's raw output into a distribution over x, and owns the mapping to the data's range.
+
+    ``has_likelihood`` is false for points, whose ``log_prob`` raises.
+    """
+
+    has_likelihood: bool = True
+
+    @abc.abstractmethod
+    def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
+        """*R: what the generator must put out for one event."""
+
+    @abc.abstractmethod
+    def forward(self, raw: Tensor) -> ObservedData:
+        """(B, *R) -> a distribution over (B, *X)."""
+
+
+class Critic(nn.Module, abc.ABC):
+    """Tells real data from generated data (the field's discriminator).
+
+    ``feature_size`` is F, the width of ``features``.
+    """
+
+    feature_size: int
+
+    @abc.abstractmethod
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *X), (B, *K)? -> (B, F)."""
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *X), (B, *K)? -> (B,) logits, larger for what looks real."""
+
+
+class Objective(nn.Module, abc.ABC):
+    """Owns a model and its scaffolding (a critic, say), and declares what is trained, on what loss, how often.
+
+    ``accepts`` are the supports of priors that the loss can work with. ``needs`` are what must be there for the
+    loss to be computed: ``prior`` (it samples or evaluates the prior, so the prior must be ready before training),
+    ``encoder``, ``posterior`` (an encoder whose posterior has a density), ``likelihood`` (an observation with one).
+    A wrong pairing is an error before the first step.
+    """
+
+    accepts: ClassVar[frozenset[Support]] = ANY_SUPPORT
+    needs: ClassVar[frozenset[Need]] = frozenset(("prior",))
+    model: Model
+
+    @abc.abstractmethod
+    def phases(self) -> Sequence[Phase]:
+        """What is trained; called once, when the engine is made."""
+
+
+class Source(abc.ABC):
+    """Rows of data, in their own units. Sources work with numpy and import no torch."""
+
+    @property
+    @abc.abstractmethod
+    def spec(self) -> DataSpec:
+        """What the data is. Its ``condition`` is what the source could give; labels have ``classes``."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    @abc.abstractmethod
+    def rows(self, indices: Indices) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows by number, or by slice: x (B, *X) in ``spec.units``' own dtype, and the condition.
+
+        The condition is (B,) integers where it is a label, else (B, *K) floats, or None. A slice should return
+        views, so that data in memory is never held twice.
+        """
+
+
+class Metric(abc.ABC):
+    """Measures a trained model on held-out data.
+
+    ``needs`` is as for an objective; ``better`` says which direction is good, for choosing a best checkpoint.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+
+    @abc.abstractmethod
+    def compute(self, model: Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+        """Named results for held-out rows x (N, *X), with units in the names where they have any."""
+
+
+class Callback:
+    """Something that watches a run. All methods are optional; none runs inside a step."""
+
+    def on_start(self, engine: Engine) -> None:
+        """Before the first step of this fit."""
+
+    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+        """Each logging interval, with averages since the last: ``step``, ``samples_seen``, ``phase/term`` …"""
+
+    def on_samples(self, engine: Engine) -> None:
+        """Each sampling interval, and at the end."""
+
+    def on_checkpoint(self, engine: Engine) -> None:
+        """After a checkpoint became complete on disk."""
+
+    def on_end(self, engine: Engine) -> None:
+        """After the last step of this fit, when it was reached or training was stopped."""
+
+    def on_error(self, engine: Engine, error: BaseException) -> None:
+        """When training fails; the error is raised again afterwards."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON values to be stored with a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""

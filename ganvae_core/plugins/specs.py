@@ -1,0 +1,49 @@
+"""What a plugin says of itself: plain descriptions, so that listing them imports nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+API_VERSION = 1
+"""The core API's major version. A plugin declares the one it was written for as ``ganvae_api = 1``."""
+
+Kind = Literal[
+    "generator", "encoder", "critic", "objective", "prior", "observation", "source", "metric", "callback"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """A component that a plugin offers.
+
+    Args:
+        kind: what it is, one of ``KINDS``.
+        name: lower case, unique in the plugin for its kind; the identity is ``plugin/name``.
+        target: ``package.module:Class``, imported only when a run uses it.
+        summary: one line for people.
+        reads: for sources: patterns of the paths that it reads (``*.csv``; ``*/`` is a folder), so that
+            ``--data PATH`` finds it.
+    """
+
+    kind: Kind
+    name: str
+    target: str
+    summary: str
+    reads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """A complete configuration that a plugin ships. The default recipe bears the plugin's name.
+
+    Args:
+        name: lower case, unique in the plugin.
+        resource: path of the YAML file inside the plugin's package.
+        summary: one line for people.
+    """
+
+    name: str
+    resource: str
+    summary: str

@@ -1,0 +1,141 @@
+"""The values that pass between data, objectives and the engine. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Modality = Literal["image", "table", "points", "array"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """How a source's own values become what a model sees: ``x = (raw - offset) / scale``, and back.
+
+    Args:
+        offset: one number, or one a column.
+        scale: one number, or one a column; never zero.
+        dtype: the numpy name of the source's own type, in which samples are given back.
+    """
+
+    offset: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a component is told about the data.
+
+    Args:
+        shape: of one event, *X: (channels, height, width) for images, (columns,) for tables and points.
+        range: lowest and highest value of ``Batch.x``, or None where there is no bound.
+        modality: how a person looks at it: ``image``, ``table``, ``points`` (2-D), ``array``.
+        condition: shape of the condition, *K, or None where the model is given none.
+        count: number of rows.
+        columns: names of the columns of a table.
+        classes: names of the classes, where the condition is a label.
+        units: how x relates to the source's own values.
+    """
+
+    shape: tuple[int, ...]
+    range: tuple[float, float] | None = (0.0, 1.0)
+    modality: Modality = "array"
+    condition: tuple[int, ...] | None = None
+    count: int = 0
+    columns: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    units: Units = field(default_factory=Units)
+
+    def as_dict(self) -> dict[str, Any]:
+        """This specification as plain JSON values; ``from_dict`` is the reverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
+        """The specification that ``as_dict`` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: the values are not a specification.
+        """
+
+        def sequence(value: Any) -> tuple[Any, ...] | None:
+            return None if value is None else tuple(value)
+
+        units = values["units"]
+        return cls(
+            shape=tuple(int(size) for size in values["shape"]),
+            range=sequence(values["range"]),  # pyright: ignore[reportArgumentType]
+            modality=values["modality"],
+            condition=sequence(values["condition"]),
+            count=int(values["count"]),
+            columns=sequence(values["columns"]),
+            classes=sequence(values["classes"]),
+            units=Units(tuple(units["offset"]), tuple(units["scale"]), str(units["dtype"])),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as a loss sees it, on the engine's device.
+
+    Args:
+        x: (B, *X) floating point within the data's range.
+        condition: (B, *K) or None.
+        index: (B,) row numbers in the source.
+        samples_seen: rows that training had eaten before this step: what schedules are functions of.
+    """
+
+    x: Tensor
+    condition: Tensor | None
+    index: Tensor
+    samples_seen: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a phase's loss returns.
+
+    Args:
+        value: () the scalar that is minimised.
+        terms: named scalars () to log; likelihood terms in nats, averaged over the batch.
+        statistics: named tensors that ``Phase.after`` receives averaged; they are not logged.
+    """
+
+    value: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One loss, the modules that it trains, and how often it runs.
+
+    Args:
+        name: unique in its objective; logged terms are called ``name/term``.
+        loss: the loss of a batch; it changes no state and calls neither ``backward`` nor ``item``.
+        trains: the modules whose parameters this phase updates; all others are held still meanwhile.
+        every: run in each ``every``-th step (from step ``every - 1`` on).
+        optimizer: name of the optimizer settings; phases with one name share one optimizer. Default: ``name``.
+        second_order: the loss differentiates a gradient, so it runs in fp32 and uncompiled.
+        couples_rows: the loss ties rows together, so it is never split into micro-batches.
+        after: called once per successful update, without gradients, with the averaged terms and statistics.
+    """
+
+    name: str
+    loss: Callable[[Batch], Loss]
+    trains: Sequence[nn.Module]
+    every: int = 1
+    optimizer: str = ""
+    second_order: bool = False
+    couples_rows: bool = False
+    after: Callable[[Mapping[str, Tensor]], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.optimizer:
+            object.__setattr__(self, "optimizer", self.name)
