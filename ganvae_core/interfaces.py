@@ -180,7 +180,12 @@ class Objective(nn.Module, abc.ABC):
 
 
 class Source(abc.ABC):
-    """Rows of data, in their own units. Sources work with numpy and import no torch."""
+    """Rows of data, in their own units. Sources work with numpy and import no torch.
+
+    ``notes`` are sentences for the person whose data it is: what was found in it and how that is treated.
+    """
+
+    notes: tuple[str, ...] = ()
 
     @property
     @abc.abstractmethod

@@ -1,0 +1,154 @@
+"""ganvae: train, compare and explore generative latent-variable models.
+
+The names below are the public API. They are resolved when first used (PEP 562), so that importing this package
+imports neither torch nor any plugin. Losses are in ``ganvae_core.losses``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
+    from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
+    from ganvae_core.builtin.priors import StandardNormal, Uniform
+    from ganvae_core.builtin.sources.arrays import as_source
+    from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl
+    from ganvae_core.engine.data import Split, split
+    from ganvae_core.engine.loop import Engine
+    from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+    from ganvae_core.errors import (
+        ConfigurationError,
+        DataError,
+        GanvaeError,
+        NotFittedError,
+        PluginError,
+        RunError,
+        TrainingError,
+    )
+    from ganvae_core.interfaces import (
+        Callback,
+        Critic,
+        Encoder,
+        FittedPrior,
+        Generator,
+        LatentPrior,
+        Metric,
+        Objective,
+        Observation,
+        ObservedData,
+        Posterior,
+        Source,
+    )
+    from ganvae_core.model import Model
+    from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
+    from ganvae_core.training import Run, load, train
+    from ganvae_core.types import Batch, DataSpec, Loss, Phase, Units
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ganvae_core.builtin.networks": ("MLPCritic", "MLPEncoder", "MLPGenerator"),
+    "ganvae_core.builtin.observations": ("Bernoulli", "Gaussian", "Point"),
+    "ganvae_core.builtin.priors": ("StandardNormal", "Uniform"),
+    "ganvae_core.builtin.sources.arrays": ("as_source",),
+    "ganvae_core.distributions": ("DiagonalNormal", "Dirac", "kl", "register_kl"),
+    "ganvae_core.engine.data": ("Split", "split"),
+    "ganvae_core.engine.loop": ("Engine",),
+    "ganvae_core.engine.settings": ("EngineSettings", "OptimizerSettings"),
+    "ganvae_core.errors": (
+        "ConfigurationError",
+        "DataError",
+        "GanvaeError",
+        "NotFittedError",
+        "PluginError",
+        "RunError",
+        "TrainingError",
+    ),
+    "ganvae_core.interfaces": (
+        "Callback",
+        "Critic",
+        "Encoder",
+        "FittedPrior",
+        "Generator",
+        "LatentPrior",
+        "Metric",
+        "Objective",
+        "Observation",
+        "ObservedData",
+        "Posterior",
+        "Source",
+    ),
+    "ganvae_core.model": ("Model",),
+    "ganvae_core.plugins": ("ComponentSpec", "RecipeSpec", "hookimpl"),
+    "ganvae_core.training": ("Run", "load", "train"),
+    "ganvae_core.types": ("Batch", "DataSpec", "Loss", "Phase", "Units"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "Bernoulli",
+    "Callback",
+    "ComponentSpec",
+    "ConfigurationError",
+    "Critic",
+    "DataError",
+    "DataSpec",
+    "DiagonalNormal",
+    "Dirac",
+    "Encoder",
+    "Engine",
+    "EngineSettings",
+    "FittedPrior",
+    "GanvaeError",
+    "Gaussian",
+    "Generator",
+    "LatentPrior",
+    "Loss",
+    "MLPCritic",
+    "MLPEncoder",
+    "MLPGenerator",
+    "Metric",
+    "Model",
+    "NotFittedError",
+    "Objective",
+    "Observation",
+    "ObservedData",
+    "OptimizerSettings",
+    "Phase",
+    "PluginError",
+    "Point",
+    "Posterior",
+    "RecipeSpec",
+    "Run",
+    "RunError",
+    "Source",
+    "Split",
+    "StandardNormal",
+    "TrainingError",
+    "Uniform",
+    "Units",
+    "__version__",
+    "as_source",
+    "hookimpl",
+    "kl",
+    "load",
+    "register_kl",
+    "split",
+    "train",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'ganvae_core' has no attribute '{name}'")
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

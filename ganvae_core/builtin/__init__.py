@@ -1,0 +1,1 @@
+"""A plugin like any other, shipped inside: MLP networks, basic priors, observations, data sources."""

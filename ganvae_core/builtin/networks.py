@@ -1,0 +1,200 @@
+"""Fully connected networks, for data of any shape.
+
+Weights start as PyTorch's own ``Linear`` sets them, uniform within 1/sqrt(fan in): outputs start near zero,
+that is at the middle of the data's range and at a posterior near N(0, I), and a hand-written reference
+starts alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from ganvae_core.builtin.checks import check_condition, one_of, positive_sizes
+from ganvae_core.distributions import DiagonalNormal, Dirac
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import Critic, Encoder, Generator
+from ganvae_core.types import DataSpec
+
+Activation = Literal["relu", "leaky-relu", "gelu", "silu", "tanh"]
+
+
+def _activation(name: str) -> nn.Module:
+    known = {
+        "relu": nn.ReLU,
+        "leaky-relu": lambda: nn.LeakyReLU(0.2),
+        "gelu": nn.GELU,
+        "silu": nn.SiLU,
+        "tanh": nn.Tanh,
+    }
+    return known[one_of("activation", name, known)]()
+
+
+def _hidden_layers(
+    inputs: int, hidden: Sequence[int], activation: str, *, batch_norm: bool = False, dropout: float = 0.0
+) -> tuple[nn.Sequential, int]:
+    """The layers before the head, and the width of what they put out."""
+    layers = nn.Sequential()
+    for width in positive_sizes("hidden", hidden):
+        layers.append(nn.Linear(inputs, width, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(_activation(activation))
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        inputs = width
+    return layers, inputs
+
+
+def _centring(data: DataSpec) -> tuple[float, float] | None:
+    """(scale, shift) that map the data's range onto [-1, 1], or None where nothing is to be done."""
+    if data.range is None or data.range == (-1, 1):
+        return None
+    low, high = data.range
+    return 2 / (high - low), -(high + low) / (high - low)
+
+
+class _Inputs:
+    """Flattens what a network is given, centres data, and appends the condition."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        condition_shape: Sequence[int] | None,
+        centring: tuple[float, float] | None = None,
+    ) -> None:
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        self.centring = centring
+        self.size = math.prod(shape) + (
+            0 if self.condition_shape is None else math.prod(self.condition_shape)
+        )
+
+    def __call__(self, values: Tensor, condition: Tensor | None) -> Tensor:
+        flat = values.reshape(len(values), -1)
+        if self.centring is not None:
+            scale, shift = self.centring
+            flat = flat * scale + shift
+        check_condition(condition, self.condition_shape)
+        if condition is None:
+            return flat
+        return torch.cat([flat, condition.reshape(len(flat), -1).to(flat.dtype)], dim=1)
+
+
+@final
+class MLPGenerator(Generator):
+    """Fully connected layers from a code to the observation's parameters.
+
+    Args:
+        latent_shape: *Z.
+        raw_shape: *R, what the observation asks for.
+        condition_shape: *K, or None for an unconditional model.
+        hidden: widths of the hidden layers, from the code to the output.
+        activation: between layers.
+        batch_norm: normalise each hidden layer over the batch, before its activation.
+
+    Raises:
+        ConfigurationError: an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        latent_shape: Sequence[int],
+        raw_shape: Sequence[int],
+        condition_shape: Sequence[int] | None = None,
+        *,
+        hidden: tuple[int, ...] = (400,),
+        activation: Activation = "relu",
+        batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.raw_shape = tuple(raw_shape)
+        self.inputs = _Inputs(positive_sizes("the latent shape", latent_shape), condition_shape)
+        self.layers, width = _hidden_layers(self.inputs.size, hidden, activation, batch_norm=batch_norm)
+        self.head = nn.Linear(width, math.prod(self.raw_shape))
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        raw = self.head(self.layers(self.inputs(z, condition)))
+        return raw.reshape(len(z), *self.raw_shape)
+
+
+@final
+class MLPEncoder(Encoder):
+    """Fully connected layers from data, centred to [-1, 1], to a posterior over codes.
+
+    Args:
+        data: what the data is.
+        latent_shape: *Z.
+        condition_shape: *K, or None for an unconditional model.
+        hidden: widths of the hidden layers, from the data to the code.
+        activation: between layers.
+        posterior: normal (a mean and a variance each) or dirac (one code, as in a plain autoencoder).
+
+    Raises:
+        ConfigurationError: an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        latent_shape: Sequence[int],
+        condition_shape: Sequence[int] | None = None,
+        *,
+        hidden: tuple[int, ...] = (400,),
+        activation: Activation = "relu",
+        posterior: Literal["normal", "dirac"] = "normal",
+    ) -> None:
+        super().__init__()
+        self.deterministic = one_of("posterior", posterior, ("normal", "dirac")) == "dirac"
+        self.latent_shape = positive_sizes("the latent shape", latent_shape)
+        self.inputs = _Inputs(data.shape, condition_shape, _centring(data))
+        self.layers, width = _hidden_layers(self.inputs.size, hidden, activation)
+        self.head = nn.Linear(width, math.prod(self.latent_shape) * (1 if self.deterministic else 2))
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
+        parameters = self.head(self.layers(self.inputs(x, condition)))
+        if self.deterministic:
+            return Dirac(parameters.reshape(len(x), *self.latent_shape))
+        location, log_variance = parameters.reshape(len(x), 2, *self.latent_shape).unbind(1)
+        return DiagonalNormal(location, log_variance)
+
+
+@final
+class MLPCritic(Critic):
+    """Fully connected layers from data, centred to [-1, 1], to a logit.
+
+    Args:
+        data: what the data is.
+        condition_shape: *K, or None for an unconditional model.
+        hidden: widths of the hidden layers; the last one is the width of the features.
+        activation: between layers.
+        dropout: share of each hidden layer's outputs that is dropped in training.
+
+    Raises:
+        ConfigurationError: an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        condition_shape: Sequence[int] | None = None,
+        *,
+        hidden: tuple[int, ...] = (256, 256),
+        activation: Activation = "leaky-relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ConfigurationError(f"dropout must be at least 0 and below 1, not {dropout}.")
+        self.inputs = _Inputs(data.shape, condition_shape, _centring(data))
+        self.layers, self.feature_size = _hidden_layers(self.inputs.size, hidden, activation, dropout=dropout)
+        self.head = nn.Linear(self.feature_size, 1)
+
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.layers(self.inputs(x, condition))
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.head(self.features(x, condition)).squeeze(1)

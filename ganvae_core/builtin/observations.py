@@ -1,0 +1,208 @@
+"""Observations: what a generator's raw output means, and how it is mapped to the data's range."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganvae_core.distributions import LOG_2_PI
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import Observation, ObservedData
+from ganvae_core.types import DataSpec
+
+# As in sigma-VAE: a scale below exp(-6) only measures how exactly constant values are reproduced.
+LOWEST_LOG_SCALE = -6.0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BernoulliData(ObservedData):
+    """Independent draws of ``low`` or ``high``, with logits (B, *X)."""
+
+    logits: Tensor
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> Tensor:
+        return _from_unit(self.logits.sigmoid(), self.low, self.high)
+
+    def sample(self) -> Tensor:
+        return _from_unit(self.logits.sigmoid().bernoulli(), self.low, self.high)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        target = x if (self.low, self.high) == (0, 1) else (x - self.low) / (self.high - self.low)
+        cross_entropy = F.binary_cross_entropy_with_logits(self.logits, target, reduction="none")
+        return -cross_entropy.flatten(1).sum(1)
+
+
+@final
+class Bernoulli(Observation):
+    """Each value is the highest of the range with probability sigmoid(raw), else the lowest.
+
+    As in Kingma and Welling 2013. For values in between ``log_prob`` is the negative cross-entropy, as is
+    usual for grey levels, and then no normalised density.
+
+    Args:
+        data: what the data is; values from 0 to 1 by default.
+
+    Raises:
+        ConfigurationError: the data has no bounds.
+    """
+
+    def __init__(self, data: DataSpec | None = None) -> None:
+        super().__init__()
+        bounds = (0.0, 1.0) if data is None else data.range
+        if bounds is None:
+            raise ConfigurationError(
+                "a Bernoulli observation needs data between two bounds, and this data has none.",
+                "use observation=gaussian",
+            )
+        self.low, self.high = bounds
+
+    def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
+        return data.shape
+
+    def forward(self, raw: Tensor) -> BernoulliData:
+        return BernoulliData(raw, self.low, self.high)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GaussianData(ObservedData):
+    """N(location, exp(log_scale)² I) with location (B, *X) and log_scale ()."""
+
+    location: Tensor
+    log_scale: Tensor
+    bounds: tuple[float, float] | None
+
+    @property
+    def mean(self) -> Tensor:
+        return self.location
+
+    def sample(self) -> Tensor:
+        draw = self.location + torch.randn_like(self.location) * self.log_scale.exp()
+        return draw if self.bounds is None else draw.clamp(*self.bounds)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        squared_distance = (x - self.location).flatten(1).square().sum(1)
+        values = math.prod(self.location.shape[1:])
+        return (
+            -0.5 * squared_distance * (-2 * self.log_scale).exp()
+            - values * self.log_scale
+            - 0.5 * values * LOG_2_PI
+        )
+
+
+@final
+class Gaussian(Observation):
+    """N(mean, scale² I) with one scale for all values, in units of x.
+
+    The mean is raw for unbounded data. For bounded data it is sigmoid(raw) mapped to the range, as in
+    Kingma and Welling 2013, so that what a user sees is within it; ``sample`` clips its draws to the range,
+    and the density does not know of the bounds.
+
+    Args:
+        data: what the data is; unbounded by default.
+        scale: standard deviation; where it is learned, what it starts from.
+        learn_scale: learn the scale too, never below exp(-6) (sigma-VAE, Rybkin et al. 2021).
+
+    Raises:
+        ConfigurationError: the scale is not positive.
+    """
+
+    log_scale: Tensor
+
+    def __init__(
+        self, data: DataSpec | None = None, *, scale: float = 1.0, learn_scale: bool = False
+    ) -> None:
+        super().__init__()
+        if not 0 < scale < math.inf:
+            raise ConfigurationError(f"scale must be a positive number, not {scale}.")
+        self.bounds = None if data is None else data.range
+        self.learn_scale = learn_scale
+        if not learn_scale:
+            self.register_buffer("log_scale", torch.tensor(math.log(scale)), persistent=False)
+            return
+        if scale <= math.exp(LOWEST_LOG_SCALE):
+            raise ConfigurationError(f"a learned scale must start above {math.exp(LOWEST_LOG_SCALE):.2g}.")
+        # forward() gives LOWEST + softplus(log_scale - LOWEST): this is where it equals log(scale).
+        excess = math.log(scale) - LOWEST_LOG_SCALE
+        self.log_scale = nn.Parameter(torch.tensor(LOWEST_LOG_SCALE + math.log(math.expm1(excess))))
+
+    def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
+        return data.shape
+
+    def forward(self, raw: Tensor) -> GaussianData:
+        log_scale = self.log_scale
+        if self.learn_scale:
+            log_scale = LOWEST_LOG_SCALE + F.softplus(log_scale - LOWEST_LOG_SCALE)
+        location = raw if self.bounds is None else _from_unit(raw.sigmoid(), *self.bounds)
+        return GaussianData(location, log_scale, self.bounds)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PointData(ObservedData):
+    """All mass at one value (B, *X)."""
+
+    location: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return self.location
+
+    def sample(self) -> Tensor:
+        return self.location
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        raise ConfigurationError(
+            "a point observation has no density, so there is no likelihood.",
+            "use observation=bernoulli or observation=gaussian",
+        )
+
+
+@final
+class Point(Observation):
+    """One value and no likelihood, for GANs: tanh(raw) mapped to the data's range (Radford et al. 2015).
+
+    Args:
+        data: what the data is; unbounded by default, and then the value is raw.
+    """
+
+    has_likelihood = False
+
+    def __init__(self, data: DataSpec | None = None) -> None:
+        super().__init__()
+        self.bounds = None if data is None else data.range
+
+    def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
+        return data.shape
+
+    def forward(self, raw: Tensor) -> PointData:
+        if self.bounds is None:
+            return PointData(raw)
+        low, high = self.bounds
+        value = raw.tanh()
+        if self.bounds != (-1, 1):
+            value = value * ((high - low) / 2) + (high + low) / 2
+        return PointData(value)
+
+
+def auto(data: DataSpec) -> Observation:
+    """What suits the data: ``Bernoulli`` where it has bounds, else ``Gaussian`` with a learned scale.
+
+    Args:
+        data: what the data is.
+    """
+    return Gaussian(data, learn_scale=True) if data.range is None else Bernoulli(data)
+
+
+def _from_unit(values: Tensor, low: float, high: float) -> Tensor:
+    """Values in [0, 1] mapped to [low, high]."""
+    return values if (low, high) == (0, 1) else values * (high - low) + low

@@ -1,0 +1,94 @@
+"""What the builtin plugin offers. It is a plugin like any other, and this module imports no torch."""
+
+from __future__ import annotations
+
+from ganvae_core.plugins import ComponentSpec, Kind, hookimpl
+
+ganvae_api = 1
+
+
+def component(kind: Kind, name: str, target: str, summary: str, reads: tuple[str, ...] = ()) -> ComponentSpec:
+    """A component that lies in this package."""
+    return ComponentSpec(kind, name, f"ganvae_core.builtin.{target}", summary, reads)
+
+
+@hookimpl
+def ganvae_components() -> list[ComponentSpec]:
+    return [*networks(), *distributions(), *sources(), *metrics()]
+
+
+def networks() -> list[ComponentSpec]:
+    return [
+        component(
+            "generator", "mlp", "networks:MLPGenerator", "fully connected layers, for data of any shape"
+        ),
+        component("encoder", "mlp", "networks:MLPEncoder", "fully connected layers to a Gaussian posterior"),
+        component("critic", "mlp", "networks:MLPCritic", "fully connected layers to one logit"),
+    ]
+
+
+def distributions() -> list[ComponentSpec]:
+    return [
+        component("prior", "normal", "priors:StandardNormal", "independent standard normal codes"),
+        component("prior", "uniform", "priors:Uniform", "independent uniform codes"),
+        component(
+            "prior",
+            "gaussian-mixture",
+            "mixture:GaussianMixture",
+            "a Gaussian mixture, fitted to the codes after training",
+        ),
+        component(
+            "observation", "auto", "observations:auto", "Bernoulli where the data has a range, else Gaussian"
+        ),
+        component(
+            "observation", "bernoulli", "observations:Bernoulli", "logits of values within the data's range"
+        ),
+        component(
+            "observation", "gaussian", "observations:Gaussian", "a normal distribution around the mean"
+        ),
+        component(
+            "observation", "point", "observations:Point", "values without a likelihood, as GANs use them"
+        ),
+    ]
+
+
+def sources() -> list[ComponentSpec]:
+    return [
+        component(
+            "source", "digits", "sources.digits:Digits", "1,797 handwritten digits of 8 × 8, with labels"
+        ),
+        component("source", "array", "sources.arrays:Arrays", "an array in a file", ("*.npy", "*.npz")),
+        component(
+            "source",
+            "idx",
+            "sources.idx:Idx",
+            "IDX files, the format of MNIST, gzipped or not",
+            ("*-ubyte", "*-ubyte.gz", "*.idx", "*.idx.gz"),
+        ),
+        component(
+            "source",
+            "folder",
+            "sources.folder:Folder",
+            "a folder of images, with labels from sub-folders",
+            ("*/",),
+        ),
+        component(
+            "source",
+            "table",
+            "sources.table:Table",
+            "a table of numbers, standardised by column",
+            ("*.csv", "*.tsv", "*.parquet"),
+        ),
+    ]
+
+
+def metrics() -> list[ComponentSpec]:
+    return [
+        component("metric", "elbo", "metrics:Elbo", "the evidence lower bound on held-out data, in nats"),
+        component(
+            "metric",
+            "reconstruction",
+            "metrics:Reconstruction",
+            "how far held-out data is from its reconstruction",
+        ),
+    ]

@@ -1,0 +1,125 @@
+"""Memory for data: ordinary memory while it fits, else a temporary file mapped into memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ganvae_core.errors import DataError
+
+MEMORY_SHARE = 0.5
+"""Data may take this share of the memory that is available; training needs the rest."""
+
+UNKNOWN_MEMORY = 4 * 2**30
+MOST_DEFLATED = 1032
+"""No deflated stream grows by more than this factor, so a header that promises more is wrong."""
+
+_CHUNK_BYTES = 2**20
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int:
+    """Bytes of physical memory that can still be used, as far as the system and its container tell."""
+    limits = [limit for limit in (_system_memory(), _container_memory()) if limit is not None]
+    return min(limits, default=UNKNOWN_MEMORY)
+
+
+def fits_in_memory(size: int) -> bool:
+    """Whether so many bytes of data leave enough memory to work in."""
+    return size <= MEMORY_SHARE * available_memory()
+
+
+def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
+    """An array to be filled, in memory if it fits, else mapped onto a temporary file that has no name.
+
+    Raises:
+        DataError: it fits neither in memory nor on the disk.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    return np.empty(shape, dtype) if fits_in_memory(size) else _on_disk(shape, dtype, size)
+
+
+def fill(array: np.ndarray, stream: IO[bytes]) -> int:
+    """Read a contiguous array's bytes from a stream, and return how many there were (fewer at its end)."""
+    target = memoryview(array.reshape(-1).view(np.uint8))
+    done = 0
+    while done < len(target):
+        chunk = stream.read(min(_CHUNK_BYTES, len(target) - done))
+        if not chunk:
+            break
+        target[done : done + len(chunk)] = chunk
+        done += len(chunk)
+    return done
+
+
+def native(x: np.ndarray) -> np.ndarray:
+    """The array in this machine's byte order: itself, or a copy that may be on disk."""
+    if x.dtype.isnative:
+        return x
+    copy = allocate(x.shape, x.dtype.newbyteorder("="))
+    copy[...] = x
+    return copy
+
+
+def _on_disk(shape: tuple[int, ...], dtype: np.dtype, size: int) -> np.ndarray:
+    try:
+        with tempfile.TemporaryFile(prefix="ganvae-") as file:
+            _reserve(file.fileno(), size)
+            return np.asarray(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
+    except (OSError, OverflowError, ValueError) as error:
+        raise DataError(
+            f"the data needs {size / 2**30:,.1f} GiB, which fit neither in memory"
+            f" nor on the disk of {tempfile.gettempdir()}.",
+            "choose a folder on a larger disk for temporary files:  export TMPDIR=FOLDER",
+        ) from error
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take the space now: a mapped file that runs out of it later ends the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    if size > shutil.disk_usage(tempfile.gettempdir()).free:
+        raise OSError("no space left")
+    os.truncate(descriptor, size)
+
+
+def _system_memory() -> int | None:
+    free = _field(Path("/proc/meminfo"), "MemAvailable:")
+    if free is not None:
+        return free * 1024
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _container_memory() -> int | None:
+    """What a control group (version 2) leaves; its page cache counts as free."""
+    limit = _number(_CONTROL_GROUP / "memory.max")
+    used = _number(_CONTROL_GROUP / "memory.current")
+    if limit is None or used is None:
+        return None
+    return max(0, limit - used + (_field(_CONTROL_GROUP / "memory.stat", "inactive_file") or 0))
+
+
+def _number(file: Path) -> int | None:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _field(file: Path, name: str) -> int | None:
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)

@@ -1,0 +1,110 @@
+"""What all verbs share: the options that are accepted everywhere, and the installed plugins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from ganvae_core.plugins import Catalogue
+
+
+@dataclass
+class Settings:
+    """What was asked for by the options that are accepted everywhere.
+
+    Args:
+        disabled: plugins that are not to be loaded.
+        traceback: show where errors come from.
+        catalogue: the plugins to work with; None for those of the environment.
+    """
+
+    disabled: set[str] = field(default_factory=set[str])
+    traceback: bool = False
+    catalogue: Catalogue | None = None
+
+
+def settings(context: click.Context | None = None) -> Settings:
+    """The settings of the command that is running."""
+    return (context or click.get_current_context()).find_root().ensure_object(Settings)
+
+
+def current_catalogue(context: click.Context | None = None) -> Catalogue:
+    """The plugins that the running command works with.
+
+    Raises:
+        ConfigurationError: ``--disable-plugin`` names one that is not installed.
+    """
+    from ganvae_core.plugins import installed_plugins
+
+    asked = settings(context)
+    if asked.catalogue is None:
+        found = installed_plugins(frozenset(asked.disabled))
+        for name in sorted(asked.disabled):
+            found.find(name)
+        asked.catalogue = found
+    return asked.catalogue
+
+
+class PluginName(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """A plugin's name, completed by the shell. Whether there is such a plugin is for the catalogue to say."""
+
+    name = "plugin"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The installed plugins that can be run."""
+        from click.shell_completion import CompletionItem
+
+        names = current_catalogue(ctx).with_recipes()
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def add_everywhere(command: click.Command) -> click.Command:
+    """The command, and all commands below it, with the options that are accepted everywhere."""
+    there = {name for parameter in command.params for name in parameter.opts}
+    command.params.extend(option for option in EVERYWHERE if not there.intersection(option.opts))
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            add_everywhere(below)
+    return command
+
+
+def _disable(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
+    settings(context).disabled.update(names)
+
+
+def _show_traceback(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    settings(context).traceback |= asked
+
+
+def _print_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"ganvae {version('ganvae')}")
+        context.exit()
+
+
+def _option(*names: str, **attributes: Any) -> click.Option:
+    return click.Option(names, expose_value=False, is_eager=True, **attributes)
+
+
+EVERYWHERE = (
+    _option(
+        "--disable-plugin",
+        metavar="P",
+        multiple=True,
+        type=PluginName(),
+        callback=_disable,
+        help="Leave this plugin out.",
+    ),
+    _option("--traceback", is_flag=True, callback=_show_traceback, help="Show where an error comes from."),
+    _option("--version", is_flag=True, callback=_print_version, help="Print the version."),
+)
+"""Options of ``ganvae`` and of every verb, so that it does not matter where one types them."""

@@ -1,0 +1,161 @@
+"""``ganvae``: finds the verb, and only then imports it, so that help and listings answer at once."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from ganvae_core.cli.frame import Settings, add_everywhere, current_catalogue
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb that is not imported yet.
+
+    Args:
+        section: of the help page.
+        target: ``module:attribute`` below ``ganvae_core.cli``.
+        summary: its line in the help page.
+    """
+
+    section: str
+    target: str
+    summary: str
+
+
+VERBS = {
+    "run": Verb("Train", "run_verb:run", "train a model, or go on with a run"),
+    "config": Verb("Train", "config_verb:config", "print the complete configuration, commented"),
+    "sample": Verb("Use", "model_verbs:sample", "draw new samples from a trained model"),
+    "reconstruct": Verb("Use", "model_verbs:reconstruct", "pass data through the encoder and the generator"),
+    "encode": Verb("Use", "model_verbs:encode", "write the codes of data"),
+    "runs": Verb("Look", "runs_verbs:runs", "what was trained, and with which result"),
+    "show": Verb("Look", "runs_verbs:show", "one run: how it was trained, how far, with which result"),
+    "data": Verb("Look", "data_verb:data", "what a source of data holds"),
+    "components": Verb("Look", "component_verbs:components", "what can be chosen"),
+    "plugins": Verb("Look", "plugin_verbs:plugins", "what is installed, and whether it works"),
+    "doctor": Verb("Look", "doctor_verb:doctor", "what this machine has"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its verbs' names and summaries, and imports a verb when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, _, attribute = VERBS[cmd_name].target.partition(":")
+        verb: click.Command = getattr(importlib.import_module(f"ganvae_core.cli.{module}"), attribute)
+        return add_everywhere(verb)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            raise unknown_verb(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in VERBS)
+        for section in dict.fromkeys(verb.section for verb in VERBS.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), verb.summary)
+                        for name, verb in VERBS.items()
+                        if verb.section == section
+                    ]
+                )
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+        self.format_epilog(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(name, help=verb.summary)
+            for name, verb in VERBS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def unknown_verb(context: click.Context, name: str) -> Exception:
+    """The error for a word that is no verb; a plugin's name is what people try first."""
+    from ganvae_core.errors import ConfigurationError, did_you_mean
+
+    if name in current_catalogue(context).with_recipes():
+        return ConfigurationError(f"there is no verb '{name}'. Did you mean 'ganvae run --plugin {name}'?")
+    return ConfigurationError(f"there is no verb '{name}'.{did_you_mean(name, VERBS)}", "ganvae --help")
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    subcommand_metavar="VERB …",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with:  ganvae run --plugin vae",
+)
+@click.pass_context
+def ganvae(context: click.Context) -> None:
+    """Train, compare and explore generative latent-variable models."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+add_everywhere(ganvae)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and say what went wrong in one line.
+
+    Args:
+        arguments: what was typed after ``ganvae``; by default those of this process.
+
+    Returns:
+        The exit code.
+    """
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    settings = Settings()
+    survive_narrow_encodings()
+    try:
+        result = ganvae.main(typed, prog_name="ganvae", standalone_mode=False, obj=settings)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        from ganvae_core.cli.failures import report
+
+        # An error in reading the arguments comes before the option has been seen.
+        if settings.traceback or "--traceback" in typed:
+            import traceback
+
+            traceback.print_exception(error)
+        return report(error)
+    return result if isinstance(result, int) else 0
+
+
+def survive_narrow_encodings() -> None:
+    """Print a question mark where a terminal's encoding lacks a character, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            cast(io.TextIOWrapper, stream).reconfigure(errors="replace")

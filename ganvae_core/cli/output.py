@@ -1,0 +1,72 @@
+"""How every verb writes: results to standard output, everything else to standard error.
+
+A terminal gets tables drawn by rich. A pipe gets plain aligned lines, with nothing cut off and no colours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+GAP = 3
+"""Spaces between the columns of a table."""
+
+
+def table(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> None:
+    """Print rows under their columns' names, without borders, to standard output."""
+    cells = [[str(value) for value in row] for row in rows]
+    if sys.stdout.isatty():
+        draw(cells, columns)
+    else:
+        for line in aligned([list(columns), *cells]):
+            click.echo(line)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines in which the columns stand under each other."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    gap = " " * GAP
+    return [
+        gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def draw(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
+    """Draw a table in a terminal, where long cells go on in a further line of their column."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold")
+    for number, name in enumerate(columns):
+        drawn.add_column(Text(name), overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(drawn)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for a program to read; what JSON has no type for, such as a path, as its text."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def note(text: str) -> None:
+    """Say something to the person who waits, on standard error."""
+    click.echo(text, err=True)
+
+
+def print_error(message: str, *hints: str) -> None:
+    """Print what was wrong, and under it what to do."""
+    click.echo(f"{coloured('error:', 'red')} {message}", err=True)
+    for hint in hints:
+        click.echo(f"  {hint}", err=True)
+
+
+def coloured(text: str, colour: str) -> str:
+    """The text in a colour. click takes the colour off again where standard error is no terminal."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=True)

@@ -1,0 +1,1 @@
+"""Recipe, file and overrides, merged into one checked configuration."""

@@ -1,0 +1,118 @@
+"""Layers of configuration: YAML texts and KEY=VALUE overrides, as nested dictionaries of what was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from ganvae_core.config.options import Text, as_text
+from ganvae_core.errors import ConfigurationError
+
+NULLS = ("null", "~")
+
+
+class _Loader(yaml.BaseLoader):
+    """YAML with every scalar as the text that was typed, and no key given twice. It can construct nothing else."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key.value}' is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """A YAML mapping, every scalar as ``Text`` that is read by the type of the option it is for.
+
+    Raises:
+        ConfigurationError: the text is no YAML, no mapping, or uses aliases; the message says where.
+    """
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ConfigurationError(f"{where}: aliases (*name) are not used in configurations.")
+        loaded = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigurationError(f"{where}{line}: {error.problem}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{where} is not YAML: {error}") from None
+    if loaded is None or loaded == "":
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f"{where} must hold settings, like `objective: elbo`.")
+    layer = as_text(loaded)
+    _refuse_interpolation(layer, where)
+    return layer
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` arguments as one layer; the order in which they were typed does not matter.
+
+    Raises:
+        ConfigurationError: an argument has no ``=``, an interpolation, or a key has two different values.
+    """
+    pairs: list[tuple[str, Any]] = []
+    for override in overrides:
+        key, sign, value = override.partition("=")
+        if not sign or not key.strip():
+            raise ConfigurationError(
+                f"'{override}' is not a setting: settings are written KEY=VALUE, like objective.beta=4."
+            )
+        pairs.append((key.strip(), Text(value)))
+    return nest(pairs)
+
+
+def nest(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Dotted keys with their values as nested dictionaries; a component's name goes under ``name``.
+
+    Raises:
+        ConfigurationError: a key is given two different values.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in flat and flat[key] != value:
+            raise ConfigurationError(f"{key} is given twice: '{flat[key]}' and '{value}'.")
+        flat[key] = value
+    layer: dict[str, Any] = {}
+    for key, value in sorted(flat.items(), key=lambda pair: pair[0].count(".")):
+        _put(layer, key, value)
+    _refuse_interpolation(layer, "")
+    return layer
+
+
+def _put(layer: dict[str, Any], key: str, value: Any) -> None:
+    """Set one dotted key. Shorter keys come first, so a bare name on the way becomes ``{name: …}``."""
+    *parents, last = key.split(".")
+    here = layer
+    for position, parent in enumerate(parents):
+        below = here.setdefault(parent, {})
+        if is_null(below):
+            raise ConfigurationError(f"{key}: '{'.'.join(parents[: position + 1])}' is removed by null.")
+        if not isinstance(below, dict):
+            below = here[parent] = {"name": below}
+        here = below
+    if last in here and here[last] != value:
+        raise ConfigurationError(f"{key} is given twice: '{here[last]}' and '{value}'.")
+    here[last] = value
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value removes what it is for."""
+    return value is None or (isinstance(value, Text) and value in NULLS)
+
+
+def _refuse_interpolation(value: Any, key: str) -> None:
+    if isinstance(value, Mapping):
+        for name, below in value.items():
+            _refuse_interpolation(below, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_interpolation(item, key)
+    elif isinstance(value, str) and "${" in value:
+        raise ConfigurationError(f"{key}: '{value}' has an interpolation (${{…}}); write the value itself.")

@@ -1,0 +1,68 @@
+"""A configuration as YAML: complete, in a fixed order, and commented when a person is to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from ganvae_core.config.configuration import (
+    LISTS,
+    SLOTS,
+    Configuration,
+    DataSettings,
+    LatentSettings,
+)
+from ganvae_core.config.options import Option, component_options, settings_options
+from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.plugins import Catalogue
+
+
+def render(configuration: Configuration) -> str:
+    """YAML from which ``stored`` makes the same configuration."""
+    return yaml.safe_dump(
+        configuration.as_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None
+    )
+
+
+def render_commented(configuration: Configuration, catalogue: Catalogue) -> str:
+    """The same, with what each option is for beside it."""
+    lines: list[str] = []
+    for key, value in configuration.as_dict().items():
+        if not isinstance(value, Mapping):
+            lines.append(_entry(key, value))
+        elif key == "optimizers":
+            lines.append("optimizers:")
+            for name, settings in value.items():
+                lines += _block(name, settings, settings_options(OptimizerSettings), indent=2)
+        else:
+            lines += _block(key, value, _options(key, value, catalogue))
+    return "\n".join(lines) + "\n"
+
+
+def _block(key: str, values: Mapping[str, Any], options: Mapping[str, Option], indent: int = 0) -> list[str]:
+    pad = " " * indent
+    lines = [f"{pad}{key}:"]
+    for name, value in values.items():
+        entry = f"{pad}  {_entry(name, value)}"
+        summary = options[name].summary if name in options else ""
+        lines.append(f"{entry:<44}  # {summary}" if summary else entry)
+    return lines
+
+
+def _options(key: str, value: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Option]:
+    if key == "engine":
+        return settings_options(EngineSettings)
+    if key == "latent":
+        return settings_options(LatentSettings)
+    kind = {**SLOTS, **LISTS}[key]
+    _, spec = catalogue.component(kind, value["name"])
+    options = dict(component_options(catalogue.load(spec)))
+    named = Option("name", str, None, spec.summary)
+    return {"name": named, **options, **(settings_options(DataSettings) if key == "data" else {})}
+
+
+def _entry(name: str, value: Any) -> str:
+    text = yaml.safe_dump({name: value}, default_flow_style=None, allow_unicode=True, width=10_000)
+    return text.strip()

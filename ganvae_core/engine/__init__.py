@@ -1,0 +1,1 @@
+"""The engine: runs any objective on any device, and has no subclasses."""

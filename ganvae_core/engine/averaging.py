@@ -1,0 +1,37 @@
+"""An exponential moving average of a model's weights, with its half-life counted in rows of data."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from ganvae_core.model import Model
+
+RAMP = 0.05
+"""Early on the half-life is this share of the rows seen, so that the average forgets the initial weights."""
+
+
+class AveragedModel:
+    """The model that is sampled: parameters averaged, buffers copied, always in evaluation mode.
+
+    Args:
+        model: the model that is trained.
+        half_life_samples: rows after which a weight counts half; 0 follows the model exactly.
+    """
+
+    def __init__(self, model: Model, half_life_samples: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.half_life_samples = half_life_samples
+        self._averaged = [parameter.data for parameter in self.model.parameters()]
+        self._trained = [parameter.data for parameter in model.parameters()]
+        self._copied = list(self.model.buffers())
+        self._current = list(model.buffers())
+
+    def update(self, samples_seen: int, batch_size: int) -> None:
+        """Take in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step."""
+        half_life = min(self.half_life_samples, samples_seen * RAMP)
+        weight = 1.0 if half_life <= 0 else 1.0 - 0.5 ** (batch_size / half_life)
+        torch._foreach_lerp_(self._averaged, self._trained, weight)  # pyright: ignore[reportPrivateImportUsage]
+        if self._copied:
+            torch._foreach_copy_(self._copied, self._current)  # pyright: ignore[reportPrivateImportUsage]

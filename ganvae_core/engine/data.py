@@ -1,0 +1,248 @@
+"""Data as the engine reads it: every batch is a pure function of (seed, position)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvae_core.engine.randomness import mixed_seed, purpose
+from ganvae_core.errors import DataError
+from ganvae_core.interfaces import Source
+from ganvae_core.types import Batch, DataSpec, Units
+
+ORDER = purpose("order of the data")
+SPLIT = purpose("held-out split")
+RESIDENT_SHARE = 0.5
+"""Data that takes less than this share of a device's free memory lives there as a whole."""
+
+_INDEXABLE = {np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64", "bool")} | {
+    np.dtype(name) for name in ("float16", "float32", "float64")
+}
+
+
+@final
+@dataclass(frozen=True)
+class Split:
+    """A source with its rows divided into those to learn from and those held out.
+
+    Args:
+        source: the data.
+        training: sorted row numbers to learn from.
+        held_out: sorted row numbers that training never sees.
+        conditional: whether the model is given the source's condition.
+    """
+
+    source: Source
+    training: np.ndarray
+    held_out: np.ndarray
+    conditional: bool = False
+
+    @property
+    def spec(self) -> DataSpec:
+        """What components are told: the source's, without a condition unless it was asked for."""
+        condition = self.source.spec.condition if self.conditional else None
+        return replace(self.source.spec, condition=condition, count=len(self.training))
+
+
+def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditional: bool = False) -> Split:
+    """Hold out a share of the rows, chosen by ``split_seed`` alone, so that all runs hold out the same.
+
+    Raises:
+        DataError: the share is not in [0, 1), or the source has no condition to give.
+    """
+    if not 0 <= held_out < 1:
+        raise DataError(f"data.held_out: {held_out} is not possible: it is a share of the rows, in [0, 1).")
+    if conditional and source.spec.condition is None:
+        raise DataError("data.condition: this data has no labels or other condition to give.")
+    count = len(source)
+    chosen = round(count * held_out)
+    if chosen == count:
+        chosen = count - 1
+    generator = torch.Generator().manual_seed(mixed_seed(split_seed, SPLIT))
+    order = torch.randperm(count, generator=generator).numpy()
+    return Split(source, np.sort(order[chosen:]), np.sort(order[:chosen]), conditional)
+
+
+class Normaliser:
+    """A source's own rows to what a model sees, on one device: ``x = (raw - offset) / scale`` in float32."""
+
+    def __init__(self, spec: DataSpec, device: torch.device) -> None:
+        self.spec = spec
+        self.device = device
+        self._offset = _constant(spec.units.offset, 0.0, device)
+        self._scale = _constant(spec.units.scale, 1.0, device)
+        self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
+
+    def x(self, raw: Tensor) -> Tensor:
+        """(B, *X) raw on the device -> (B, *X) float32 within the data's range."""
+        wide = raw.dtype in (torch.float64, torch.int32, torch.int64)
+        x = raw.to(_widest(self.device) if wide else torch.float32)
+        if self._offset is not None:
+            x = x - self._offset.to(x.dtype)
+        if self._scale is not None:
+            x = x / self._scale.to(x.dtype)
+        return x.to(torch.float32)
+
+    def condition(self, raw: Tensor | None) -> Tensor | None:
+        """(B,) labels -> (B, classes) one-hot; other conditions as float32."""
+        if raw is None:
+            return None
+        if self._identity is not None:
+            return self._identity.index_select(0, raw.to(torch.int64))
+        return raw.to(torch.float32)
+
+
+def _constant(values: tuple[float, ...], neutral: float, device: torch.device) -> Tensor | None:
+    """A tensor to broadcast over the last axis, or None where it would change nothing."""
+    if all(value == neutral for value in values):
+        return None
+    return torch.tensor(values, dtype=_widest(device), device=device)
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+class DataStream:
+    """The batches of a training run.
+
+    Data that fits lives on the device in its own type (images as uint8, once) and is normalised there; other data
+    is read by rows, one batch ahead of the step that needs it.
+
+    Args:
+        data: the split source.
+        batch_size: rows of one global batch.
+        seed: the order follows from it.
+        device: where batches are wanted.
+    """
+
+    def __init__(self, data: Split, batch_size: int, seed: int, device: torch.device) -> None:
+        if len(data.training) == 0:
+            raise DataError("there is not one row to learn from.")
+        self.data = data
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = device
+        self._normaliser = Normaliser(data.source.spec, device)
+        self._orders: dict[int, Tensor] = {}
+        self._training = torch.from_numpy(data.training)
+        self._ahead: tuple[int, Future[tuple[Tensor, Tensor | None]]] | None = None
+        self._reader: ThreadPoolExecutor | None = None
+        self._resident = self._load() if self._fits() else None
+
+    def batch_at(self, samples_seen: int) -> Batch:
+        """The batch that follows ``samples_seen`` rows: each pass over the data is a permutation of its own."""
+        index = self._index_at(samples_seen)
+        raw, condition = self._read(index, samples_seen)
+        given = self._normaliser.condition(condition) if self.data.conditional else None
+        return Batch(self._normaliser.x(raw), given, index, samples_seen)
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
+            self._reader = None
+            self._ahead = None
+
+    def _index_at(self, position: int) -> Tensor:
+        count = len(self._training)
+        epoch, start = divmod(position, count)
+        parts: list[Tensor] = []
+        wanted = self.batch_size
+        while wanted:
+            part = self._order(epoch)[start : start + wanted]
+            parts.append(part)
+            wanted -= len(part)
+            epoch, start = epoch + 1, 0
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            generator = torch.Generator().manual_seed(mixed_seed(self.seed, ORDER, epoch))
+            permutation = torch.randperm(len(self._training), generator=generator)
+            self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
+            self._orders[epoch] = self._training[permutation].to(self.device)
+        return self._orders[epoch]
+
+    def _fits(self) -> bool:
+        spec = self.data.source.spec
+        size = len(self.data.source) * int(np.prod(spec.shape)) * np.dtype(spec.units.dtype).itemsize
+        return size <= RESIDENT_SHARE * _free_memory(self.device)
+
+    def _load(self) -> tuple[Tensor, Tensor | None]:
+        x, condition = self.data.source.rows(slice(None))
+        kept = condition if self.data.conditional else None
+        return as_tensor(x).to(self.device), None if kept is None else as_tensor(kept).to(self.device)
+
+    def _read(self, index: Tensor, position: int) -> tuple[Tensor, Tensor | None]:
+        if self._resident is not None:
+            x, condition = self._resident
+            return x.index_select(0, index), None if condition is None else condition.index_select(0, index)
+        return self._read_ahead(index, position)
+
+    def _read_ahead(self, index: Tensor, position: int) -> tuple[Tensor, Tensor | None]:
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, thread_name_prefix="ganvae-data")
+        if self._ahead is not None and self._ahead[0] == position:
+            x, condition = self._ahead[1].result()
+        else:
+            x, condition = self._fetch(index.cpu())
+        following = position + self.batch_size
+        self._ahead = (following, self._reader.submit(self._fetch, self._index_at(following).cpu()))
+        moved = condition if condition is None else condition.to(self.device, non_blocking=True)
+        return x.to(self.device, non_blocking=True), moved
+
+    def _fetch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, condition = self.data.source.rows(index.numpy())
+        pin = self.device.type == "cuda"
+        kept = None if condition is None or not self.data.conditional else as_tensor(condition)
+        rows = as_tensor(x)
+        if pin:
+            return rows.pin_memory(), None if kept is None else kept.pin_memory()
+        return rows, kept
+
+
+def rows_of(
+    data: Split, indices: np.ndarray, device: torch.device
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Chosen rows, normalised on the device: x, the condition that the model is given, and the labels if any."""
+    normaliser = Normaliser(data.source.spec, device)
+    raw, condition = data.source.rows(indices)
+    x = normaliser.x(as_tensor(raw).to(device))
+    moved = None if condition is None else as_tensor(condition).to(device)
+    labels = moved if data.source.spec.classes else None
+    return x, normaliser.condition(moved) if data.conditional else None, labels
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor, sharing its memory where torch can index its type."""
+    if array.dtype not in _INDEXABLE:
+        native = array.dtype.newbyteorder("=")
+        array = array.astype(native if native in _INDEXABLE else np.float32)
+    with warnings.catch_warnings():
+        # A read-only array is only ever read: index_select copies the rows that it takes.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
+    """What a model makes (N, *X), back in the source's units and type."""
+    raw = x.astype(np.float64) * np.asarray(units.scale) + np.asarray(units.offset)
+    kind = np.dtype(units.dtype)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        return np.clip(np.rint(raw), limits.min, limits.max).astype(kind)
+    return raw >= 0.5 if kind.kind == "b" else raw.astype(kind)
+
+
+def _free_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))

@@ -1,0 +1,65 @@
+"""Which device and which precision a run gets, and why."""
+
+from __future__ import annotations
+
+import torch
+
+from ganvae_core.engine.settings import EngineSettings
+from ganvae_core.errors import ConfigurationError
+
+
+def available_devices() -> list[str]:
+    """Names that ``engine.device`` takes on this machine: the accelerators that torch reports, then ``cpu``."""
+    names: list[str] = []
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None:
+        count = torch.accelerator.device_count()
+        names = [accelerator.type, *(f"{accelerator.type}:{index}" for index in range(count))]
+    return [*names, "cpu"]
+
+
+def select_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is the accelerator that torch reports, else the CPU.
+
+    Raises:
+        ConfigurationError: this machine has no such device; the message lists those that it has.
+    """
+    available = available_devices()
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        raise ConfigurationError(
+            f"engine.device: there is no device '{name}' here.",
+            f"there is: {', '.join(['auto', *available])}",
+        )
+    return torch.device(name)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 numbers faster than it would emulate them."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        flags = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        return any(getattr(torch.cpu, flag)() for flag in flags if hasattr(torch.cpu, flag))
+    return device.type in ("xpu",)
+
+
+def select_precision(settings: EngineSettings, device: torch.device) -> torch.dtype:
+    """float32 or bfloat16, the type in which the networks compute.
+
+    ``auto`` takes bf16 on accelerators that have it. On a CPU it takes fp32, where small networks are faster and
+    golden numbers hold; ``bf16`` may be asked for and about doubles the speed of convolutions on CPUs that have it.
+
+    Raises:
+        ConfigurationError: bf16 was asked for on a device without it.
+    """
+    if settings.precision == "fp32" or (settings.precision == "auto" and device.type == "cpu"):
+        return torch.float32
+    if has_fast_bf16(device):
+        return torch.bfloat16
+    if settings.precision == "bf16":
+        raise ConfigurationError(
+            f"engine.precision: this {device.type} has no fast bf16.", "use --precision fp32 (or auto)"
+        )
+    return torch.float32

@@ -1,0 +1,91 @@
+"""What is done with the averaged model outside of steps: measuring it, and fitting its prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvae_core.engine.data import Split, rows_of
+from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.interfaces import FittedPrior, Metric
+from ganvae_core.model import Model
+
+MEASURING = purpose("random numbers of measuring")
+SAMPLING = purpose("random numbers of sampling")
+CHUNK = 256
+"""Rows that go through a network at once outside of training."""
+MEASURED_ROWS = 2_000
+FITTED_ROWS = 20_000
+
+
+def evaluate(
+    model: Model, data: Split, metrics: Sequence[Metric], seed: int, device: torch.device
+) -> dict[str, float]:
+    """Results of the metrics on held-out rows, at most ``MEASURED_ROWS``, the same ones every time."""
+    if not metrics or len(data.held_out) == 0:
+        return {}
+    x, condition, _ = rows_of(data, evenly(data.held_out, MEASURED_ROWS), device)
+    results: dict[str, float] = {}
+    with torch.no_grad(), borrowed_randomness(device) as generator:
+        for metric in metrics:
+            generator.manual_seed(mixed_seed(seed, MEASURING))
+            results.update(metric.compute(model, x, condition))
+    return results
+
+
+def encode_rows(
+    model: Model, data: Split, indices: np.ndarray, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """(N, *Z) means of the posterior for chosen rows, and the conditions that went with them."""
+    codes: list[Tensor] = []
+    conditions: list[Tensor] = []
+    with torch.no_grad():
+        for start in range(0, len(indices), CHUNK):
+            x, condition, _ = rows_of(data, indices[start : start + CHUNK], device)
+            codes.append(model.encode(x, condition).mean)
+            if condition is not None:
+                conditions.append(condition)
+    return torch.cat(codes), torch.cat(conditions) if conditions else None
+
+
+def sample_rows(
+    model: Model, count: int, seed: int, device: torch.device, condition: Tensor | None = None
+) -> Tensor:
+    """(count, *X) samples that are a function of the seed: the first ten of a hundred are the ten of ten.
+
+    Args:
+        condition: (count, *K); None draws conditions as the training data has them.
+    """
+    parts: list[Tensor] = []
+    with torch.no_grad(), borrowed_randomness(device) as generator:
+        for start in range(0, count, CHUNK):
+            generator.manual_seed(mixed_seed(seed, SAMPLING, start))
+            # A whole chunk is drawn whatever is wanted of it: draws depend on how many there are.
+            given = None if condition is None else _padded(condition[start : start + CHUNK])
+            parts.append(model.sample(CHUNK, given)[: count - start].cpu())
+    return torch.cat(parts)
+
+
+def _padded(condition: Tensor) -> Tensor:
+    """(CHUNK, *K): the last condition again where there are fewer."""
+    missing = CHUNK - len(condition)
+    return (
+        torch.cat([condition, condition[-1:].expand(missing, *condition.shape[1:])]) if missing else condition
+    )
+
+
+def fit_prior(model: Model, data: Split, device: torch.device) -> None:
+    """Fit the model's prior to the codes of training rows, at most ``FITTED_ROWS`` of them."""
+    assert isinstance(model.prior, FittedPrior)
+    codes, condition = encode_rows(model, data, evenly(data.training, FITTED_ROWS), device)
+    model.prior.fit(codes, condition)
+
+
+def evenly(indices: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of the indices, evenly spread over them."""
+    if len(indices) <= count:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]

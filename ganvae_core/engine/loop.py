@@ -1,0 +1,290 @@
+"""The loop that trains any objective: read ``step`` and ``fit``, the rest serves them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ganvae_core.engine.averaging import AveragedModel
+from ganvae_core.engine.checkpoints import Checkpoint
+from ganvae_core.engine.data import DataStream, Split, split
+from ganvae_core.engine.devices import select_device, select_precision
+from ganvae_core.engine.evaluation import evaluate, fit_prior
+from ganvae_core.engine.log import StepLog
+from ganvae_core.engine.optimizers import make_optimizers
+from ganvae_core.engine.phases import PreparedPhase, check_needs, prepare_phases
+from ganvae_core.engine.precision import ComponentPrecision
+from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.engine.saving import CheckpointStore
+from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.errors import TrainingError
+from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
+from ganvae_core.model import Model
+from ganvae_core.types import Batch, Loss
+
+STEP = purpose("random numbers of a step")
+
+
+@final
+class Engine:
+    """Trains an objective on data. It has no subclasses: what differs is in the objective's phases.
+
+    Args:
+        objective: what is trained; it is moved to the device.
+        data: a split source, a source, an array, a tensor or a map-style dataset.
+        settings: steps, batch size, seed, device and so on.
+        optimizers: settings by optimizer name; ``default`` stands in for the others.
+        metrics: measured on held-out rows whenever a checkpoint is written, and at the end.
+        callbacks: watch the run; they are asked at intervals, never inside a step.
+        directory: where ``checkpoints/`` is written; None keeps everything in memory.
+
+    Raises:
+        ConfigurationError: the objective, its model and the settings do not go together.
+        DataError: the data cannot be used.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        data: Any,
+        settings: EngineSettings | None = None,
+        *,
+        optimizers: Mapping[str, OptimizerSettings] | None = None,
+        metrics: Sequence[Metric] = (),
+        callbacks: Sequence[Callback] = (),
+        directory: Path | None = None,
+    ) -> None:
+        self.settings = settings or EngineSettings()
+        self.device = select_device(self.settings.device)
+        self.precision = select_precision(self.settings, self.device)
+        self.objective = objective.to(self.device)
+        self.data = _as_split(data)
+        self.metrics, self.callbacks = list(metrics), list(callbacks)
+        self.batch_size = min(self.settings.batch_size, len(self.data.training))
+        self.step_index = 0
+        self.results: dict[str, float] = {}
+        self.stop_requested = False
+
+        check_needs(objective)
+        if self._channels_last:
+            objective.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.phases = prepare_phases(objective)
+        self.averaged = AveragedModel(objective.model, self.settings.ema_half_life_samples)
+        self.optimizers = make_optimizers(
+            [prepared.phase for prepared in self.phases],
+            {prepared.phase.name: prepared.parameters for prepared in self.phases},
+            optimizers or {},
+            self.settings.steps * self.batch_size,
+        )
+        self._components = ComponentPrecision(objective, self.device, self.precision)
+        self._stream = DataStream(self.data, self.batch_size, self.settings.seed, self.device)
+        self._found_inf = torch.zeros((), device=self.device)
+        self._log = StepLog()
+        self._store: CheckpointStore | None = None
+        if directory is not None:
+            self.keep_in(directory)
+        self._clock = (time.perf_counter(), 0)
+
+    @property
+    def model(self) -> Model:
+        """The averaged model, in evaluation mode: what to sample, encode and keep."""
+        return self.averaged.model
+
+    @property
+    def samples_seen(self) -> int:
+        """Rows of data that training has eaten: the position in the data."""
+        return self.step_index * self.batch_size
+
+    def fit(self, steps: int | None = None) -> Engine:
+        """Train until ``steps`` steps have been done in all (default: the settings'), and return the engine.
+
+        Raises:
+            TrainingError: a loss or gradient was not finite, or a checkpoint could not be written.
+        """
+        steps = self.settings.steps if steps is None else steps
+        self.objective.train()
+        self._clock = (time.perf_counter(), self.step_index)
+        with borrowed_randomness(self.device) as generator:
+            try:
+                self._tell("on_start")
+                while self.step_index < steps and not self.stop_requested:
+                    self.step(generator)
+                    self._at_intervals(last=self.step_index == steps)
+                self._finish(reached=self.step_index >= steps)
+            except BaseException as error:
+                self._tell("on_error", error)
+                raise
+            finally:
+                self._stream.close()
+        return self
+
+    def step(self, generator: torch.Generator) -> None:
+        """One global batch through every phase that is due, then the average of the weights."""
+        batch = self._stream.batch_at(self.samples_seen)
+        if self._channels_last and batch.x.dim() == 4:
+            batch = Batch(batch.x.contiguous(memory_format=torch.channels_last), *_rest(batch))
+
+        for prepared in self.phases:
+            if (self.step_index + 1) % prepared.phase.every:  # + 1: what runs at every step leads
+                continue
+            with prepared.only_training():
+                self._update(prepared, batch, generator)
+
+        self.step_index += 1
+        self.averaged.update(self.samples_seen, self.batch_size)
+
+    def report(self) -> dict[str, Any]:
+        """Read the log, hand its averages to the callbacks, and stop where something was not finite.
+
+        Raises:
+            TrainingError: a loss or gradient was not finite; the weights are those from before it.
+        """
+        averages, not_finite = self._log.read()
+        if not_finite is not None:
+            raise TrainingError(
+                f"step {not_finite.step + 1:,}: {' and '.join(not_finite.terms)} of phase '{not_finite.phase}'"
+                " not finite; training has stopped.",
+                "the weights were left as they were before that step; the checkpoints are whole",
+                "try a smaller learning rate (optimizers.default.lr=…) or optimizers.default.clip_norm=1",
+            )
+        now, done = time.perf_counter(), self.step_index
+        seconds, steps = now - self._clock[0], done - self._clock[1]
+        self._clock = (now, done)
+        speed = steps * self.batch_size / seconds if seconds else 0.0
+        record = {"step": done, "samples_seen": self.samples_seen, **averages, "samples_per_second": speed}
+        self._tell("on_step", record)
+        return record
+
+    def keep_in(self, directory: Path) -> None:
+        """Write checkpoints into ``directory/checkpoints`` from now on."""
+        self._store = CheckpointStore(directory / "checkpoints", self)
+
+    def save(self) -> None:
+        """Measure, and write a checkpoint where the engine has a directory."""
+        self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
+        if self._store is not None:
+            self._store.save()
+            self._tell("on_checkpoint")
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of a run with the same configuration.
+
+        Raises:
+            RunError: its tensors do not fit.
+        """
+        CheckpointStore.restore(self, checkpoint)
+
+    def _update(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> None:
+        """One phase's update: loss and gradient by micro-batches, then norm, clip and step."""
+        phase = prepared.phase
+        optimizer = self.optimizers[phase.optimizer]
+        optimizer.torch_optimizer.zero_grad()
+        losses: list[Loss] = []
+        for row, share, part in self._micro_batches(phase.couples_rows, batch):
+            generator.manual_seed(mixed_seed(self.settings.seed, STEP, self.step_index, prepared.index, row))
+            if phase.second_order:
+                with self._components.full():
+                    loss = phase.loss(part)
+            else:
+                loss = phase.loss(part)
+            loss = loss if share == 1.0 else _scaled(loss, share)
+            loss.value.backward()
+            losses.append(loss)
+
+        loss = losses[0] if len(losses) == 1 else _sum(losses)
+        norm = self._gradient_norm(prepared.parameters, loss.value.detach())
+        if optimizer.settings.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
+        optimizer.step(batch.samples_seen, self._found_inf)
+        self._log.add(self.step_index, phase.name, loss, norm)
+        if phase.after is not None and not self._found_inf.item():
+            with torch.no_grad():
+                phase.after({**loss.terms, **loss.statistics})
+
+    def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
+        """() the norm of the gradient; notes in ``_found_inf``, which is sticky, if it or the loss is not finite."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        finite = torch.isfinite(norm + value)
+        self._found_inf.masked_fill_(~finite, 1.0)
+        return norm
+
+    def _micro_batches(self, couples_rows: bool, batch: Batch) -> Iterator[tuple[int, float, Batch]]:
+        """(first row, share of the batch, rows) for each micro-batch; the whole batch where rows are coupled."""
+        size = self.settings.micro_batch_size or self.batch_size
+        if couples_rows or size >= self.batch_size:
+            yield 0, 1.0, batch
+            return
+        for row in range(0, self.batch_size, size):
+            rows = slice(row, min(row + size, self.batch_size))
+            condition = None if batch.condition is None else batch.condition[rows]
+            part = Batch(batch.x[rows], condition, batch.index[rows], batch.samples_seen)
+            yield row, (rows.stop - row) / self.batch_size, part
+
+    def _at_intervals(self, last: bool) -> None:
+        settings = self.settings
+        if last or self.step_index % settings.log_every == 0:
+            self.report()
+        if last:
+            return
+        if settings.samples_every and self.step_index % settings.samples_every == 0:
+            self._tell("on_samples")
+        if self.step_index % settings.checkpoint_every == 0:
+            self.report_pending()
+            self.save()
+
+    def report_pending(self) -> None:
+        """Make sure that what is about to be saved is finite."""
+        if self.step_index % self.settings.log_every:
+            self.report()
+
+    def _finish(self, reached: bool) -> None:
+        self.report_pending()
+        if reached and isinstance(self.model.prior, FittedPrior):
+            fit_prior(self.model, self.data, self.device)
+            self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
+        self.save()
+        if reached:
+            self._tell("on_samples")
+        self._tell("on_end")
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *arguments)
+
+    @property
+    def _channels_last(self) -> bool:
+        wanted = self.settings.channels_last
+        return self.precision != torch.float32 if wanted is None else wanted
+
+
+def _as_split(data: Any) -> Split:
+    if isinstance(data, Split):
+        return data
+    from ganvae_core import as_source
+
+    return split(as_source(data))
+
+
+def _rest(batch: Batch) -> tuple[Tensor | None, Tensor, int]:
+    return batch.condition, batch.index, batch.samples_seen
+
+
+def _scaled(loss: Loss, share: float) -> Loss:
+    terms = {name: value.detach() * share for name, value in loss.terms.items()}
+    statistics = {name: value.detach() * share for name, value in loss.statistics.items()}
+    return Loss(loss.value * share, terms, statistics)
+
+
+def _sum(losses: list[Loss]) -> Loss:
+    first = losses[0]
+    return Loss(
+        torch.stack([loss.value.detach() for loss in losses]).sum(),
+        {name: torch.stack([loss.terms[name] for loss in losses]).sum() for name in first.terms},
+        {name: torch.stack([loss.statistics[name] for loss in losses]).sum(0) for name in first.statistics},
+    )

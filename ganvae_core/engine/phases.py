@@ -1,0 +1,161 @@
+"""What the engine works out about an objective's phases once, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import FittedPrior, Objective
+from ganvae_core.types import Phase
+
+
+@dataclass(frozen=True)
+class PreparedPhase:
+    """A phase, what it trains in module order, and what must stay as it is meanwhile."""
+
+    phase: Phase
+    index: int
+    parameters: list[nn.Parameter]
+    frozen: list[nn.Parameter]
+    buffers: KeptBuffers
+
+    @contextmanager
+    def only_training(self) -> Generator[None]:
+        """While this lasts, only the phase's parameters get gradients; afterwards other modules' buffers are back."""
+        for parameter in self.frozen:
+            parameter.requires_grad_(False)
+        self.buffers.remember()
+        try:
+            yield
+        finally:
+            self.buffers.put_back()
+            for parameter in self.frozen:
+                parameter.requires_grad_(True)
+
+
+class KeptBuffers:
+    """Buffers that a phase must leave as they were: the batch norm of a generator in the critic's phase, say.
+
+    A tensor's version counter tells whether it was written to, so that only what changed is copied.
+    """
+
+    def __init__(self, buffers: Sequence[Tensor]) -> None:
+        self._buffers = list(buffers)
+        self._values = [buffer.clone() for buffer in buffers]
+        self._versions = [buffer._version for buffer in buffers]
+
+    def remember(self) -> None:
+        """Take in the values that the buffers have now."""
+        for position, buffer in enumerate(self._buffers):
+            if buffer._version != self._versions[position]:
+                self._values[position].copy_(buffer)
+                self._versions[position] = buffer._version
+
+    def put_back(self) -> None:
+        """Give the buffers the values that were remembered."""
+        for position, buffer in enumerate(self._buffers):
+            if buffer._version != self._versions[position]:
+                with torch.no_grad():
+                    buffer.copy_(self._values[position])
+                self._versions[position] = buffer._version
+
+
+def prepare_phases(objective: Objective) -> list[PreparedPhase]:
+    """Ask the objective for its phases and check them.
+
+    Raises:
+        ConfigurationError: two phases share a name, a phase trains nothing or something that is not the objective's,
+            or a trainable parameter is in no phase.
+    """
+    phases = list(objective.phases())
+    name = type(objective).__name__
+    trainable = {parameter: key for key, parameter in objective.named_parameters() if parameter.requires_grad}
+    if not phases:
+        raise ConfigurationError(f"{name}.phases() is empty: there is nothing to train.")
+    if len({phase.name for phase in phases}) < len(phases):
+        raise ConfigurationError(f"{name}.phases(): two phases have one name: {[p.name for p in phases]}.")
+    claimed: set[nn.Parameter] = set()
+    for phase in phases:
+        if phase.every < 1:
+            raise ConfigurationError(
+                f"{name}: phase '{phase.name}' has every={phase.every}; it is at least 1."
+            )
+        claimed |= set(_trained(objective, phase, trainable))
+    forgotten = [key for parameter, key in trainable.items() if parameter not in claimed]
+    if forgotten:
+        raise ConfigurationError(
+            f"{name}: no phase trains {', '.join(forgotten[:3])}{' …' if len(forgotten) > 3 else ''}.",
+            "name its module in the `trains` of a phase, or freeze it with requires_grad_(False)",
+        )
+    return [_prepare(objective, phase, index, trainable) for index, phase in enumerate(phases)]
+
+
+def check_needs(objective: Objective) -> None:
+    """Hold what an objective needs and accepts against the model that it has.
+
+    Raises:
+        ConfigurationError: something is missing, or the prior's support is one that the loss cannot work with.
+    """
+    model, name = objective.model, type(objective).__name__
+    if model.prior.support not in objective.accepts:
+        raise ConfigurationError(
+            f"{name} cannot work with the prior {type(model.prior).__name__}: its codes are"
+            f" {model.prior.support}, and this loss takes {' or '.join(sorted(objective.accepts))} ones.",
+            "take another:  prior=normal",
+        )
+    if "prior" in objective.needs and isinstance(model.prior, FittedPrior) and not model.prior.fitted:
+        raise ConfigurationError(
+            f"{name} uses its prior while training, and {type(model.prior).__name__} is fitted only after it.",
+            "take another:  prior=normal",
+        )
+    if isinstance(model.prior, FittedPrior) and model.encoder is None:
+        raise ConfigurationError(
+            f"{type(model.prior).__name__} is fitted on an encoder's codes, and this model has no encoder.",
+            "add one (encoder=mlp) or take another prior (prior=normal)",
+        )
+    if objective.needs & {"encoder", "posterior"} and model.encoder is None:
+        raise ConfigurationError(
+            f"{name} needs an encoder, and this model has none.", "add one:  encoder=mlp"
+        )
+    if "posterior" in objective.needs and model.encoder is not None and model.encoder.deterministic:
+        raise ConfigurationError(
+            f"{name} needs an encoder with a posterior distribution, and this one gives points.",
+            "set:  encoder.posterior=normal",
+        )
+    if "likelihood" in objective.needs and not model.observation.has_likelihood:
+        raise ConfigurationError(
+            f"{name} needs an observation with a likelihood, and {type(model.observation).__name__} has none.",
+            "take one that has:  observation=bernoulli  or  observation=gaussian",
+        )
+
+
+def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, str]) -> list[nn.Parameter]:
+    modules = {parameter for module in phase.trains for parameter in module.parameters()}
+    own = set(objective.parameters())
+    if modules - own:
+        raise ConfigurationError(
+            f"phase '{phase.name}' trains a module that is not part of the objective.",
+            "assign the module to an attribute of the objective, so that it is saved and moved with it",
+        )
+    parameters = [parameter for parameter in trainable if parameter in modules]
+    if not parameters:
+        raise ConfigurationError(
+            f"phase '{phase.name}' trains nothing: its modules have no trainable parameter."
+        )
+    return parameters
+
+
+def _prepare(
+    objective: Objective, phase: Phase, index: int, trainable: dict[nn.Parameter, str]
+) -> PreparedPhase:
+    parameters = _trained(objective, phase, trainable)
+    chosen = set(parameters)
+    moving = {id(buffer) for module in phase.trains for buffer in module.buffers()}
+    still = [buffer for buffer in objective.buffers() if id(buffer) not in moving]
+    frozen = [parameter for parameter in trainable if parameter not in chosen]
+    return PreparedPhase(phase, index, parameters, frozen, KeptBuffers(still))

@@ -1,0 +1,67 @@
+"""Mixed precision that covers the forwards of components only: draws, distributions and losses stay fp32."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganvae_core import interfaces
+
+
+class ComponentPrecision:
+    """Runs the networks of an objective in a lower precision, and hands back what they return in fp32.
+
+    Only the objective that is trained is touched: the averaged model computes in fp32.
+    """
+
+    def __init__(self, objective: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.enabled = dtype != torch.float32
+        if self.enabled:
+            for module in objective.modules():
+                if isinstance(module, interfaces.Generator | interfaces.Encoder):
+                    self._cover(module, "forward")
+                elif isinstance(module, interfaces.Critic):
+                    self._cover(module, "forward")
+                    self._cover(module, "features")
+
+    @contextmanager
+    def full(self) -> Generator[None]:
+        """A stretch in fp32, for losses that differentiate a gradient."""
+        enabled, self.enabled = self.enabled, False
+        try:
+            yield
+        finally:
+            self.enabled = enabled
+
+    def _cover(self, module: nn.Module, method: str) -> None:
+        inner: Callable[..., Any] = getattr(module, method)
+
+        @functools.wraps(inner)
+        def covered(*args: Any, **kwargs: Any) -> Any:
+            if not self.enabled:
+                return inner(*args, **kwargs)
+            with torch.autocast(self.device.type, dtype=self.dtype):
+                outcome = inner(*args, **kwargs)
+            return as_fp32(outcome)
+
+        setattr(module, method, covered)
+
+
+def as_fp32(value: Any) -> Any:
+    """The value with every floating-point tensor in it as float32: tensors, tuples, and posteriors' fields."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, tuple | list):
+        return type(value)(as_fp32(item) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: as_fp32(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    return value

@@ -1,0 +1,125 @@
+"""An engine's state to and from checkpoints, and which of them stay."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ganvae_core.engine.checkpoints import (
+    Checkpoint,
+    folder_name,
+    list_checkpoints,
+    load_tensors,
+    read_manifest,
+    tensors_of,
+    write_checkpoint,
+)
+from ganvae_core.errors import RunError
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+
+OBJECTIVE = "objective."
+OPTIMIZER = "optimizer."
+
+
+class CheckpointStore:
+    """Writes an engine's checkpoints under one folder, and keeps the newest and the best of them."""
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self.folder = folder
+        self.engine = engine
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment, then remove those that are neither among the newest nor the best."""
+        engine = self.engine
+        state = {OBJECTIVE + name: tensor for name, tensor in tensors_of(engine.objective).items()}
+        state |= _optimizer_tensors(engine)
+        write_checkpoint(self.folder, tensors_of(engine.model), state, _manifest(engine))
+        self._retain()
+
+    @staticmethod
+    def restore(engine: Engine, checkpoint: Checkpoint) -> None:
+        """Put an engine of the same configuration where the checkpoint was written."""
+        state = checkpoint.state()
+        what = str(checkpoint.folder)
+        own = {name[len(OBJECTIVE) :]: tensor for name, tensor in state.items() if name.startswith(OBJECTIVE)}
+        load_tensors(engine.objective, own, what)
+        load_tensors(engine.model, checkpoint.model(), what)
+        _load_optimizers(engine, state, what)
+        if checkpoint.manifest.get("batch_size") != engine.batch_size:
+            raise RunError(
+                f"{what} was written with another batch size: {checkpoint.manifest.get('batch_size')}."
+            )
+        engine.step_index = checkpoint.step
+        for callback, kept in zip(engine.callbacks, checkpoint.manifest.get("callbacks", []), strict=False):
+            callback.load_state_dict(kept)
+
+    def _retain(self) -> None:
+        folders = list_checkpoints(self.folder)
+        kept = {folder_name(self.engine.step_index)}
+        kept |= {folder.name for folder in folders[-self.engine.settings.keep_checkpoints :]}
+        best = best_checkpoint(self.folder)
+        for folder in folders:
+            if folder.name not in kept and folder != best:
+                shutil.rmtree(folder)
+
+
+def best_checkpoint(parent: Path) -> Path | None:
+    """The checkpoint with the best held-out result, by the run's first metric; None where nothing was measured."""
+    rated: list[tuple[float, Path]] = []
+    for folder in list_checkpoints(parent):
+        manifest = read_manifest(folder)
+        if manifest.get("judged_by") in manifest.get("results", {}):
+            value = float(manifest["results"][manifest["judged_by"]])
+            rated.append((value if manifest["better"] == "higher" else -value, folder))
+    return max(rated, key=lambda pair: pair[0])[1] if rated else None
+
+
+def _manifest(engine: Engine) -> dict[str, Any]:
+    import ganvae_core
+
+    first = next(iter(engine.results), None)
+    return {
+        "step": engine.step_index,
+        "samples_seen": engine.samples_seen,
+        "batch_size": engine.batch_size,
+        "results": engine.results,
+        "judged_by": first,
+        "better": engine.metrics[0].better if first is not None else None,
+        "callbacks": [callback.state_dict() for callback in engine.callbacks],
+        "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
+        "threads": torch.get_num_threads(),
+        "settings": dataclasses.asdict(engine.settings),
+    }
+
+
+def _optimizer_tensors(engine: Engine) -> dict[str, Tensor]:
+    """The optimizers' state, named ``optimizer.<name>.<number of the parameter>.<key>``."""
+    tensors: dict[str, Tensor] = {}
+    for name, optimizer in engine.optimizers.items():
+        for number, values in optimizer.torch_optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                if value is not None:
+                    tensors[f"{OPTIMIZER}{name}.{number}.{key}"] = value
+    return tensors
+
+
+def _load_optimizers(engine: Engine, state: dict[str, Tensor], what: str) -> None:
+    for name, optimizer in engine.optimizers.items():
+        prefix = f"{OPTIMIZER}{name}."
+        values: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in state.items():
+            if key.startswith(prefix):
+                number, _, field = key[len(prefix) :].partition(".")
+                values.setdefault(int(number), {})[field] = tensor
+        groups = optimizer.torch_optimizer.state_dict()["param_groups"]
+        try:
+            optimizer.torch_optimizer.load_state_dict({"state": values, "param_groups": groups})
+        except (ValueError, KeyError) as error:
+            raise RunError(f"{what} does not fit the optimizer '{name}': {error}") from error

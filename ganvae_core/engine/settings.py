@@ -1,0 +1,93 @@
+"""The engine's settings: each field with the reason for its default. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ganvae_core.errors import ConfigurationError
+
+
+def _require(condition: bool, key: str, value: object, what: str) -> None:
+    if not condition:
+        raise ConfigurationError(f"{key}: {value} is not possible: {what}.")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How to train, whatever the objective.
+
+    Args:
+        steps: global batches in all; a resumed run counts on from where it was.
+        batch_size: rows a step.
+        seed: initial weights, random draws and the order of the data follow from it.
+        device: auto (the accelerator that torch reports, else cpu), cpu, cuda, cuda:1, mps, ...
+        precision: auto (bf16 on accelerators that have it, else fp32), fp32 or bf16.
+        micro_batch_size: rows computed at once; smaller than batch_size saves memory at the same result.
+        channels_last: how image tensors lie in memory; null means with bf16 only.
+        ema_half_life_samples: the model that is sampled averages the weights over this many rows; 0 takes the last.
+        log_every: steps between two lines of metrics.jsonl.
+        samples_every: steps between two sample grids; 0 draws them at the end only.
+        checkpoint_every: steps between two checkpoints; there is always one at the end.
+        keep_checkpoints: how many of the newest checkpoints stay on disk; the best one stays besides.
+    """
+
+    steps: int = 2000
+    batch_size: int = 128
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    micro_batch_size: int | None = None
+    channels_last: bool | None = None
+    ema_half_life_samples: float = 10_000.0
+    log_every: int = 50
+    samples_every: int = 500
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints")
+        for name in positive:
+            _require(getattr(self, name) >= 1, f"engine.{name}", getattr(self, name), "it must be at least 1")
+        for name in ("seed", "samples_every", "ema_half_life_samples"):
+            _require(
+                getattr(self, name) >= 0, f"engine.{name}", getattr(self, name), "it must not be negative"
+            )
+        rows = self.micro_batch_size
+        _require(rows is None or rows >= 1, "engine.micro_batch_size", rows, "it must be at least 1")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How the parameters of one optimizer are updated.
+
+    Args:
+        name: adam, adamw, sgd or rmsprop; the fused implementation where there is one.
+        lr: learning rate at its height.
+        betas: decay of the two moments (adam, adamw).
+        eps: added to the denominator (adam, adamw, rmsprop).
+        weight_decay: decoupled for adamw, else added to the gradient.
+        momentum: of sgd and rmsprop.
+        schedule: constant, or falling to zero at the last step: linear, cosine.
+        warmup_samples: rows over which the learning rate rises from zero.
+        clip_norm: gradients are scaled down to this norm; null never clips.
+    """
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_samples: int = 0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "eps", "weight_decay", "momentum", "warmup_samples"):
+            value = getattr(self, name)
+            _require(value >= 0, f"optimizers: {name}", value, "it must not be negative")
+        for beta in self.betas:
+            _require(0 <= beta < 1, "optimizers: betas", self.betas, "each must be in [0, 1)")
+        clip = self.clip_norm
+        _require(clip is None or clip > 0, "optimizers: clip_norm", clip, "it must be positive, or null")

@@ -1,0 +1,188 @@
+"""Pictures: grids of images, scatter plots, marginals and curves. Arrays in, files out; no torch here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganvae_core.runs import whole_file
+from ganvae_core.types import DataSpec
+
+TILE = 56
+"""Images smaller than this are enlarged, by a whole number, so that a person can see them."""
+GAP = 2
+MOST_COLUMNS = 12
+"""Columns of a table that are drawn; more would be too small to read."""
+
+
+def is_drawable(spec: DataSpec) -> bool:
+    """Whether there is a picture for such data."""
+    return spec.modality in ("image", "points", "table")
+
+
+def image_grid(images: np.ndarray, columns: int) -> Image.Image:
+    """Images (N, C, H, W) in [0, 1] as one picture, enlarged where they are tiny, without a border.
+
+    Args:
+        images: C is 1 (grey), 2 (drawn as red and green), 3 (RGB) or 4 (RGBA).
+        columns: images in a row.
+    """
+    height, width = images.shape[2:]
+    factor = max(1, math.ceil(TILE / max(height, width)))
+    tiles = np.stack([as_pixels(image) for image in images]).repeat(factor, 1).repeat(factor, 2)
+    rows = math.ceil(len(tiles) / columns)
+    step_y, step_x = height * factor + GAP, width * factor + GAP
+    sheet = np.full((rows * step_y - GAP, columns * step_x - GAP, tiles.shape[-1]), 128, np.uint8)
+    for position, tile in enumerate(tiles):
+        top, left = position // columns * step_y, position % columns * step_x
+        sheet[top : top + height * factor, left : left + width * factor] = tile
+    return as_image(sheet)
+
+
+def as_pixels(image: np.ndarray) -> np.ndarray:
+    """One image (C, H, W) in [0, 1] -> (H, W, 1, 3 or 4) uint8; values outside are clamped."""
+    pixels = np.rint(np.clip(np.nan_to_num(image), 0.0, 1.0) * 255).astype(np.uint8).transpose(1, 2, 0)
+    if pixels.shape[-1] == 2:
+        return np.concatenate([pixels, np.zeros_like(pixels[..., :1])], axis=-1)
+    return pixels
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """(H, W, 1, 3 or 4) uint8 as a Pillow image."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write a picture, whole or not at all."""
+    with whole_file(path) as file:
+        image.save(file, format="PNG")
+
+
+def draw_samples(made: np.ndarray, real: np.ndarray, spec: DataSpec, path: Path, columns: int = 0) -> None:
+    """What a model makes, as fits the data: a grid, a scatter plot over the real density, or marginals.
+
+    Args:
+        made: (N, *X) in the source's units; images in [0, 1].
+        real: (M, *X) real rows likewise, to compare with; not drawn for images.
+        spec: what the data is.
+        path: of the PNG.
+        columns: of a grid; by default as square as possible.
+    """
+    if spec.modality == "image":
+        save_image(image_grid(made, columns or math.ceil(math.sqrt(len(made)))), path)
+    elif spec.modality == "points":
+        _draw_points(made, real, spec, path)
+    else:
+        _draw_marginals(made, real, spec, path)
+
+
+def draw_reconstructions(original: np.ndarray, made: np.ndarray, path: Path, columns: int = 8) -> None:
+    """Originals (N, C, H, W) in [0, 1], each row of them above the row of their reconstructions."""
+    pairs: list[np.ndarray] = []
+    for start in range(0, len(original), columns):
+        rows = original[start : start + columns]
+        pad = np.zeros((columns - len(rows), *rows.shape[1:]), rows.dtype)
+        pairs += [rows, pad, made[start : start + columns], pad]
+    save_image(image_grid(np.concatenate(pairs), columns), path)
+
+
+def draw_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Curves of everything that was logged, by the kind of quantity, over the steps."""
+    panels = [
+        ("loss and its terms\n(likelihoods in nats)", lambda name: not name.endswith(("norm", "accuracy"))),
+        ("accuracy (share)", lambda name: name.endswith("accuracy")),
+        ("gradient norm", lambda name: name.endswith("norm")),
+    ]
+    names = list(dict.fromkeys(name for record in records for name in record if "/" in name))
+    chosen = [(label, [name for name in names if keep(name)]) for label, keep in panels]
+    chosen = [(label, kept) for label, kept in chosen if kept]
+    if not chosen:
+        return
+    pyplot = _pyplot()
+    figure, grid = pyplot.subplots(
+        len(chosen), 1, figsize=(8, 2.6 * len(chosen) + 0.4), sharex=True, squeeze=False, layout="constrained"
+    )
+    for axes, (label, kept) in zip(grid[:, 0], chosen, strict=True):
+        for name in kept:
+            points = [(record["step"], record[name]) for record in records if name in record]
+            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1.4)
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    grid[-1, 0].set_xlabel("steps")
+    _save(figure, path)
+
+
+def _draw_points(made: np.ndarray, real: np.ndarray, spec: DataSpec, path: Path) -> None:
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(5.6, 5), layout="constrained")
+    low, high = np.quantile(real, 0.001, axis=0), np.quantile(real, 0.999, axis=0)
+    margin = 0.15 * (high - low) + 1e-6
+    box = [(low[0] - margin[0], high[0] + margin[0]), (low[1] - margin[1], high[1] + margin[1])]
+    axes.hist2d(real[:, 0], real[:, 1], bins=80, range=box, cmap="Greys")
+    axes.scatter(made[:, 0], made[:, 1], s=4, alpha=0.5, linewidths=0, color="tab:blue")
+    names = spec.columns or ("first coordinate", "second coordinate")
+    axes.set(xlabel=names[0], ylabel=names[1], xlim=box[0], ylim=box[1])
+    axes.set_title(f"{len(made):,} samples (blue) over the density of real rows (grey)", fontsize=10)
+    _save(figure, path)
+
+
+def _draw_marginals(made: np.ndarray, real: np.ndarray, spec: DataSpec, path: Path) -> None:
+    pyplot = _pyplot()
+    real, made = real.reshape(len(real), -1), made.reshape(len(made), -1)
+    shown = min(real.shape[1], MOST_COLUMNS)
+    names = spec.columns or tuple(f"column {number + 1}" for number in range(shown))
+    across = min(shown, 4)
+    down = math.ceil(shown / across)
+    figure, grid = pyplot.subplots(
+        down, across, figsize=(2.6 * across + 1.2, 2.0 * down + 0.5), squeeze=False, layout="constrained"
+    )
+    for number, axes in enumerate(grid.flat):
+        if number >= shown:
+            axes.set_visible(False)
+            continue
+        low, high = np.quantile(real[:, number], [0.001, 0.999])
+        span = (low - 0.1 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
+        for rows, label, style in ((real, "real", "stepfilled"), (made, "samples", "step")):
+            colour = "0.75" if label == "real" else "tab:blue"
+            weights = np.full(len(rows), 1 / len(rows))
+            axes.hist(
+                rows[:, number],
+                bins=40,
+                range=span,
+                weights=weights,
+                histtype=style,
+                color=colour,
+                label=label,
+            )
+        axes.set_xlabel(names[number])
+        axes.set_yticks([])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    figure.supylabel("share of rows", fontsize=10)
+    _save(figure, path)
+
+
+def _pyplot() -> Any:
+    import matplotlib as mpl
+
+    mpl.use("Agg", force=False)
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _save(figure: Any, path: Path) -> None:
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    _pyplot().close(figure)
+    with whole_file(path) as file:
+        file.write(picture.getvalue())

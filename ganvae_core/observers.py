@@ -1,0 +1,107 @@
+"""What writes down and draws a run while it trains: callbacks that every run on disk has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvae_core.engine.data import in_own_units, rows_of
+from ganvae_core.engine.evaluation import evenly, sample_rows
+from ganvae_core.figures import draw_losses, draw_reconstructions, draw_samples, is_drawable
+from ganvae_core.interfaces import Callback, FittedPrior
+from ganvae_core.model import Model
+from ganvae_core.runs import RunDirectory
+from ganvae_core.types import DataSpec
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+
+GRID = 64
+RECONSTRUCTED = 32
+PLOTTED = 2_500
+"""Rows in a scatter plot or in marginals."""
+LOSSES = "losses.png"
+
+
+@final
+class Recorder(Callback):
+    """Writes ``metrics.jsonl``, a line for each logging interval."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+
+    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+        """Add the line."""
+        self.directory.append_metrics(record)
+
+
+@final
+class Pictures(Callback):
+    """Draws samples and reconstructions at intervals, and the losses at the end."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+
+    def on_samples(self, engine: Engine) -> None:
+        """Draw what the averaged model makes now."""
+        spec = engine.data.spec
+        if not is_drawable(spec):
+            return
+        seed = engine.settings.seed
+        if can_sample(engine.model):
+            count = GRID if spec.modality == "image" else PLOTTED
+            conditions, columns = by_class(engine.model, spec, count)
+            made = sample_rows(engine.model, count, seed, engine.device, conditions)
+            real = self._real(engine, engine.data.training)
+            draw_samples(visible(made, spec), visible(real, spec), spec,
+                         self.directory.picture("samples", engine.step_index), columns)  # fmt: skip
+        if engine.model.encoder is not None and spec.modality == "image":
+            self._reconstruct(engine, spec)
+
+    def on_end(self, engine: Engine) -> None:
+        """Draw the curves of the whole run."""
+        records = self.directory.metrics()
+        if records:
+            draw_losses(records, self.directory.path / LOSSES)
+
+    def _reconstruct(self, engine: Engine, spec: DataSpec) -> None:
+        indices = engine.data.held_out if len(engine.data.held_out) else engine.data.training
+        x, condition, _ = rows_of(engine.data, evenly(indices, RECONSTRUCTED), engine.device)
+        with torch.no_grad():
+            made = engine.model.reconstruct(x, condition)
+        path = self.directory.picture("reconstructions", engine.step_index)
+        draw_reconstructions(visible(x, spec), visible(made, spec), path)
+
+    def _real(self, engine: Engine, indices: np.ndarray) -> Tensor:
+        wanted = 1 if engine.data.spec.modality == "image" else PLOTTED
+        return rows_of(engine.data, evenly(indices, wanted), engine.device)[0]
+
+
+def can_sample(model: Model) -> bool:
+    """Whether the prior is ready: one that is fitted on codes is not, until training has ended."""
+    return not isinstance(model.prior, FittedPrior) or model.prior.fitted
+
+
+def by_class(model: Model, spec: DataSpec, count: int) -> tuple[Tensor | None, int]:
+    """Conditions (count, classes) that put each class in a column of its own, and the number of columns."""
+    if spec.condition is None or spec.classes is None or spec.modality != "image" or len(spec.classes) > 20:
+        return None, 0
+    columns = len(spec.classes)
+    device = next(model.parameters()).device
+    return torch.eye(columns, device=device).repeat(count // columns + 1, 1)[:count], columns
+
+
+def visible(x: Tensor, spec: DataSpec) -> np.ndarray:
+    """Rows as they are drawn: images in [0, 1], everything else in the source's own units."""
+    values = x.detach().float().cpu().numpy()
+    if spec.modality == "image" and spec.range is not None:
+        low, high = spec.range
+        return (values - low) / (high - low)
+    if spec.modality == "image":
+        low, high = float(values.min()), float(values.max())
+        return (values - low) / (high - low or 1.0)
+    return in_own_units(values, spec.units)

@@ -1,0 +1,29 @@
+"""How plugins are described, found and asked. Importing this package imports no torch and no plugin.
+
+A plugin needs three names of it::
+
+    from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
+"""
+
+from ganvae_core.plugins.catalogue import Catalogue
+from ganvae_core.plugins.discovery import discover, installed_plugins
+from ganvae_core.plugins.hookspecs import hookimpl
+from ganvae_core.plugins.known import KnownPlugin, registry
+from ganvae_core.plugins.record import Plugin, State
+from ganvae_core.plugins.specs import API_VERSION, KINDS, ComponentSpec, Kind, RecipeSpec
+
+__all__ = [
+    "API_VERSION",
+    "KINDS",
+    "Catalogue",
+    "ComponentSpec",
+    "Kind",
+    "KnownPlugin",
+    "Plugin",
+    "RecipeSpec",
+    "State",
+    "discover",
+    "hookimpl",
+    "installed_plugins",
+    "registry",
+]

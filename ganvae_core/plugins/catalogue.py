@@ -1,0 +1,212 @@
+"""Answers what the installed plugins offer, by name. Every refusal says what there is instead."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganvae_core.errors import ConfigurationError, GanvaeError, PluginError, did_you_mean
+from ganvae_core.plugins.known import KnownPlugin, registry
+from ganvae_core.plugins.record import Plugin
+from ganvae_core.plugins.specs import KINDS, ComponentSpec, RecipeSpec
+
+BUILTIN = "builtin"
+"""The plugin whose components a recipe of any plugin may name shortly."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The installed plugins, and what can be asked of them.
+
+    Args:
+        plugins: by name; a name that is claimed twice is there twice.
+        unreadable: one line for each distribution whose entry points could not be read.
+        known: gives the plugins that a registry knows of; asked only when something is missing.
+    """
+
+    plugins: tuple[Plugin, ...]
+    unreadable: tuple[str, ...] = ()
+    known: Callable[[], Mapping[str, KnownPlugin]] = registry
+
+    @property
+    def ready(self) -> tuple[Plugin, ...]:
+        """The plugins that can be used."""
+        return tuple(plugin for plugin in self.plugins if plugin.ready)
+
+    def find(self, name: str) -> Plugin:
+        """The plugin of that name in whatever state; of several claimants the ready one, else the first.
+
+        Raises:
+            ConfigurationError: no plugin of that name is installed.
+        """
+        claimants = sorted(
+            (plugin for plugin in self.plugins if plugin.name == name), key=lambda p: not p.ready
+        )
+        if not claimants:
+            raise self.absent(name)
+        return claimants[0]
+
+    def plugin(self, name: str) -> Plugin:
+        """The plugin of that name, ready to be used.
+
+        Raises:
+            ConfigurationError: no plugin of that name is installed.
+            PluginError: it is installed but not ready.
+        """
+        found = self.find(name)
+        if not found.ready:
+            raise not_ready(found)
+        return found
+
+    def components(self, kind: str | None = None) -> list[tuple[str, ComponentSpec, Plugin]]:
+        """What the ready plugins offer, as (id, component, plugin), sorted by kind and id.
+
+        Raises:
+            ConfigurationError: there is no such kind.
+        """
+        if kind is not None and kind not in KINDS:
+            raise ConfigurationError(
+                f"there is no kind '{kind}'.{did_you_mean(kind, KINDS)}", f"kinds: {', '.join(KINDS)}"
+            )
+        offered = [
+            (f"{plugin.name}/{component.name}", component, plugin)
+            for plugin in self.ready
+            for component in plugin.components
+            if kind is None or component.kind == kind
+        ]
+        return sorted(offered, key=lambda row: (KINDS.index(row[1].kind), row[0]))
+
+    def component(self, kind: str, name: str, *, plugin: str | None = None) -> tuple[str, ComponentSpec]:
+        """The full id and the component that a name stands for.
+
+        Args:
+            kind: one of ``KINDS``.
+            name: a full id such as ``vae/elbo``, or a short name.
+            plugin: whose recipe uses the name. There a short name is one of its own components, or else a
+                builtin one; without it, that of any component while it is unique.
+
+        Raises:
+            ConfigurationError: there is no such kind or component, or the name stands for several.
+            PluginError: its plugin is installed but not ready.
+        """
+        offered = {id: component for id, component, _ in self.components(kind)}
+        if "/" in name:
+            candidates = [name] if name in offered else []
+        elif plugin is not None:
+            candidates = [id for id in (f"{plugin}/{name}", f"{BUILTIN}/{name}") if id in offered][:1]
+        else:
+            candidates = [id for id, component in offered.items() if component.name == name]
+        if not candidates:
+            raise self.missing(kind, name, list(offered))
+        if len(candidates) > 1:
+            raise ConfigurationError(
+                f"{kind} '{name}' could be any of {', '.join(candidates)}", "give the full name"
+            )
+        return candidates[0], offered[candidates[0]]
+
+    def load(self, spec: ComponentSpec) -> Any:
+        """The class or function that a component of this catalogue names, imported.
+
+        Raises:
+            PluginError: it cannot be imported.
+        """
+        plugin = next(plugin for plugin in self.plugins if spec in plugin.components)
+        module_name, _, attribute = spec.target.partition(":")
+        what = f"{spec.kind} '{plugin.name}/{spec.name}' of {plugin.origin}"
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except (Exception, SystemExit) as error:  # whatever the plugin's own code raises, said with its name
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise PluginError(f"{what} cannot be imported: {reason}", f"it is to be {spec.target}") from error
+
+    def recipe(self, plugin: str, name: str | None = None) -> tuple[RecipeSpec, str]:
+        """A plugin's recipe and its text; without a name the default one, which bears the plugin's name.
+
+        Raises:
+            ConfigurationError: there is no such plugin or recipe.
+            PluginError: the plugin is not ready, or the recipe's file cannot be read.
+        """
+        from importlib.resources import files
+
+        owner = self.plugin(plugin)
+        recipes = {recipe.name: recipe for recipe in owner.recipes}
+        if not recipes:
+            raise ConfigurationError(
+                f"plugin '{plugin}' has no recipes: it offers components for those of others",
+                f"plugins with recipes: {', '.join(self.with_recipes())}",
+            )
+        if (name or plugin) not in recipes:
+            message = f"plugin '{plugin}' has no default recipe"
+            if name is not None:
+                message = f"plugin '{plugin}' has no recipe '{name}'.{did_you_mean(name, recipes)}"
+            raise ConfigurationError(message, f"its recipes: {', '.join(sorted(recipes))}")
+        recipe = recipes[name or plugin]
+        try:
+            return recipe, files(owner.package).joinpath(recipe.resource).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PluginError(f"recipe '{recipe.name}' of {owner.origin} cannot be read: {error}") from error
+
+    def sources_reading(self, path: str) -> list[str]:
+        """Ids of the sources that read such a path: by its file name, or because it is a folder."""
+        folder = path.endswith(("/", "\\")) or Path(path).is_dir()
+        file_name = Path(path).name.lower() + ("/" if folder else "")
+        return [
+            id
+            for id, source, _ in self.components("source")
+            if any(matches(file_name, pattern) for pattern in source.reads)
+        ]
+
+    def with_recipes(self) -> list[str]:
+        """Names of the plugins that can be run by name."""
+        return sorted(plugin.name for plugin in self.ready if plugin.recipes)
+
+    def absent(self, name: str) -> ConfigurationError:
+        """The error for a plugin that is not installed."""
+        installed = f"installed: {', '.join(self.with_recipes())}          ganvae plugins list"
+        known = self.known().get(name)
+        if known:
+            return ConfigurationError(
+                f"plugin '{name}' is not installed", f"not installed: {known.install}", installed
+            )
+        names = {plugin.name for plugin in self.plugins}
+        return ConfigurationError(f"there is no plugin '{name}'.{did_you_mean(name, names)}", installed)
+
+    def missing(self, kind: str, name: str, offered: list[str]) -> GanvaeError:
+        """The error for a component that no ready plugin offers, or that a short name does not reach."""
+        owner, _, short = name.rpartition("/")
+        elsewhere = [id for id in offered if id.endswith(f"/{short}")]
+        hints = [f"{kind}s: {', '.join(offered) or 'none'}"]
+        for provider in [owner] if owner else [] if elsewhere else self.providers(kind, short):
+            claimants = [plugin for plugin in self.plugins if plugin.name == provider]
+            if claimants and not any(plugin.ready for plugin in claimants):
+                return not_ready(claimants[0], f"it is to provide {kind} '{provider}/{short}'")
+            if not claimants and provider in self.known():
+                hints.insert(0, f"plugin '{provider}' is not installed: {self.known()[provider].install}")
+        near = f" Did you mean {' or '.join(repr(id) for id in elsewhere)}?" if elsewhere else ""
+        if not near:
+            near = did_you_mean(name, offered if owner else [id.rpartition("/")[2] for id in offered])
+        return ConfigurationError(f"there is no {kind} '{name}'.{near}", *hints)
+
+    def providers(self, kind: str, name: str) -> list[str]:
+        """Plugins that provide such a component according to the registry, installed or not."""
+        return [plugin.name for plugin in self.known().values() if f"{kind}/{name}" in plugin.components]
+
+
+def not_ready(plugin: Plugin, *hints: str) -> PluginError:
+    """The error for a plugin that is needed, and is installed but cannot be used."""
+    return PluginError(
+        f"plugin '{plugin.name}' ({plugin.origin}) is {plugin.state}: {plugin.reason}",
+        *hints,
+        f"ganvae plugins info {plugin.name} --traceback",
+    )
+
+
+def matches(file_name: str, pattern: str) -> bool:
+    """Whether a source's pattern is for this path; ``/`` at the end stands for a folder."""
+    return pattern.endswith("/") == file_name.endswith("/") and fnmatch.fnmatchcase(
+        file_name, pattern.lower()
+    )

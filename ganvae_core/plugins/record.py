@@ -1,0 +1,52 @@
+"""What is known of one plugin after looking for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ganvae_core.plugins.specs import ComponentSpec, RecipeSpec
+
+State = Literal["ready", "disabled", "denied", "incompatible", "broken", "conflict"]
+"""``denied`` is what a registry's policy refuses; nothing sets it yet."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin that is installed, whether it can be used or not.
+
+    Args:
+        name: of its entry point; the first half of its components' ids.
+        state: whether it can be used; only a ``ready`` plugin has components and recipes.
+        reason: one line that says why it is not ready; empty when it is.
+        distribution: name of the distribution that it came with.
+        version: of that distribution.
+        entry_point: the module that describes it, as a dotted name.
+        components: what it offers.
+        recipes: the complete configurations that it ships.
+        traceback: of the exception that broke it, or empty.
+        api: the core API that it was written for, or None where that was not found out.
+        package: where its recipes lie, as a dotted name; empty where nothing was imported.
+    """
+
+    name: str
+    state: State
+    reason: str
+    distribution: str
+    version: str
+    entry_point: str
+    components: tuple[ComponentSpec, ...] = ()
+    recipes: tuple[RecipeSpec, ...] = ()
+    traceback: str = ""
+    api: int | None = None
+    package: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether its components can be used."""
+        return self.state == "ready"
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, for people."""
+        return f"{self.distribution} {self.version}"

@@ -1,0 +1,229 @@
+"""The run directory: where everything about a run lies, and what can be read of it without torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, final
+
+from ganvae_core.errors import RunError, TrainingError
+
+CONFIG = "config.yaml"
+DATA = "data.json"
+LOCK = "plugins.lock.toml"
+METRICS = "metrics.jsonl"
+DEFAULT_PARENT = "runs"
+
+
+@final
+@dataclass(frozen=True)
+class RunDirectory:
+    """A folder that holds everything needed to resume, sample, compare and explore what was trained."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path | None, name: str) -> RunDirectory:
+        """A new run directory: ``path`` itself, or the next free ``runs/<name>-<n>``.
+
+        Raises:
+            RunError: ``path`` exists and is not an empty folder, or cannot be made.
+        """
+        try:
+            if path is None:
+                return cls(_next_free(Path(DEFAULT_PARENT), name))
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise RunError(*_taken(path))
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"the run directory {path or DEFAULT_PARENT} cannot be made: {error.strerror}."
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The run in an existing folder.
+
+        Raises:
+            RunError: there is no such folder, or it is no run.
+        """
+        if not path.exists():
+            raise RunError(f"there is no run '{path}'.", "ganvae runs  lists those that there are")
+        if not (path / CONFIG).is_file():
+            raise RunError(
+                f"'{path}' is not a run: it has no {CONFIG}.",
+                "a run is a folder that `ganvae run` made; ganvae runs  lists them",
+            )
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.resolve().name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def picture(self, kind: str, step: int) -> Path:
+        """Where the picture of one kind (``samples``, ``reconstructions``) for a step goes."""
+        folder = self.path / kind
+        folder.mkdir(exist_ok=True)
+        return folder / f"step-{step:06d}.png"
+
+    def write(self, name: str, text: str) -> None:
+        """Write one of the run's text files, whole or not at all."""
+        with whole_file(self.path / name) as file:
+            file.write(text.encode())
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write one of the run's JSON files, whole or not at all."""
+        self.write(name, json.dumps(values, indent=2) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One of the run's JSON files.
+
+        Raises:
+            RunError: it is missing or not JSON.
+        """
+        path = self.path / name
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path} is missing, so this run cannot be used.") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+        if not isinstance(values, dict):
+            raise RunError(f"{path} does not hold what a run writes there.")
+        return values
+
+    def config_text(self) -> str:
+        """The text of ``config.yaml``.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        try:
+            return (self.path / CONFIG).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add one line to ``metrics.jsonl``.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
+        try:
+            with (self.path / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise TrainingError(f"{self.path / METRICS} could not be written: {error.strerror}.") from error
+
+    def keep_metrics_until(self, step: int) -> None:
+        """Drop what was logged after a step: training goes on from there and logs it again."""
+        if (self.path / METRICS).exists():
+            kept = [record for record in self.metrics() if record["step"] <= step]
+            self.write(METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """What ``metrics.jsonl`` holds; a last line that was cut short is left out."""
+        path = self.path / METRICS
+        if not path.exists():
+            return []
+        records: list[dict[str, Any]] = []
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict) and isinstance(record.get("step"), int):
+                    records.append(record)
+        return records
+
+    def newest_manifest(self) -> dict[str, Any]:
+        """The manifest of the newest checkpoint, unchecked; empty where there is none."""
+        for folder in sorted(self.checkpoints.glob("step-*"), reverse=True):
+            with contextlib.suppress(OSError, ValueError):
+                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+                if isinstance(manifest, dict) and isinstance(manifest.get("step"), int):
+                    return manifest
+        return {}
+
+
+def find_runs(parent: Path) -> list[RunDirectory]:
+    """The runs in a folder, oldest first.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    if not parent.is_dir():
+        raise RunError(
+            f"there is no folder '{parent}'.", "ganvae run --plugin vae  makes a first run, in runs/"
+        )
+    found = [RunDirectory(path) for path in parent.iterdir() if (path / CONFIG).is_file()]
+    return sorted(found, key=lambda run: ((run.path / CONFIG).stat().st_mtime, run.name))
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Generator[IO[bytes]]:
+    """A binary file to write that appears under its name when it is complete, or not at all.
+
+    Raises:
+        RunError: it could not be written.
+    """
+    draft = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, path)
+        draft = None
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror or error}.") from error
+    finally:
+        if draft is not None:
+            Path(draft).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _next_free(parent: Path, name: str) -> Path:
+    """Make and return the next free ``<parent>/<name>-<n>``; two processes never get the same."""
+    parent.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(rf"{re.escape(name)}-(\d+)$")
+    numbers = [int(match.group(1)) for path in parent.iterdir() if (match := pattern.match(path.name))]
+    number = max(numbers, default=0) + 1
+    while True:
+        path = parent / f"{name}-{number}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def _taken(path: Path) -> tuple[str, ...]:
+    if (path / CONFIG).is_file():
+        return (
+            f"--out {path}: there is a run already.",
+            f"go on with it:  ganvae run --resume {path}",
+            "or name another folder; nothing is overwritten",
+        )
+    return (
+        f"--out {path}: this is not a run and not empty, so nothing is written there.",
+        "name a folder that does not exist yet",
+    )

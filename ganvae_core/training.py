@@ -1,0 +1,348 @@
+"""Training and loading runs from Python: what the command line does, as functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from ganvae_core.build import Builder, conditions_of
+from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored
+from ganvae_core.config.layers import nest, parse_yaml
+from ganvae_core.config.render import render
+from ganvae_core.engine.checkpoints import (
+    Checkpoint,
+    folder_name,
+    list_checkpoints,
+    load_tensors,
+    read_checkpoint,
+)
+from ganvae_core.engine.data import Split
+from ganvae_core.engine.devices import select_device
+from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.saving import best_checkpoint
+from ganvae_core.errors import ConfigurationError, RunError
+from ganvae_core.interfaces import Callback, Source
+from ganvae_core.model import Model
+from ganvae_core.observers import Pictures, Recorder
+from ganvae_core.plugins import Catalogue, discover
+from ganvae_core.plugins.lock import lock_text
+from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.types import DataSpec
+
+
+@final
+class Run:
+    """A run on disk, with the model that it trained.
+
+    Args:
+        directory: where it lies.
+        configuration: what it was made from.
+        spec: what its data was.
+        model: the averaged model, in evaluation mode.
+        step: steps that the model has been trained for.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, configuration: Configuration, spec: DataSpec, model: Model, step: int
+    ) -> None:
+        self.directory = directory
+        self.configuration = configuration
+        self.spec = spec
+        self.model = model
+        self.step = step
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    @property
+    def results(self) -> dict[str, float]:
+        """Held-out results at the newest checkpoint."""
+        return dict(self.directory.newest_manifest().get("results", {}))
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged, a dictionary for each logging interval."""
+        return self.directory.metrics()
+
+    def resume(
+        self,
+        *,
+        steps: int | None = None,
+        data: Any = None,
+        overrides: Mapping[str, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Run:
+        """Go on from the newest checkpoint until ``steps`` steps in all (default: the configuration's).
+
+        Args:
+            steps: in all, those done before included.
+            data: needed where the run was trained on data given from Python.
+            overrides: settings to change; only how far and how often: ``engine.steps``, ``engine.log_every``, …
+            callbacks: further callbacks.
+        """
+        given = dict(overrides or {})
+        if steps is not None:
+            given["engine.steps"] = steps
+        return resume(self.path, data=data, overrides=given, callbacks=callbacks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """A run that is ready to train, and has written nothing yet."""
+
+    configuration: Configuration
+    catalogue: Catalogue
+    builder: Builder
+    data: Split
+    engine: Engine
+
+
+def train(
+    plugin: str,
+    *,
+    recipe: str | None = None,
+    data: Any = None,
+    labels: Any = None,
+    steps: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Train a plugin's recipe and return the run.
+
+    Args:
+        plugin: whose recipe, ``"vae"`` for example.
+        recipe: its name; by default the plugin's own.
+        data: a source's name, a path, an array, a tensor or a map-style dataset; by default the recipe's.
+        labels: (N,) for an array or a tensor.
+        steps: short for ``overrides={"engine.steps": steps}``.
+        overrides: settings by dotted key, ``{"objective.beta": 4}``.
+        out: the run directory; by default the next free ``runs/<recipe>-<data>-<n>``.
+        callbacks: further callbacks.
+
+    Raises:
+        ConfigurationError, DataError, PluginError: something is wrong before the first step.
+        TrainingError: something went wrong later.
+    """
+    catalogue = discover()
+    pairs = list((overrides or {}).items())
+    if steps is not None:
+        pairs.append(("engine.steps", steps))
+    source = None
+    if isinstance(data, str | Path):
+        pairs.append(("data", str(data)))
+    elif data is not None:
+        from ganvae_core import as_source
+
+        source = as_source(data, labels)
+        pairs.append(("data", IN_MEMORY))
+    configuration = configure(catalogue, plugin, recipe, [nest(pairs)])
+    preparation = prepare(configuration, catalogue, source)
+    directory = start(preparation, Path(out) if out is not None else None, callbacks)
+    preparation.engine.fit()
+    return load(directory.path)
+
+
+def load(path: str | Path, *, checkpoint: int | str | None = None, device: str = "cpu") -> Run:
+    """A run from its directory, with the model of its newest checkpoint.
+
+    Args:
+        path: the run directory.
+        checkpoint: a step, or ``"best"``; by default the newest.
+        device: where the model is wanted.
+
+    Raises:
+        RunError: it is no run, or has no such checkpoint that is whole.
+        PluginError: a plugin that it was made with is not ready.
+    """
+    directory = RunDirectory.open(Path(path))
+    catalogue = discover()
+    configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
+    spec, conditions = _stored_data(directory)
+    chosen = find_checkpoint(directory, checkpoint)
+    model = Builder(configuration, catalogue).model(spec, conditions)
+    load_tensors(model, chosen.model(), str(chosen.folder))
+    model.eval().requires_grad_(False).to(select_device(device))
+    return Run(directory, configuration, spec, model, chosen.step)
+
+
+def resume(
+    path: str | Path,
+    *,
+    data: Any = None,
+    overrides: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Go on with a run from its newest whole checkpoint, as if it had never stopped.
+
+    Raises:
+        ConfigurationError: a setting that would change what was trained so far is to be changed.
+        RunError: it is no run, it has no whole checkpoint, or it has done its steps.
+    """
+    directory, preparation = prepare_resume(
+        Path(path), data=data, layer=nest(list((overrides or {}).items()))
+    )
+    attach(preparation.engine, directory, callbacks)
+    preparation.engine.fit()
+    return load(directory.path)
+
+
+def prepare(configuration: Configuration, catalogue: Catalogue, source: Source | None = None) -> Preparation:
+    """Open the data and build everything; wrong pairings are errors here, and nothing is written."""
+    builder = Builder(configuration, catalogue)
+    data = builder.split(source)
+    objective = builder.objective(data.spec, conditions_of(data))
+    engine = Engine(
+        objective,
+        data,
+        configuration.engine,
+        optimizers=configuration.optimizers,
+        metrics=builder.metrics(objective.model),
+        callbacks=builder.callbacks(),
+    )
+    return Preparation(configuration, catalogue, builder, data, engine)
+
+
+def start(preparation: Preparation, out: Path | None, callbacks: Sequence[Callback] = ()) -> RunDirectory:
+    """Make the run directory, write down what the run is made from, and attach the observers."""
+    configuration = preparation.configuration
+    directory = RunDirectory.create(out, f"{configuration.recipe}-{data_name(configuration)}")
+    directory.write(CONFIG, render(configuration))
+    directory.write_json(DATA, _data_record(preparation))
+    used = {choice.id.partition("/")[0] for choice in configuration.components.values()}
+    directory.write(LOCK, lock_text(preparation.catalogue, used | {configuration.plugin}))
+    attach(preparation.engine, directory, callbacks)
+    return directory
+
+
+def attach(engine: Engine, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
+    """Let an engine write its checkpoints, metrics and pictures into a run directory."""
+    engine.keep_in(directory.path)
+    engine.callbacks += [Recorder(directory), Pictures(directory), *callbacks]
+
+
+def prepare_resume(
+    path: Path, *, data: Any = None, layer: Mapping[str, Any] | None = None
+) -> tuple[RunDirectory, Preparation]:
+    """Everything as it was at the newest whole checkpoint of a run, ready to go on."""
+    directory = RunDirectory.open(path)
+    catalogue = discover()
+    before = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
+    configuration = stored_with(catalogue, directory, layer or {})
+    _refuse_changes(before, configuration)
+    checkpoint = find_checkpoint(directory, None)
+    if checkpoint.step >= configuration.engine.steps:
+        raise RunError(
+            f"'{path}' is finished: it has done its {checkpoint.step:,} steps.",
+            f"train it for longer:  ganvae run --resume {path} engine.steps={2 * checkpoint.step}",
+        )
+    preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
+    preparation.engine.restore(checkpoint)
+    directory.write(CONFIG, render(configuration))
+    directory.keep_metrics_until(checkpoint.step)
+    return directory, preparation
+
+
+def stored_with(catalogue: Catalogue, directory: RunDirectory, layer: Mapping[str, Any]) -> Configuration:
+    """A run's configuration with a layer of changes over it."""
+    from ganvae_core.config.configuration import Draft
+
+    tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
+    draft = Draft(catalogue)
+    draft.apply(tree)
+    draft.apply(layer)
+    return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
+
+
+def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> Checkpoint:
+    """The newest checkpoint, that of a step, or the best, with its files checked.
+
+    Raises:
+        RunError: there is none, or it is not whole.
+    """
+    folders = list_checkpoints(directory.checkpoints)
+    if not folders:
+        raise RunError(
+            f"'{directory.path}' has no checkpoint yet.",
+            "it was stopped before its first one; train it again",
+        )
+    if wanted == "best":
+        best = best_checkpoint(directory.checkpoints)
+        if best is None:
+            raise RunError(f"'{directory.path}' was not measured by any metric, so there is no best checkpoint.",
+                           "leave --checkpoint out to take the newest")  # fmt: skip
+        return read_checkpoint(best)
+    if wanted is not None:
+        steps = [str(int(folder.name[5:])) for folder in folders]
+        if not str(wanted).isdigit() or folder_name(int(wanted)) not in [folder.name for folder in folders]:
+            raise RunError(
+                f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(steps)}, best"
+            )
+        return read_checkpoint(directory.checkpoints / folder_name(int(wanted)))
+    return read_checkpoint(folders[-1])
+
+
+def data_name(configuration: Configuration) -> str:
+    """A short name for a run's data: the source's, or the file's or folder's."""
+    choice = configuration.components["data"]
+    path = choice.options.get("path")
+    name = Path(str(path)).name.partition(".")[0] if path else choice.id.partition("/")[2]
+    kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
+    return kept or "data"
+
+
+def _source_again(configuration: Configuration, directory: RunDirectory, data: Any) -> Source | None:
+    choice = configuration.components["data"]
+    if data is not None:
+        from ganvae_core import as_source
+
+        return as_source(data)
+    if choice.id == IN_MEMORY and choice.options.get("path") is None:
+        raise RunError(
+            f"'{directory.path}' was trained on data given from Python, so it must be given again.",
+            "gv.load(RUN).resume(data=x)",
+        )
+    return None
+
+
+def _refuse_changes(before: Configuration, after: Configuration) -> None:
+    """Only how far and how often may differ when a run goes on."""
+    harmless = {"steps", "log_every", "samples_every", "checkpoint_every", "keep_checkpoints", "device"}
+    old, new = before.as_dict(), after.as_dict()
+    changed = [key for key in old if key != "engine" and old[key] != new.get(key)]
+    changed += [f"engine.{key}" for key in old["engine"] if old["engine"][key] != new["engine"][key]
+                and key not in harmless]  # fmt: skip
+    scheduled = any(settings.schedule != "constant" for settings in after.optimizers.values())
+    if scheduled and old["engine"]["steps"] != new["engine"]["steps"]:
+        changed.append("engine.steps (a learning-rate schedule depends on it)")
+    if changed:
+        raise ConfigurationError(
+            f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
+            "start a new run from them:  ganvae run --config RUN/config.yaml KEY=VALUE",
+        )
+
+
+def _data_record(preparation: Preparation) -> dict[str, Any]:
+    record: dict[str, Any] = {"spec": preparation.data.spec.as_dict()}
+    record["source_spec"] = preparation.data.source.spec.as_dict()
+    model = preparation.engine.model
+    if model.conditions is not None:
+        record["conditions"] = list(model.conditions.shape)
+    return record
+
+
+def _stored_data(directory: RunDirectory) -> tuple[DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
+    record = directory.read_json(DATA)
+    try:
+        spec = DataSpec.from_dict(record["spec"])
+        shape = record.get("conditions")
+        conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
+    return spec, conditions

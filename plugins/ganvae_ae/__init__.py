@@ -1,0 +1,1 @@
+"""Plain autoencoders, which sample through a prior fitted to their codes."""

@@ -1,0 +1,30 @@
+"""What the ae plugin offers. This module imports no torch."""
+
+from __future__ import annotations
+
+from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
+
+ganvae_api = 1
+
+
+@hookimpl
+def ganvae_components() -> list[ComponentSpec]:
+    return [
+        ComponentSpec(
+            "objective",
+            "autoencoder",
+            "ganvae_ae.objective:Autoencoder",
+            "reconstruction alone, by squared error or by the observation's likelihood",
+        ),
+    ]
+
+
+@hookimpl
+def ganvae_recipes() -> list[RecipeSpec]:
+    return [
+        RecipeSpec(
+            "ae",
+            "recipes/ae.yaml",
+            "an autoencoder, and a Gaussian mixture fitted to its codes to sample from",
+        )
+    ]

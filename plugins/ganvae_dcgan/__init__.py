@@ -1,0 +1,1 @@
+"""Convolutional networks for images, as in Radford et al. (2015)."""

@@ -1,0 +1,284 @@
+"""Convolutional networks for images of any size from 8 to 128 (DCGAN, Radford et al. 2015).
+
+Each stage halves the sides, rounded down, until none is over five: 28 -> 14 -> 7 -> 3. A side that is small
+already keeps its length while the other goes on, so height and width are independent and may be odd. The
+generator runs the same stages backwards, and so meets every size exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from ganvae_core import (
+    ConfigurationError,
+    Critic,
+    DataSpec,
+    DiagonalNormal,
+    Dirac,
+    Encoder,
+    Generator,
+)
+
+SMALLEST_SIDE, LARGEST_SIDE, MOST_CHANNELS = 8, 128, 4
+LARGEST_LAST_SIDE = 5
+Size = tuple[int, int]
+
+
+@final
+class DCGANGenerator(Generator):
+    """A projection of the code, then transposed convolutions with batch norm and ReLU.
+
+    Args:
+        latent_shape: *Z; flattened.
+        raw_shape: (channels, height, width), what the observation asks for.
+        condition_shape: *K, or None for an unconditional model; appended to the code.
+        filters: channels next to the image; doubled with each stage away from it, up to eightfold.
+
+    Raises:
+        ConfigurationError: no image of 1 to 4 channels and sides from 8 to 128, or filters not positive.
+    """
+
+    def __init__(
+        self,
+        latent_shape: Sequence[int],
+        raw_shape: Sequence[int],
+        condition_shape: Sequence[int] | None = None,
+        *,
+        filters: int = 64,
+    ) -> None:
+        super().__init__()
+        channels, *size = _image_shape(raw_shape, "generator")
+        sizes = _sizes((size[0], size[1]))
+        widths = [channels, *_widths(filters, len(sizes) - 1)]
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        self.first_shape = (widths[-1], *sizes[-1])
+        inputs = _latent_size(latent_shape) + (0 if condition_shape is None else math.prod(condition_shape))
+        self.project = nn.Linear(inputs, math.prod(self.first_shape), bias=False)
+        self.layers = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
+        for stage in reversed(range(len(sizes) - 1)):
+            is_last = stage == 0
+            self.layers.append(
+                _up(widths[stage + 1], widths[stage], sizes[stage + 1], sizes[stage], bias=is_last)
+            )
+            if not is_last:
+                self.layers.extend([nn.BatchNorm2d(widths[stage]), nn.ReLU(inplace=True)])
+        self.apply(_initialise)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        codes = z.reshape(len(z), -1)
+        _check_condition(condition, self.condition_shape)
+        if condition is not None:
+            codes = torch.cat([codes, condition.reshape(len(z), -1).to(codes.dtype)], dim=1)
+        return self.layers(self.project(codes).reshape(len(z), *self.first_shape))
+
+
+class _Trunk(nn.Module):
+    """What critic and encoder share: strided convolutions of an image, centred to [-1, 1], to (B, F)."""
+
+    def __init__(
+        self,
+        data: DataSpec,
+        condition_shape: Sequence[int] | None,
+        kind: Literal["critic", "encoder"],
+        *,
+        filters: int,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        channels, *size = _image_shape(data.shape, kind)
+        sizes = _sizes((size[0], size[1]))
+        self.range = data.range
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        planes = 0 if condition_shape is None else math.prod(condition_shape)
+        widths = [channels + planes, *_widths(filters, len(sizes) - 1)]
+        self.layers = nn.Sequential()
+        for stage in range(len(sizes) - 1):
+            normalised = batch_norm and stage > 0
+            self.layers.append(_down(widths[stage], widths[stage + 1], sizes[stage], bias=not normalised))
+            if normalised:
+                self.layers.append(nn.BatchNorm2d(widths[stage + 1]))
+            self.layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.feature_size = widths[-1] * math.prod(sizes[-1])
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        if self.range is not None and self.range != (-1, 1):
+            low, high = self.range
+            x = x * (2 / (high - low)) - (high + low) / (high - low)
+        _check_condition(condition, self.condition_shape)
+        if condition is not None:
+            planes = condition.reshape(len(x), -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
+            x = torch.cat([x, planes], dim=1)
+        return self.layers(x).flatten(1)
+
+
+@final
+class DCGANCritic(Critic):
+    """Strided convolutions with batch norm and leaky ReLU, then one logit.
+
+    Args:
+        data: what the data is: images.
+        condition_shape: *K, or None for an unconditional model; given to the first layer as constant planes.
+        filters: channels of the first layer; doubled with each stage, up to eightfold.
+        batch_norm: normalise all layers but the first; turn it off for gradient penalties, which it spoils.
+
+    Raises:
+        ConfigurationError: no images of 1 to 4 channels and sides from 8 to 128, or filters not positive.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        condition_shape: Sequence[int] | None = None,
+        *,
+        filters: int = 64,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.trunk = _Trunk(data, condition_shape, "critic", filters=filters, batch_norm=batch_norm)
+        self.feature_size = self.trunk.feature_size
+        self.head = nn.Linear(self.feature_size, 1)
+        self.apply(_initialise)
+
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.trunk(x, condition)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.head(self.features(x, condition)).squeeze(1)
+
+
+@final
+class DCGANEncoder(Encoder):
+    """The mirror of the generator: the critic's convolutions, then a posterior over codes.
+
+    Args:
+        data: what the data is: images.
+        latent_shape: *Z.
+        condition_shape: *K, or None for an unconditional model; given to the first layer as constant planes.
+        filters: channels of the first layer; doubled with each stage, up to eightfold.
+        posterior: normal (a mean and a variance each) or dirac (one code, as in a plain autoencoder).
+
+    Raises:
+        ConfigurationError: no images of 1 to 4 channels and sides from 8 to 128, or an option is wrong.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        latent_shape: Sequence[int],
+        condition_shape: Sequence[int] | None = None,
+        *,
+        filters: int = 64,
+        posterior: Literal["normal", "dirac"] = "normal",
+    ) -> None:
+        super().__init__()
+        if posterior not in ("normal", "dirac"):
+            raise ConfigurationError(f"posterior cannot be '{posterior}'.", "there is: normal, dirac")
+        self.deterministic = posterior == "dirac"
+        self.latent_shape = tuple(latent_shape)
+        self.trunk = _Trunk(data, condition_shape, "encoder", filters=filters)
+        outputs = _latent_size(latent_shape) * (1 if self.deterministic else 2)
+        self.head = nn.Linear(self.trunk.feature_size, outputs)
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
+        parameters = self.head(self.trunk(x, condition))
+        if self.deterministic:
+            return Dirac(parameters.reshape(len(x), *self.latent_shape))
+        location, log_variance = parameters.reshape(len(x), 2, *self.latent_shape).unbind(1)
+        return DiagonalNormal(location, log_variance)
+
+
+def _image_shape(shape: Sequence[int], kind: str) -> tuple[int, int, int]:
+    """(channels, height, width), or an error that says what these networks can take."""
+    if len(shape) != 3:
+        raise ConfigurationError(
+            f"dcgan networks are for images, and this data has shape {tuple(shape)}.", f"use {kind}=mlp"
+        )
+    channels, height, width = shape
+    if not 1 <= channels <= MOST_CHANNELS:
+        raise ConfigurationError(
+            f"dcgan networks take images of 1 to {MOST_CHANNELS} channels, and these have {channels}.",
+            f"use {kind}=mlp",
+        )
+    if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (height, width)):
+        raise ConfigurationError(
+            f"dcgan networks take images with sides from {SMALLEST_SIDE} to {LARGEST_SIDE}, "
+            f"and these are {height} × {width}.",
+            f"use {kind}=mlp, or for a folder of images resize them:  data.resize=64",
+        )
+    return channels, height, width
+
+
+def _latent_size(shape: Sequence[int]) -> int:
+    if any(side < 1 for side in shape):
+        raise ConfigurationError(f"the latent shape must be positive whole numbers, not {list(shape)}.")
+    return math.prod(shape)
+
+
+def _sizes(size: Size) -> list[Size]:
+    """(height, width) of the image and after each stage."""
+    sizes = [size]
+    while max(sizes[-1]) > LARGEST_LAST_SIDE:
+        height, width = sizes[-1]
+        sizes.append((_halved(height), _halved(width)))
+    return sizes
+
+
+def _halved(side: int) -> int:
+    return side // 2 if side > LARGEST_LAST_SIDE else side
+
+
+def _widths(filters: int, stages: int) -> list[int]:
+    """Channels after each stage, from the image on."""
+    if filters < 1:
+        raise ConfigurationError(f"filters must be a positive whole number, not {filters}.")
+    return [filters * min(2**stage, 8) for stage in range(stages)]
+
+
+def _geometry(size: Size) -> tuple[Size, Size]:
+    """Kernel and stride of the stage from this size on: 4 and 2 where a side is halved, else 3 and 1."""
+    kernel = tuple(4 if side > LARGEST_LAST_SIDE else 3 for side in size)
+    stride = tuple(2 if side > LARGEST_LAST_SIDE else 1 for side in size)
+    return (kernel[0], kernel[1]), (stride[0], stride[1])
+
+
+def _down(inputs: int, outputs: int, size: Size, *, bias: bool) -> nn.Conv2d:
+    kernel, stride = _geometry(size)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=bias)
+
+
+def _up(inputs: int, outputs: int, small: Size, large: Size, *, bias: bool) -> nn.ConvTranspose2d:
+    """The reverse of ``_down`` from ``large``: an odd side needs the row that halving dropped."""
+    kernel, stride = _geometry(large)
+    dropped = (large[0] - stride[0] * small[0], large[1] - stride[1] * small[1])
+    return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding=1, output_padding=dropped, bias=bias)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights N(0, 0.02), scales of batch norms N(1, 0.02), no offsets (Radford et al. 2015)."""
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def _check_condition(condition: Tensor | None, shape: tuple[int, ...] | None) -> None:
+    given = None if condition is None else tuple(condition.shape[1:])
+    if given != shape:
+        raise ConfigurationError(
+            f"this network was built for {_condition_name(shape)}, and was given {_condition_name(given)}.",
+            "it is set when the network is made: condition_shape, or data.condition in a run",
+        )
+
+
+def _condition_name(shape: tuple[int, ...] | None) -> str:
+    return "no condition" if shape is None else f"a condition of shape {shape}"

@@ -1,0 +1,1 @@
+"""Generative adversarial networks: the losses of Goodfellow et al. (2014)."""
