@@ -28,7 +28,7 @@ from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.interfaces import Callback, Source
 from ganvae_core.model import Model
 from ganvae_core.observers import Pictures, Recorder
-from ganvae_core.plugins import Catalogue, discover
+from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import lock_text
 from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.types import DataSpec
@@ -102,6 +102,15 @@ class Preparation:
     data: Split
     engine: Engine
 
+    @property
+    def notes(self) -> list[str]:
+        """What the person who started the run should know, a sentence each."""
+        wanted, batch = self.configuration.engine.batch_size, self.engine.batch_size
+        small = [
+            f"there are only {batch:,} rows to learn from, so the batch is {batch:,} instead of {wanted:,}"
+        ]
+        return [*self.data.source.notes, *self.builder.notes, *(small if batch < wanted else [])]
+
 
 def train(
     plugin: str,
@@ -130,7 +139,7 @@ def train(
         ConfigurationError, DataError, PluginError: something is wrong before the first step.
         TrainingError: something went wrong later.
     """
-    catalogue = discover()
+    catalogue = installed_plugins()
     pairs = list((overrides or {}).items())
     if steps is not None:
         pairs.append(("engine.steps", steps))
@@ -149,20 +158,27 @@ def train(
     return load(directory.path)
 
 
-def load(path: str | Path, *, checkpoint: int | str | None = None, device: str = "cpu") -> Run:
+def load(
+    path: str | Path,
+    *,
+    checkpoint: int | str | None = None,
+    device: str = "cpu",
+    catalogue: Catalogue | None = None,
+) -> Run:
     """A run from its directory, with the model of its newest checkpoint.
 
     Args:
         path: the run directory.
         checkpoint: a step, or ``"best"``; by default the newest.
         device: where the model is wanted.
+        catalogue: the plugins to work with; by default those of the environment.
 
     Raises:
         RunError: it is no run, or has no such checkpoint that is whole.
         PluginError: a plugin that it was made with is not ready.
     """
     directory = RunDirectory.open(Path(path))
-    catalogue = discover()
+    catalogue = catalogue or installed_plugins()
     configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
     spec, conditions = _stored_data(directory)
     chosen = find_checkpoint(directory, checkpoint)
@@ -193,10 +209,27 @@ def resume(
     return load(directory.path)
 
 
-def prepare(configuration: Configuration, catalogue: Catalogue, source: Source | None = None) -> Preparation:
-    """Open the data and build everything; wrong pairings are errors here, and nothing is written."""
+def prepare(
+    configuration: Configuration,
+    catalogue: Catalogue,
+    source: Source | None = None,
+    *,
+    epochs: int | None = None,
+) -> Preparation:
+    """Open the data and build everything; wrong pairings are errors here, and nothing is written.
+
+    Args:
+        configuration: what to build.
+        catalogue: where components come from.
+        source: stands in for the configuration's data.
+        epochs: passes over the training rows, instead of the configuration's steps.
+    """
+    data = Builder(configuration, catalogue).split(source)
+    if epochs is not None:
+        batch = min(configuration.engine.batch_size, len(data.training))
+        settings = dataclasses.replace(configuration.engine, steps=-(-epochs * len(data.training) // batch))
+        configuration = dataclasses.replace(configuration, engine=settings)
     builder = Builder(configuration, catalogue)
-    data = builder.split(source)
     objective = builder.objective(data.spec, conditions_of(data))
     engine = Engine(
         objective,
@@ -228,11 +261,15 @@ def attach(engine: Engine, directory: RunDirectory, callbacks: Sequence[Callback
 
 
 def prepare_resume(
-    path: Path, *, data: Any = None, layer: Mapping[str, Any] | None = None
+    path: Path,
+    *,
+    data: Any = None,
+    layer: Mapping[str, Any] | None = None,
+    catalogue: Catalogue | None = None,
 ) -> tuple[RunDirectory, Preparation]:
     """Everything as it was at the newest whole checkpoint of a run, ready to go on."""
     directory = RunDirectory.open(path)
-    catalogue = discover()
+    catalogue = catalogue or installed_plugins()
     before = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
     configuration = stored_with(catalogue, directory, layer or {})
     _refuse_changes(before, configuration)

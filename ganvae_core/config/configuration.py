@@ -99,6 +99,8 @@ class Configuration:
                 choice = self.components[slot]
                 common = dataclasses.asdict(self.data) if slot == "data" else {}
                 tree[slot] = {"name": choice.id, **_plain(choice.options), **common}
+            else:
+                tree[slot] = None
             if slot == "data":
                 tree["latent"] = _plain(dataclasses.asdict(self.latent))
         for name, choices in self.lists.items():

@@ -67,6 +67,7 @@ class Engine:
         self.metrics, self.callbacks = list(metrics), list(callbacks)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
         self.step_index = 0
+        self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
         self.stop_requested = False
 
@@ -106,7 +107,7 @@ class Engine:
         Raises:
             TrainingError: a loss or gradient was not finite, or a checkpoint could not be written.
         """
-        steps = self.settings.steps if steps is None else steps
+        self.target_steps = steps = self.settings.steps if steps is None else steps
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
         with borrowed_randomness(self.device) as generator:

@@ -34,7 +34,9 @@ class Arrays(StoredSource):
 
     def __init__(self, *, path: str | None = None, key: str | None = None, labels: str | None = None) -> None:
         if path is None:
-            raise DataError("data.path is missing: the .npy or .npz file to read.", "for example  --data x.npy")
+            raise DataError(
+                "data.path is missing: the .npy or .npz file to read.", "for example  --data x.npy"
+            )
         file = existing_file(path)
         with readable(file), file.open("rb") as stream:
             magic = stream.read(len(NPY_MAGIC))
@@ -110,7 +112,9 @@ def as_array(values: Any) -> np.ndarray:
 
 def _from_npy(file: Path, key: str | None, labels: str | None) -> tuple[np.ndarray, np.ndarray | None]:
     if key is not None:
-        raise DataError(f"data.key: '{file}' is a .npy file, which holds a single array.", "leave data.key out")
+        raise DataError(
+            f"data.key: '{file}' is a .npy file, which holds a single array.", "leave data.key out"
+        )
     return read_npy(file), read_npy(existing_file(labels)) if labels else None
 
 
@@ -136,18 +140,23 @@ def _chosen(file: Path, keys: list[str], key: str | None, labels: str | None) ->
         raise DataError(f"'{file}' holds no array.")
     if key is not None:
         if key not in keys:
-            raise DataError(f"data.key: '{file}' has no array '{key}'.{did_you_mean(key, keys)}", f"arrays: {listed}")
+            raise DataError(
+                f"data.key: '{file}' has no array '{key}'.{did_you_mean(key, keys)}", f"arrays: {listed}"
+            )
         return key
     data = [name for name in keys if name not in LABEL_KEYS and name != labels]
     if len(keys) > 1 and len(data) != 1:
-        raise DataError(f"'{file}' holds several arrays: {listed}.", f"choose one:  data.key={(data or keys)[0]}")
+        raise DataError(
+            f"'{file}' holds several arrays: {listed}.", f"choose one:  data.key={(data or keys)[0]}"
+        )
     return data[0] if data else keys[0]
 
 
 def _label_file(labels: str, file: Path, keys: list[str]) -> Path:
     if not labels.endswith(".npy"):
         raise DataError(
-            f"data.labels: '{file}' has no array '{labels}'.{did_you_mean(labels, keys)}", f"arrays: {', '.join(keys)}"
+            f"data.labels: '{file}' has no array '{labels}'.{did_you_mean(labels, keys)}",
+            f"arrays: {', '.join(keys)}",
         )
     return existing_file(labels)
 

@@ -17,6 +17,10 @@ from ganvae_core.interfaces import Indices, Source
 from ganvae_core.types import DataSpec
 
 _ROWS_AT_ONCE = 256
+_WHERE = "the dataset"
+
+Kind = tuple[tuple[int, ...], np.dtype]
+"""Shape and type of an item."""
 
 
 @final
@@ -37,8 +41,11 @@ class LazyDataset(Source):
     does not fit in memory.
     """
 
-    def __init__(self, dataset: Any, spec: DataSpec, labels: Labels | None, notes: tuple[str, ...]) -> None:
+    def __init__(
+        self, dataset: Any, kind: Kind, spec: DataSpec, labels: Labels | None, notes: tuple[str, ...]
+    ) -> None:
         self._dataset = dataset
+        self._kind = kind
         self._labels = labels
         self._spec = with_labels(spec, labels)
         self.notes = notes
@@ -53,10 +60,8 @@ class LazyDataset(Source):
     def rows(self, indices: Indices) -> tuple[np.ndarray, np.ndarray | None]:
         wanted = np.arange(len(self))[indices]
         x = allocate((len(wanted), *self._spec.shape), self._spec.units.dtype)
-        shape = None
         for position, index in enumerate(wanted.tolist()):
-            item, _ = _item(self._dataset, index, shape)
-            shape = item.shape
+            item, _ = _item(self._dataset, index, self._kind)
             x[position] = arranged(item[None], _WHERE)[0]
         return x, None if self._labels is None else self._labels.indices[wanted]
 
@@ -74,7 +79,8 @@ def from_dataset(dataset: Any, labels: np.ndarray | None = None) -> Source:
     count = len(dataset)
     if count == 0:
         raise DataError(f"{_WHERE} has no rows.")
-    first, label = _item(dataset, 0, None)
+    first, _ = _item(dataset, 0, None)
+    kind = (first.shape, first.dtype)
     stacked = np.empty((count, *first.shape), first.dtype) if fits_in_memory(count * first.nbytes) else None
     chunk = np.empty((min(count, _ROWS_AT_ONCE), *first.shape), first.dtype)
     summary = None if has_fixed_scaling(arranged(first[None], _WHERE)) else Summary(_WHERE)
@@ -83,7 +89,7 @@ def from_dataset(dataset: Any, labels: np.ndarray | None = None) -> Source:
         stop = min(count, start + _ROWS_AT_ONCE)
         target = chunk[: stop - start] if stacked is None else stacked[start:stop]
         for index in range(start, stop):
-            target[index - start], label = _item(dataset, index, first.shape)
+            target[index - start], label = _item(dataset, index, kind)
             found.append(label)
         if summary is not None:
             summary.add(arranged(target, _WHERE))
@@ -91,11 +97,8 @@ def from_dataset(dataset: Any, labels: np.ndarray | None = None) -> Source:
     event = arranged(chunk, _WHERE).shape[1:]
     spec, notes = specify((count, *event), first.dtype, summary)
     if stacked is None:
-        return LazyDataset(dataset, spec, encoded, notes)
+        return LazyDataset(dataset, kind, spec, encoded, notes)
     return StackedDataset(arranged(stacked, _WHERE), spec, encoded, notes)
-
-
-_WHERE = "the dataset"
 
 
 def _encoded(found: list[Any], labels: np.ndarray | None, count: int) -> Labels | None:
@@ -106,8 +109,8 @@ def _encoded(found: list[Any], labels: np.ndarray | None, count: int) -> Labels 
     return encode_labels(np.asarray(found), count, _WHERE)
 
 
-def _item(dataset: Any, index: int, shape: tuple[int, ...] | None) -> tuple[np.ndarray, Any]:
-    """Item ``index`` as an array of the expected shape, and its label, or None."""
+def _item(dataset: Any, index: int, kind: Kind | None) -> tuple[np.ndarray, Any]:
+    """Item ``index`` as an array of the expected kind, and its label, or None."""
     item = dataset[index]
     label = None
     if isinstance(item, tuple | list):
@@ -115,19 +118,28 @@ def _item(dataset: Any, index: int, shape: tuple[int, ...] | None) -> tuple[np.n
         if len(parts) not in (1, 2):
             raise DataError(f"item {index} of {_WHERE} has {len(parts)} parts; x or (x, label) is expected.")
         item, label = parts[0], _label(parts[1], index) if len(parts) == 2 else None
-    x = item.detach().cpu().numpy() if isinstance(item, Tensor) else np.asarray(item)
+    x = _plain(item)
     if x.dtype.kind not in "biuf":
-        raise DataError(f"item {index} of {_WHERE} is {type(item).__name__}; numbers are expected.")
-    if shape is not None and x.shape != shape:
-        raise DataError(f"item {index} of {_WHERE} has shape {x.shape}, and those before it {shape}.")
+        raise DataError(f"item {index} of {_WHERE} is of type {type(item).__name__}; numbers are expected.")
+    if kind is not None and (x.shape, x.dtype) != kind:
+        raise DataError(
+            f"item {index} of {_WHERE} is {x.dtype} of shape {x.shape}; the first is {kind[1]} of shape {kind[0]}."
+        )
     return x, label
 
 
-def _label(value: Any, index: int) -> Any:
-    plain = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.size else value
+def _label(value: Any, index: int) -> int | float | str | bytes | None:
+    plain = value
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        array = _plain(value)
+        plain = array.item() if array.size == 1 else value
     if plain is None or isinstance(plain, int | float | str | bytes):
         return plain
     raise DataError(
         f"item {index} of {_WHERE} has a label of type {type(value).__name__}; an integer or a string is expected.",
         "give labels apart:  as_source(dataset, labels=labels)",
     )
+
+
+def _plain(value: Any) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)

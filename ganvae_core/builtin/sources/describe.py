@@ -66,7 +66,9 @@ def describe_table(x: np.ndarray, columns: tuple[str, ...], where: str) -> Descr
         summary.add(piece)
     shape = x.shape[1:]
     (offset, scale, bounds), notes = standardised(summary)
-    spec = DataSpec(shape, bounds, modality(shape), None, len(x), columns, None, Units(offset, scale, x.dtype.name))
+    spec = DataSpec(
+        shape, bounds, modality(shape), None, len(x), columns, None, Units(offset, scale, x.dtype.name)
+    )
     return Description(x, spec, notes)
 
 
@@ -119,7 +121,9 @@ def specify(
     else:
         scaling, notes = _scaling(event, summary)
     offset, scales, bounds = scaling
-    return DataSpec(event, bounds, modality(event), None, shape[0], units=Units(offset, scales, dtype.name)), notes
+    return DataSpec(
+        event, bounds, modality(event), None, shape[0], units=Units(offset, scales, dtype.name)
+    ), notes
 
 
 def standardised(summary: Summary) -> tuple[Scaling, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from ganvae_core.builtin.sources.describe import describe
 from ganvae_core.builtin.sources.labels import encode_labels
-from ganvae_core.builtin.sources.paths import existing_file, readable
+from ganvae_core.builtin.sources.paths import existing_file, readable, reason
 from ganvae_core.builtin.sources.storage import MOST_DEFLATED, allocate, fill, native
 from ganvae_core.builtin.sources.stored import StoredSource
 from ganvae_core.errors import DataError
@@ -79,12 +80,46 @@ def _unzipped(path: Path, file: IO[bytes]) -> np.ndarray:
         with gzip.GzipFile(fileobj=file) as stream:
             header = _header(path, stream)
             if header.size > MOST_DEFLATED * path.stat().st_size:
-                raise DataError(f"'{path}' is truncated: it cannot hold the {header.size:,} bytes that it declares.")
+                raise DataError(
+                    f"'{path}' is truncated: it cannot hold the {header.size:,} bytes it declares."
+                )
             x = allocate(header.shape, header.dtype)
-            held = _held(x, stream)
-            _check_size(path, header, held + len(stream.read(1)) if held == header.size else held)
+            held = fill(x, stream)
+            more = len(stream.read(1)) if held == header.size else 0
+            _check_size(path, header, held + more)
+            return x
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"'{path}' is damaged: {error}.") from error
+        raise DataError(f"'{path}' is damaged: {reason(error)}.") from error
     except EOFError as error:
-        raise DataError(f"'{path}' is truncated: the compressed data end within its first values.") from error
-    return x
+        raise DataError(f"'{path}' is truncated: {reason(error)}.") from error
+
+
+def _header(path: Path, stream: IO[bytes]) -> Header:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:
+        raise DataError(f"'{path}' is not an IDX file (it begins with {magic!r}).")
+    rank = magic[3]
+    sizes = stream.read(4 * rank)
+    if len(sizes) < 4 * rank:
+        raise DataError(f"'{path}' is truncated: its header ends early.")
+    header = Header(np.dtype(_TYPES[magic[2]]), struct.unpack(f">{rank}I", sizes), 4 + 4 * rank)
+    if header.size == 0:
+        raise DataError(f"'{path}' has no rows: its shape is {header.shape}.")
+    return header
+
+
+def _check_size(path: Path, header: Header, held: int) -> None:
+    if held < header.size:
+        raise DataError(f"'{path}' is truncated: {held:,} of {header.size:,} bytes.")
+    if held > header.size:
+        raise DataError(f"'{path}' is longer than its header says: more than {header.size:,} bytes.")
+
+
+def _labels_beside(path: Path) -> str | None:
+    """The file of labels that goes with a file of images, by MNIST's names, gzipped or not."""
+    name = path.name
+    if "images" not in name or "idx3" not in name:
+        return None
+    name = name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
+    files = [path.with_name(name), path.with_name(f"{name}.gz")]
+    return next((str(file) for file in files if file.exists()), None)

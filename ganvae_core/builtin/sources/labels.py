@@ -36,7 +36,9 @@ def encode_labels(values: np.ndarray, count: int, where: str) -> Labels:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
-        raise DataError(f"labels do not match: {where} has shape {values.shape}, and one label a row is expected.")
+        raise DataError(
+            f"labels do not match: {where} has shape {values.shape}, and one label a row is expected."
+        )
     if len(values) != count:
         raise DataError(f"labels do not match: {where} has {len(values):,} labels for {count:,} rows.")
     classes, indices = np.unique(_discrete(values, where), return_inverse=True)

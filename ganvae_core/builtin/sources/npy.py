@@ -91,7 +91,9 @@ class Npz:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{where} is compressed in a way that NumPy does not use.")
         if member.file_size > MOST_DEFLATED * (member.compress_size + 1):
-            raise DataError(f"{where} declares {member.file_size:,} bytes, more than its {member.compress_size:,} can hold.")
+            raise DataError(
+                f"{where} declares {member.file_size:,} bytes, more than its {member.compress_size:,} can hold."
+            )
         with readable(self.path):
             try:
                 with self._archive.open(member) as stream:
@@ -107,7 +109,9 @@ def _values(stream: IO[bytes], member_size: int, where: str) -> np.ndarray:
     header = _header(stream, where)
     held = member_size - header.offset
     if held != header.size:
-        raise DataError(f"{where} is damaged: it declares {header.size:,} bytes of values and holds {held:,}.")
+        raise DataError(
+            f"{where} is damaged: it declares {header.size:,} bytes of values and holds {held:,}."
+        )
     x = allocate(header.shape[::-1] if header.fortran_order else header.shape, header.dtype)
     done = fill(x, stream) if header.size else 0
     if done < header.size:
@@ -123,7 +127,9 @@ def _header(stream: IO[bytes], where: str) -> Header:
         elif version == (2, 0):
             shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(stream)
         else:
-            raise DataError(f"{where} is of version {version[0]}.{version[1]}, which plain numbers never need.")
+            raise DataError(
+                f"{where} is of version {version[0]}.{version[1]}, which plain numbers never need."
+            )
     except _HEADER_ERRORS as error:
         raise DataError(f"{where} has a damaged header: {reason(error)}.") from error
     if dtype.hasobject:

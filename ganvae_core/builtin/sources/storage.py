@@ -47,11 +47,14 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
 
 
 def fill(array: np.ndarray, stream: IO[bytes]) -> int:
-    """Read a contiguous array's bytes from a stream, and return how many there were (fewer at its end)."""
+    """Read a contiguous array's bytes from a stream, and return how many there were: fewer where it ends early."""
     target = memoryview(array.reshape(-1).view(np.uint8))
     done = 0
     while done < len(target):
-        chunk = stream.read(min(_CHUNK_BYTES, len(target) - done))
+        try:
+            chunk = stream.read(min(_CHUNK_BYTES, len(target) - done))
+        except EOFError:  # a compressed stream that was cut off; a plain one just gives nothing
+            chunk = b""
         if not chunk:
             break
         target[done : done + len(chunk)] = chunk

@@ -67,7 +67,9 @@ class Summary:
         value, row = rows[tuple(first)], self.count + int(first[0])
         hint = "leave such rows out, or put numbers in their place, before training"
         if self.columns is not None:
-            return DataError(f"{self.where}: column '{self.columns[first[1]]}', row {row + 1} is {value}.", hint)
+            return DataError(
+                f"{self.where}: column '{self.columns[first[1]]}', row {row + 1} is {value}.", hint
+            )
         place = f"row {row}, column {first[1]}" if rows.ndim == 2 else f"row {row}"
         verb = "is" if rows.ndim == 2 else "holds"
         return DataError(f"{self.where}: {place} (counted from 0) {verb} {value}.", hint)

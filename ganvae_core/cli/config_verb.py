@@ -1,0 +1,41 @@
+"""``ganvae config``: the complete configuration, commented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganvae_core.cli.frame import current_catalogue
+from ganvae_core.cli.output import print_json
+from ganvae_core.cli.run_verb import chosen_configuration, configuration_options, settings_pairs
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, without comments.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def config(
+    as_json: bool,
+    overrides: tuple[str, ...],
+    plugin: str | None,
+    recipe: str | None,
+    file: Path | None,
+    **short: str | None,
+) -> None:
+    """Print everything that a run would be made from, each setting with what it is for.
+
+    \b
+    ganvae config --plugin vae objective.beta=4 > my.yaml
+    ganvae run --config my.yaml
+    """
+    from ganvae_core.config.render import render_commented
+
+    catalogue = current_catalogue()
+    configuration = chosen_configuration(catalogue, plugin, recipe, file, settings_pairs(overrides, short))
+    if as_json:
+        print_json(configuration.as_dict())
+    else:
+        click.echo(render_commented(configuration, catalogue), nl=False)
+
+
+configuration_options(config)

@@ -1,0 +1,55 @@
+"""Runs in words: what is trained on what, and how it turned out."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+    from ganvae_core.types import DataSpec
+
+NOUNS = {"image": "images", "points": "points", "table": "rows", "array": "rows"}
+LABELS = {"elbo_nats": ("ELBO", "nats"), "squared_error": ("squared error", "a row")}
+"""How the built-in results are called; others are shown under their own names."""
+
+
+def machine(engine: Engine) -> str:
+    """Python, torch, where it computes and in which precision."""
+    device = engine.device.type
+    cores = os.cpu_count() or 1
+    threads = f"{cores} core{'s' if cores > 1 else ''}"
+    place = f"{threads}, no accelerator" if device == "cpu" else f"{engine.device}, {threads}"
+    precision = "bf16" if "bfloat16" in str(engine.precision) else "fp32"
+    python = ".".join(platform.python_version_tuple()[:2])
+    return f"python {python} · torch {version('torch').partition('+')[0]} · {place} · {precision}"
+
+
+def event(spec: DataSpec) -> str:
+    """One event in words: ``8 × 8``, ``32 × 32 × 3``, ``5 columns``."""
+    if spec.modality == "image":
+        channels, height, width = spec.shape
+        return f"{height} × {width}" + (f" × {channels}" if channels > 1 else "")
+    if len(spec.shape) == 1:
+        return f"{spec.shape[0]} columns" if spec.shape[0] != 1 else "one column"
+    return " × ".join(str(size) for size in spec.shape)
+
+
+def amount(count: int, spec: DataSpec) -> str:
+    """``1,617 images of 8 × 8``."""
+    return f"{count:,} {NOUNS[spec.modality]} of {event(spec)}"
+
+
+def result(name: str, value: float) -> str:
+    """One result: ``ELBO −18.4 nats``."""
+    label, unit = LABELS.get(name, (name.replace("_", " "), ""))
+    number = f"{value:.4g}".replace("-", "−")
+    return f"{label} {number} {unit}".rstrip()
+
+
+def results(values: Mapping[str, float]) -> str:
+    """All results in a line."""
+    return " · ".join(result(name, value) for name, value in values.items())

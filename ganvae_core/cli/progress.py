@@ -1,0 +1,106 @@
+"""What a person sees while a model trains: a bar in a terminal, a line now and then in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, final
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from ganvae_core.interfaces import Callback
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+
+REDRAWN_A_SECOND = 4
+LINE_SECONDS = 10.0
+"""Seconds between two lines where there is no terminal."""
+MAIN_TERMS = 4
+
+
+@final
+class Progress(Callback):
+    """Shows how far training is, how fast, how long it still takes, and the main losses.
+
+    Args:
+        console: where it is drawn.
+        noun: what is counted each second: ``images``, ``rows``, ``points``.
+    """
+
+    def __init__(self, console: Console, noun: str) -> None:
+        self.console = console
+        self.noun = noun
+        self._bar: _EngineBar | None = None
+        self._last_line = 0.0
+
+    def on_start(self, engine: Engine) -> None:
+        """Draw the bar."""
+        self._last_line = time.monotonic()
+        if self.console.is_terminal:
+            self._bar = _EngineBar(engine, self.console)
+            self._bar.start()
+
+    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+        """Show the losses of the last interval."""
+        speed = f"{record['samples_per_second']:,.0f} {self.noun}/s"
+        losses = main_terms(record, "likelihood" in engine.objective.needs)
+        if self._bar is not None:
+            self._bar.update(self._bar.task, speed=speed, losses=losses)
+        elif time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.console.print(
+                f"  {record['step']:,}/{engine.target_steps:,} · {speed} · {losses}", highlight=False
+            )
+
+    def on_end(self, engine: Engine) -> None:
+        """Leave the bar as it is."""
+        self._close()
+
+    def on_error(self, engine: Engine, error: BaseException) -> None:
+        """Leave the bar as it is."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class _EngineBar(Bar):
+    """A bar that asks the engine how far it is whenever it is drawn, so that no step has to tell it."""
+
+    def __init__(self, engine: Engine, console: Console) -> None:
+        self._engine = engine
+        super().__init__(
+            TextColumn("  {task.completed:,.0f}/{task.total:,.0f}"),
+            BarColumn(bar_width=26),
+            TimeRemainingColumn(elapsed_when_finished=True, compact=False),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+            refresh_per_second=REDRAWN_A_SECOND,
+        )
+        self.task = self.add_task(
+            "", total=engine.target_steps, completed=engine.step_index, speed="", losses=""
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if hasattr(self, "task"):
+            self.update(self.task, completed=self._engine.step_index)
+        return super().get_renderables()
+
+
+def main_terms(record: Mapping[str, Any], in_nats: bool) -> str:
+    """The losses of a record in a few words: ``loss 17.9 nats · reconstruction 11.6 · kl 6.3``."""
+    names = [name for name in record if "/" in name and not name.endswith(("gradient_norm", "accuracy"))]
+    phases = {name.partition("/")[0] for name in names}
+    words: list[str] = []
+    for name in names[:MAIN_TERMS]:
+        phase, _, term = name.partition("/")
+        label = term if len(phases) == 1 else f"{phase} {term}"
+        unit = " nats" if in_nats and term == "loss" else ""
+        words.append(f"{label.replace('_', ' ')} {record[name]:.4g}{unit}")
+    return " · ".join(words)
