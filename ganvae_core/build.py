@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.config.configuration import Choice, Configuration
+from ganvae_core.config.configuration import Choice, Configuration, Draft
 from ganvae_core.config.options import component_facts, component_options
 from ganvae_core.engine.data import Split, split
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
@@ -197,6 +197,20 @@ class Builder:
             f"{slot} '{identity}' needs {article} {name}, and this run has none.",
             f"add one: {name}=mlp          {name}s: {', '.join(names)}",
         )
+
+
+def open_data(catalogue: Catalogue, *layers: Mapping[str, Any]) -> tuple[Choice, Split]:
+    """The data that layers of settings name, opened and divided as a run would do it.
+
+    Raises:
+        ConfigurationError, PluginError: there is no such source or option, or it cannot be used.
+        DataError: the data cannot be read, or is not what the source expects.
+    """
+    draft = Draft(catalogue)
+    for layer in layers:
+        draft.apply(layer)
+    configuration = draft.finish("", "", needed=("data",))
+    return configuration.components["data"], Builder(configuration, catalogue).split()
 
 
 def has(model: Model) -> set[Need]:

@@ -59,7 +59,7 @@ class TrainingError(GanvaeError):
     exit_code = 1
 
 
-class Interrupted(GanvaeError):
+class Interrupted(GanvaeError):  # noqa: N818 - being stopped is no error
     """Training was stopped by a signal, after what was reached had been saved."""
 
     def __init__(self, message: str, *hints: str, exit_code: int = 130) -> None:

@@ -64,12 +64,14 @@ def save_image(image: Image.Image, path: Path) -> None:
         image.save(file, format="PNG")
 
 
-def draw_samples(made: np.ndarray, real: np.ndarray, spec: DataSpec, path: Path, columns: int = 0) -> None:
+def draw_samples(
+    made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path: Path, columns: int = 0
+) -> None:
     """What a model makes, as fits the data: a grid, a scatter plot over the real density, or marginals.
 
     Args:
         made: (N, *X) in the source's units; images in [0, 1].
-        real: (M, *X) real rows likewise, to compare with; not drawn for images.
+        real: (M, *X) real rows likewise, to compare with, where there are any; not drawn for images.
         spec: what the data is.
         path: of the PNG.
         columns: of a grid; by default as square as possible.
@@ -120,24 +122,28 @@ def draw_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def _draw_points(made: np.ndarray, real: np.ndarray, spec: DataSpec, path: Path) -> None:
+def _draw_points(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path: Path) -> None:
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(5.6, 5), layout="constrained")
-    low, high = np.quantile(real, 0.001, axis=0), np.quantile(real, 0.999, axis=0)
+    seen = made if real is None else real
+    low, high = np.quantile(seen, 0.001, axis=0), np.quantile(seen, 0.999, axis=0)
     margin = 0.15 * (high - low) + 1e-6
     box = [(low[0] - margin[0], high[0] + margin[0]), (low[1] - margin[1], high[1] + margin[1])]
-    axes.hist2d(real[:, 0], real[:, 1], bins=80, range=box, cmap="Greys")
+    if real is not None:
+        axes.hist2d(real[:, 0], real[:, 1], bins=80, range=box, cmap="Greys")
     axes.scatter(made[:, 0], made[:, 1], s=4, alpha=0.5, linewidths=0, color="tab:blue")
     names = spec.columns or ("first coordinate", "second coordinate")
     axes.set(xlabel=names[0], ylabel=names[1], xlim=box[0], ylim=box[1])
-    axes.set_title(f"{len(made):,} samples (blue) over the density of real rows (grey)", fontsize=10)
+    over = "" if real is None else " over the density of real rows (grey)"
+    axes.set_title(f"{len(made):,} samples (blue){over}", fontsize=10)
     _save(figure, path)
 
 
-def _draw_marginals(made: np.ndarray, real: np.ndarray, spec: DataSpec, path: Path) -> None:
+def _draw_marginals(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path: Path) -> None:
     pyplot = _pyplot()
-    real, made = real.reshape(len(real), -1), made.reshape(len(made), -1)
-    shown = min(real.shape[1], MOST_COLUMNS)
+    drawn = [] if real is None else [("real", real.reshape(len(real), -1))]
+    drawn.append(("samples", made.reshape(len(made), -1)))
+    shown = min(drawn[0][1].shape[1], MOST_COLUMNS)
     names = spec.columns or tuple(f"column {number + 1}" for number in range(shown))
     across = min(shown, 4)
     down = math.ceil(shown / across)
@@ -148,10 +154,10 @@ def _draw_marginals(made: np.ndarray, real: np.ndarray, spec: DataSpec, path: Pa
         if number >= shown:
             axes.set_visible(False)
             continue
-        low, high = np.quantile(real[:, number], [0.001, 0.999])
+        low, high = np.quantile(drawn[0][1][:, number], [0.001, 0.999])
         span = (low - 0.1 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
-        for rows, label, style in ((real, "real", "stepfilled"), (made, "samples", "step")):
-            colour = "0.75" if label == "real" else "tab:blue"
+        for label, rows in drawn:
+            style, colour = ("stepfilled", "0.75") if label == "real" else ("step", "tab:blue")
             weights = np.full(len(rows), 1 / len(rows))
             axes.hist(
                 rows[:, number],

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvae_core.distributions import kl
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Encoder, Generator, LatentPrior, ObservedData, Observation, Posterior
+from ganvae_core.interfaces import Encoder, Generator, LatentPrior, Observation, ObservedData, Posterior
 
 
 @final

@@ -147,14 +147,14 @@ class RunDirectory:
                     records.append(record)
         return records
 
+    def manifests(self) -> dict[int, dict[str, Any]]:
+        """All checkpoints' manifests by step, oldest first, unchecked; empty where one cannot be read."""
+        folders = [path for path in self.checkpoints.glob("step-*") if path.name[5:].isdecimal()]
+        return dict(sorted((int(path.name[5:]), _manifest(path)) for path in folders))
+
     def newest_manifest(self) -> dict[str, Any]:
         """The manifest of the newest checkpoint, unchecked; empty where there is none."""
-        for folder in sorted(self.checkpoints.glob("step-*"), reverse=True):
-            with contextlib.suppress(OSError, ValueError):
-                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-                if isinstance(manifest, dict) and isinstance(manifest.get("step"), int):
-                    return manifest
-        return {}
+        return next((manifest for manifest in reversed(self.manifests().values()) if manifest), {})
 
 
 def find_runs(parent: Path) -> list[RunDirectory]:
@@ -192,6 +192,14 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
     finally:
         if draft is not None:
             Path(draft).unlink(missing_ok=True)
+
+
+def _manifest(checkpoint: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+        if isinstance(manifest, dict) and isinstance(manifest.get("step"), int):
+            return manifest
+    return {}
 
 
 def _umask() -> int:

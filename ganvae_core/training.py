@@ -1,95 +1,25 @@
-"""Training and loading runs from Python: what the command line does, as functions."""
+"""Training from Python: what the command line does, as functions."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
-
-import torch
+from typing import Any
 
 from ganvae_core.build import Builder, conditions_of
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.render import render
-from ganvae_core.engine.checkpoints import (
-    Checkpoint,
-    folder_name,
-    list_checkpoints,
-    load_tensors,
-    read_checkpoint,
-)
 from ganvae_core.engine.data import Split
-from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.loop import Engine
-from ganvae_core.engine.saving import best_checkpoint
 from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.interfaces import Callback, Source
-from ganvae_core.model import Model
+from ganvae_core.loading import Run, find_checkpoint, load
 from ganvae_core.observers import Pictures, Recorder
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import lock_text
 from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
-from ganvae_core.types import DataSpec
-
-
-@final
-class Run:
-    """A run on disk, with the model that it trained.
-
-    Args:
-        directory: where it lies.
-        configuration: what it was made from.
-        spec: what its data was.
-        model: the averaged model, in evaluation mode.
-        step: steps that the model has been trained for.
-    """
-
-    def __init__(
-        self, directory: RunDirectory, configuration: Configuration, spec: DataSpec, model: Model, step: int
-    ) -> None:
-        self.directory = directory
-        self.configuration = configuration
-        self.spec = spec
-        self.model = model
-        self.step = step
-
-    @property
-    def path(self) -> Path:
-        """The run directory."""
-        return self.directory.path
-
-    @property
-    def results(self) -> dict[str, float]:
-        """Held-out results at the newest checkpoint."""
-        return dict(self.directory.newest_manifest().get("results", {}))
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """What was logged, a dictionary for each logging interval."""
-        return self.directory.metrics()
-
-    def resume(
-        self,
-        *,
-        steps: int | None = None,
-        data: Any = None,
-        overrides: Mapping[str, Any] | None = None,
-        callbacks: Sequence[Callback] = (),
-    ) -> Run:
-        """Go on from the newest checkpoint until ``steps`` steps in all (default: the configuration's).
-
-        Args:
-            steps: in all, those done before included.
-            data: needed where the run was trained on data given from Python.
-            overrides: settings to change; only how far and how often: ``engine.steps``, ``engine.log_every``, …
-            callbacks: further callbacks.
-        """
-        given = dict(overrides or {})
-        if steps is not None:
-            given["engine.steps"] = steps
-        return resume(self.path, data=data, overrides=given, callbacks=callbacks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,36 +86,6 @@ def train(
     directory = start(preparation, Path(out) if out is not None else None, callbacks)
     preparation.engine.fit()
     return load(directory.path)
-
-
-def load(
-    path: str | Path,
-    *,
-    checkpoint: int | str | None = None,
-    device: str = "cpu",
-    catalogue: Catalogue | None = None,
-) -> Run:
-    """A run from its directory, with the model of its newest checkpoint.
-
-    Args:
-        path: the run directory.
-        checkpoint: a step, or ``"best"``; by default the newest.
-        device: where the model is wanted.
-        catalogue: the plugins to work with; by default those of the environment.
-
-    Raises:
-        RunError: it is no run, or has no such checkpoint that is whole.
-        PluginError: a plugin that it was made with is not ready.
-    """
-    directory = RunDirectory.open(Path(path))
-    catalogue = catalogue or installed_plugins()
-    configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
-    spec, conditions = _stored_data(directory)
-    chosen = find_checkpoint(directory, checkpoint)
-    model = Builder(configuration, catalogue).model(spec, conditions)
-    load_tensors(model, chosen.model(), str(chosen.folder))
-    model.eval().requires_grad_(False).to(select_device(device))
-    return Run(directory, configuration, spec, model, chosen.step)
 
 
 def resume(
@@ -297,34 +197,6 @@ def stored_with(catalogue: Catalogue, directory: RunDirectory, layer: Mapping[st
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
 
 
-def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> Checkpoint:
-    """The newest checkpoint, that of a step, or the best, with its files checked.
-
-    Raises:
-        RunError: there is none, or it is not whole.
-    """
-    folders = list_checkpoints(directory.checkpoints)
-    if not folders:
-        raise RunError(
-            f"'{directory.path}' has no checkpoint yet.",
-            "it was stopped before its first one; train it again",
-        )
-    if wanted == "best":
-        best = best_checkpoint(directory.checkpoints)
-        if best is None:
-            raise RunError(f"'{directory.path}' was not measured by any metric, so there is no best checkpoint.",
-                           "leave --checkpoint out to take the newest")  # fmt: skip
-        return read_checkpoint(best)
-    if wanted is not None:
-        steps = [str(int(folder.name[5:])) for folder in folders]
-        if not str(wanted).isdigit() or folder_name(int(wanted)) not in [folder.name for folder in folders]:
-            raise RunError(
-                f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(steps)}, best"
-            )
-        return read_checkpoint(directory.checkpoints / folder_name(int(wanted)))
-    return read_checkpoint(folders[-1])
-
-
 def data_name(configuration: Configuration) -> str:
     """A short name for a run's data: the source's, or the file's or folder's."""
     choice = configuration.components["data"]
@@ -372,14 +244,3 @@ def _data_record(preparation: Preparation) -> dict[str, Any]:
     if model.conditions is not None:
         record["conditions"] = list(model.conditions.shape)
     return record
-
-
-def _stored_data(directory: RunDirectory) -> tuple[DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
-    record = directory.read_json(DATA)
-    try:
-        spec = DataSpec.from_dict(record["spec"])
-        shape = record.get("conditions")
-        conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
-    return spec, conditions

@@ -33,6 +33,7 @@ SLOTS: dict[str, Kind] = {
 }
 LISTS: dict[str, Kind] = {"metrics": "metric", "callbacks": "callback"}
 OPTIONAL_SLOTS = ("encoder", "critic")
+NEEDED_SLOTS = tuple(slot for slot in SLOTS if slot not in OPTIONAL_SLOTS)
 KEYS = ("plugin", "recipe", *SLOTS, "latent", *LISTS, "engine", "optimizers")
 IN_MEMORY = "builtin/array"
 
@@ -153,14 +154,19 @@ class Draft:
             elif key == "optimizers":
                 self._apply_optimizers(value)
 
-    def finish(self, plugin: str, recipe: str) -> Configuration:
+    def finish(self, plugin: str, recipe: str, *, needed: Sequence[str] = NEEDED_SLOTS) -> Configuration:
         """The complete configuration, every option with its value.
+
+        Args:
+            plugin: whose recipe it is.
+            recipe: its name.
+            needed: the slots that must be filled; less than these do for looking at data alone.
 
         Raises:
             ConfigurationError: a component or a required option is missing.
         """
-        for slot in SLOTS:
-            if slot not in self._names and slot not in OPTIONAL_SLOTS:
+        for slot in needed:
+            if slot not in self._names:
                 raise ConfigurationError(f"{slot}: this configuration names none.", f"add one:  {slot}=NAME",
                                          f"ganvae components {SLOTS[slot]} lists what there is")  # fmt: skip
         components = {

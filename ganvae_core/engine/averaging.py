@@ -32,6 +32,6 @@ class AveragedModel:
         """Take in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step."""
         half_life = min(self.half_life_samples, samples_seen * RAMP)
         weight = 1.0 if half_life <= 0 else 1.0 - 0.5 ** (batch_size / half_life)
-        torch._foreach_lerp_(self._averaged, self._trained, weight)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(self._averaged, self._trained, weight)  # pyright: ignore
         if self._copied:
-            torch._foreach_copy_(self._copied, self._current)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_copy_(self._copied, self._current)  # pyright: ignore

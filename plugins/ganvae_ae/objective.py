@@ -16,8 +16,8 @@ class Autoencoder(Objective):
         squared-error:  || x - mean(decode(encode(x))) ||^2
         likelihood:     -log p(x | encode(x))   in nats, under the observation (Bernoulli: cross-entropy)
 
-    Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, 2006. Sampling needs a prior that
-    is fitted on the codes after training, such as ``gaussian-mixture`` (Ghosh et al., From Variational to
+    Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, 2006. Sampling needs a prior
+    that is fitted on the codes after training, such as ``gaussian-mixture`` (Ghosh et al., From Variational to
     Deterministic Autoencoders, 2020).
 
     Args:

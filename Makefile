@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+# Tests run in two processes of one thread each: small tensors gain nothing from more.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+.PHONY: demo test check docs clean
+
+demo: .venv/.installed
+	$(BIN)/ganvae run --plugin vae
+
+test: .venv/.installed-dev
+	$(TEST)
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: .venv/.installed-dev
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one:  make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# The pinned versions of constraints.txt hold for everything that is installed.
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/.installed
+
+clean:
+	rm -rf .venv site

@@ -1,0 +1,267 @@
+"""``ganvae data``: what a source of data holds."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganvae_core.cli import describe
+from ganvae_core.cli.frame import current_catalogue
+from ganvae_core.cli.output import aligned, note, print_json, table
+from ganvae_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ganvae_core.config.configuration import Choice
+    from ganvae_core.engine.data import Split
+    from ganvae_core.interfaces import Source
+    from ganvae_core.types import DataSpec
+
+LISTED_CLASSES = 20
+LISTED_COLUMNS = 40
+PREVIEWED = 32
+"""Images in a preview."""
+PIECE_VALUES = 2**22
+"""Values that are looked at together: data may be larger than memory."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a pass over all rows finds.
+
+    Args:
+        low: lowest value, in the source's units: () or, for flat rows, (D,) of each column.
+        high: highest value likewise.
+        counts: (classes,) rows of each class; None where rows have no label.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    counts: np.ndarray | None
+
+
+@click.command()
+@click.argument("source", metavar="S")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="Draw a preview: a .png file."
+)
+def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | None) -> None:
+    """Say what S holds: the name of a source, or the path of your data, as with ganvae run --data S.
+
+    \b
+    ganvae data digits -o preview.png
+    ganvae data photos/ data.resize=64
+    """
+    layer = read_arguments(source, overrides)
+    if file is not None and file.suffix.lower() != ".png":
+        raise ConfigurationError(f"-o {file}: a preview is a .png file.", f"-o {file.with_suffix('.png')}")
+    with waiting(f"reading {source} …"):
+        from ganvae_core.build import open_data  # takes a second or two
+
+        choice, split = open_data(current_catalogue(), layer)
+        contents = look_through(split.source)
+        if file is not None:
+            draw(split, file)
+    if as_json:
+        print_json(as_plain(choice, split, contents, file))
+        return
+    for line in aligned(facts(choice, split, contents)):
+        click.echo(line)
+    list_columns(split.source.spec, contents)
+    for remark in split.source.notes:
+        note(f"note: {remark}")
+    typed = shlex.join([source, *overrides])
+    note(f"preview:  {file}" if file else f"a preview:  ganvae data {typed} -o preview.png")
+    note(f"next:  ganvae run --plugin {some_plugin()} --data {typed}")
+
+
+def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The arguments as a layer of settings.
+
+    Raises:
+        ConfigurationError: an argument is no setting of data.
+    """
+    from ganvae_core.config.layers import parse_overrides
+
+    for override in overrides:
+        key, sign, _ = override.partition("=")
+        if sign and not key.strip().startswith("data."):
+            raise ConfigurationError(
+                f"'{key.strip()}' is no setting of data: those are written data.KEY=VALUE, like data.resize=64."
+            )
+    return parse_overrides([f"data={source}", *overrides])
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """A sign of life in a terminal, gone when the work is done."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
+
+
+def look_through(source: Source) -> Contents:
+    """Go through all rows once, in pieces."""
+    import numpy as np
+
+    spec = source.spec
+    axes = 0 if len(spec.shape) == 1 else None  # flat rows are told apart by column
+    count = max(1, PIECE_VALUES // math.prod(spec.shape))
+    counts = np.zeros(len(spec.classes), np.int64) if spec.classes else None
+    lows: list[np.ndarray] = []
+    highs: list[np.ndarray] = []
+    for start in range(0, len(source), count):
+        x, labels = source.rows(slice(start, start + count))
+        lows.append(x.min(axis=axes))
+        highs.append(x.max(axis=axes))
+        if counts is not None:
+            counts += np.bincount(np.asarray(labels), minlength=len(counts))
+    return Contents(np.min(lows, axis=0), np.max(highs, axis=0), counts)
+
+
+def facts(choice: Choice, split: Split, contents: Contents) -> list[tuple[str, str]]:
+    """What there is to say, a line each."""
+    source = split.source
+    spec = source.spec
+    path = choice.options.get("path")
+    low, high = contents.low.min(), contents.high.max()
+    found = [("source", choice.id), *([("path", str(path))] if path else [])]
+    found += [
+        ("rows", describe.amount(len(source), spec)),
+        ("split", f"{len(split.training):,} to learn from, {len(split.held_out):,} held out"),
+        ("shape", f"{spec.shape}, {spec.modality}"),
+        ("values", f"{low:g} to {high:g}, {spec.units.dtype}"),
+        ("models see", scaling(spec)),
+    ]
+    if contents.counts is not None and spec.classes is not None:
+        found.append(("classes", classes(spec.classes, contents.counts)))
+    elif spec.condition is not None:
+        found.append(("condition", f"{spec.condition}"))
+    return [*found, ("size", bytes_text(size_in_memory(source)))]
+
+
+def scaling(spec: DataSpec) -> str:
+    """How the source's values become what a model sees."""
+    offset, scale = spec.units.offset, spec.units.scale
+    if len(scale) != 1 or len(offset) != 1:
+        return "each column standardised: (value − mean) / scale"
+    shifted = f"(value {'−' if offset[0] > 0 else '+'} {abs(offset[0]):g})" if offset[0] else "value"
+    text = f"{shifted} / {scale[0]:g}" if scale[0] != 1 else shifted
+    return text if spec.range is None else f"{text}, within {spec.range[0]:g} to {spec.range[1]:g}"
+
+
+def classes(names: Sequence[str], counts: np.ndarray) -> str:
+    """The classes with their numbers of rows, where they are not too many."""
+    if len(names) > LISTED_CLASSES:
+        return f"{len(names):,}, of {counts.min():,} to {counts.max():,} rows"
+    listed = " · ".join(f"{name} ({count:,})" for name, count in zip(names, counts.tolist(), strict=True))
+    return f"{len(names)}: {listed}"
+
+
+def size_in_memory(source: Source) -> int:
+    """Bytes of all rows in their own type."""
+    import numpy as np
+
+    return len(source) * math.prod(source.spec.shape) * np.dtype(source.spec.units.dtype).itemsize
+
+
+def bytes_text(size: float) -> str:
+    """``3.1 MiB``."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"
+
+
+def columns(spec: DataSpec, contents: Contents) -> list[dict[str, Any]]:
+    """Each column with its mean, scale and extent, where columns are scaled one by one."""
+    units = spec.units
+    if len(spec.shape) != 1 or len(units.scale) != spec.shape[0]:
+        return []
+    names = spec.columns or tuple(f"column {index}" for index in range(spec.shape[0]))
+    values = zip(names, units.offset, units.scale, contents.low.tolist(), contents.high.tolist(), strict=True)
+    return [dict(zip(("name", "mean", "scale", "lowest", "highest"), row, strict=True)) for row in values]
+
+
+def list_columns(spec: DataSpec, contents: Contents) -> None:
+    """Print the columns, as many as a person would read."""
+    found = columns(spec, contents)
+    if found:
+        click.echo()
+        rows = [
+            [f"{value:.5g}" if isinstance(value, float | int) else value for value in column.values()]
+            for column in found[:LISTED_COLUMNS]
+        ]
+        table(rows, ("column", "mean", "scale", "lowest", "highest"))
+    if len(found) > LISTED_COLUMNS:
+        note(f"and {len(found) - LISTED_COLUMNS:,} more columns; --json lists all")
+
+
+def as_plain(choice: Choice, split: Split, contents: Contents, file: Path | None) -> dict[str, Any]:
+    """All of it as JSON values."""
+    source, spec = split.source, split.source.spec
+    counted = None
+    if contents.counts is not None and spec.classes is not None:
+        counted = dict(zip(spec.classes, contents.counts.tolist(), strict=True))
+    return {
+        "source": choice.id,
+        "options": choice.options,
+        "rows": len(source),
+        "training": len(split.training),
+        "held_out": len(split.held_out),
+        "shape": spec.shape,
+        "modality": spec.modality,
+        "dtype": spec.units.dtype,
+        "lowest": contents.low.min().item(),
+        "highest": contents.high.max().item(),
+        "range": spec.range,
+        "units": {"offset": spec.units.offset, "scale": spec.units.scale},
+        "condition": spec.condition,
+        "classes": counted,
+        "columns": columns(spec, contents),
+        "bytes": size_in_memory(source),
+        "notes": source.notes,
+        "preview": file,
+    }
+
+
+def draw(split: Split, file: Path) -> None:
+    """Draw some rows, spread evenly over the data, as they are drawn while training.
+
+    Raises:
+        ConfigurationError: there is no picture for such data.
+    """
+    import numpy as np
+    import torch
+
+    from ganvae_core.cli.preview import draw_preview
+    from ganvae_core.engine.data import rows_of
+    from ganvae_core.engine.evaluation import evenly
+    from ganvae_core.figures import is_drawable
+    from ganvae_core.observers import PLOTTED, visible
+
+    spec = split.source.spec
+    if not is_drawable(spec):
+        raise ConfigurationError(f"-o {file}: there is no picture for rows of shape {spec.shape}.")
+    indices = evenly(np.arange(len(split.source)), PREVIEWED if spec.modality == "image" else PLOTTED)
+    x, _, _ = rows_of(split, indices, torch.device("cpu"))
+    draw_preview(visible(x, spec), spec, file)
+
+
+def some_plugin() -> str:
+    """A plugin to go on with: the one that newcomers start with, if it is there."""
+    names = current_catalogue().with_recipes()
+    return "vae" if "vae" in names or not names else names[0]

@@ -1,0 +1,253 @@
+"""``ganvae sample``, ``reconstruct`` and ``encode``: what a trained model is used for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ganvae_core.cli.frame import current_catalogue
+from ganvae_core.cli.output import note
+from ganvae_core.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ganvae_core.engine.data import Split
+    from ganvae_core.loading import Run
+
+RUN = click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+CHECKPOINT = click.option("--checkpoint", metavar="STEP|best", help="Another than the newest checkpoint.")
+DEVICE = click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps, …")
+DATA = click.option("--data", metavar="S", help="Other data than the run's.")
+OUTPUT = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write."
+)
+
+
+@click.command()
+@RUN
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="How many.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Other samples for another seed."
+)
+@click.option("--condition", metavar="C", help="A class's name, or numbers like 0.5,1, for all samples.")
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def sample(
+    path: Path,
+    count: int | None,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Draw new samples from a trained model.
+
+    The ending of FILE says how they are written: .png (a grid, or a plot), a folder of PNG files, .npz or .npy, and for
+    tables .csv or .parquet with the columns and units of the data. The same seed gives the same samples.
+
+    \b
+    ganvae sample runs/vae-digits-1 -n 100 -o samples.png
+    ganvae sample runs/vae-wine-1 -n 1000 -o wine.csv
+    """
+    run = _load(path, checkpoint, device)
+    image = run.spec.modality == "image"
+    count = count or (64 if image else 1000)
+    output = output or path / "samples" / f"seed-{seed}-n-{count}{_default_ending(run)}"
+
+    from ganvae_core.engine.evaluation import sample_rows
+    from ganvae_core.observers import by_class, can_sample
+    from ganvae_core.outputs import check_ending
+
+    check_ending(output, run.spec)
+    if not can_sample(run.model):
+        raise ConfigurationError(
+            f"this run cannot be sampled yet: its prior is fitted when training ends, and it is at step {run.step:,}.",
+            f"go on with it:  ganvae run --resume {path}",
+        )
+    columns = 0
+    if condition is not None:
+        conditions = run.condition(condition, count)
+    else:
+        # A grid puts each class in a column; files have classes as often as the training data has them.
+        conditions, columns = by_class(run.model, run.spec, count) if output.suffix == ".png" else (None, 0)
+    made = sample_rows(run.model, count, seed, run.device, conditions)
+    _write_samples(run, made, output, columns)
+    note(f"{count:,} samples of {path} at step {run.step:,}")
+    click.echo(str(output))
+
+
+@click.command()
+@RUN
+@DATA
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="How many rows.")
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def reconstruct(
+    path: Path, data: str | None, count: int | None, checkpoint: str | None, device: str, output: Path | None
+) -> None:
+    """Pass data through the encoder and the generator: originals beside what the model makes of them.
+
+    Takes held-out rows of the run's data, or rows of other data. A .png shows originals above reconstructions; .npz has
+    both; .csv and .parquet have the reconstructed rows.
+    """
+    run = _load(path, checkpoint, device)
+    _need_encoder(run, path)
+    image = run.spec.modality == "image"
+    output = output or path / "reconstructions" / f"n-{count or 32}{_default_ending(run)}"
+
+    from ganvae_core.outputs import check_ending, is_folder
+
+    check_ending(output, run.spec)
+    if (
+        output.suffix.lower() == ".npy"
+        or is_folder(output)
+        or (output.suffix.lower() == ".png" and not image)
+    ):
+        raise ConfigurationError(
+            f"-o {output}: reconstructions are written beside their originals, which this file does not hold.",
+            "take .npz" + (" or .png" if image else ", .csv or .parquet"),
+        )
+    split = run.open_data(data)
+    rows = split.held_out if len(split.held_out) else split.training
+
+    from ganvae_core.engine.evaluation import evenly
+
+    indices = evenly(rows, count or (32 if image else len(rows)))
+    original, made = _reconstructed(run, split, indices)
+    _write_reconstructions(run, original, made, indices, output)
+    note(f"{len(indices):,} reconstructions by {path} at step {run.step:,}")
+    click.echo(str(output))
+
+
+@click.command()
+@RUN
+@DATA
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def encode(path: Path, data: str | None, checkpoint: str | None, device: str, output: Path | None) -> None:
+    """Write the codes of data: the means of the encoder's posterior, in the order of the data.
+
+    FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any.
+    """
+    output = output or path / "codes.npz"
+    if output.suffix.lower() != ".npz":
+        raise ConfigurationError(f"-o {output}: codes are written to a .npz file.")
+    run = _load(path, checkpoint, device)
+    _need_encoder(run, path)
+
+    import numpy as np
+
+    from ganvae_core.outputs import write_arrays
+
+    split = run.open_data(data)
+    indices = np.arange(len(split.source))
+    codes = np.concatenate([_codes(run, split, part) for part in _chunks(indices)])
+    arrays = {"codes": codes}
+    classes = split.source.spec.classes
+    if classes:
+        _, labels = split.source.rows(indices)
+        arrays["labels"] = np.asarray(classes)[np.asarray(labels)]
+    write_arrays(output, arrays)
+    note(f"{len(codes):,} codes of shape {codes.shape[1:]} by {path} at step {run.step:,}")
+    click.echo(str(output))
+
+
+def _load(path: Path, checkpoint: str | None, device: str) -> Run:
+    from ganvae_core.loading import load
+
+    return load(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
+
+
+def _need_encoder(run: Run, path: Path) -> None:
+    if run.model.encoder is None:
+        raise ConfigurationError(
+            f"{path} has no encoder: a {run.configuration.plugin} makes data from codes and not codes from data.",
+            "train a model that has one:  ganvae run --plugin vae",
+        )
+
+
+def _default_ending(run: Run) -> str:
+    return {"image": ".png", "points": ".png", "table": ".csv"}.get(run.spec.modality, ".npz")
+
+
+def _write_samples(run: Run, made: Tensor, output: Path, columns: int) -> None:
+    from ganvae_core.engine.data import in_own_units
+    from ganvae_core.figures import draw_samples
+    from ganvae_core.observers import PLOTTED, visible
+    from ganvae_core.outputs import is_folder, write_images, write_rows
+
+    if is_folder(output):
+        write_images(output, visible(made, run.spec))
+    elif output.suffix.lower() == ".png":
+        real = None if run.spec.modality == "image" else _real(run, PLOTTED)
+        draw_samples(visible(made, run.spec), real, run.spec, output, columns)
+    else:
+        write_rows(output, in_own_units(made.numpy(), run.spec.units), run.spec)
+
+
+def _real(run: Run, count: int) -> np.ndarray | None:
+    """Rows to draw samples over, where the run's data is still to be had."""
+    from ganvae_core.engine.evaluation import evenly
+    from ganvae_core.errors import RunError
+    from ganvae_core.observers import visible
+
+    try:
+        split = run.open_data()
+    except (DataError, RunError) as error:
+        note(f"note: drawn without the real data: {error.message}")
+        return None
+    return visible(run.rows(split, evenly(split.training, count))[0], run.spec)
+
+
+def _reconstructed(run: Run, split: Split, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    import torch
+
+    originals: list[Tensor] = []
+    made: list[Tensor] = []
+    with torch.no_grad():
+        for part in _chunks(indices):
+            x, condition = run.rows(split, part)
+            originals.append(x.cpu())
+            made.append(run.model.reconstruct(x, condition).cpu())
+    return torch.cat(originals), torch.cat(made)
+
+
+def _write_reconstructions(
+    run: Run, original: Tensor, made: Tensor, indices: np.ndarray, output: Path
+) -> None:
+    from ganvae_core.engine.data import in_own_units
+    from ganvae_core.figures import draw_reconstructions
+    from ganvae_core.observers import visible
+    from ganvae_core.outputs import write_arrays, write_rows
+
+    if output.suffix.lower() == ".png":
+        draw_reconstructions(visible(original, run.spec), visible(made, run.spec), output)
+        return
+    rows = in_own_units(made.numpy(), run.spec.units)
+    if output.suffix.lower() == ".npz":
+        before = in_own_units(original.numpy(), run.spec.units)
+        write_arrays(output, {"originals": before, "reconstructions": rows, "rows": indices})
+    else:
+        write_rows(output, rows, run.spec, {"row": indices})
+
+
+def _codes(run: Run, split: Split, indices: np.ndarray) -> np.ndarray:
+    import torch
+
+    with torch.no_grad():
+        x, condition = run.rows(split, indices)
+        return run.model.encode(x, condition).mean.cpu().numpy()
+
+
+def _chunks(indices: np.ndarray) -> list[np.ndarray]:
+    from ganvae_core.engine.evaluation import CHUNK
+
+    return [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]

@@ -1,0 +1,197 @@
+"""What the files of a run directory say of the run, read without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ganvae_core.errors import RunError
+from ganvae_core.runs import CONFIG, LOCK, METRICS, RunDirectory
+
+NEEDED: tuple[tuple[str, type], ...] = (
+    ("plugin", str),
+    ("recipe", str),
+    ("data.name", str),
+    ("engine.steps", int),
+)
+"""What must stand in a ``config.yaml`` for anything to be said of the run."""
+PICTURES = ("samples", "reconstructions")
+LOSSES = "losses.png"
+TAIL_BYTES = 16_384
+"""The last line of ``metrics.jsonl`` lies in these; the whole file may be very long."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One run in a line.
+
+    Args:
+        run: the folder, as other verbs take it.
+        changed: when something was last written there, in local time.
+        plugin: what was trained.
+        recipe: the plugin's, with the plugin's name before it where it is not the default one.
+        data: the file or folder that was learnt from, else the name of the source.
+        step: steps done, according to what was logged or saved last.
+        steps: steps to be done in all.
+        results: held-out results of the newest checkpoint.
+        problem: why the run cannot be read; empty where it can.
+    """
+
+    run: Path
+    changed: datetime
+    plugin: str = ""
+    recipe: str = ""
+    data: str = ""
+    step: int = 0
+    steps: int = 0
+    results: dict[str, float] = field(default_factory=dict[str, float])
+    problem: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.steps
+
+
+def outline(run: RunDirectory) -> Outline:
+    """What is to be said of a run in a line, even of a damaged one."""
+    files = [run.path / CONFIG, run.path / METRICS, run.checkpoints]
+    written = max(file.stat().st_mtime for file in files if file.exists())
+    changed = datetime.fromtimestamp(written).astimezone()
+    try:
+        config = read_config(run)
+        newest = run.newest_manifest()
+        logged = last_record(run).get("step", 0)
+    except RunError as error:
+        return Outline(run.path, changed, problem=error.message)
+    return Outline(
+        run.path,
+        changed,
+        config["plugin"],
+        recipe_name(config),
+        data_name(config["data"]),
+        max(logged, newest.get("step", 0)),
+        config["engine"]["steps"],
+        numbers(newest.get("results")),
+    )
+
+
+def read_config(run: RunDirectory) -> dict[str, Any]:
+    """The settings in ``config.yaml``, of which those that every run has are there.
+
+    Raises:
+        RunError: it is damaged; the message says where.
+    """
+    where = run.path / CONFIG
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        config = yaml.load(run.config_text(), Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RunError(f"{where}{line}: {error.problem}.") from None
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError is a date that does not exist, say
+        raise RunError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+    for key, kind in NEEDED:
+        value = config
+        for part in key.split("."):
+            value = settings(value).get(part)
+        if not isinstance(value, kind):
+            raise RunError(f"{where} does not hold what a run writes there: '{key}' is missing or wrong.")
+    return config
+
+
+def last_record(run: RunDirectory) -> dict[str, Any]:
+    """The last whole line of ``metrics.jsonl``; empty where there is none.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    path = run.path / METRICS
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+    for line in reversed(lines):
+        with suppress(ValueError):  # a line that was cut short, or is being written
+            record = settings(json.loads(line))
+            if isinstance(record.get("step"), int):
+                return record
+    return {}
+
+
+def best_step(manifests: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """The step with the best held-out result by the run's first metric; None where nothing was measured."""
+    rated: dict[int, float] = {}
+    for step, manifest in manifests.items():
+        value = numbers(manifest.get("results")).get(str(manifest.get("judged_by")))
+        if value is not None:
+            rated[step] = value if manifest.get("better") == "higher" else -value
+    return max(rated, key=lambda step: rated[step]) if rated else None
+
+
+def pictures(run: RunDirectory) -> dict[str, Path]:
+    """The newest picture of each kind, and the curves of the losses, as far as they are there."""
+    found: dict[str, Path] = {}
+    for kind in PICTURES:
+        drawn = sorted((run.path / kind).glob("step-*.png"), key=lambda path: (len(path.name), path.name))
+        found |= {kind: drawn[-1]} if drawn else {}
+    losses = run.path / LOSSES
+    return found | ({"losses": losses} if losses.exists() else {})
+
+
+def read_lock(run: RunDirectory) -> dict[str, Any]:
+    """The versions in ``plugins.lock.toml``.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    path = run.path / LOCK
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def recipe_name(config: Mapping[str, Any]) -> str:
+    """A plugin's default recipe by the plugin's name, another one as ``plugin/recipe``."""
+    plugin, recipe = config["plugin"], config["recipe"]
+    return recipe if recipe == plugin or not plugin else f"{plugin}/{recipe}"
+
+
+def data_name(data: Mapping[str, Any]) -> str:
+    """The file or folder that a run's data came from, else its source."""
+    path = data.get("path")
+    return Path(path).name if isinstance(path, str) else data["name"].removeprefix("builtin/")
+
+
+def settings(value: Any) -> dict[str, Any]:
+    """A mapping as it is, and anything else as an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def numbers(value: Any) -> dict[str, float]:
+    """The entries of a mapping that are numbers."""
+    return {name: item for name, item in settings(value).items() if isinstance(item, int | float)}
+
+
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name, with null in place of NaN and infinity, which JSON has no numbers for."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,250 @@
+"""``ganvae runs`` and ``ganvae show``: what was trained, read off the run directories without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganvae_core.cli import describe
+from ganvae_core.cli.output import aligned, note, print_json, table
+from ganvae_core.cli.run_files import (
+    Outline,
+    best_step,
+    finite,
+    last_record,
+    outline,
+    pictures,
+    read_config,
+    read_lock,
+    settings,
+)
+from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.errors import RunError
+from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, RunDirectory, find_runs
+from ganvae_core.types import DataSpec
+
+SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
+NOT_THE_SOURCES = ("condition", "held_out", "split_seed")
+"""Settings of data that a run has whatever the source, and that are said in words."""
+
+Fact = tuple[str, str]
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def runs(folder: Path | None, as_json: bool) -> None:
+    """List the runs in DIR (default: runs), the newest last."""
+    parent = folder or Path(DEFAULT_PARENT)
+    # Before the first run there is no such folder, which is no mistake unless one asked for it.
+    found = [outline(run) for run in find_runs(parent)] if folder or parent.is_dir() else []
+    if as_json:
+        print_json([as_plain(one) for one in found])
+    elif found:
+        table([row(one) for one in found], ("run", "recipe", "data", "steps", "held out", "changed"))
+        newest = next((one for one in reversed(found) if not one.problem), found[-1])
+        note(f"next:  ganvae show {quoted(newest.run)}")
+    elif (parent / CONFIG).is_file():
+        note(f"'{parent}' is a run itself:  ganvae show {quoted(parent)}")
+    else:
+        note(f"there are no runs in '{parent}' yet")
+        note("make one:  ganvae run --plugin vae")
+
+
+@click.command()
+@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(path: Path, as_json: bool) -> None:
+    """Say how RUN was trained, on what, how far, with which result, and where its pictures are."""
+    run = RunDirectory.open(path)
+    config, about, manifests = read_config(run), outline(run), run.manifests()
+    if as_json:
+        print_json(everything(run, config, about, manifests))
+        return
+    click.echo(f"{path}   {about.recipe} on {about.data}   {how_far(about)}")
+    facts = [*made_of(run, config), *outcome(run, about, manifests), *versions(run)]
+    facts += [(kind, str(picture)) for kind, picture in pictures(run).items()]
+    for line in aligned(facts):
+        click.echo(f"  {line}")
+    if not manifests:
+        note("it has no checkpoint yet: it is training, or was stopped before its first one")
+        return
+    if not about.finished:
+        note(f"go on:  ganvae run --resume {quoted(path)}")
+    note(f"next:  ganvae sample {quoted(path)} -n 100")
+
+
+def row(about: Outline) -> tuple[str, ...]:
+    """The cells of a run's line."""
+    changed = f"{about.changed:%Y-%m-%d %H:%M}"
+    if about.problem:
+        return str(about.run), "damaged", "", "", about.problem, changed
+    done = f"{about.step:,} of {about.steps:,}"
+    return str(about.run), about.recipe, about.data, done, describe.results(about.results), changed
+
+
+def as_plain(about: Outline) -> dict[str, Any]:
+    """An outline as JSON values."""
+    changed = about.changed.isoformat(timespec="seconds")
+    return dataclasses.asdict(about) | {"changed": changed, "results": finite(about.results)}
+
+
+def everything(
+    run: RunDirectory, config: Mapping[str, Any], about: Outline, manifests: Mapping[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """All that ``show`` knows of a run as JSON values; what is missing or damaged is null."""
+    best = best_step(manifests)
+    checkpoints = [
+        {"step": step, "best": step == best, "whole": bool(manifest),
+         "results": finite(settings(manifest.get("results")))}
+        for step, manifest in manifests.items()
+    ]  # fmt: skip
+    return as_plain(about) | {
+        "finished": about.finished,
+        "config": config,
+        "data_spec": _or_none(lambda: run.read_json(DATA)),
+        "checkpoints": checkpoints,
+        "metrics": finite(last_record(run)),
+        "versions": _or_none(lambda: read_lock(run)),
+        "pictures": pictures(run),
+    }
+
+
+def how_far(about: Outline) -> str:
+    """How much of the training is done."""
+    if about.finished:
+        return f"finished: {about.step:,} steps"
+    return f"unfinished: {about.step:,} of {about.steps:,} steps"
+
+
+def made_of(run: RunDirectory, config: Mapping[str, Any]) -> list[Fact]:
+    """The data, the components and the settings, a line each."""
+    facts = about_data(run, config["data"])
+    shape = settings(config.get("latent")).get("shape")
+    facts += [("latent", f"shape {plain_text(shape)}")] if shape else []
+    facts += [(slot, chosen(config[slot])) for slot in SLOTS if config.get(slot)]
+    for name, optimizer in settings(config.get("optimizers")).items():
+        told = unusual(settings(optimizer), OptimizerSettings(), always=("name", "lr"))
+        facts.append(("optimizer" if name == "default" else f"optimizer {name}", chosen(told)))
+    engine = unusual(config["engine"], EngineSettings(), always=("steps", "batch_size", "seed"))
+    return [*facts, ("engine", options(engine))]
+
+
+def about_data(run: RunDirectory, data: Mapping[str, Any]) -> list[Fact]:
+    """The source with its options, and what it held."""
+    facts = [("data", chosen({name: value for name, value in data.items() if name not in NOT_THE_SOURCES}))]
+    try:
+        record = run.read_json(DATA)
+        spec, whole = DataSpec.from_dict(record["spec"]), DataSpec.from_dict(record["source_spec"])
+    except RunError as error:
+        return [*facts, ("", error.message)]
+    except (KeyError, TypeError, ValueError):
+        return [*facts, ("", f"{run.path / DATA} does not hold what a run writes there")]
+    held_out = f"{whole.count - spec.count:,} held out"
+    facts.append(("", f"{describe.amount(spec.count, spec)} to learn from, {held_out}"))
+    if spec.columns:
+        facts.append(("columns", ", ".join(spec.columns)))
+    if whole.classes:
+        use = "the model is told which" if spec.condition else "not used for training"
+        facts.append(("classes", f"{len(whole.classes)}, {use}"))
+    return facts
+
+
+def outcome(run: RunDirectory, about: Outline, manifests: Mapping[int, Mapping[str, Any]]) -> list[Fact]:
+    """The checkpoints, the held-out results and what was logged last."""
+    best = best_step(manifests)
+    steps = [
+        f"{step:,}" + (" (best)" if step == best else "" if manifest else " (damaged: no manifest)")
+        for step, manifest in manifests.items()
+    ]
+    facts = [("checkpoints", " · ".join(["step " + steps[0], *steps[1:]]))] if steps else []
+    facts += [("held out", describe.results(about.results))] if about.results else []
+    record = last_record(run)
+    return facts + [("logged last" if not number else "", line) for number, line in enumerate(logged(record))]
+
+
+def logged(record: Mapping[str, Any]) -> list[str]:
+    """The terms of each phase in a line, with units where they are known; then the speed."""
+    names = [name for name in record if "/" in name]
+    lines: list[str] = []
+    for phase in dict.fromkeys(name.partition("/")[0] for name in names):
+        terms = {name.partition("/")[2]: record[name] for name in names if name.startswith(f"{phase}/")}
+        # What is summed with a divergence is in nats as it is.
+        in_nats = terms.keys() & {"loss", "reconstruction", "kl"} if "kl" in terms else set[str]()
+        words = [
+            f"{term.replace('_', ' ')} {value:.4g}{' nats' if term in in_nats else ''}".replace("-", "−")
+            for term, value in terms.items()
+        ]
+        lines.append(f"{phase}: {' · '.join(words)}")
+    if "samples_per_second" in record:
+        lines.append(f"{record['samples_per_second']:,.0f} rows/s")
+    return lines
+
+
+def versions(run: RunDirectory) -> list[Fact]:
+    """What the run was made with."""
+    try:
+        lock = read_lock(run)
+    except RunError as error:
+        return [("made with", error.message)]
+    own = [f"{name} {version}" for name, version in lock.items() if isinstance(version, str)]
+    others = [
+        f"{plugin.get('distribution')} {plugin.get('version')}"
+        for plugin in settings(lock.get("plugins")).values()
+        if isinstance(plugin, dict) and plugin.get("distribution") != "ganvae"
+    ]
+    return [("made with", " · ".join(dict.fromkeys([*own, *others])))]
+
+
+def chosen(component: Any) -> str:
+    """A component or an optimizer with its options: ``builtin/mlp, hidden [400], activation relu``."""
+    if not isinstance(component, dict):
+        return str(component)
+    given = options({name: value for name, value in component.items() if name != "name"})
+    return ", ".join(part for part in (str(component.get("name", "")), given) if part)
+
+
+def options(values: Any) -> str:
+    """Settings in a line, without those that are switched off."""
+    return ", ".join(
+        f"{name} {plain_text(value)}"
+        for name, value in settings(values).items()
+        if value is not None and value is not False and value not in ("", [])
+    )
+
+
+def unusual(
+    values: Mapping[str, Any], defaults: EngineSettings | OptimizerSettings, always: tuple[str, ...]
+) -> dict[str, Any]:
+    """The settings that differ from the defaults, and those that are always worth a word."""
+    usual = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(defaults).items()
+    }
+    return {name: value for name, value in values.items() if name in always or value != usual.get(name)}
+
+
+def plain_text(value: Any) -> str:
+    """A setting's value as a person would write it."""
+    if isinstance(value, dict):
+        return f"({chosen(value)})"
+    if isinstance(value, list):
+        return f"[{', '.join(plain_text(item) for item in value)}]"
+    return "true" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def quoted(path: Path) -> str:
+    """A path as it can be typed into a shell."""
+    return shlex.quote(str(path))
+
+
+def _or_none(read: Any) -> Any:
+    try:
+        return read()
+    except RunError:
+        return None

@@ -1,0 +1,266 @@
+"""A run that was trained, loaded again: its model, and the data that fits it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvae_core.build import Builder, open_data
+from ganvae_core.config.configuration import IN_MEMORY, Configuration, stored
+from ganvae_core.config.layers import parse_yaml
+from ganvae_core.config.options import Text
+from ganvae_core.engine.checkpoints import (
+    Checkpoint,
+    folder_name,
+    list_checkpoints,
+    load_tensors,
+    read_checkpoint,
+)
+from ganvae_core.engine.data import Normaliser, Split, as_tensor, split
+from ganvae_core.engine.devices import select_device
+from ganvae_core.engine.saving import best_checkpoint
+from ganvae_core.errors import ConfigurationError, DataError, RunError
+from ganvae_core.interfaces import Callback
+from ganvae_core.model import Model
+from ganvae_core.plugins import Catalogue, installed_plugins
+from ganvae_core.runs import CONFIG, DATA, RunDirectory
+from ganvae_core.types import DataSpec
+
+
+@final
+class Run:
+    """A run on disk, with the model that it trained.
+
+    Args:
+        directory: where it lies.
+        configuration: what it was made from.
+        catalogue: the plugins that it was loaded with.
+        spec: what its data was, as the model was told.
+        source_spec: what its data was, with labels that the model was not given.
+        model: the averaged model, in evaluation mode.
+        step: steps that the model has been trained for.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        configuration: Configuration,
+        catalogue: Catalogue,
+        spec: DataSpec,
+        source_spec: DataSpec,
+        model: Model,
+        step: int,
+    ) -> None:
+        self.directory = directory
+        self.configuration = configuration
+        self.catalogue = catalogue
+        self.spec = spec
+        self.source_spec = source_spec
+        self.model = model
+        self.step = step
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    @property
+    def results(self) -> dict[str, float]:
+        """Held-out results at the newest checkpoint."""
+        return dict(self.directory.newest_manifest().get("results", {}))
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged, a dictionary for each logging interval."""
+        return self.directory.metrics()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def open_data(self, data: Any = None) -> Split:
+        """The run's data again, or other data that its model can take.
+
+        Args:
+            data: a source's name, a path, an array, a tensor or a dataset; None for what the run was trained on.
+
+        Raises:
+            DataError: it cannot be read, or does not have the shape and columns that the model was trained on.
+            RunError: the run was trained on data given from Python, and none is given now.
+        """
+        choice = self.configuration.components["data"]
+        if data is None and choice.id == IN_MEMORY and choice.options.get("path") is None:
+            raise RunError(
+                f"'{self.path}' was trained on data given from Python, which is not stored with it.",
+                "name data:  --data PATH",
+            )
+        if data is None:
+            return Builder(self.configuration, self.catalogue).split()
+        found = self._other_data(data)
+        spec = found.source.spec
+        if spec.shape != self.spec.shape or spec.columns != self.spec.columns:
+            raise DataError(
+                f"this data does not fit the run: it has shape {spec.shape}, and the model takes {self.spec.shape}."
+                if spec.shape != self.spec.shape
+                else "this table does not fit the run: its columns differ.",
+                f"columns of the run: {', '.join(self.spec.columns)}" if self.spec.columns else "",
+                f"for images:  --data FOLDER data.resize={self.spec.shape[-1]}"
+                if len(self.spec.shape) == 3
+                else "",
+            )
+        return found
+
+    def _other_data(self, data: Any) -> Split:
+        """Data other than the run's, all of it, read with the run's options where the same source reads it."""
+        if not isinstance(data, str | Path):
+            from ganvae_core import as_source
+
+            return split(as_source(data), held_out=0.0, conditional=self.configuration.data.condition)
+        before = {"data": self.configuration.as_dict()["data"]}
+        _, found = open_data(self.catalogue, before, {"data": {"name": Text(data), "held_out": 0.0}})
+        return found
+
+    def rows(self, data: Split, indices: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Chosen rows as the model takes them: x (B, *X), and the condition if it takes one.
+
+        Unbounded data is standardised as in training, so that a table means the same whichever file it is in.
+        """
+        spec = data.source.spec
+        if spec.range is None:
+            spec = dataclasses.replace(spec, units=self.spec.units)
+        normaliser = Normaliser(spec, self.device)
+        raw, condition = data.source.rows(indices)
+        x = normaliser.x(as_tensor(raw).to(self.device))
+        if self.spec.condition is None or condition is None:
+            return x, None
+        return x, normaliser.condition(as_tensor(condition).to(self.device))
+
+    def condition(self, text: str, count: int) -> Tensor:
+        """(count, *K) one condition for all samples, from a class's name or number, or from numbers.
+
+        Raises:
+            ConfigurationError: the model takes none, or not this one.
+        """
+        if self.spec.condition is None:
+            raise ConfigurationError(
+                "--condition: this model was trained without conditions.",
+                "train a conditional one:  ganvae run --plugin … data.condition=true",
+            )
+        one = self._class_condition(text) if self.spec.classes else self._number_condition(text)
+        return one.to(self.device).expand(count, *one.shape)
+
+    def _class_condition(self, text: str) -> Tensor:
+        classes = self.spec.classes or ()
+        if text not in classes:
+            shown = ", ".join(classes[:20]) + (" …" if len(classes) > 20 else "")
+            raise ConfigurationError(f"--condition: there is no class '{text}'.", f"classes: {shown}")
+        return torch.eye(len(classes))[classes.index(text)]
+
+    def _number_condition(self, text: str) -> Tensor:
+        shape = self.spec.condition or ()
+        try:
+            values = torch.tensor([float(part) for part in text.split(",")]).reshape(shape)
+        except (ValueError, RuntimeError):
+            raise ConfigurationError(f"--condition: it takes numbers of shape {shape}, like 0.5,1.") from None
+        return values
+
+    def resume(
+        self,
+        *,
+        steps: int | None = None,
+        data: Any = None,
+        overrides: Mapping[str, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Run:
+        """Go on from the newest checkpoint until ``steps`` steps in all (default: the configuration's).
+
+        Args:
+            steps: in all, those done before included.
+            data: needed where the run was trained on data given from Python.
+            overrides: settings to change; only how far and how often: ``engine.steps``, ``engine.log_every``, …
+            callbacks: further callbacks.
+        """
+        given = dict(overrides or {})
+        if steps is not None:
+            given["engine.steps"] = steps
+        from ganvae_core.training import resume
+
+        return resume(self.path, data=data, overrides=given, callbacks=callbacks)
+
+
+def load(
+    path: str | Path,
+    *,
+    checkpoint: int | str | None = None,
+    device: str = "cpu",
+    catalogue: Catalogue | None = None,
+) -> Run:
+    """A run from its directory, with the model of its newest checkpoint.
+
+    Args:
+        path: the run directory.
+        checkpoint: a step, or ``"best"``; by default the newest.
+        device: where the model is wanted.
+        catalogue: the plugins to work with; by default those of the environment.
+
+    Raises:
+        RunError: it is no run, or has no such checkpoint that is whole.
+        PluginError: a plugin that it was made with is not ready.
+    """
+    directory = RunDirectory.open(Path(path))
+    catalogue = catalogue or installed_plugins()
+    configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
+    spec, source_spec, conditions = _stored_data(directory)
+    chosen = find_checkpoint(directory, checkpoint)
+    model = Builder(configuration, catalogue).model(spec, conditions)
+    load_tensors(model, chosen.model(), str(chosen.folder))
+    model.eval().requires_grad_(False).to(select_device(device))
+    return Run(directory, configuration, catalogue, spec, source_spec, model, chosen.step)
+
+
+def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> Checkpoint:
+    """The newest checkpoint, that of a step, or the best, with its files checked.
+
+    Raises:
+        RunError: there is none, or it is not whole.
+    """
+    folders = list_checkpoints(directory.checkpoints)
+    if not folders:
+        raise RunError(
+            f"'{directory.path}' has no checkpoint yet.",
+            "it was stopped before its first one; train it again",
+        )
+    if wanted == "best":
+        best = best_checkpoint(directory.checkpoints)
+        if best is None:
+            raise RunError(f"'{directory.path}' was not measured by any metric, so there is no best checkpoint.",
+                           "leave --checkpoint out to take the newest")  # fmt: skip
+        return read_checkpoint(best)
+    if wanted is not None:
+        steps = [str(int(folder.name[5:])) for folder in folders]
+        if not str(wanted).isdigit() or folder_name(int(wanted)) not in [folder.name for folder in folders]:
+            raise RunError(
+                f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(steps)}, best"
+            )
+        return read_checkpoint(directory.checkpoints / folder_name(int(wanted)))
+    return read_checkpoint(folders[-1])
+
+
+def _stored_data(
+    directory: RunDirectory,
+) -> tuple[DataSpec, DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
+    record = directory.read_json(DATA)
+    try:
+        spec, source = DataSpec.from_dict(record["spec"]), DataSpec.from_dict(record["source_spec"])
+        shape = record.get("conditions")
+        conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
+    return spec, source, conditions
