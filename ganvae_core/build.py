@@ -12,6 +12,7 @@ from torch import Tensor
 from ganvae_core.config.configuration import Choice, Configuration, Draft
 from ganvae_core.config.options import component_facts, component_options
 from ganvae_core.engine.data import Split, split
+from ganvae_core.engine.phases import check_needs
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Callback, Critic, Metric, Need, Objective, Source
@@ -96,7 +97,11 @@ class Builder:
                 "critic": self._critic_factory(spec),
             }
             choice = self.configuration.components["objective"]
-            return self._make("objective", "objective", choice, facts)
+            made: Objective = self._make("objective", "objective", choice, facts)
+        if made.needs & {"encoder", "posterior"} and model.encoder is None:
+            self._raise_missing("objective", choice.id, "encoder")
+        check_needs(made, f"objective '{choice.id}'")
+        return made
 
     def metrics(self, model: Model) -> list[Metric]:
         """The metrics that this model can be measured by, in the order of the configuration."""

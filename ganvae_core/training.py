@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from ganvae_core.build import Builder, conditions_of
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.render import render
+from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_checkpoint
 from ganvae_core.engine.data import Split
 from ganvae_core.engine.loop import Engine
-from ganvae_core.errors import ConfigurationError, RunError
+from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback, Source
 from ganvae_core.loading import Run, find_checkpoint, load
 from ganvae_core.observers import Pictures, Recorder
@@ -31,6 +33,7 @@ class Preparation:
     builder: Builder
     data: Split
     engine: Engine
+    damage: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -39,7 +42,12 @@ class Preparation:
         small = [
             f"there are only {batch:,} rows to learn from, so the batch is {batch:,} instead of {wanted:,}"
         ]
-        return [*self.data.source.notes, *self.builder.notes, *(small if batch < wanted else [])]
+        return [
+            *self.damage,
+            *self.data.source.notes,
+            *self.builder.notes,
+            *(small if batch < wanted else []),
+        ]
 
 
 def train(
@@ -74,6 +82,8 @@ def train(
     if steps is not None:
         pairs.append(("engine.steps", steps))
     source = None
+    if labels is not None and (data is None or isinstance(data, str | Path)):
+        raise ConfigurationError("labels= goes with an array or a tensor; a named source brings its own.")
     if isinstance(data, str | Path):
         pairs.append(("data", str(data)))
     elif data is not None:
@@ -167,19 +177,27 @@ def prepare_resume(
     layer: Mapping[str, Any] | None = None,
     catalogue: Catalogue | None = None,
 ) -> tuple[RunDirectory, Preparation]:
-    """Everything as it was at the newest whole checkpoint of a run, ready to go on."""
+    """Everything as it was at the newest whole checkpoint of a run, ready to go on.
+
+    Raises:
+        ConfigurationError: a setting that would change what was trained so far is to be changed.
+        DataError: the data cannot be read, or is not what it was.
+        RunError: it is no run, it has no whole checkpoint, or it has done its steps.
+    """
     directory = RunDirectory.open(path)
     catalogue = catalogue or installed_plugins()
     before = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
     configuration = stored_with(catalogue, directory, layer or {})
     _refuse_changes(before, configuration)
-    checkpoint = find_checkpoint(directory, None)
+    checkpoint, damage = _newest_whole(directory)
     if checkpoint.step >= configuration.engine.steps:
         raise RunError(
             f"'{path}' is finished: it has done its {checkpoint.step:,} steps.",
             f"train it for longer:  ganvae run --resume {path} engine.steps={2 * checkpoint.step}",
         )
     preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
+    preparation = dataclasses.replace(preparation, damage=damage)
+    _refuse_other_data(preparation, directory)
     preparation.engine.restore(checkpoint)
     directory.write(CONFIG, render(configuration))
     directory.keep_metrics_until(checkpoint.step)
@@ -204,6 +222,21 @@ def data_name(configuration: Configuration) -> str:
     name = Path(str(path)).name.partition(".")[0] if path else choice.id.partition("/")[2]
     kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
     return kept or "data"
+
+
+def _newest_whole(directory: RunDirectory) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The newest checkpoint that is whole, and a sentence for each newer one that is not.
+
+    Raises:
+        RunError: there is none; the message says what is wrong with the newest.
+    """
+    damage: list[str] = []
+    for folder in reversed(list_checkpoints(directory.checkpoints)):
+        try:
+            return read_checkpoint(folder), tuple(damage)
+        except RunError as error:
+            damage.append(f"passed over: {error.message}")
+    return find_checkpoint(directory, None), ()
 
 
 def _source_again(configuration: Configuration, directory: RunDirectory, data: Any) -> Source | None:
@@ -234,6 +267,19 @@ def _refuse_changes(before: Configuration, after: Configuration) -> None:
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
             "start a new run from them:  ganvae run --config RUN/config.yaml KEY=VALUE",
+        )
+
+
+def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> None:
+    """The order of the rows and their scaling follow from the data, so it must be what it was."""
+    before: Mapping[str, Any] = directory.read_json(DATA).get("spec", {})
+    now = json.loads(json.dumps(preparation.data.spec.as_dict()))
+    changed = [key for key in ("shape", "count", "columns", "range", "condition", "units")
+               if now[key] != before.get(key)]  # fmt: skip
+    if changed:
+        raise DataError(
+            f"the data is not what '{directory.path}' was trained on: its {' and '.join(changed)} differ.",
+            f"then {before.get('count')} rows of shape {before.get('shape')}, now {now['count']} of {now['shape']}",
         )
 
 

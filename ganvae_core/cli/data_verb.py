@@ -65,7 +65,7 @@ def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | No
     """
     layer = read_arguments(source, overrides)
     if file is not None and file.suffix.lower() != ".png":
-        raise ConfigurationError(f"-o {file}: a preview is a .png file.", f"-o {file.with_suffix('.png')}")
+        raise ConfigurationError(f"-o {file}: a preview is a .png file.", "-o preview.png")
     with waiting(f"reading {source} …"):
         from ganvae_core.build import open_data  # takes a second or two
 
@@ -95,10 +95,11 @@ def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_overrides
 
     for override in overrides:
-        key, sign, _ = override.partition("=")
+        key, sign, value = override.partition("=")
         if sign and not key.strip().startswith("data."):
             raise ConfigurationError(
-                f"'{key.strip()}' is no setting of data: those are written data.KEY=VALUE, like data.resize=64."
+                f"'{key}' is no setting of data: those are written data.KEY=VALUE, like data.resize=64.",
+                "" if "." in key else f"did you mean data.{key}={value}?",
             )
     return parse_overrides([f"data={source}", *overrides])
 

@@ -40,6 +40,8 @@ def event(spec: DataSpec) -> str:
 
 def amount(count: int, spec: DataSpec) -> str:
     """``1,617 images of 8 × 8``."""
+    if spec.modality == "points":
+        return f"{count:,} points"
     return f"{count:,} {NOUNS[spec.modality]} of {event(spec)}"
 
 

@@ -51,7 +51,9 @@ def _marginals(rows: np.ndarray, spec: DataSpec) -> Figure:
         if number >= shown:
             axes.set_visible(False)
             continue
-        axes.hist(rows[:, number], bins=40, weights=np.full(len(rows), 1 / len(rows)), color="0.6")
+        values = rows[:, number]
+        weights = np.full(len(values), 1 / len(values))
+        axes.hist(values, bins=40, range=_extent(values), weights=weights, color="0.6")
         axes.set_xlabel(_column(spec, number))
         axes.set_yticks([])
         axes.spines[["top", "right", "left"]].set_visible(False)
@@ -60,6 +62,13 @@ def _marginals(rows: np.ndarray, spec: DataSpec) -> Figure:
         f"{shown} of {rows.shape[1]:,} columns, {len(rows):,} of {spec.count:,} rows", fontsize=10
     )
     return figure
+
+
+def _extent(values: np.ndarray) -> tuple[float, float]:
+    """Where to draw bars, with room for them around a constant, however large it is."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.0 if high - low > 1e-9 * abs(high) else 0.5 + 1e-3 * abs(high)
+    return low - margin, high + margin
 
 
 def _column(spec: DataSpec, index: int) -> str:

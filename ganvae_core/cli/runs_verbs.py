@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,16 @@ def show(path: Path, as_json: bool) -> None:
 
 def row(about: Outline) -> tuple[str, ...]:
     """The cells of a run's line."""
-    changed = f"{about.changed:%Y-%m-%d %H:%M}"
+    changed = moment(about.changed, datetime.now())
     if about.problem:
         return str(about.run), "damaged", "", "", about.problem, changed
     done = f"{about.step:,} of {about.steps:,}"
     return str(about.run), about.recipe, about.data, done, describe.results(about.results), changed
+
+
+def moment(then: datetime, now: datetime) -> str:
+    """A local time in few letters: this year's with the hour, an older one with the year."""
+    return f"{then:%d %b %H:%M}" if then.year == now.year else f"{then:%d %b %Y}"
 
 
 def as_plain(about: Outline) -> dict[str, Any]:

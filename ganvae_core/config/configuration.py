@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganvae_core.config.layers import is_null
+from ganvae_core.config.layers import is_null, parse_yaml
 from ganvae_core.config.options import (
     REQUIRED,
     Option,
@@ -265,12 +265,14 @@ class Draft:
                 raise ConfigurationError(*_no_such_option(key, identity, name, options, current))
             option = options[name]
             where = f"{key}.{name}"
-            if option.kind is None:
+            if option.kind is None or (option.optional and is_null(value)):
                 converted[name] = convert(option, value, where)
                 if name == "path" and kind == "source" and converted[name]:
                     converted[name] = str(Path(converted[name]).expanduser().absolute())
             elif option.many:
-                converted[name] = [self._nested(where, option.kind, item, plugin) for item in value]
+                converted[name] = [
+                    self._nested(where, option.kind, item, plugin) for item in _items(where, value)
+                ]
             else:
                 converted[name] = self._nested(where, option.kind, value, plugin)
         return converted
@@ -288,13 +290,8 @@ class Draft:
         """A list of components replaces the list of the layer before."""
         if is_null(value):
             return []
-        if isinstance(value, Text):
-            from ganvae_core.config.layers import parse_yaml
-
-            text = value if value.startswith("[") else f"[{value}]"
-            value = parse_yaml(f"items: {text}", key)["items"]
         items: list[tuple[str, dict[str, Any]]] = []
-        for position, item in enumerate(value if isinstance(value, list) else [value]):
+        for position, item in enumerate(_items(key, value)):
             choice = self._nested(f"{key}[{position}]", LISTS[key], item, plugin)
             items.append((choice.id, choice.options))
         return items
@@ -331,6 +328,14 @@ class Draft:
             else:
                 complete[name] = option.default
         return complete
+
+
+def _items(key: str, value: Any) -> Sequence[Any]:
+    """The parts of a list of components, which may have been typed: ``[elbo, {name: reconstruction}]``."""
+    if isinstance(value, Text):
+        text = value if value.startswith("[") else f"[{value}]"
+        value = parse_yaml(f"items: {text}", key)["items"]
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _read_settings(key: str, settings: type, value: Any, current: Mapping[str, Any]) -> dict[str, Any]:
@@ -377,8 +382,6 @@ def configure(
     Raises:
         ConfigurationError, PluginError: as ``Draft.apply`` and ``Draft.finish``.
     """
-    from ganvae_core.config.layers import parse_yaml
-
     spec, text = catalogue.recipe(plugin, recipe)
     draft = Draft(catalogue)
     draft.apply(parse_yaml(text, f"recipe {plugin}/{spec.name}"), plugin=plugin)

@@ -19,6 +19,8 @@ class _Loader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a name", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key '{key.value}' is given twice", problem_mark=key.start_mark
@@ -78,7 +80,7 @@ def nest(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in flat and flat[key] != value:
             raise ConfigurationError(f"{key} is given twice: '{flat[key]}' and '{value}'.")
-        flat[key] = value
+        flat[key] = _copied(value)
     layer: dict[str, Any] = {}
     for key, value in sorted(flat.items(), key=lambda pair: pair[0].count(".")):
         _put(layer, key, value)
@@ -100,6 +102,11 @@ def _put(layer: dict[str, Any], key: str, value: Any) -> None:
     if last in here and here[last] != value:
         raise ConfigurationError(f"{key} is given twice: '{here[last]}' and '{value}'.")
     here[last] = value
+
+
+def _copied(value: Any) -> Any:
+    """Mappings anew, since dotted keys are written into them."""
+    return {key: _copied(below) for key, below in value.items()} if isinstance(value, Mapping) else value
 
 
 def is_null(value: Any) -> bool:

@@ -49,6 +49,11 @@ class Option:
     many: bool = False
 
     @property
+    def optional(self) -> bool:
+        """Whether null is one of its values."""
+        return _without_none(self.annotation)[1]
+
+    @property
     def type_name(self) -> str:
         """The type as a person would write it: ``float``, ``relu or gelu``, ``list of int``."""
         return type_name(self.annotation)
@@ -128,6 +133,8 @@ def convert(option: Option, value: Any, key: str) -> Any:
         ConfigurationError: it cannot be such a value; the message names the key.
     """
     base, optional = _without_none(option.annotation)
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()  # a number of NumPy's, from a sweep in a notebook
     if value is None or (isinstance(value, Text) and optional and value in ("null", "~", "None")):
         if optional:
             return None

@@ -112,11 +112,12 @@ def write_checkpoint(
             draft.rename(target)
         _to_disk(parent)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
         raise TrainingError(
             f"the checkpoint {target} could not be written: {error}",
             "checkpoints written before it are whole; free some space and go on with --resume",
         ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return target
 
 

@@ -222,10 +222,13 @@ def rows_of(
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """The array as a tensor, sharing its memory where torch can index its type."""
+    """The array as a tensor, sharing its memory where torch can index its type and its order."""
     if array.dtype not in _INDEXABLE:
         native = array.dtype.newbyteorder("=")
-        array = array.astype(native if native in _INDEXABLE else np.float32)
+        exact = np.float32 if array.dtype.itemsize <= 2 else np.float64
+        array = array.astype(native if native in _INDEXABLE else exact)
+    if min(array.strides, default=0) < 0:
+        array = array.copy()
     with warnings.catch_warnings():
         # A read-only array is only ever read: index_select copies the rows that it takes.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

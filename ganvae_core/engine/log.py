@@ -31,6 +31,11 @@ class StepLog:
         self._labels: list[tuple[int, str, str]] = []
         self._values: list[Tensor] = []
 
+    @property
+    def pending(self) -> bool:
+        """Whether something was noted since the last reading."""
+        return bool(self._values)
+
     def add(self, step: int, phase: str, loss: Loss, gradient_norm: Tensor) -> None:
         """Note the outcome of one update: loss, terms, and the norm of its gradient before clipping."""
         self._labels.append((step, phase, LOSS))
@@ -60,8 +65,10 @@ def _finite(values: list[float]) -> bool:
 
 
 def _first_not_finite(labels: list[tuple[int, str, str]], numbers: list[float]) -> NotFinite | None:
+    # A term that is only logged may be infinite: the update is done all the same.
     bad = [label for label, number in zip(labels, numbers, strict=True) if not math.isfinite(number)]
-    if not bad:
+    decisive = [label for label in bad if label[2] in (LOSS, GRADIENT_NORM)]
+    if not decisive:
         return None
-    step, phase, _ = bad[0]
+    step, phase, _ = decisive[0]
     return NotFinite(step, phase, tuple(name for at, of, name in bad if (at, of) == (step, phase)))

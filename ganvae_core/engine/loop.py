@@ -20,7 +20,7 @@ from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import PreparedPhase, check_needs, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
-from ganvae_core.engine.saving import CheckpointStore
+from ganvae_core.engine.saving import CheckpointStore, restore_callbacks
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import TrainingError
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
@@ -70,6 +70,7 @@ class Engine:
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
         self.stop_requested = False
+        self.callback_states: list[dict[str, Any]] = []
 
         check_needs(objective)
         if self._channels_last:
@@ -110,8 +111,9 @@ class Engine:
         self.target_steps = steps = self.settings.steps if steps is None else steps
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
-        with borrowed_randomness(self.device) as generator:
+        with borrowed_randomness(self.device) as generator, self._components.covering():
             try:
+                restore_callbacks(self.callbacks, self.callback_states)
                 self._tell("on_start")
                 while self.step_index < steps and not self.stop_requested:
                     self.step(generator)
@@ -134,7 +136,11 @@ class Engine:
             if (self.step_index + 1) % prepared.phase.every:  # + 1: what runs at every step leads
                 continue
             with prepared.only_training():
-                self._update(prepared, batch, generator)
+                loss = self._update(prepared, batch, generator)
+            # Not before other modules' buffers are back: it may change them, and that is to stay.
+            if prepared.phase.after is not None and not self._found_inf.item():
+                with torch.no_grad():
+                    prepared.phase.after(_averages(loss))
 
         self.step_index += 1
         self.averaged.update(self.samples_seen, self.batch_size)
@@ -180,7 +186,7 @@ class Engine:
         """
         CheckpointStore.restore(self, checkpoint)
 
-    def _update(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> None:
+    def _update(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> Loss:
         """One phase's update: loss and gradient by micro-batches, then norm, clip and step."""
         phase = prepared.phase
         optimizer = self.optimizers[phase.optimizer]
@@ -203,9 +209,7 @@ class Engine:
             nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
         optimizer.step(batch.samples_seen, self._found_inf)
         self._log.add(self.step_index, phase.name, loss, norm)
-        if phase.after is not None and not self._found_inf.item():
-            with torch.no_grad():
-                phase.after({**loss.terms, **loss.statistics})
+        return loss
 
     def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
         """() the norm of the gradient; notes in ``_found_inf``, which is sticky, if it or the loss is not finite."""
@@ -241,7 +245,7 @@ class Engine:
 
     def report_pending(self) -> None:
         """Make sure that what is about to be saved is finite."""
-        if self.step_index % self.settings.log_every:
+        if self._log.pending:
             self.report()
 
     def _finish(self, reached: bool) -> None:
@@ -274,6 +278,10 @@ def _as_split(data: Any) -> Split:
 
 def _rest(batch: Batch) -> tuple[Tensor | None, Tensor, int]:
     return batch.condition, batch.index, batch.samples_seen
+
+
+def _averages(loss: Loss) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in {**loss.terms, **loss.statistics}.items()}
 
 
 def _scaled(loss: Loss, share: float) -> Loss:

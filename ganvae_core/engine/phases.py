@@ -41,28 +41,23 @@ class PreparedPhase:
 class KeptBuffers:
     """Buffers that a phase must leave as they were: the batch norm of a generator in the critic's phase, say.
 
-    A tensor's version counter tells whether it was written to, so that only what changed is copied.
+    All of them are copied each time: batch norm writes its statistics without raising their version counters, so
+    that nothing tells which ones have changed.
     """
 
     def __init__(self, buffers: Sequence[Tensor]) -> None:
-        self._buffers = list(buffers)
-        self._values = [buffer.clone() for buffer in buffers]
-        self._versions = [buffer._version for buffer in buffers]
+        self._buffers = [buffer.detach() for buffer in buffers]
+        self._values = [buffer.clone() for buffer in self._buffers]
 
     def remember(self) -> None:
         """Take in the values that the buffers have now."""
-        for position, buffer in enumerate(self._buffers):
-            if buffer._version != self._versions[position]:
-                self._values[position].copy_(buffer)
-                self._versions[position] = buffer._version
+        if self._buffers:
+            torch._foreach_copy_(self._values, self._buffers)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def put_back(self) -> None:
         """Give the buffers the values that were remembered."""
-        for position, buffer in enumerate(self._buffers):
-            if buffer._version != self._versions[position]:
-                with torch.no_grad():
-                    buffer.copy_(self._values[position])
-                self._versions[position] = buffer._version
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._values)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
 
 def prepare_phases(objective: Objective) -> list[PreparedPhase]:
@@ -95,13 +90,17 @@ def prepare_phases(objective: Objective) -> list[PreparedPhase]:
     return [_prepare(objective, phase, index, trainable) for index, phase in enumerate(phases)]
 
 
-def check_needs(objective: Objective) -> None:
+def check_needs(objective: Objective, name: str = "") -> None:
     """Hold what an objective needs and accepts against the model that it has.
+
+    Args:
+        objective: with its model.
+        name: what to call it in messages; its class's name by default.
 
     Raises:
         ConfigurationError: something is missing, or the prior's support is one that the loss cannot work with.
     """
-    model, name = objective.model, type(objective).__name__
+    model, name = objective.model, name or type(objective).__name__
     if model.prior.support not in objective.accepts:
         raise ConfigurationError(
             f"{name} cannot work with the prior {type(model.prior).__name__}: its codes are"

@@ -17,20 +17,31 @@ from ganvae_core import interfaces
 class ComponentPrecision:
     """Runs the networks of an objective in a lower precision, and hands back what they return in fp32.
 
-    Only the objective that is trained is touched: the averaged model computes in fp32.
+    Only the objective that is trained is touched, and only while it is: the averaged model computes in fp32, and so
+    does whatever is made of the modules afterwards.
     """
 
     def __init__(self, objective: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         self.device = device
         self.dtype = dtype
         self.enabled = dtype != torch.float32
-        if self.enabled:
-            for module in objective.modules():
-                if isinstance(module, interfaces.Generator | interfaces.Encoder):
-                    self._cover(module, "forward")
-                elif isinstance(module, interfaces.Critic):
-                    self._cover(module, "forward")
-                    self._cover(module, "features")
+        self._methods: list[tuple[nn.Module, str]] = []
+        for module in objective.modules() if self.enabled else ():
+            if isinstance(module, interfaces.Generator | interfaces.Encoder | interfaces.Critic):
+                self._methods.append((module, "forward"))
+            if isinstance(module, interfaces.Critic):
+                self._methods.append((module, "features"))
+
+    @contextmanager
+    def covering(self) -> Generator[None]:
+        """While this lasts, the networks compute in the lower precision."""
+        for module, method in self._methods:
+            self._cover(module, method)
+        try:
+            yield
+        finally:
+            for module, method in self._methods:
+                delattr(module, method)
 
     @contextmanager
     def full(self) -> Generator[None]:

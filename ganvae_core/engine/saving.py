@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from ganvae_core.engine.checkpoints import (
     write_checkpoint,
 )
 from ganvae_core.errors import RunError
+from ganvae_core.interfaces import Callback
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -57,8 +60,7 @@ class CheckpointStore:
                 f"{what} was written with another batch size: {checkpoint.manifest.get('batch_size')}."
             )
         engine.step_index = checkpoint.step
-        for callback, kept in zip(engine.callbacks, checkpoint.manifest.get("callbacks", []), strict=False):
-            callback.load_state_dict(kept)
+        engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
 
     def _retain(self) -> None:
         folders = list_checkpoints(self.folder)
@@ -74,10 +76,14 @@ def best_checkpoint(parent: Path) -> Path | None:
     """The checkpoint with the best held-out result, by the run's first metric; None where nothing was measured."""
     rated: list[tuple[float, Path]] = []
     for folder in list_checkpoints(parent):
-        manifest = read_manifest(folder)
+        try:
+            manifest = read_manifest(folder)
+        except RunError:  # a damaged one is no candidate, and no reason to stop
+            continue
         if manifest.get("judged_by") in manifest.get("results", {}):
             value = float(manifest["results"][manifest["judged_by"]])
-            rated.append((value if manifest["better"] == "higher" else -value, folder))
+            if not math.isnan(value):
+                rated.append((value if manifest["better"] == "higher" else -value, folder))
     return max(rated, key=lambda pair: pair[0])[1] if rated else None
 
 
@@ -92,11 +98,28 @@ def _manifest(engine: Engine) -> dict[str, Any]:
         "results": engine.results,
         "judged_by": first,
         "better": engine.metrics[0].better if first is not None else None,
-        "callbacks": [callback.state_dict() for callback in engine.callbacks],
+        "callbacks": _callback_states(engine.callbacks),
         "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
         "threads": torch.get_num_threads(),
         "settings": dataclasses.asdict(engine.settings),
     }
+
+
+def _callback_states(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
+    states = [(type(callback).__qualname__, callback.state_dict()) for callback in callbacks]
+    return [{"callback": name, "state": state} for name, state in states if state]
+
+
+def restore_callbacks(callbacks: Sequence[Callback], states: list[dict[str, Any]]) -> None:
+    """Give each callback the state that one of its class had, and take that out of the list.
+
+    By class, since the callbacks of a run that goes on need not be those that it was started with.
+    """
+    for callback in callbacks:
+        own = next((kept for kept in states if kept["callback"] == type(callback).__qualname__), None)
+        if own is not None:
+            states.remove(own)
+            callback.load_state_dict(own["state"])
 
 
 def _optimizer_tensors(engine: Engine) -> dict[str, Tensor]:

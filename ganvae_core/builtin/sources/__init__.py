@@ -1,1 +1,1 @@
-"""Sources of data: digits, arrays, IDX files, folders of images, tables, and what a notebook has in memory."""
+"""Sources of data: digits, arrays, IDX files, folders of images, tables, and what a notebook holds."""

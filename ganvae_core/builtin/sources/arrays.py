@@ -68,17 +68,18 @@ def as_source(x: object, labels: Any = None) -> Source:
     """Anything that holds rows as a source.
 
     Args:
-        x: a source, an array or a tensor (N, ...), which is not copied, or a map-style dataset whose items are
-            x or (x, label).
+        x: a source, an array or a tensor (N, ...), which is not copied, or a map-style dataset whose items
+            are x or (x, label).
         labels: (N,) integers or strings.
 
     Raises:
         DataError: x is none of these, the values are unfit, or the labels do not match.
     """
     values = None if labels is None else as_array(labels)
-    if isinstance(x, TensorDataset) and len(x.tensors) <= 2:
-        own = as_array(x.tensors[1]) if len(x.tensors) == 2 else None
-        return InMemory(as_array(x.tensors[0]), own if values is None else values)
+    if isinstance(x, TensorDataset) and len(x.tensors) in (1, 2):
+        first, *rest = x.tensors
+        own = as_array(rest[0]) if rest else None
+        return InMemory(as_array(first), own if values is None else values)
     if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
         return from_dataset(x, values)
     if isinstance(x, Source):

@@ -37,8 +37,8 @@ class StackedDataset(StoredSource):
 class LazyDataset(Source):
     """A dataset that is larger than memory: an item is read whenever its row is asked for.
 
-    A slice cannot be a view here: ``rows`` reads its items into a new array, which goes to a temporary file where it
-    does not fit in memory.
+    A slice cannot be a view here: ``rows`` reads its items into a new array, which goes to a temporary file where
+    it does not fit in memory.
     """
 
     def __init__(
@@ -123,7 +123,8 @@ def _item(dataset: Any, index: int, kind: Kind | None) -> tuple[np.ndarray, Any]
         raise DataError(f"item {index} of {_WHERE} is of type {type(item).__name__}; numbers are expected.")
     if kind is not None and (x.shape, x.dtype) != kind:
         raise DataError(
-            f"item {index} of {_WHERE} is {x.dtype} of shape {x.shape}; the first is {kind[1]} of shape {kind[0]}."
+            f"item {index} of {_WHERE} is {x.dtype} of shape {x.shape},"
+            f" and the first is {kind[1]} of shape {kind[0]}."
         )
     return x, label
 
@@ -136,7 +137,7 @@ def _label(value: Any, index: int) -> int | float | str | bytes | None:
     if plain is None or isinstance(plain, int | float | str | bytes):
         return plain
     raise DataError(
-        f"item {index} of {_WHERE} has a label of type {type(value).__name__}; an integer or a string is expected.",
+        f"item {index} of {_WHERE} has a label of type {type(value).__name__}, and not an integer or a string.",
         "give labels apart:  as_source(dataset, labels=labels)",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from ganvae_core.types import DataSpec, Modality, Units
 
 IMAGE_CHANNELS = (1, 2, 3, 4)
 MOST_TABLE_COLUMNS = 16
-"""Flat rows of more columns whose values lie in [0, 1] are flattened images, say, and are left as they are."""
+"""Flat rows of more columns with values in [0, 1] are flattened images, say, and are left as they are."""
 
 _NOTES = 5
 
@@ -166,7 +167,7 @@ def _scaling(event: tuple[int, ...], summary: Summary) -> tuple[Scaling, tuple[s
 
 
 def _is_wide(event: tuple[int, ...]) -> bool:
-    return len(event) > 1 or event[0] > MOST_TABLE_COLUMNS
+    return len(event) > 1 or math.prod(event) > MOST_TABLE_COLUMNS
 
 
 def _column(summary: Summary, index: int) -> str:

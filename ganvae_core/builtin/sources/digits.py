@@ -15,13 +15,13 @@ from ganvae_core.types import DataSpec, Units
 class Digits(StoredSource):
     """1,797 real handwritten digits of 8 × 8 pixels with values 0 to 16, and their labels.
 
-    From Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits" (UCI, 1998), as scikit-learn ships it.
+    Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits" (UCI, 1998), as scikit-learn ships them.
     """
 
     def __init__(self) -> None:
         from sklearn.datasets import load_digits  # takes most of a second, so only here
 
-        digits = load_digits()
-        x = digits.images.astype(np.uint8)[:, None]
+        flat, labels = load_digits(return_X_y=True)
+        x = flat.reshape(-1, 1, 8, 8).astype(np.uint8)
         spec = DataSpec((1, 8, 8), (0.0, 1.0), "image", None, len(x), units=Units((0.0,), (16.0,), "uint8"))
-        super().__init__(x, spec, encode_labels(digits.target, len(x), "the digits' labels"))
+        super().__init__(x, spec, encode_labels(labels, len(x), "the digits' labels"))

@@ -37,7 +37,7 @@ class Folder(StoredSource):
 
     Args:
         path: the folder
-        resize: side of the square that the middle of every image is scaled to; default: all have one size already
+        resize: side of the square that the middle of each image is scaled to; default: as they are
         grayscale: make all images gray; default: gray where all are
         skip_corrupt: leave out images that cannot be read
     """
@@ -177,7 +177,7 @@ def _labels(folder: Path, files: list[Path]) -> Labels | None:
 def _in_threads(
     function: Callable[[Item], Result], items: Sequence[Item]
 ) -> list[Result | UnreadableImageError]:
-    """The function of each item, or why its image cannot be read. Pillow decodes without holding Python's lock."""
+    """The function of each item, or why its image cannot be read; Pillow decodes without Python's lock."""
 
     def several(start: int) -> list[Result | UnreadableImageError]:
         return [_attempt(function, item) for item in items[start : start + _FILES_AT_ONCE]]

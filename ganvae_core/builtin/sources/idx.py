@@ -15,7 +15,7 @@ import numpy as np
 from ganvae_core.builtin.sources.describe import describe
 from ganvae_core.builtin.sources.labels import encode_labels
 from ganvae_core.builtin.sources.paths import existing_file, readable, reason
-from ganvae_core.builtin.sources.storage import MOST_DEFLATED, allocate, fill, native
+from ganvae_core.builtin.sources.storage import MOST_DEFLATED, Readable, allocate, fill, native
 from ganvae_core.builtin.sources.stored import StoredSource
 from ganvae_core.errors import DataError
 
@@ -30,7 +30,7 @@ class Idx(StoredSource):
 
     Args:
         path: the file of images, or of any array
-        labels: the file of labels; default: the one beside it by name (images-idx3, labels-idx1); empty for none
+        labels: the file of labels; default: the one beside it that is named like MNIST's; empty for none
     """
 
     def __init__(self, *, path: str, labels: str | None = None) -> None:
@@ -94,7 +94,7 @@ def _unzipped(path: Path, file: IO[bytes]) -> np.ndarray:
         raise DataError(f"'{path}' is truncated: {reason(error)}.") from error
 
 
-def _header(path: Path, stream: IO[bytes]) -> Header:
+def _header(path: Path, stream: Readable) -> Header:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:
         raise DataError(f"'{path}' is not an IDX file (it begins with {magic!r}).")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class Header:
 
 
 @contextmanager
-def strict_pillow() -> Iterator[None]:
+def strict_pillow() -> Generator[None]:
     """Huge images are errors, and other warnings of Pillow (on metadata, mostly) are nobody's concern.
 
     Filters of warnings are the process's, so this goes around the threads and not into them.
@@ -99,7 +99,7 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
 
 
 @contextmanager
-def _explained(file: Path) -> Iterator[None]:
+def _explained(file: Path) -> Generator[None]:
     try:
         yield
     except (UnreadableImageError, MemoryError):

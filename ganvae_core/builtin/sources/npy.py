@@ -23,6 +23,8 @@ NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK"
 
 _HEADER_ERRORS = (ValueError, TypeError, EOFError, SyntaxError, RecursionError, tokenize.TokenError)
+# RuntimeError and ValueError are what zipfile makes of features and names that it does not know.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 _ENCRYPTED = 1
 
 
@@ -71,7 +73,7 @@ class Npz:
         with readable(path):
             try:
                 self._archive = zipfile.ZipFile(path)
-            except zipfile.BadZipFile as error:
+            except _ZIP_ERRORS as error:
                 raise DataError(f"'{path}' is truncated or damaged: {reason(error)}.") from error
 
     @property
@@ -91,14 +93,12 @@ class Npz:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{where} is compressed in a way that NumPy does not use.")
         if member.file_size > MOST_DEFLATED * (member.compress_size + 1):
-            raise DataError(
-                f"{where} declares {member.file_size:,} bytes, more than its {member.compress_size:,} can hold."
-            )
+            raise DataError(f"{where} declares {member.file_size:,} bytes, more than it can hold.")
         with readable(self.path):
             try:
                 with self._archive.open(member) as stream:
                     return _values(stream, member.file_size, where)
-            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            except _ZIP_ERRORS as error:
                 raise DataError(f"{where} is truncated or damaged: {reason(error)}.") from error
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ def _header(stream: IO[bytes], where: str) -> Header:
         raise DataError(f"{where} has a damaged header: {reason(error)}.") from error
     if dtype.hasobject:
         raise DataError(
-            f"{where} holds Python objects, which could run any code when they are loaded, so they never are.",
+            f"{where} holds Python objects, which could run any code when loaded, and are refused.",
             "store numbers:  np.save(FILE, np.stack(rows))",
         )
     if any(size < 0 for size in shape):

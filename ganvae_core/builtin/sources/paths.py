@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def data_files(folder: Path) -> list[str]:
 
 
 @contextmanager
-def readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
+def readable(path: Path, *errors: type[Exception]) -> Generator[None]:
     """Turn what a library raises on a damaged file into an error that names the file.
 
     Args:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +22,12 @@ MOST_DEFLATED = 1032
 
 _CHUNK_BYTES = 2**20
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+class Readable(Protocol):
+    """A stream of bytes, plain or decompressed on the way."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def available_memory() -> int:
@@ -46,9 +52,9 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
     return np.empty(shape, dtype) if fits_in_memory(size) else _on_disk(shape, dtype, size)
 
 
-def fill(array: np.ndarray, stream: IO[bytes]) -> int:
-    """Read a contiguous array's bytes from a stream, and return how many there were: fewer where it ends early."""
-    target = memoryview(array.reshape(-1).view(np.uint8))
+def fill(array: np.ndarray, stream: Readable) -> int:
+    """Read a contiguous array's bytes from a stream; returns how many there were, fewer where it ends early."""
+    target = array.reshape(-1).view(np.uint8)
     done = 0
     while done < len(target):
         try:
@@ -57,7 +63,7 @@ def fill(array: np.ndarray, stream: IO[bytes]) -> int:
             chunk = b""
         if not chunk:
             break
-        target[done : done + len(chunk)] = chunk
+        target[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
         done += len(chunk)
     return done
 

@@ -22,6 +22,7 @@ from ganvae_core.errors import DataError, did_you_mean
 PARQUET_MAGIC = b"PAR1"
 DELIMITERS = (",", "\t", ";")
 
+_TEXT_SHOWN = 40
 _TABLE_ERRORS = (pa.ArrowException, UnicodeDecodeError, EOFError)
 
 
@@ -180,8 +181,9 @@ def _first_text(reader: _Reader, name: str) -> str:
         for batch in reader.batches([name]):
             for value in batch.column(name):
                 row += 1
-                if value.is_valid and not _is_number(str(value.as_py())):
-                    return f": row {row} is '{value.as_py()}'"
+                text = str(value.as_py())
+                if value.is_valid and not _is_number(text):
+                    return f": row {row} is {text[:_TEXT_SHOWN]!r}"
     return f" ({reader.schema.field(name).type})"
 
 

@@ -1,0 +1,307 @@
+"""Folders of images: modes, sizes, labels, orientation, and files that are no images."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvae_core.builtin.sources import storage
+from ganvae_core.builtin.sources.folder import Folder
+from ganvae_core.errors import DataError
+
+RNG = np.random.default_rng(0)
+
+
+def pixels(height: int = 6, width: int = 8, channels: int = 3) -> np.ndarray:
+    return RNG.integers(0, 256, (height, width, channels), dtype=np.uint8).squeeze()
+
+
+def write(path: Path, image: np.ndarray | Image.Image | None = None, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = (
+        image if isinstance(image, Image.Image) else Image.fromarray(pixels() if image is None else image)
+    )
+    picture.save(path, **options)
+    return path
+
+
+def rows(folder: Path, **options: object) -> np.ndarray:
+    return Folder(path=str(folder), **options).rows(slice(None))[0]  # type: ignore[arg-type]
+
+
+def test_images_come_in_the_order_of_their_paths_with_channels_first(tmp_path: Path) -> None:
+    images = {name: pixels() for name in ("b/1.png", "a.png", "b/0.bmp", "c.tiff")}
+    for name, image in images.items():
+        write(tmp_path / name, image)
+    source = Folder(path=str(tmp_path))
+    x, labels = source.rows(slice(None))
+    expected = [images[name].transpose(2, 0, 1) for name in sorted(images)]
+    assert np.array_equal(x, np.stack(expected))
+    assert np.shares_memory(x, source.rows(slice(1, 2))[0])
+    assert (source.spec.shape, source.spec.modality) == ((3, 6, 8), "image")
+    assert source.spec.units.scale == (255.0,)
+    assert labels is None
+
+
+def test_every_format_is_read_and_other_and_hidden_files_are_not(tmp_path: Path) -> None:
+    for name in ("a.png", "b.JPG", "c.jpeg", "d.bmp", "e.gif", "f.webp", "g.tif"):
+        write(tmp_path / name)
+    write(tmp_path / ".hidden.png")
+    write(tmp_path / ".cache/x.png")
+    (tmp_path / "notes.txt").write_text("hello")
+    assert len(rows(tmp_path)) == 7
+
+
+def test_first_sub_folders_are_the_labels(tmp_path: Path) -> None:
+    for name in ("dog/deep/0.png", "cat/1.png", "cat/0.png"):
+        write(tmp_path / name)
+    source = Folder(path=str(tmp_path))
+    labels = source.rows(slice(None))[1]
+    assert labels is not None
+    assert labels.tolist() == [0, 0, 1]
+    assert source.spec.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("names", [("cat/0.png", "cat/1.png"), ("cat/0.png", "dog/0.png", "x.png")])
+def test_one_sub_folder_or_images_outside_of_them_give_no_labels(tmp_path: Path, names: tuple[str]) -> None:
+    for name in names:
+        write(tmp_path / name)
+    assert Folder(path=str(tmp_path)).spec.classes is None
+
+
+def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere/0.png")
+    write(tmp_path / "images/a/0.png")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "images/b")
+    os.symlink(tmp_path / "images", tmp_path / "images/a/loop")
+    assert len(rows(tmp_path / "images")) == 2
+
+
+def test_gray_images_have_one_channel(tmp_path: Path) -> None:
+    gray = pixels(channels=1)
+    write(tmp_path / "a.png", gray)
+    write(tmp_path / "b.png", Image.fromarray(gray > 99))
+    write(tmp_path / "c.png", gray.astype(np.uint16) * 257)
+    x = rows(tmp_path)
+    assert x.shape == (3, 1, 6, 8)
+    assert np.array_equal(x[0, 0], gray)
+    assert np.array_equal(x[1, 0], (gray > 99) * 255)
+    assert np.array_equal(x[2, 0], gray)
+
+
+def test_one_colour_image_makes_all_rgb_unless_gray_is_asked_for(tmp_path: Path) -> None:
+    gray, colour = pixels(channels=1), pixels()
+    write(tmp_path / "a.png", gray)
+    write(tmp_path / "b.png", colour)
+    x = rows(tmp_path)
+    assert np.array_equal(x[0], np.stack([gray] * 3))
+    assert np.array_equal(x[1], colour.transpose(2, 0, 1))
+    asked = rows(tmp_path, grayscale=True)
+    assert asked.shape == (2, 1, 6, 8)
+    assert np.array_equal(asked[1, 0], np.asarray(Image.fromarray(colour).convert("L")))
+
+
+def test_palettes_alpha_and_cmyk_become_rgb(tmp_path: Path) -> None:
+    colour = Image.fromarray(pixels())
+    palette = colour.quantize(256)
+    write(tmp_path / "a.png", palette)
+    write(tmp_path / "b.png", palette, transparency=bytes(range(256)))
+    write(tmp_path / "c.png", Image.fromarray(pixels(channels=4)))
+    write(tmp_path / "d.jpg", colour.convert("CMYK"))
+    x = rows(tmp_path)
+    assert x.shape == (4, 3, 6, 8)
+    assert np.array_equal(x[0], np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
+    assert np.array_equal(x[0], x[1])
+
+
+def test_images_stand_upright_as_their_exif_says(tmp_path: Path) -> None:
+    image = pixels()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    write(tmp_path / "a.png", image, exif=exif)
+    assert np.array_equal(rows(tmp_path)[0], np.rot90(image, -1).transpose(2, 0, 1))
+
+
+def test_images_that_differ_once_they_stand_upright_are_refused(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(tmp_path / "a.png")
+    write(tmp_path / "b.png", exif=exif)
+    with pytest.raises(DataError, match=r"a\.png is 8 × 6 and .*b\.png is 6 × 8"):
+        Folder(path=str(tmp_path))
+
+
+def test_differing_sizes_name_two_files_and_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in/a.png")
+    write(tmp_path / "in/b.png")
+    write(tmp_path / "in/c.png", pixels(9, 9))
+    monkeypatch.chdir(tmp_path)
+    message = r"^the images differ in size: in/a\.png is 8 × 6 and in/c\.png is 9 × 9\."
+    with pytest.raises(DataError, match=message) as caught:
+        Folder(path="in")
+    assert "data.resize=64" in caught.value.hints[0]
+    assert rows(Path("in"), resize=4).shape == (3, 3, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_resizing_takes_the_middle_square_with_antialiasing(tmp_path: Path, name: str) -> None:
+    image = np.zeros((64, 192, 3), np.uint8)
+    image[:, 64:128:2] = 255  # the middle square has stripes one pixel wide, whose mean is a medium gray
+    image[:, :64, 0] = 255
+    write(tmp_path / name, image, **({"quality": 95, "subsampling": 0} if name == "a.jpg" else {}))
+    x = rows(tmp_path, resize=8)
+    assert x.shape == (1, 3, 8, 8)
+    assert np.abs(x[0, :, :, 2:6].astype(int) - 128).max() < 12
+
+
+def test_small_images_are_enlarged(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", np.full((2, 3, 3), 77, np.uint8))
+    assert (rows(tmp_path, resize=16) == 77).all()
+
+
+def test_a_side_has_to_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.resize: 0"):
+        Folder(path=str(tmp_path), resize=0)
+
+
+def cut(path: Path, share: float = 0.5) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize("resize", [None, 16])
+@pytest.mark.parametrize("name", ["b.png", "b.jpg", "b.gif", "b.webp", "b.bmp", "b.tif"])
+def test_a_truncated_image_is_named_counted_and_skipped_only_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, resize: int | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = [write(tmp_path / f"in/{good}.png", pixels(64, 64)) for good in "adf"]
+    cut(write(tmp_path / "in" / name, pixels(64, 64)))
+    (tmp_path / "in/e.png").write_bytes(b"")
+    with pytest.raises(DataError, match=rf"^in/{name} is not an image that can be read \(.+\)\.") as caught:
+        Folder(path="in", resize=resize)
+    assert caught.value.hints == (
+        "leave such files out:  data.skip_corrupt=true",
+        "2 of 5 files are like this",
+    )
+    source = Folder(path="in", skip_corrupt=True)
+    kept = source.rows(slice(None))[0]
+    assert np.array_equal(kept, np.stack([np.asarray(Image.open(file)).transpose(2, 0, 1) for file in good]))
+    assert source.spec.count == len(source) == 3
+    assert source.notes[0].startswith(f"2 of 5 files left out: in/{name} (")
+
+
+def test_the_reason_tells_truncated_empty_and_foreign_files_apart(tmp_path: Path) -> None:
+    cases = {"empty": b"", "of no known image format": b"hello" * 99}
+    for why, data in cases.items():
+        folder = tmp_path / why.replace(" ", "-")
+        write(folder / "b.png")
+        (folder / "a.png").write_bytes(data)
+        with pytest.raises(DataError, match=why):
+            Folder(path=str(folder))
+    cut(write(tmp_path / "cut/a.jpg", pixels(200, 200), quality=100))
+    write(tmp_path / "cut/b.jpg", pixels(200, 200))
+    with pytest.raises(DataError, match=r"\(truncated after \d+ KB\)"):
+        Folder(path=str(tmp_path / "cut"))
+
+
+def test_labels_are_those_of_the_images_that_are_kept(tmp_path: Path) -> None:
+    for name in ("a/0.png", "b/0.png", "c/0.png"):
+        write(tmp_path / name)
+    (tmp_path / "b/0.png").write_bytes(b"no image")
+    source = Folder(path=str(tmp_path), skip_corrupt=True)
+    assert source.spec.classes == ("a", "c")
+    assert source.spec.count == 2
+
+
+@pytest.mark.parametrize("skip_corrupt", [False, True])
+def test_a_folder_of_which_nothing_can_be_read_is_refused(tmp_path: Path, skip_corrupt: bool) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(DataError, match="not one of 2 images can be read"):
+        Folder(path=str(tmp_path), skip_corrupt=skip_corrupt)
+
+
+@pytest.mark.parametrize("limit", [20, 30])  # Pillow warns above its limit and refuses above twice that
+def test_an_image_too_large_to_be_safe_is_unreadable_and_no_warning_escapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    write(tmp_path / "a.png", pixels(4, 4))
+    write(tmp_path / "b.png", pixels(6, 8))
+    before = list(warnings.filters)
+    source = Folder(path=str(tmp_path), skip_corrupt=True)
+    assert len(source) == 1
+    assert f"more pixels than the {limit}" in source.notes[0]
+    assert warnings.filters == before
+
+
+def test_floating_point_pixels_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", Image.fromarray(np.zeros((4, 4), np.float32)))
+    with pytest.raises(DataError, match=r"store such data as \.npy"):
+        Folder(path=str(tmp_path))
+
+
+def test_no_image_is_an_error_that_names_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    with pytest.raises(DataError, match="there is no image under 'in'") as caught:
+        Folder(path="in")
+    assert len(caught.value.hints) == 1
+    for name in ("train-images-idx3-ubyte.gz", "x.npy", "readme.txt"):
+        (tmp_path / "in" / name).touch()
+    with pytest.raises(DataError) as caught:
+        Folder(path="in")
+    assert caught.value.hints[:2] == (
+        "it has data of another kind:  --data in/train-images-idx3-ubyte.gz",
+        "it has data of another kind:  --data in/x.npy",
+    )
+
+
+def test_a_missing_folder_or_a_file_in_its_place_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "photos/a.png")
+    with pytest.raises(DataError, match=r"^there is no folder 'photo'\. Did you mean 'photos'\?$"):
+        Folder(path="photo")
+    with pytest.raises(DataError, match=r"'photos/a\.png' is a file"):
+        Folder(path="photos/a.png")
+
+
+def test_what_is_too_large_for_memory_is_decoded_into_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mapped: Callable[[np.ndarray], bool]
+) -> None:
+    image = pixels()
+    write(tmp_path / "a.png", image)
+    monkeypatch.setattr(storage, "available_memory", lambda: 100)
+    x = rows(tmp_path)
+    assert is_mapped(x)
+    assert np.array_equal(x[0], image.transpose(2, 0, 1))
+
+
+def test_cifar_is_read_as_a_folder_a_class(data_dir: Path, tmp_path: Path) -> None:
+    counts: dict[str, int] = {}
+    with tarfile.open(data_dir / "cifar10-jpg-test.tar.gz") as archive:
+        for member in archive:
+            kind = Path(member.name).parent.name
+            if member.isfile() and member.name.endswith(".jpg") and counts.get(kind, 0) < 5:
+                counts[kind] = counts.get(kind, 0) + 1
+                archive.extract(member, tmp_path, filter="data")
+    top = next(tmp_path.rglob("*.jpg")).parent.parent
+    source = Folder(path=str(top))
+    labels = source.rows(slice(None))[1]
+    assert source.spec.shape == (3, 32, 32)
+    assert source.spec.classes == tuple(sorted(counts))
+    assert len(counts) == 10
+    assert labels is not None
+    assert np.bincount(labels).tolist() == [counts[kind] for kind in sorted(counts)]

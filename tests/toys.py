@@ -1,0 +1,143 @@
+"""Small models, objectives and data, of which the tests of the engine are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import ganvae_core as gv
+from ganvae_core.plugins import installed_plugins
+
+WIDTH = 3
+
+
+def rows(count: int = 40, seed: int = 0) -> np.ndarray:
+    """(count, 3) float32 rows with different scales."""
+    generator = np.random.default_rng(seed)
+    return (generator.normal(size=(count, WIDTH)) * [1.0, 2.0, 0.5] + [0.0, 5.0, 1.0]).astype(np.float32)
+
+
+def images(count: int = 40, side: int = 8, seed: int = 0) -> np.ndarray:
+    """(count, side, side) uint8."""
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side), dtype=np.uint8)
+
+
+def settings(**changes: Any) -> gv.EngineSettings:
+    """Four steps of eight rows on the CPU, logged one by one."""
+    values: dict[str, Any] = {"steps": 4, "batch_size": 8, "device": "cpu", "precision": "fp32", "log_every": 1}
+    return gv.EngineSettings(**{**values, **changes})
+
+
+def optimizer(name: str = "sgd", lr: float = 0.1, **changes: Any) -> dict[str, gv.OptimizerSettings]:
+    return {"default": gv.OptimizerSettings(name=name, lr=lr, **changes)}  # pyright: ignore[reportArgumentType]
+
+
+def model(seed: int = 0, *, batch_norm: bool = False, encoder: bool = True, **encoder_options: Any) -> gv.Model:
+    """A model of unbounded rows with two latent dimensions; its weights follow from the seed."""
+    torch.manual_seed(seed)
+    spec = gv.DataSpec((WIDTH,), None, "table")
+    return gv.Model(
+        gv.MLPGenerator([2], [WIDTH], hidden=(4,), batch_norm=batch_norm),
+        gv.StandardNormal([2]),
+        gv.Gaussian(),
+        gv.MLPEncoder(spec, [2], hidden=(4,), **encoder_options) if encoder else None,
+    )
+
+
+class FromPhases(gv.Objective):
+    """An objective whose modules and phases are given: what a test is about stands in the test."""
+
+    needs = frozenset()
+
+    def __init__(
+        self,
+        model: gv.Model,
+        make: Callable[[FromPhases], Sequence[gv.Phase]],
+        **modules: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.make = make
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def phases(self) -> Sequence[gv.Phase]:
+        return self.make(self)
+
+
+def squared_error(objective: gv.Objective) -> Callable[[gv.Batch], gv.Loss]:
+    """A loss without random numbers: the generator maps the first two columns to all three."""
+
+    def loss(batch: gv.Batch) -> gv.Loss:
+        made = objective.model.generator(batch.x[:, :2])
+        error = (made - batch.x).square().sum(1)
+        return gv.Loss(error.mean(), {"error": error.mean()}, {"worst": made.mean(0)})
+
+    return loss
+
+
+def regression(seed: int = 0, **phase: Any) -> FromPhases:
+    """Trains the generator alone, on ``squared_error``."""
+    return FromPhases(
+        model(seed, encoder=False),
+        lambda objective: [
+            gv.Phase("regression", squared_error(objective), trains=[objective.model.generator], **phase)
+        ],
+    )
+
+
+def engine(objective: gv.Objective, data: Any = None, **changes: Any) -> gv.Engine:
+    """An engine with plain SGD on small rows; ``optimizers``, ``callbacks`` … and settings may be given."""
+    extras = {name: changes.pop(name) for name in ("optimizers", "callbacks", "metrics", "directory")
+              if name in changes}  # fmt: skip
+    extras.setdefault("optimizers", optimizer())
+    return gv.Engine(objective, rows() if data is None else data, settings(**changes), **extras)
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of every parameter and buffer."""
+    everything = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in everything}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Whether both hold the same names and, bit for bit, the same values."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Watcher(gv.Callback):
+    """Notes what it is told, and when."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int]] = []
+        self.records: list[dict[str, Any]] = []
+        self.errors: list[BaseException] = []
+
+    def on_start(self, engine: gv.Engine) -> None:
+        self.events.append(("start", engine.step_index))
+
+    def on_step(self, engine: gv.Engine, record: Any) -> None:
+        self.events.append(("step", engine.step_index))
+        self.records.append(dict(record))
+
+    def on_samples(self, engine: gv.Engine) -> None:
+        self.events.append(("samples", engine.step_index))
+
+    def on_checkpoint(self, engine: gv.Engine) -> None:
+        self.events.append(("checkpoint", engine.step_index))
+
+    def on_end(self, engine: gv.Engine) -> None:
+        self.events.append(("end", engine.step_index))
+
+    def on_error(self, engine: gv.Engine, error: BaseException) -> None:
+        self.events.append(("error", engine.step_index))
+        self.errors.append(error)
+
+
+def recipes() -> list[str]:
+    """``plugin/recipe`` of every recipe that is installed and ready."""
+    return [f"{plugin.name}/{recipe.name}" for plugin in installed_plugins().ready for recipe in plugin.recipes]
