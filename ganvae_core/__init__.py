@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RunError,
         TrainingError,
     )
+    from ganvae_core.inputs import centred, check_condition
     from ganvae_core.interfaces import (
         Callback,
         Critic,
@@ -67,6 +68,7 @@ _HOMES = {
         "RunError",
         "TrainingError",
     ),
+    "ganvae_core.inputs": ("centred", "check_condition"),
     "ganvae_core.interfaces": (
         "Callback",
         "Critic",
@@ -134,6 +136,8 @@ __all__ = [
     "Units",
     "__version__",
     "as_source",
+    "centred",
+    "check_condition",
     "hookimpl",
     "kl",
     "load",

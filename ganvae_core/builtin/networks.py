@@ -14,9 +14,10 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.checks import check_condition, one_of, positive_sizes
+from ganvae_core.builtin.checks import one_of, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.inputs import centred, check_condition
 from ganvae_core.interfaces import Critic, Encoder, Generator
 from ganvae_core.types import DataSpec
 
@@ -50,14 +51,6 @@ def _hidden_layers(
     return layers, inputs
 
 
-def _centring(data: DataSpec) -> tuple[float, float] | None:
-    """(scale, shift) that map the data's range onto [-1, 1], or None where nothing is to be done."""
-    if data.range is None or data.range == (-1, 1):
-        return None
-    low, high = data.range
-    return 2 / (high - low), -(high + low) / (high - low)
-
-
 class _Inputs:
     """Flattens what a network is given, centres data, and appends the condition."""
 
@@ -65,19 +58,16 @@ class _Inputs:
         self,
         shape: Sequence[int],
         condition_shape: Sequence[int] | None,
-        centring: tuple[float, float] | None = None,
+        bounds: tuple[float, float] | None = None,
     ) -> None:
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
-        self.centring = centring
+        self.bounds = bounds
         self.size = math.prod(shape) + (
             0 if self.condition_shape is None else math.prod(self.condition_shape)
         )
 
     def __call__(self, values: Tensor, condition: Tensor | None) -> Tensor:
-        flat = values.reshape(len(values), -1)
-        if self.centring is not None:
-            scale, shift = self.centring
-            flat = flat * scale + shift
+        flat = centred(values.reshape(len(values), -1), self.bounds)
         check_condition(condition, self.condition_shape)
         if condition is None:
             return flat
@@ -150,7 +140,7 @@ class MLPEncoder(Encoder):
         super().__init__()
         self.deterministic = one_of("posterior", posterior, ("normal", "dirac")) == "dirac"
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        self.inputs = _Inputs(data.shape, condition_shape, _centring(data))
+        self.inputs = _Inputs(data.shape, condition_shape, data.range)
         self.layers, width = _hidden_layers(self.inputs.size, hidden, activation)
         self.head = nn.Linear(width, math.prod(self.latent_shape) * (1 if self.deterministic else 2))
 
@@ -189,7 +179,7 @@ class MLPCritic(Critic):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ConfigurationError(f"dropout must be at least 0 and below 1, not {dropout}.")
-        self.inputs = _Inputs(data.shape, condition_shape, _centring(data))
+        self.inputs = _Inputs(data.shape, condition_shape, data.range)
         self.layers, self.feature_size = _hidden_layers(self.inputs.size, hidden, activation, dropout=dropout)
         self.head = nn.Linear(self.feature_size, 1)
 

@@ -22,6 +22,8 @@ from ganvae_core import (
     Dirac,
     Encoder,
     Generator,
+    centred,
+    check_condition,
 )
 
 SMALLEST_SIDE, LARGEST_SIDE, MOST_CHANNELS = 8, 128, 4
@@ -71,7 +73,7 @@ class DCGANGenerator(Generator):
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         codes = z.reshape(len(z), -1)
-        _check_condition(condition, self.condition_shape)
+        check_condition(condition, self.condition_shape)
         if condition is not None:
             codes = torch.cat([codes, condition.reshape(len(z), -1).to(codes.dtype)], dim=1)
         return self.layers(self.project(codes).reshape(len(z), *self.first_shape))
@@ -106,10 +108,8 @@ class _Trunk(nn.Module):
         self.feature_size = widths[-1] * math.prod(sizes[-1])
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        if self.range is not None and self.range != (-1, 1):
-            low, high = self.range
-            x = x * (2 / (high - low)) - (high + low) / (high - low)
-        _check_condition(condition, self.condition_shape)
+        x = centred(x, self.range)
+        check_condition(condition, self.condition_shape)
         if condition is not None:
             planes = condition.reshape(len(x), -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)
@@ -269,16 +269,3 @@ def _initialise(module: nn.Module) -> None:
         return
     if module.bias is not None:
         nn.init.zeros_(module.bias)
-
-
-def _check_condition(condition: Tensor | None, shape: tuple[int, ...] | None) -> None:
-    given = None if condition is None else tuple(condition.shape[1:])
-    if given != shape:
-        raise ConfigurationError(
-            f"this network was built for {_condition_name(shape)}, and was given {_condition_name(given)}.",
-            "it is set when the network is made: condition_shape, or data.condition in a run",
-        )
-
-
-def _condition_name(shape: tuple[int, ...] | None) -> str:
-    return "no condition" if shape is None else f"a condition of shape {shape}"
