@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -149,12 +150,28 @@ class RunDirectory:
 
     def manifests(self) -> dict[int, dict[str, Any]]:
         """All checkpoints' manifests by step, oldest first, unchecked; empty where one cannot be read."""
-        folders = [path for path in self.checkpoints.glob("step-*") if path.name[5:].isdecimal()]
-        return dict(sorted((int(path.name[5:]), _manifest(path)) for path in folders))
+        return manifests_in(self.checkpoints)
 
     def newest_manifest(self) -> dict[str, Any]:
         """The manifest of the newest checkpoint, unchecked; empty where there is none."""
         return next((manifest for manifest in reversed(self.manifests().values()) if manifest), {})
+
+
+def manifests_in(checkpoints: Path) -> dict[int, dict[str, Any]]:
+    """The manifests of a folder of checkpoints by step, oldest first, unchecked; empty where one is damaged."""
+    folders = [path for path in checkpoints.glob("step-*") if path.name[5:].isdecimal()]
+    return dict(sorted((int(path.name[5:]), _manifest(path)) for path in folders))
+
+
+def best_step(manifests: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """The step with the best held-out result by the run's first metric; None where nothing was measured."""
+    rated: dict[int, float] = {}
+    for step, manifest in manifests.items():
+        results = manifest.get("results")
+        value = results.get(manifest.get("judged_by")) if isinstance(results, dict) else None
+        if isinstance(value, int | float) and math.isfinite(value):
+            rated[step] = value if manifest.get("better") == "higher" else -value
+    return max(rated, key=lambda step: rated[step]) if rated else None
 
 
 def find_runs(parent: Path) -> list[RunDirectory]:

@@ -52,7 +52,8 @@ class Progress(Callback):
         elif time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
             self.console.print(
-                f"  {record['step']:,}/{engine.target_steps:,} · {speed} · {losses}", highlight=False,
+                f"  {record['step']:,}/{engine.target_steps:,} · {speed} · {losses}",
+                highlight=False,
                 soft_wrap=True,
             )
 

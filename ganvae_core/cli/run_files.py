@@ -132,16 +132,6 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
     return {}
 
 
-def best_step(manifests: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """The step with the best held-out result by the run's first metric; None where nothing was measured."""
-    rated: dict[int, float] = {}
-    for step, manifest in manifests.items():
-        value = numbers(manifest.get("results")).get(str(manifest.get("judged_by")))
-        if value is not None:
-            rated[step] = value if manifest.get("better") == "higher" else -value
-    return max(rated, key=lambda step: rated[step]) if rated else None
-
-
 def pictures(run: RunDirectory) -> dict[str, Path]:
     """The newest picture of each kind, and the curves of the losses, as far as they are there."""
     found: dict[str, Path] = {}

@@ -15,7 +15,6 @@ from ganvae_core.cli import describe
 from ganvae_core.cli.output import aligned, note, print_json, table
 from ganvae_core.cli.run_files import (
     Outline,
-    best_step,
     finite,
     last_record,
     outline,
@@ -26,7 +25,7 @@ from ganvae_core.cli.run_files import (
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, RunDirectory, find_runs
+from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, RunDirectory, best_step, find_runs
 from ganvae_core.types import DataSpec
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")

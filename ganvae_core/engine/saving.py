@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +16,12 @@ from ganvae_core.engine.checkpoints import (
     folder_name,
     list_checkpoints,
     load_tensors,
-    read_manifest,
     tensors_of,
     write_checkpoint,
 )
 from ganvae_core.errors import RunError
 from ganvae_core.interfaces import Callback
+from ganvae_core.runs import best_step, manifests_in
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -74,17 +73,8 @@ class CheckpointStore:
 
 def best_checkpoint(parent: Path) -> Path | None:
     """The checkpoint with the best held-out result, by the run's first metric; None where nothing was measured."""
-    rated: list[tuple[float, Path]] = []
-    for folder in list_checkpoints(parent):
-        try:
-            manifest = read_manifest(folder)
-        except RunError:  # a damaged one is no candidate, and no reason to stop
-            continue
-        if manifest.get("judged_by") in manifest.get("results", {}):
-            value = float(manifest["results"][manifest["judged_by"]])
-            if not math.isnan(value):
-                rated.append((value if manifest["better"] == "higher" else -value, folder))
-    return max(rated, key=lambda pair: pair[0])[1] if rated else None
+    step = best_step(manifests_in(parent))
+    return None if step is None else parent / folder_name(step)
 
 
 def _manifest(engine: Engine) -> dict[str, Any]:
