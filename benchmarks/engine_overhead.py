@@ -127,9 +127,7 @@ def make_objective(name: Name, spec: gv.DataSpec) -> ELBO | NonSaturating:
     return NonSaturating(model, spec, lambda data: DCGANCritic(data, filters=64))
 
 
-def make_engine(
-    name: Name, images: np.ndarray, precision: Literal["fp32", "bf16"] = "fp32"
-) -> gv.Engine:
+def make_engine(name: Name, images: np.ndarray, precision: Literal["fp32", "bf16"] = "fp32") -> gv.Engine:
     """The engine on the CPU; bf16 brings channels_last with it."""
     data = gv.split(gv.as_source(images), held_out=0.0)
     optimizer = gv.OptimizerSettings(lr=VAE_LR)
@@ -253,12 +251,16 @@ def write_table(results: Path, readme: Path) -> None:
 
 
 @click.command()
-@click.option("--work", "names", multiple=True, type=click.Choice(list(WORKS)), help="Measure this alone; repeatable.")
+@click.option(
+    "--work", "names", multiple=True, type=click.Choice(list(WORKS)), help="Measure this alone; repeatable."
+)
 @click.option("--threads", multiple=True, type=click.IntRange(min=1),
               help="Threads of torch; repeatable. Default: the number of cores, and 1.")  # fmt: skip
-@click.option("--seconds", default=40.0, show_default=True, help="How long each comparison takes.")
+@click.option("--seconds", default=35.0, show_default=True, help="How long each comparison takes.")
 @click.option("--bf16", is_flag=True, help="Also compare bf16 with channels_last to fp32, on the DCGAN.")
-@click.option("--profile", "profiled", is_flag=True, help="Print where a step's time goes; measure nothing else.")
+@click.option(
+    "--profile", "profiled", is_flag=True, help="Print where a step's time goes; measure nothing else."
+)
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path),
               help="Where the figures are written as JSON.")  # fmt: skip
 @click.option("--write-table", "table", is_flag=True,

@@ -15,7 +15,7 @@ from ganvae_core.engine.data import Split, split
 from ganvae_core.engine.phases import check_needs
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.interfaces import Callback, Critic, Metric, Need, Objective, Source
+from ganvae_core.interfaces import Callback, Critic, FittedPrior, Metric, Need, Objective, Source
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue
 from ganvae_core.plugins.specs import Kind
@@ -41,10 +41,17 @@ class Builder:
     @property
     def notes(self) -> list[str]:
         """Sentences for the person who started the run, about what was made differently from what was named."""
-        if "encoder" in self.configuration.components and not self._uses_encoder():
-            name = self.configuration.components["objective"].id
-            return [f"'{name}' trains no encoder, so encoder is left out"]
-        return []
+        components = self.configuration.components
+        objective, prior = components["objective"].id, components["prior"].id
+        remarks: list[str] = []
+        if "encoder" in components and not self._uses_encoder():
+            remarks.append(f"'{objective}' trains no encoder, so encoder is left out")
+        if "prior" not in self._needs() and not self._is_fitted(prior):
+            remarks.append(
+                f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise;"
+                " prior=gaussian-mixture is fitted to the codes instead"
+            )
+        return remarks
 
     def split(self, source: Source | None = None) -> Split:
         """The data, opened and divided; ``source`` stands in for what the configuration names.
@@ -137,10 +144,19 @@ class Builder:
 
     def _uses_encoder(self) -> bool:
         """Whether the objective has a use for an encoder; one that nothing trains would only make noise."""
-        _, spec = self.catalogue.component("objective", self.configuration.components["objective"].id)
-        objective = self.catalogue.load(spec)
-        needs = getattr(objective, "needs", frozenset())
-        return bool(needs & {"encoder", "posterior"}) or "encoder" in component_facts(objective)
+        objective = self._class("objective", self.configuration.components["objective"].id)
+        return bool(self._needs() & {"encoder", "posterior"}) or "encoder" in component_facts(objective)
+
+    def _needs(self) -> frozenset[Need]:
+        objective = self._class("objective", self.configuration.components["objective"].id)
+        return getattr(objective, "needs", frozenset())
+
+    def _is_fitted(self, prior: str) -> bool:
+        made = self._class("prior", prior)
+        return isinstance(made, type) and issubclass(made, FittedPrior)
+
+    def _class(self, kind: Kind, identity: str) -> Callable[..., Any]:
+        return self.catalogue.load(self.catalogue.component(kind, identity)[1])
 
     def _critic_factory(self, spec: DataSpec) -> Callable[[DataSpec], Critic] | None:
         choice = self.configuration.components.get("critic")
@@ -160,8 +176,7 @@ class Builder:
         Raises:
             ConfigurationError: a fact that it needs is missing.
         """
-        _, spec = self.catalogue.component(kind, choice.id)
-        component = self.catalogue.load(spec)
+        component = self._class(kind, choice.id)
         given: dict[str, Any] = {}
         for name, required in component_facts(component).items():
             if name not in facts and required:

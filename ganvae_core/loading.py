@@ -22,8 +22,9 @@ from ganvae_core.engine.checkpoints import (
     load_tensors,
     read_checkpoint,
 )
-from ganvae_core.engine.data import Normaliser, Split, as_tensor, split
+from ganvae_core.engine.data import Normaliser, Split, as_tensor, in_own_units, split
 from ganvae_core.engine.devices import select_device
+from ganvae_core.engine.evaluation import sample_rows
 from ganvae_core.engine.saving import best_checkpoint
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback
@@ -79,6 +80,20 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """What was logged, a dictionary for each logging interval."""
         return self.directory.metrics()
+
+    def sample(self, count: int, *, seed: int = 0, condition: Tensor | None = None) -> np.ndarray:
+        """(count, *X) samples in the data's own units and type: a table's numbers, an image's 0 to 255.
+
+        Args:
+            count: how many; the first ten of a hundred are the ten of ten.
+            seed: other samples for another one.
+            condition: (count, *K); by default as frequent as in the training data.
+
+        Raises:
+            NotFittedError: the prior is fitted when training ends, and it has not ended.
+        """
+        made = sample_rows(self.model, count, seed, self.device, condition)
+        return in_own_units(made.numpy(), self.spec.units)
 
     @property
     def device(self) -> torch.device:

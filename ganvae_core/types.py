@@ -21,11 +21,13 @@ class Units:
         offset: one number, or one a column.
         scale: one number, or one a column; never zero.
         dtype: the numpy name of the source's own type, in which samples are given back.
+        constant: positions in ``offset`` whose values never vary: they are given back exactly, whatever a model says.
     """
 
     offset: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     dtype: str = "float32"
+    constant: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class DataSpec:
             count=int(values["count"]),
             columns=sequence(values["columns"]),
             classes=sequence(values["classes"]),
-            units=Units(tuple(units["offset"]), tuple(units["scale"]), str(units["dtype"])),
+            units=Units(
+                tuple(units["offset"]), tuple(units["scale"]), str(units["dtype"]), tuple(units["constant"])
+            ),
         )
 
 

@@ -28,7 +28,13 @@ def images(count: int = 40, side: int = 8, seed: int = 0) -> np.ndarray:
 
 def settings(**changes: Any) -> gv.EngineSettings:
     """Four steps of eight rows on the CPU, logged one by one."""
-    values: dict[str, Any] = {"steps": 4, "batch_size": 8, "device": "cpu", "precision": "fp32", "log_every": 1}
+    values: dict[str, Any] = {
+        "steps": 4,
+        "batch_size": 8,
+        "device": "cpu",
+        "precision": "fp32",
+        "log_every": 1,
+    }
     return gv.EngineSettings(**{**values, **changes})
 
 
@@ -36,7 +42,9 @@ def optimizer(name: str = "sgd", lr: float = 0.1, **changes: Any) -> dict[str, g
     return {"default": gv.OptimizerSettings(name=name, lr=lr, **changes)}  # pyright: ignore[reportArgumentType]
 
 
-def model(seed: int = 0, *, batch_norm: bool = False, encoder: bool = True, **encoder_options: Any) -> gv.Model:
+def model(
+    seed: int = 0, *, batch_norm: bool = False, encoder: bool = True, **encoder_options: Any
+) -> gv.Model:
     """A model of unbounded rows with two latent dimensions; its weights follow from the seed."""
     torch.manual_seed(seed)
     spec = gv.DataSpec((WIDTH,), None, "table")
@@ -140,4 +148,6 @@ class Watcher(gv.Callback):
 
 def recipes() -> list[str]:
     """``plugin/recipe`` of every recipe that is installed and ready."""
-    return [f"{plugin.name}/{recipe.name}" for plugin in installed_plugins().ready for recipe in plugin.recipes]
+    return [
+        f"{plugin.name}/{recipe.name}" for plugin in installed_plugins().ready for recipe in plugin.recipes
+    ]

@@ -194,6 +194,15 @@ class Point(Observation):
         return PointData(value)
 
 
+def auto(data: DataSpec) -> Observation:
+    """What suits the data: ``Bernoulli`` where it has bounds, else ``Gaussian`` with a learned scale.
+
+    Args:
+        data: what the data is.
+    """
+    return Gaussian(data, learn_scale=True) if data.range is None else Bernoulli(data)
+
+
 def _from_unit(values: Tensor, low: float, high: float) -> Tensor:
     """Values in [0, 1] mapped to [low, high]."""
     return values if (low, high) == (0, 1) else values * (high - low) + low

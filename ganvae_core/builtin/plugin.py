@@ -38,6 +38,9 @@ def distributions() -> list[ComponentSpec]:
             "a Gaussian mixture, fitted to the codes after training",
         ),
         component(
+            "observation", "auto", "observations:auto", "Bernoulli where the data has a range, else Gaussian"
+        ),
+        component(
             "observation", "bernoulli", "observations:Bernoulli", "logits of values within the data's range"
         ),
         component(

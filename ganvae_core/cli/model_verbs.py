@@ -53,7 +53,7 @@ def sample(
 
     \b
     ganvae sample runs/vae-digits-1 -n 100 -o samples.png
-    ganvae sample runs/vae-wine-1 -n 1000 -o wine.csv
+    ganvae sample runs/vae-wine-1 -n 1000 -o made.csv
     """
     run = _load(path, checkpoint, device)
     image = run.spec.modality == "image"
@@ -62,9 +62,8 @@ def sample(
 
     from ganvae_core.engine.evaluation import sample_rows
     from ganvae_core.observers import by_class, can_sample
-    from ganvae_core.outputs import check_ending
 
-    check_ending(output, run.spec)
+    _check_output(run, output)
     if not can_sample(run.model):
         raise ConfigurationError(
             f"this run cannot be sampled yet: its prior is fitted when training ends, and it is at step {run.step:,}.",
@@ -102,9 +101,9 @@ def reconstruct(
     image = run.spec.modality == "image"
     output = output or path / "reconstructions" / f"n-{count or 32}{_default_ending(run)}"
 
-    from ganvae_core.outputs import check_ending, is_folder
+    from ganvae_core.outputs import is_folder
 
-    check_ending(output, run.spec)
+    _check_output(run, output)
     if (
         output.suffix.lower() == ".npy"
         or is_folder(output)
@@ -171,6 +170,18 @@ def _need_encoder(run: Run, path: Path) -> None:
         raise ConfigurationError(
             f"{path} has no encoder: a {run.configuration.plugin} makes data from codes and not codes from data.",
             "train a model that has one:  ganvae run --plugin vae",
+        )
+
+
+def _check_output(run: Run, output: Path) -> None:
+    """Refuse a file that the data cannot be written to, and the file that the run learned from."""
+    from ganvae_core.outputs import check_ending
+
+    check_ending(output, run.spec)
+    learned_from = run.configuration.components["data"].options.get("path")
+    if learned_from is not None and output.resolve() == Path(learned_from).resolve():
+        raise ConfigurationError(
+            f"-o {output}: this is the data that the run learned from; name another file."
         )
 
 

@@ -123,7 +123,7 @@ def documented(owner: Any) -> dict[str, str]:
             found[name] = entry.group(2).strip()
         elif name and line.strip():
             found[name] += " " + line.strip()
-    return found
+    return {name: text.removesuffix(".") for name, text in found.items()}
 
 
 def convert(option: Option, value: Any, key: str) -> Any:

@@ -64,5 +64,5 @@ def _options(key: str, value: Mapping[str, Any], catalogue: Catalogue) -> dict[s
 
 
 def _entry(name: str, value: Any) -> str:
-    text = yaml.safe_dump({name: value}, default_flow_style=None, allow_unicode=True, width=10_000)
-    return text.strip()
+    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()
+    return f"{name}: {text[1:-1]}"

@@ -74,21 +74,30 @@ class Normaliser:
     """A source's own rows to what a model sees, on one device: ``x = (raw - offset) / scale`` in float32."""
 
     def __init__(self, spec: DataSpec, device: torch.device) -> None:
-        self.spec = spec
-        self.device = device
-        self._offset = _constant(spec.units.offset, 0.0, device)
-        self._scale = _constant(spec.units.scale, 1.0, device)
+        wide = spec.units.dtype in ("float64", "int32", "int64") and device.type != "mps"
+        self._dtype = torch.float64 if wide else torch.float32
+        self._offset = self._constant(spec.units.offset, 0.0, device)
+        self._scale = self._constant(spec.units.scale, 1.0, device)
         self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
 
     def x(self, raw: Tensor) -> Tensor:
         """(B, *X) raw on the device -> (B, *X) float32 within the data's range."""
-        wide = raw.dtype in (torch.float64, torch.int32, torch.int64)
-        x = raw.to(_widest(self.device) if wide else torch.float32)
-        if self._offset is not None:
-            x = x - self._offset.to(x.dtype)
-        if self._scale is not None:
-            x = x / self._scale.to(x.dtype)
+        x = raw.to(self._dtype)
+        if x is raw:  # never write into the source
+            x = x if self._offset is None else x - self._offset
+            x = x if self._scale is None else x / self._scale
+        else:
+            x = x if self._offset is None else x.sub_(self._offset)
+            x = x if self._scale is None else x.div_(self._scale)
         return x.to(torch.float32)
+
+    def _constant(
+        self, values: tuple[float, ...], neutral: float, device: torch.device
+    ) -> Tensor | float | None:
+        """A number, or numbers to broadcast over the last axis, or None where they would change nothing."""
+        if all(value == neutral for value in values):
+            return None
+        return values[0] if len(values) == 1 else torch.tensor(values, dtype=self._dtype, device=device)
 
     def condition(self, raw: Tensor | None) -> Tensor | None:
         """(B,) labels -> (B, classes) one-hot; other conditions as float32."""
@@ -97,17 +106,6 @@ class Normaliser:
         if self._identity is not None:
             return self._identity.index_select(0, raw.to(torch.int64))
         return raw.to(torch.float32)
-
-
-def _constant(values: tuple[float, ...], neutral: float, device: torch.device) -> Tensor | None:
-    """A tensor to broadcast over the last axis, or None where it would change nothing."""
-    if all(value == neutral for value in values):
-        return None
-    return torch.tensor(values, dtype=_widest(device), device=device)
-
-
-def _widest(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 class DataStream:
@@ -237,7 +235,9 @@ def as_tensor(array: np.ndarray) -> Tensor:
 
 def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
     """What a model makes (N, *X), back in the source's units and type."""
-    raw = x.astype(np.float64) * np.asarray(units.scale) + np.asarray(units.offset)
+    scale = np.array(units.scale)
+    scale[list(units.constant)] = 0.0
+    raw = x.astype(np.float64) * scale + np.asarray(units.offset)
     kind = np.dtype(units.dtype)
     if kind.kind in "iu":
         limits = np.iinfo(kind)

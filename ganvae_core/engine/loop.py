@@ -109,6 +109,8 @@ class Engine:
             TrainingError: a loss or gradient was not finite, or a checkpoint could not be written.
         """
         self.target_steps = steps = self.settings.steps if steps is None else steps
+        for optimizer in self.optimizers.values():
+            optimizer.total_samples = steps * self.batch_size
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
         with borrowed_randomness(self.device) as generator, self._components.covering():
@@ -190,7 +192,7 @@ class Engine:
         """One phase's update: loss and gradient by micro-batches, then norm, clip and step."""
         phase = prepared.phase
         optimizer = self.optimizers[phase.optimizer]
-        optimizer.torch_optimizer.zero_grad()
+        optimizer.clear_gradients()
         losses: list[Loss] = []
         for row, share, part in self._micro_batches(phase.couples_rows, batch):
             generator.manual_seed(mixed_seed(self.settings.seed, STEP, self.step_index, prepared.index, row))
@@ -214,9 +216,10 @@ class Engine:
     def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
         """() the norm of the gradient; notes in ``_found_inf``, which is sticky, if it or the loss is not finite."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        finite = torch.isfinite(norm + value)
-        self._found_inf.masked_fill_(~finite, 1.0)
+        norms = torch._foreach_norm(gradients)  # pyright: ignore
+        norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(value)
+        total = norm + value
+        self._found_inf.logical_or_(total - total)  # 0 where it is finite, else NaN, which counts as true
         return norm
 
     def _micro_batches(self, couples_rows: bool, batch: Batch) -> Iterator[tuple[int, float, Batch]]:

@@ -17,5 +17,8 @@ def lock_text(catalogue: Catalogue, names: Collection[str]) -> str:
     for plugin in catalogue.plugins:
         if plugin.name in names:
             lines += ["", f"[plugins.{plugin.name}]"]
-            lines += [f"distribution = {json.dumps(plugin.distribution)}", f"version = {json.dumps(plugin.version)}"]
+            lines += [
+                f"distribution = {json.dumps(plugin.distribution)}",
+                f"version = {json.dumps(plugin.version)}",
+            ]
     return "\n".join(lines) + "\n"

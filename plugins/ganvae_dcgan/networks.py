@@ -1,8 +1,9 @@
 """Convolutional networks for images of any size from 8 to 128 (DCGAN, Radford et al. 2015).
 
-Each stage halves the sides, rounded down, until none is over five: 28 -> 14 -> 7 -> 3. A side that is small
-already keeps its length while the other goes on, so height and width are independent and may be odd. The
-generator runs the same stages backwards, and so meets every size exactly.
+Each stage halves the sides, rounded down, until none is over five and there are two stages: 28 -> 14 -> 7 -> 3,
+8 -> 4 -> 2. (With a single stage the critic of tiny images sees no shape.) A side that is small already keeps its
+length while the other goes on, so height and width are independent and may be odd. The generator runs the same
+stages backwards, and so meets every size exactly.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ganvae_core import (
 
 SMALLEST_SIDE, LARGEST_SIDE, MOST_CHANNELS = 8, 128, 4
 LARGEST_LAST_SIDE = 5
+FEWEST_STAGES = 2
 Size = tuple[int, int]
 
 
@@ -101,7 +103,9 @@ class _Trunk(nn.Module):
         self.layers = nn.Sequential()
         for stage in range(len(sizes) - 1):
             normalised = batch_norm and stage > 0
-            self.layers.append(_down(widths[stage], widths[stage + 1], sizes[stage], bias=not normalised))
+            self.layers.append(
+                _down(widths[stage], widths[stage + 1], sizes[stage], sizes[stage + 1], bias=not normalised)
+            )
             if normalised:
                 self.layers.append(nn.BatchNorm2d(widths[stage + 1]))
             self.layers.append(nn.LeakyReLU(0.2, inplace=True))
@@ -223,14 +227,16 @@ def _latent_size(shape: Sequence[int]) -> int:
 def _sizes(size: Size) -> list[Size]:
     """(height, width) of the image and after each stage."""
     sizes = [size]
-    while max(sizes[-1]) > LARGEST_LAST_SIDE:
+    while max(sizes[-1]) > LARGEST_LAST_SIDE or len(sizes) <= FEWEST_STAGES:
         height, width = sizes[-1]
-        sizes.append((_halved(height), _halved(width)))
+        # Only images of up to eleven pixels get here with sides of five or less, and then both are halved again.
+        longest_kept = min(LARGEST_LAST_SIDE, max(height, width) - 1)
+        sizes.append((_halved(height, longest_kept), _halved(width, longest_kept)))
     return sizes
 
 
-def _halved(side: int) -> int:
-    return side // 2 if side > LARGEST_LAST_SIDE else side
+def _halved(side: int, longest_kept: int) -> int:
+    return side // 2 if side > longest_kept else side
 
 
 def _widths(filters: int, stages: int) -> list[int]:
@@ -240,21 +246,20 @@ def _widths(filters: int, stages: int) -> list[int]:
     return [filters * min(2**stage, 8) for stage in range(stages)]
 
 
-def _geometry(size: Size) -> tuple[Size, Size]:
-    """Kernel and stride of the stage from this size on: 4 and 2 where a side is halved, else 3 and 1."""
-    kernel = tuple(4 if side > LARGEST_LAST_SIDE else 3 for side in size)
-    stride = tuple(2 if side > LARGEST_LAST_SIDE else 1 for side in size)
-    return (kernel[0], kernel[1]), (stride[0], stride[1])
+def _geometry(large: Size, small: Size) -> tuple[Size, Size]:
+    """Kernel and stride of a stage: 4 and 2 where a side is halved, else 3 and 1."""
+    strides = [2 if before != after else 1 for before, after in zip(large, small, strict=True)]
+    return (strides[0] + 2, strides[1] + 2), (strides[0], strides[1])
 
 
-def _down(inputs: int, outputs: int, size: Size, *, bias: bool) -> nn.Conv2d:
-    kernel, stride = _geometry(size)
+def _down(inputs: int, outputs: int, large: Size, small: Size, *, bias: bool) -> nn.Conv2d:
+    kernel, stride = _geometry(large, small)
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=bias)
 
 
 def _up(inputs: int, outputs: int, small: Size, large: Size, *, bias: bool) -> nn.ConvTranspose2d:
-    """The reverse of ``_down`` from ``large``: an odd side needs the row that halving dropped."""
-    kernel, stride = _geometry(large)
+    """The reverse of ``_down``: an odd side needs the row that halving dropped."""
+    kernel, stride = _geometry(large, small)
     dropped = (large[0] - stride[0] * small[0], large[1] - stride[1] * small[1])
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding=1, output_padding=dropped, bias=bias)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Independent, Normal
 
-from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
+from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point, auto
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation
 from ganvae_core.types import DataSpec
@@ -25,7 +25,7 @@ def some_raw(scale: float = 2.0) -> Tensor:
 
 
 @pytest.mark.parametrize("data_range", [*RANGES, None])
-@pytest.mark.parametrize("make", [Bernoulli, Gaussian, Point])
+@pytest.mark.parametrize("make", [Bernoulli, Gaussian, Point, auto])
 def test_means_and_draws_lie_in_the_range_and_means_are_differentiable(
     make: type[Observation], data_range: tuple[float, float] | None
 ) -> None:
@@ -164,6 +164,13 @@ def test_point_leaves_unbounded_data_alone_and_has_no_likelihood() -> None:
     assert Gaussian.has_likelihood
     with pytest.raises(ConfigurationError, match="no likelihood"):
         observation(raw).log_prob(raw)
+
+
+def test_auto_is_bernoulli_within_bounds_and_a_learned_gaussian_without() -> None:
+    assert isinstance(auto(DataSpec(SHAPE, (-1.0, 1.0))), Bernoulli)
+    unbounded = auto(UNBOUNDED)
+    assert isinstance(unbounded, Gaussian)
+    assert unbounded.learn_scale
 
 
 @pytest.mark.parametrize(

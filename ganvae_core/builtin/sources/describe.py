@@ -17,8 +17,8 @@ MOST_TABLE_COLUMNS = 16
 
 _NOTES = 5
 
-Scaling = tuple[tuple[float, ...], tuple[float, ...], tuple[float, float] | None]
-"""Offset, scale, and the range that x has after them."""
+Scaling = tuple[tuple[float, ...], tuple[float, ...], tuple[float, float] | None, tuple[int, ...]]
+"""Offset, scale, the range that x has after them, and which columns are constant."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ def describe_table(x: np.ndarray, columns: tuple[str, ...], where: str) -> Descr
     for piece in pieces(x):
         summary.add(piece)
     shape = x.shape[1:]
-    (offset, scale, bounds), notes = standardised(summary)
-    spec = DataSpec(
-        shape, bounds, modality(shape), None, len(x), columns, None, Units(offset, scale, x.dtype.name)
-    )
+    (offset, scale, bounds, constant), notes = standardised(summary)
+    units = Units(offset, scale, x.dtype.name, constant)
+    spec = DataSpec(shape, bounds, modality(shape), None, len(x), columns, None, units)
     return Description(x, spec, notes)
 
 
@@ -118,13 +117,12 @@ def specify(
     event = shape[1:]
     if summary is None:
         scale = 1.0 if dtype == np.bool_ else 255.0
-        scaling, notes = ((0.0,), (scale,), (0.0, 1.0)), ()
+        scaling, notes = ((0.0,), (scale,), (0.0, 1.0), ()), ()
     else:
         scaling, notes = _scaling(event, summary)
-    offset, scales, bounds = scaling
-    return DataSpec(
-        event, bounds, modality(event), None, shape[0], units=Units(offset, scales, dtype.name)
-    ), notes
+    offset, scales, bounds, constant = scaling
+    units = Units(offset, scales, dtype.name, constant)
+    return DataSpec(event, bounds, modality(event), None, shape[0], units=units), notes
 
 
 def standardised(summary: Summary) -> tuple[Scaling, tuple[str, ...]]:
@@ -147,23 +145,23 @@ def standardised(summary: Summary) -> tuple[Scaling, tuple[str, ...]]:
     ]
     if len(fixed) > _NOTES:
         notes.append(f"{len(fixed) - _NOTES:,} more columns are constant and treated likewise")
-    return (tuple(offset.tolist()), tuple(scale.tolist()), None), tuple(notes)
+    return (tuple(offset.tolist()), tuple(scale.tolist()), None, tuple(fixed.tolist())), tuple(notes)
 
 
 def _scaling(event: tuple[int, ...], summary: Summary) -> tuple[Scaling, tuple[str, ...]]:
     low, high = float(np.min(summary.low)), float(np.max(summary.high))
     if _is_wide(event) and low >= 0 and high <= 1:
-        return ((0.0,), (1.0,), (0.0, 1.0)), ()
+        return ((0.0,), (1.0,), (0.0, 1.0), ()), ()
     if len(event) == 1:
         return standardised(summary)
     if low >= -1 and high <= 1:
-        return ((0.0,), (1.0,), (-1.0, 1.0)), ()
+        return ((0.0,), (1.0,), (-1.0, 1.0), ()), ()
     if low == high:
         note = f"every value is {low:g}: kept with scale 1 and restored exactly"
-        return ((low,), (1.0,), (0.0, 1.0)), (note,)
+        return ((low,), (1.0,), (0.0, 1.0), (0,)), (note,)
     if not np.isfinite(high - low):
         raise DataError(f"{summary.where}: values from {low:g} to {high:g} are too far apart to be scaled.")
-    return ((low,), (high - low,), (0.0, 1.0)), ()
+    return ((low,), (high - low,), (0.0, 1.0), ()), ()
 
 
 def _is_wide(event: tuple[int, ...]) -> bool:

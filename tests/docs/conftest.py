@@ -1,0 +1,47 @@
+"""Reading a page: a folder with the reader's own files in it, and trainings that are short.
+
+The pages say what a person would type, which trains for minutes. What is tested is that it works.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_files import make_own_files
+from reader import Reader
+
+from ganvae_core.engine.loop import Engine
+from ganvae_core.plugins import installed_plugins
+
+STEPS = 3
+
+
+def shortened(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """``Engine.fit`` that does at most ``STEPS`` steps, and takes them for all that there are."""
+
+    @functools.wraps(fit)
+    def short_fit(engine: Engine, steps: int | None = None) -> Any:
+        asked = engine.settings.steps if steps is None else steps
+        return fit(engine, min(asked, engine.step_index + STEPS))
+
+    return short_fit
+
+
+@pytest.fixture
+def reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Reader]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
+    make_own_files(tmp_path)
+    before = set(sys.modules)
+    yield Reader(tmp_path, capsys, monkeypatch)
+    for module in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[module], "__file__", "")):
+            del sys.modules[module]
+    installed_plugins.cache_clear()

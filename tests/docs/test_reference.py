@@ -1,0 +1,128 @@
+"""What the documentation says of the code is what the code says."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import itertools
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+from pages import DOCS, ROOT, blocks
+
+import ganvae_core
+from ganvae_core import distributions, errors, interfaces, model, types
+from ganvae_core.plugins import KINDS, hookspecs, installed_plugins, specs
+from ganvae_core.plugins.record import State
+
+STUBS = [(page, block) for page in sorted(DOCS.rglob("*.md")) for block in blocks(page, "pyi")]
+SOURCES = (interfaces, types, hookspecs, specs, model, distributions)
+
+
+def signatures(text: str) -> Iterator[tuple[str, str]]:
+    """Each function of a module's text as (``Class.method`` or name, parameters and return type)."""
+    for node in ast.parse(text).body:
+        functions = node.body if isinstance(node, ast.ClassDef) else [node]
+        owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        for function in functions:
+            if isinstance(function, ast.FunctionDef):
+                result = ast.unparse(function.returns) if function.returns else ""
+                yield f"{owner}{function.name}", f"({ast.unparse(function.args)}) -> {result}"
+
+
+def in_code() -> dict[str, str]:
+    return dict(itertools.chain.from_iterable(signatures(inspect.getsource(module)) for module in SOURCES))
+
+
+def in_docs(page: str) -> dict[str, str]:
+    return dict(itertools.chain.from_iterable(signatures(block.text) for block in blocks(DOCS / page, "pyi")))
+
+
+def abstract_methods(interface: object) -> frozenset[str]:
+    """Those of a class of the module; none of what it imports."""
+    own = getattr(interface, "__module__", "") == interfaces.__name__
+    return getattr(interface, "__abstractmethods__", frozenset()) if own else frozenset()
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", sorted({page.name for page, _ in STUBS}))
+def test_signatures_on_a_page_are_those_of_the_code(page: str) -> None:
+    code = in_code()
+    for name, signature in in_docs(page).items():
+        assert code.get(name) == signature, f"{page}: {name}"
+
+
+def test_every_abstract_method_is_documented() -> None:
+    documented = in_docs("interfaces.md")
+    for interface in vars(interfaces).values():
+        for method in abstract_methods(interface):
+            owner = next(base.__name__ for base in interface.__mro__ if method in vars(base))
+            assert f"{owner}.{method}" in documented
+
+
+def test_every_method_of_a_callback_is_documented() -> None:
+    methods = [name for name, value in vars(interfaces.Callback).items() if inspect.isfunction(value)]
+    assert {f"Callback.{name}" for name in methods} <= set(in_docs("interfaces.md"))
+
+
+def test_every_hook_is_documented_with_its_signature() -> None:
+    documented = in_docs("plugins.md")
+    hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, "ganvae_spec")]
+    assert hooks
+    assert {name: in_code()[name] for name in hooks} == {name: documented.get(name) for name in hooks}
+
+
+def test_every_fact_field_and_word_is_on_its_page() -> None:
+    text = (DOCS / "interfaces.md").read_text()
+    for owner in (types.Phase, types.Loss, types.Batch, types.DataSpec):
+        for field in owner.__dataclass_fields__:
+            assert f"`{field}`" in text, f"{owner.__name__}.{field}"
+    for word in (*KINDS, "raw_shape", "latent_shape", "condition_shape", "critic"):
+        assert f"`{word}`" in text, word
+
+
+def test_every_state_of_a_plugin_is_explained() -> None:
+    text = (DOCS / "plugins.md").read_text()
+    assert all(f"`{state}`" in text for state in State.__args__)
+
+
+def test_every_recipe_is_on_the_page_of_recipes() -> None:
+    text = (DOCS / "recipes.md").read_text()
+    for plugin in installed_plugins().ready:
+        assert not plugin.recipes or f"--plugin {plugin.name}" in text, plugin.name
+        if plugin.distribution == "ganvae":
+            for component in plugin.components:
+                assert f"`{component.name}`" in text, f"{component.kind} {plugin.name}/{component.name}"
+
+
+def test_every_exit_code_is_explained() -> None:
+    text = (DOCS / "command-line.md").read_text()
+    codes = {error.exit_code for error in vars(errors).values() if hasattr(error, "exit_code")}
+    assert all(f"| {code} |" in text for code in codes)
+
+
+def test_every_public_name_is_on_the_python_page() -> None:
+    text = (DOCS / "library.md").read_text()
+    names = [name for name in ganvae_core.__all__ if not name.startswith("__")]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_command_line_page_is_what_the_generator_writes() -> None:
+    assert (DOCS / "command-line.md").read_text("utf-8") == generator().page(), "python docs/generate.py"
+
+
+def test_the_readme_names_every_verb() -> None:
+    from ganvae_core.cli.main import VERBS
+
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert [verb for verb in VERBS if f"`{verb}" not in text] == []
