@@ -196,8 +196,8 @@ class Builder:
             return component(**given, **options)
         except GanvaeError:
             raise
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"{slot}: '{choice.id}' could not be made: {error}") from error
+        except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # too large, for one
+            raise ConfigurationError(f"{slot}: '{choice.id}' could not be made: {_reason(error)}") from error
 
     def _nested(self, kind: Kind | None, value: Any, facts: Mapping[str, Any]) -> Any:
         if kind is None:
@@ -292,10 +292,13 @@ def _tried(slot: str, module: Callable[..., Any], *inputs: Any) -> Any:
         return module(*inputs)
     except (RuntimeError, ValueError, IndexError) as error:
         shapes = ", ".join(str(tuple(value.shape[1:])) for value in inputs if value is not None)
-        reason = str(error).splitlines()[0]
         raise ConfigurationError(
-            f"{slot}: {type(module).__name__} cannot take inputs of shape {shapes}: {reason}"
+            f"{slot}: {type(module).__name__} cannot take inputs of shape {shapes}: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _expect(slot: str, module: Any, got: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:

@@ -261,8 +261,9 @@ def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> Checkp
     if wanted is not None:
         steps = [str(int(folder.name[5:])) for folder in folders]
         if not str(wanted).isdigit() or folder_name(int(wanted)) not in [folder.name for folder in folders]:
+            best = ["best"] if best_checkpoint(directory.checkpoints) else []
             raise RunError(
-                f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(steps)}, best"
+                f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join([*steps, *best])}"
             )
         return read_checkpoint(directory.checkpoints / folder_name(int(wanted)))
     return read_checkpoint(folders[-1])

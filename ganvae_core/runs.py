@@ -39,8 +39,7 @@ class RunDirectory:
         try:
             if path is None:
                 return cls(_next_free(Path(DEFAULT_PARENT), name))
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise RunError(*_taken(path))
+            refuse_taken(path)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
@@ -241,14 +240,21 @@ def _next_free(parent: Path, name: str) -> Path:
             return path
 
 
-def _taken(path: Path) -> tuple[str, ...]:
+def refuse_taken(path: Path) -> None:
+    """Raise where a run directory cannot be made without touching what is there.
+
+    Raises:
+        RunError: there is a run already, or something else.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
     if (path / CONFIG).is_file():
-        return (
+        raise RunError(
             f"--out {path}: there is a run already.",
             f"go on with it:  ganvae run --resume {path}",
             "or name another folder; nothing is overwritten",
         )
-    return (
+    raise RunError(
         f"--out {path}: this is not a run and not empty, so nothing is written there.",
         "name a folder that does not exist yet",
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganvae_core.build import Builder, conditions_of
-from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored
+from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored, with_absolute_path
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.render import render
 from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_checkpoint
@@ -39,9 +41,8 @@ class Preparation:
     def notes(self) -> list[str]:
         """What the person who started the run should know, a sentence each."""
         wanted, batch = self.configuration.engine.batch_size, self.engine.batch_size
-        small = [
-            f"there are only {batch:,} rows to learn from, so the batch is {batch:,} instead of {wanted:,}"
-        ]
+        rows = "is only 1 row" if batch == 1 else f"are only {batch:,} rows"
+        small = [f"there {rows} to learn from, so the batch is {batch:,} instead of {wanted:,}"]
         return [
             *self.damage,
             *self.data.source.notes,
@@ -114,7 +115,7 @@ def resume(
     directory, preparation = prepare_resume(
         Path(path), data=data, layer=nest(list((overrides or {}).items()))
     )
-    attach(preparation.engine, directory, callbacks)
+    go_on(directory, preparation, callbacks)
     preparation.engine.fit()
     return load(directory.path)
 
@@ -153,15 +154,31 @@ def prepare(
 
 
 def start(preparation: Preparation, out: Path | None, callbacks: Sequence[Callback] = ()) -> RunDirectory:
-    """Make the run directory, write down what the run is made from, and attach the observers."""
-    configuration = preparation.configuration
-    directory = RunDirectory.create(out, f"{configuration.recipe}-{data_name(configuration)}")
-    directory.write(CONFIG, render(configuration))
-    directory.write_json(DATA, _data_record(preparation))
+    """Make the run directory, write down what the run is made from, and attach the observers.
+
+    Raises:
+        RunError: there is something at ``out``, or it cannot be written; then nothing is left behind.
+    """
+    configuration = with_absolute_path(preparation.configuration)
     used = {choice.id.partition("/")[0] for choice in configuration.components.values()}
-    directory.write(LOCK, lock_text(preparation.catalogue, used | {configuration.plugin}))
+    lock = lock_text(preparation.catalogue, used | {configuration.plugin})
+    directory = RunDirectory.create(out, f"{configuration.recipe}-{data_name(configuration)}")
+    try:
+        directory.write(CONFIG, render(configuration))
+        directory.write_json(DATA, _data_record(preparation))
+        directory.write(LOCK, lock)
+    except BaseException:
+        shutil.rmtree(directory.path, ignore_errors=True)
+        raise
     attach(preparation.engine, directory, callbacks)
     return directory
+
+
+def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence[Callback] = ()) -> None:
+    """Write down what has changed in a run that goes on, and attach the observers."""
+    directory.write(CONFIG, render(preparation.configuration))
+    directory.keep_metrics_until(preparation.engine.step_index)
+    attach(preparation.engine, directory, callbacks)
 
 
 def attach(engine: Engine, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
@@ -177,7 +194,7 @@ def prepare_resume(
     layer: Mapping[str, Any] | None = None,
     catalogue: Catalogue | None = None,
 ) -> tuple[RunDirectory, Preparation]:
-    """Everything as it was at the newest whole checkpoint of a run, ready to go on.
+    """Everything as it was at the newest whole checkpoint of a run, ready to go on; nothing is written.
 
     Raises:
         ConfigurationError: a setting that would change what was trained so far is to be changed.
@@ -193,14 +210,13 @@ def prepare_resume(
     if checkpoint.step >= configuration.engine.steps:
         raise RunError(
             f"'{path}' is finished: it has done its {checkpoint.step:,} steps.",
-            f"train it for longer:  ganvae run --resume {path} engine.steps={2 * checkpoint.step}",
+            f"train it for longer:  ganvae run --resume {shlex.quote(str(path))}"
+            f" engine.steps={2 * checkpoint.step}",
         )
     preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
     preparation = dataclasses.replace(preparation, damage=damage)
     _refuse_other_data(preparation, directory)
     preparation.engine.restore(checkpoint)
-    directory.write(CONFIG, render(configuration))
-    directory.keep_metrics_until(checkpoint.step)
     return directory, preparation
 
 

@@ -40,9 +40,8 @@ def event(spec: DataSpec) -> str:
 
 def amount(count: int, spec: DataSpec) -> str:
     """``1,617 images of 8 × 8``."""
-    if spec.modality == "points":
-        return f"{count:,} points"
-    return f"{count:,} {NOUNS[spec.modality]} of {event(spec)}"
+    noun = NOUNS[spec.modality] if count != 1 else NOUNS[spec.modality].removesuffix("s")
+    return f"{count:,} {noun}" if spec.modality == "points" else f"{count:,} {noun} of {event(spec)}"
 
 
 def result(name: str, value: float) -> str:

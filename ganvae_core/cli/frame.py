@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,6 +64,25 @@ class PluginName(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
 
         names = current_catalogue(ctx).with_recipes()
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class PathName(click.Path):
+    """A path. An empty one, which an unset variable of the shell leaves behind, stands for no folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path as a ``Path``."""
+        if not str(value):
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class WholeNumber(click.IntRange):
+    """An integer of at least ``min``, called in messages what a person calls it."""
+
+    name = "whole number"
 
 
 def add_everywhere(command: click.Command) -> click.Command:

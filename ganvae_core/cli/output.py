@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 GAP = 3
 """Spaces between the columns of a table."""
+PATIENCE_SECONDS = 1.0
 
 
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> None:
@@ -58,6 +61,18 @@ def print_json(value: Any) -> None:
 def note(text: str) -> None:
     """Say something to the person who waits, on standard error."""
     click.echo(text, err=True)
+
+
+@contextmanager
+def said_if_slow(text: str) -> Generator[None]:
+    """Say what is being done if it takes longer than a person waits without wondering."""
+    timer = threading.Timer(PATIENCE_SECONDS, note, [f"{text} …"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def print_error(message: str, *hints: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.frame import PluginName, current_catalogue
-from ganvae_core.cli.output import note
+from ganvae_core.cli.frame import PathName, PluginName, WholeNumber, current_catalogue
+from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def configuration_options(command: click.Command) -> click.Command:
     for option in (
         click.Option(["--plugin"], type=PluginName(), metavar="P", help="What to train: a plugin's name."),
         click.Option(["--recipe"], metavar="R", help="Another of the plugin's recipes."),
-        click.Option(["--config", "file"], metavar="FILE", type=click.Path(path_type=Path),
+        click.Option(["--config", "file"], metavar="FILE", type=PathName(),
                      help="Settings from a YAML file; a run's config.yaml is one."),
         click.Option(["--data"], metavar="S", help="A source's name, or the path of your data."),
         click.Option(["--steps"], metavar="N", help="Steps to train for."),
@@ -51,10 +52,10 @@ def configuration_options(command: click.Command) -> click.Command:
 
 @click.command()
 @click.option(
-    "--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the data, instead of --steps."
+    "--epochs", type=WholeNumber(min=1), metavar="N", help="Passes over the data, instead of --steps."
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run directory itself.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with this run.")
+@click.option("--out", type=PathName(), metavar="DIR", help="The run directory itself.")
+@click.option("--resume", type=PathName(), metavar="RUN", help="Go on with this run.")
 @click.option("--dry-run", is_flag=True, help="Check everything and print the configuration; train nothing.")
 @click.option("--quiet", is_flag=True, help="Print the run directory and nothing else.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -80,22 +81,25 @@ def run(
     """
     if resume is not None:
         given = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs}
-        return _resume(resume, given, settings_pairs(overrides, short), quiet)
+        return _resume(resume, given, settings_pairs(overrides, short), dry_run, quiet)
 
+    from ganvae_core.runs import refuse_taken
     from ganvae_core.training import prepare, start
 
     catalogue = current_catalogue()
-    configuration = chosen_configuration(catalogue, plugin, recipe, file, settings_pairs(overrides, short))
-    if epochs is not None and short["steps"] is not None:
+    pairs = settings_pairs(overrides, short)
+    configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
+    if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
         raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
-    preparation = prepare(configuration, catalogue, epochs=epochs)
+    if out is not None:
+        refuse_taken(out)
+    with nullcontext() if quiet else said_if_slow("reading the data"):
+        preparation = prepare(configuration, catalogue, epochs=epochs)
     if dry_run:
         _print_dry_run(preparation)
         return 0
-    if not quiet:
-        _announce(preparation)
     directory = start(preparation, out)
-    _train(preparation.engine, directory, quiet)
+    _train(preparation, directory, quiet)
     return 0
 
 
@@ -125,19 +129,35 @@ def chosen_configuration(
             _text(layers[0].get("recipe")) if _text(layers[0].get("plugin")) == plugin else None
         )
     if plugin is None:
-        names = catalogue.with_recipes()
-        first = pairs[0][0] if pairs and pairs[0][1] is None else None
-        if first in names:
-            raise ConfigurationError(f"a plugin is named by --plugin.  ganvae run --plugin {first}")
-        raise ConfigurationError("which plugin?  ganvae run --plugin vae", f"installed: {', '.join(names)}")
+        raise _no_plugin(catalogue, pairs)
+    check_settings(pairs)
+    layers.append(nest(pairs))
+    return configure(catalogue, plugin, recipe, layers)
+
+
+def _no_plugin(catalogue: Catalogue, pairs: list[tuple[str, Any]]) -> ConfigurationError:
+    verb, names = click.get_current_context().command_path, catalogue.with_recipes()
+    typed = [str(value) if key == "plugin" and value is not None else key for key, value in pairs]
+    first = next((word for word in typed if word in names), None)
+    if first is not None:
+        return ConfigurationError(f"a plugin is named by --plugin.  {verb} --plugin {first}")
+    return ConfigurationError(f"which plugin?  {verb} --plugin vae", f"installed: {', '.join(names)}")
+
+
+def check_settings(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse arguments that are no settings.
+
+    Raises:
+        ConfigurationError: one has no ``=``, or names a plugin or a recipe, which have options of their own.
+    """
     for key, value in pairs:
         if value is None:
             raise ConfigurationError(
                 f"'{key}' is not a setting: settings are written KEY=VALUE, like objective.beta=4.",
-                f"did you mean --data {key}?" if Path(key).exists() else "",
+                f"did you mean --data {shlex.quote(key)}?" if Path(key).exists() else "",
             )
-    layers.append(nest(pairs))
-    return configure(catalogue, plugin, recipe, layers)
+        if key in ("plugin", "recipe"):
+            raise ConfigurationError(f"{key}={value}: a {key} is named by --{key}.")
 
 
 def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> list[tuple[str, Any]]:
@@ -147,7 +167,7 @@ def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> 
     pairs: list[tuple[str, Any]] = []
     for override in overrides:
         key, sign, value = override.partition("=")
-        pairs.append((key.strip(), Text(value) if sign else None))
+        pairs.append((key.strip(), Text(value)) if sign and key.strip() else (override, None))
     return pairs + [(SHORT[name], Text(value)) for name, value in short.items() if value is not None]
 
 
@@ -158,8 +178,10 @@ def _read_file(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigurationError(f"--config: there is no file '{file}'.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--config: '{file}' cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"--config: '{file}' is not a text file.") from None
+    except OSError as error:
+        raise ConfigurationError(f"--config: '{file}' cannot be read: {error.strerror}.") from None
     return parse_yaml(text, str(file))
 
 
@@ -167,22 +189,31 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _resume(path: Path, given: dict[str, Any], pairs: list[tuple[str, Any]], quiet: bool) -> int:
+def _resume(
+    path: Path, given: dict[str, Any], pairs: list[tuple[str, Any]], dry_run: bool, quiet: bool
+) -> int:
     from ganvae_core.config.layers import nest
-    from ganvae_core.training import attach, prepare_resume
+    from ganvae_core.training import go_on, prepare_resume
 
     for option, value in given.items():
         if value is not None:
             raise ConfigurationError(
                 f"{option} does not go with --resume: a run goes on as it was started.",
-                f"only how far and how often may change:  ganvae run --resume {path} engine.steps=20000",
+                f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
             )
-    directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
-    attach(preparation.engine, directory)
-    if not quiet:
-        _announce(preparation)
-    _train(preparation.engine, directory, quiet)
+    check_settings(pairs)
+    with nullcontext() if quiet else said_if_slow("reading the data"):
+        directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
+    if dry_run:
+        _print_dry_run(preparation)
+        return 0
+    go_on(directory, preparation)
+    _train(preparation, directory, quiet)
     return 0
+
+
+def _resume_command(path: Path) -> str:
+    return f"ganvae run --resume {shlex.quote(str(path))}"
 
 
 def _announce(preparation: Preparation) -> None:
@@ -217,24 +248,25 @@ def _print_dry_run(preparation: Preparation) -> None:
     note("nothing was trained and nothing written; leave out --dry-run to start")
 
 
-def _train(engine: Engine, directory: RunDirectory, quiet: bool) -> None:
+def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> None:
     from rich.console import Console
 
     from ganvae_core.cli.describe import NOUNS, results
     from ganvae_core.cli.progress import Progress
 
+    engine = preparation.engine
     if not quiet:
+        _announce(preparation)
         engine.callbacks.append(
             Progress(Console(stderr=True, highlight=False), NOUNS[engine.data.spec.modality])
         )
     with stopping_on_signals(engine) as received:
-        engine.fit()
+        try:
+            engine.fit()
+        except KeyboardInterrupt:
+            raise _stopped(engine, directory, received, _newest_step(directory)) from None
     if received and engine.step_index < engine.settings.steps:
-        raise Interrupted(
-            f"stopped at step {engine.step_index:,} of {engine.settings.steps:,}; saved.",
-            f"go on:  ganvae run --resume {directory.path}",
-            exit_code=128 + received[0],
-        )
+        raise _stopped(engine, directory, received, engine.step_index)
     if not quiet:
         note("")
         if engine.results:
@@ -242,6 +274,20 @@ def _train(engine: Engine, directory: RunDirectory, quiet: bool) -> None:
     click.echo(str(directory.path))
     if not quiet:
         _say_where(directory, engine)
+
+
+def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
+    """Where training was stopped, what of it is saved, and how to go on."""
+    at = f"stopped at step {engine.step_index:,} of {engine.settings.steps:,}"
+    code = 128 + received[0] if received else 130
+    if saved is None:
+        return Interrupted(f"{at}; nothing was saved.", exit_code=code)
+    what = "saved" if saved == engine.step_index else f"saved up to step {saved:,}"
+    return Interrupted(f"{at}; {what}.", f"go on:  {_resume_command(directory.path)}", exit_code=code)
+
+
+def _newest_step(directory: RunDirectory) -> int | None:
+    return next(reversed(directory.manifests()), None)
 
 
 def _say_where(directory: RunDirectory, engine: Engine) -> None:

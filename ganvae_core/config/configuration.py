@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,16 @@ class Configuration:
             name: _plain(dataclasses.asdict(settings)) for name, settings in self.optimizers.items()
         }
         return tree
+
+
+def with_absolute_path(configuration: Configuration) -> Configuration:
+    """The same, its data's path such that it is found from every folder: for what is stored."""
+    data = configuration.components["data"]
+    if not data.options.get("path"):
+        return configuration
+    path = str(Path(data.options["path"]).absolute())
+    found = replace(data, options={**data.options, "path": path})
+    return replace(configuration, components={**configuration.components, "data": found})
 
 
 class Draft:
@@ -231,13 +241,15 @@ class Draft:
 
     def _data_source(self, name: str, plugin: str | None) -> tuple[str, dict[str, Any]]:
         """A source's name, or else a path, whose ending tells which source reads it."""
+        if not name.strip():
+            raise ConfigurationError("data: its name is empty; give a source's name or a path.")
         known = {identity for identity, _, _ in self.catalogue.components("source")}
         if name in known or name in {identity.partition("/")[2] for identity in known}:
             return self.catalogue.component("source", name, plugin=plugin)[0], {}
         path = Path(name).expanduser()
         readers = self.catalogue.sources_reading(name)
         if len(readers) == 1 and (path.exists() or path.suffix or "/" in name):
-            return readers[0], {"path": str(path.absolute())}
+            return readers[0], {"path": str(path)}
         if len(readers) > 1:
             raise ConfigurationError(f"data: more than one source reads '{name}': {', '.join(readers)}.",
                                      f"choose one:  data.name={readers[0]} data.path={name}")  # fmt: skip
@@ -268,7 +280,7 @@ class Draft:
             if option.kind is None or (option.optional and is_null(value)):
                 converted[name] = convert(option, value, where)
                 if name == "path" and kind == "source" and converted[name]:
-                    converted[name] = str(Path(converted[name]).expanduser().absolute())
+                    converted[name] = str(Path(converted[name]).expanduser())
             elif option.many:
                 converted[name] = [
                     self._nested(where, option.kind, item, plugin) for item in _items(where, value)

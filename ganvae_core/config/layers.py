@@ -43,7 +43,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigurationError(f"{where}{line}: {error.problem}.") from None
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{where} is not YAML: {error}") from None
+        raise ConfigurationError(f"{where} is not YAML: {str(error).splitlines()[0]}.") from None
     if loaded is None or loaded == "":
         return {}
     if not isinstance(loaded, dict):

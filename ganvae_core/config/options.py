@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import types
 import typing
@@ -138,7 +139,9 @@ def convert(option: Option, value: Any, key: str) -> Any:
     if value is None or (isinstance(value, Text) and optional and value in ("null", "~", "None")):
         if optional:
             return None
-        raise ConfigurationError(f"{key}: null is not possible here: it must be {option.type_name}.")
+        raise ConfigurationError(
+            f"{key}: null is not possible here: it must be {in_words(option.annotation)}."
+        )
     if get_origin(base) is Literal:
         return _choice(base, value, key)
     if get_origin(base) in (list, tuple):
@@ -147,8 +150,15 @@ def convert(option: Option, value: Any, key: str) -> Any:
         return _typed(base, value)
     except (OmegaConfBaseException, ValueError, TypeError):
         raise ConfigurationError(
-            f"{key}: '{value}' is not possible here: it must be {option.type_name}."
+            f"{key}: '{value}' is not possible here: it must be {in_words(option.annotation)}."
         ) from None
+
+
+def in_words(annotation: Any) -> str:
+    """What a value of the type is called in a sentence: ``a whole number or null``."""
+    base, optional = _without_none(annotation)
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return words.get(base, type_name(base)) + (" or null" if optional else "")
 
 
 def type_name(annotation: Any) -> str:
@@ -171,11 +181,11 @@ def _typed(base: Any, value: Any) -> Any:
     """Let OmegaConf's typed nodes read and check the value."""
     if isinstance(value, Text):
         value = str(value)
-    if base is float and isinstance(value, str) and value.strip().lower() in (".inf", "-.inf", ".nan"):
-        value = value.replace(".", "", 1)
     schema = dataclasses.make_dataclass("Schema", [("value", base)])
     node = OmegaConf.structured(schema)
     OmegaConf.update(node, "value", value)
+    if base is float and not math.isfinite(node.value):  # nothing is trained with these, and JSON cannot store them
+        raise ValueError("not finite")
     return node.value
 
 
@@ -197,7 +207,9 @@ def _sequence(base: Any, value: Any, key: str, option: Option) -> Any:
         except yaml.YAMLError:
             raise ConfigurationError(f"{key}: '{text}' is not {option.type_name}.") from None
     if not isinstance(value, list | tuple):
-        raise ConfigurationError(f"{key}: '{value}' is not possible here: it must be {option.type_name}.")
+        raise ConfigurationError(
+            f"{key}: '{value}' is not possible here: it must be {in_words(option.annotation)}."
+        )
     items = get_args(base)
     if get_origin(base) is tuple and Ellipsis not in items:
         if len(items) != len(value):

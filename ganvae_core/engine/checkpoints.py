@@ -167,8 +167,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    # Contiguous copies on the CPU: a tensor in channels_last order is stored in the usual one.
-    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    # Contiguous on the CPU, so a tensor in channels_last order is stored in the usual one; and each in memory of
+    # its own, which safetensors asks for.
+    plain: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().contiguous().cpu()
+        shared = tensor.untyped_storage().data_ptr() in memory
+        memory.add(tensor.untyped_storage().data_ptr())
+        plain[name] = tensor.clone() if shared else tensor
     safetensors.torch.save_file(plain, path)
 
 

@@ -74,7 +74,8 @@ class Normaliser:
     """A source's own rows to what a model sees, on one device: ``x = (raw - offset) / scale`` in float32."""
 
     def __init__(self, spec: DataSpec, device: torch.device) -> None:
-        wide = spec.units.dtype in ("float64", "int32", "int64") and device.type != "mps"
+        exact = spec.units.dtype in ("bool", "int8", "uint8", "int16", "uint16", "float16", "float32")
+        wide = not exact and device.type != "mps"  # float32 would lose some of their digits
         self._dtype = torch.float64 if wide else torch.float32
         self._offset = self._constant(spec.units.offset, 0.0, device)
         self._scale = self._constant(spec.units.scale, 1.0, device)

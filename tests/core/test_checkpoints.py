@@ -1,0 +1,276 @@
+"""Checkpoints are whole or absent, say what is wrong with them, and are read by safetensors alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from toys import FromPhases, engine, model, regression, same, squared_error, state
+
+import ganvae_core as gv
+from ganvae_core.engine import checkpoints
+from ganvae_core.engine.checkpoints import (
+    list_checkpoints,
+    load_tensors,
+    read_checkpoint,
+    tensors_of,
+    write_checkpoint,
+)
+from ganvae_core.engine.saving import best_checkpoint
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A whole checkpoint of two steps."""
+    engine(regression(), steps=2, directory=tmp_path).fit()
+    return tmp_path / "checkpoints" / "step-000002"
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "a flipped byte of the weights": ("model.safetensors", flip_a_byte),
+    "a flipped byte of the state": ("state.safetensors", flip_a_byte),
+    "weights cut short": ("model.safetensors", cut_short),
+    "empty weights": ("model.safetensors", lambda path: path.write_bytes(b"")),
+    "no weights": ("model.safetensors", Path.unlink),
+    "no state": ("state.safetensors", Path.unlink),
+    "weights that are a folder": ("model.safetensors", lambda path: (path.unlink(), path.mkdir())),
+    "no manifest": ("manifest.json", Path.unlink),
+    "a manifest cut short": ("manifest.json", cut_short),
+    "a manifest that is no JSON": ("manifest.json", lambda path: path.write_bytes(b"\xff\xfe{")),
+    "a manifest that is a list": ("manifest.json", lambda path: path.write_text("[]")),
+    "a manifest without a step": ("manifest.json", lambda path: path.write_text('{"sha256": {}}')),
+    "a manifest with a wrong step": ("manifest.json", lambda path: path.write_text('{"sha256": {}, "step": "x"}')),
+    "a manifest of other sums": ("manifest.json", lambda path: path.write_text('{"sha256": [], "step": 2}')),
+}
+
+
+@pytest.mark.parametrize("what", list(DAMAGE))
+def test_damage_is_an_error_that_names_the_file(written: Path, what: str) -> None:
+    name, damage = DAMAGE[what]
+    damage(written / name)
+    with pytest.raises(gv.RunError, match=name):
+        read_checkpoint(written)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x00" * 64, b"\xff" * 64])
+def test_a_file_that_is_not_safetensors_is_said_to_be_none(written: Path, content: bytes) -> None:
+    """Even where its checksum is what the manifest says."""
+    path = written / "model.safetensors"
+    path.write_bytes(content)
+    manifest = json.loads((written / "manifest.json").read_text())
+    manifest["sha256"] = {}
+    (written / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(gv.RunError, match=r"model\.safetensors is not a safetensors file"):
+        read_checkpoint(written).model()
+
+
+def test_weights_are_read_by_the_safetensors_library_alone(written: Path) -> None:
+    trained = engine(regression(), steps=2).fit()
+    loaded = safetensors.torch.load_file(written / "model.safetensors")
+    assert same(loaded, tensors_of(trained.model))
+    assert {"generator.head.weight", "generator.layers.0.bias"} <= loaded.keys()
+
+
+def test_the_manifest_says_where_how_and_with_what(written: Path) -> None:
+    manifest = json.loads((written / "manifest.json").read_text())
+    assert (manifest["step"], manifest["samples_seen"], manifest["batch_size"]) == (2, 16, 8)
+    assert manifest["versions"] == {"ganvae": gv.__version__, "torch": torch.__version__}
+    assert manifest["sha256"].keys() == {"model.safetensors", "state.safetensors"}
+    assert sorted(path.name for path in written.iterdir()) == [
+        "manifest.json", "model.safetensors", "state.safetensors"
+    ]  # fmt: skip
+
+
+def test_tied_weights_are_stored_once_and_come_back_tied(tmp_path: Path) -> None:
+    class Tied(gv.Generator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.out = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3)
+            self.second.weight = self.first.weight
+            self.register_buffer("one", torch.ones(2))
+            self.alias = self.first
+
+        def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+            return self.out(self.second(self.first(z).tanh()).tanh())
+
+    def objective() -> FromPhases:
+        torch.manual_seed(0)
+        own = gv.Model(Tied(), gv.StandardNormal([2]), gv.Gaussian())
+        return FromPhases(own, lambda this: [gv.Phase("a", squared_error(this), trains=[this.model])])
+
+    trained = engine(objective(), steps=2, directory=tmp_path).fit()
+    kept = read_checkpoint(tmp_path / "checkpoints" / "step-000002")
+    names = [name for name in kept.model() if name.endswith("weight")]
+    assert names == ["generator.first.weight", "generator.out.weight"]
+    again = engine(objective(), steps=2)
+    again.restore(kept)
+    assert same(state(again.objective), state(trained.objective))
+    assert same(state(again.model), state(trained.model))
+    generator: Any = again.model.generator
+    assert generator.second.weight is generator.first.weight
+
+
+def test_tensors_that_lie_in_one_memory_can_be_saved(tmp_path: Path) -> None:
+    whole = torch.arange(12.0)
+    tensors = {"whole": whole, "view": whole[3:9], "same": whole.view(3, 4).T, "wide": whole[:1].expand(5)}
+    folder = write_checkpoint(tmp_path, tensors, {}, {"step": 1})
+    assert same(read_checkpoint(folder).model(), tensors)
+
+
+def test_values_of_every_type_come_back_bit_for_bit(tmp_path: Path) -> None:
+    tensors = {
+        "nan": torch.tensor([float("nan"), float("inf"), -0.0]).view(torch.int32),
+        "half": torch.randn(3).to(torch.bfloat16),
+        "count": torch.tensor(7),
+        "flag": torch.tensor(True),
+        "empty": torch.zeros(0, 3),
+        "image": torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last),
+    }
+    folder = write_checkpoint(tmp_path, tensors, tensors, {"step": 1})
+    assert same(read_checkpoint(folder).model(), tensors)
+    assert same(read_checkpoint(folder).state(), tensors)
+
+
+FAILURES: dict[str, Exception] = {
+    "no space": OSError(errno.ENOSPC, "No space left on device"),
+    "no space, as safetensors says it": checkpoints.SafetensorError("Error while serializing: I/O error: ENOSPC"),
+}
+
+
+@pytest.mark.parametrize("failure", list(FAILURES))
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_disk_that_fails_leaves_the_checkpoints_before_it_whole_and_no_draft(
+    failure: str, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = engine(regression(), steps=4, checkpoint_every=2, directory=tmp_path).fit(2)
+    calls: list[Path] = []
+    save = safetensors.torch.save_file
+
+    def failing(tensors: dict[str, Tensor], path: Path) -> None:
+        calls.append(path)
+        save(tensors, path)
+        if len(calls) == call:
+            cut_short(path)
+            raise FAILURES[failure]
+
+    monkeypatch.setattr(safetensors.torch, "save_file", failing)
+    with pytest.raises(gv.TrainingError, match="step-000004 could not be written"):
+        training.fit()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000002"]
+    assert read_checkpoint(tmp_path / "checkpoints" / "step-000002").step == 2
+
+
+def test_whatever_stops_the_writing_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(safetensors.torch, "save_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine(regression(), steps=1, directory=tmp_path).fit()
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file is in the way")
+    with pytest.raises(gv.TrainingError, match="could not be written"):
+        engine(regression(), steps=1, directory=tmp_path).fit()
+
+
+def test_a_checkpoint_of_the_same_step_is_replaced_whole(tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        folder = write_checkpoint(tmp_path, {"x": torch.tensor(value)}, {}, {"step": 3})
+    assert read_checkpoint(folder).model()["x"] == 2.0
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]
+
+
+def test_steps_are_in_order_of_their_numbers(tmp_path: Path) -> None:
+    for step in (20, 3, 1_000_000, 100_000):
+        write_checkpoint(tmp_path, {}, {}, {"step": step})
+    (tmp_path / "step-notes").mkdir()
+    (tmp_path / ".step-000009.77").mkdir()
+    assert [int(path.name[5:]) for path in list_checkpoints(tmp_path)] == [3, 20, 100_000, 1_000_000]
+    assert list_checkpoints(tmp_path / "nowhere") == []
+
+
+class Scripted(gv.Metric):
+    """Gives results as they were written down."""
+
+    better: ClassVar[Any] = "higher"
+
+    def __init__(self, *values: float) -> None:
+        self.values = iter(values)
+
+    def compute(self, model: gv.Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+        return {"score": next(self.values), "other": 0.0}
+
+
+class LowerIsBetter(Scripted):
+    better: ClassVar[Any] = "lower"
+
+
+@pytest.mark.parametrize(
+    ("metric", "kept", "best"),
+    [
+        (Scripted(1, 5, 2, 3, 4), [2, 4, 5], 2),
+        (LowerIsBetter(1, 5, 2, 3, 4), [1, 4, 5], 1),
+        (Scripted(float("nan"), 2, 1, float("nan"), 0), [2, 4, 5], 2),
+        (LowerIsBetter(3, float("-inf"), 1, 2, 2), [3, 4, 5], 3),
+        (Scripted(1, 2, 3, 4, 5), [4, 5], 5),
+    ],
+)
+def test_the_newest_and_the_best_stay(metric: gv.Metric, kept: list[int], best: int, tmp_path: Path) -> None:
+    engine(
+        regression(), steps=5, checkpoint_every=1, keep_checkpoints=2, metrics=[metric], directory=tmp_path
+    ).fit()
+    folder = tmp_path / "checkpoints"
+    assert [int(path.name[5:]) for path in list_checkpoints(folder)] == kept
+    assert best_checkpoint(folder) == folder / f"step-{best:06d}"
+
+
+def test_without_a_metric_there_is_no_best_and_the_newest_stay(tmp_path: Path) -> None:
+    engine(regression(), steps=5, checkpoint_every=1, keep_checkpoints=1, directory=tmp_path).fit()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
+    assert best_checkpoint(tmp_path / "checkpoints") is None
+
+
+def test_a_damaged_older_checkpoint_does_not_stop_training(tmp_path: Path) -> None:
+    training = engine(regression(), steps=3, checkpoint_every=1, metrics=[Scripted(1, 2, 3)], directory=tmp_path)
+    training.fit(1)
+    (tmp_path / "checkpoints" / "step-000001" / "manifest.json").write_text("{")
+    training.fit()
+    assert (tmp_path / "checkpoints" / "step-000003").is_dir()
+
+
+def test_weights_of_another_structure_are_refused_by_name(written: Path) -> None:
+    kept = read_checkpoint(written)
+    with pytest.raises(gv.RunError, match="does not fit the configuration") as raised:
+        load_tensors(model(batch_norm=True, encoder=False), kept.model(), "run x")
+    assert "generator.layers.1" in str(raised.value)
+    wider = gv.Model(gv.MLPGenerator([2], [3], hidden=(5,)), gv.StandardNormal([2]), gv.Gaussian())
+    before = state(wider)
+    with pytest.raises(gv.RunError, match=r"has shape \(3, 4\) where \(3, 5\) is expected"):
+        load_tensors(wider, kept.model(), "run x")
+    assert same(state(wider), before), "half of the weights were loaded"
+
+
+def test_another_batch_size_is_refused(written: Path) -> None:
+    with pytest.raises(gv.RunError, match="another batch size: 8"):
+        engine(regression(), batch_size=16).restore(read_checkpoint(written))
+

@@ -1,0 +1,305 @@
+"""Recipe, file and overrides become one checked configuration."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_parts
+import yaml
+from toys import recipes
+
+import ganvae_core as gv
+from ganvae_core.build import Builder
+from ganvae_core.config.configuration import Choice, Configuration, configure, stored
+from ganvae_core.config.layers import nest, parse_overrides, parse_yaml
+from ganvae_core.config.render import render, render_commented
+from ganvae_core.plugins import installed_plugins
+
+CATALOGUE = toy_parts.catalogue()
+
+
+def configured(*typed: str, plugin: str = "vae", layers: tuple[str, ...] = ()) -> Configuration:
+    """A plugin's recipe with layers of YAML, then what was typed, over it."""
+    files = [parse_yaml(text, f"layer {number}") for number, text in enumerate(layers)]
+    return configure(CATALOGUE, plugin, None, [*files, parse_overrides(typed)])
+
+
+def option(configuration: Configuration, slot: str, name: str) -> Any:
+    return configuration.components[slot].options[name]
+
+
+def refused(*typed: str, plugin: str = "vae", layers: tuple[str, ...] = ()) -> gv.GanvaeError:
+    with pytest.raises(gv.ConfigurationError) as raised:
+        configured(*typed, plugin=plugin, layers=layers)
+    return raised.value
+
+
+def test_a_recipe_is_complete_with_full_ids_and_every_option() -> None:
+    plain = configured()
+    assert plain.components["objective"] == Choice("vae/elbo", {"beta": 1.0})
+    assert plain.components["generator"].id == "builtin/mlp"
+    assert plain.components["generator"].options.keys() == {"hidden", "activation", "batch_norm"}
+    assert (plain.plugin, plain.recipe) == ("vae", "vae")
+    assert [choice.id for choice in plain.lists["metrics"]] == ["builtin/elbo"]
+    assert "critic" not in plain.components
+
+
+def test_names_are_selected_before_options_apply_whatever_the_order_typed() -> None:
+    typed = ("objective=minimax", "objective.critic_steps=2", "prior=uniform", "generator=dcgan", "generator.filters=8")
+    orders = [configured(*order, plugin="gan") for order in itertools.permutations(typed)]
+    assert all(one == orders[0] for one in orders)
+    assert orders[0].components["objective"] == Choice("gan/minimax", {"critic_steps": 2})
+    assert orders[0].components["prior"].id == "builtin/uniform"
+    assert orders[0].components["generator"] == Choice("dcgan/dcgan", {"filters": 8})
+
+
+def test_another_name_discards_the_options_of_the_one_before() -> None:
+    layers = ("objective: {name: non-saturating, critic_steps: 5}",)
+    assert option(configured(plugin="gan", layers=layers), "objective", "critic_steps") == 5
+    changed = configured("objective=minimax", plugin="gan", layers=layers)
+    assert option(changed, "objective", "critic_steps") == 1
+    back = configured("objective=minimax", plugin="gan", layers=(*layers, "objective: non-saturating"))
+    assert option(back, "objective", "critic_steps") == 1
+
+
+@pytest.mark.parametrize("name", ["mlp", "builtin/mlp"])
+def test_the_same_name_keeps_them(name: str) -> None:
+    layers = ("generator: {name: mlp, hidden: [7], activation: tanh}",)
+    kept = configured(f"generator={name}", "generator.activation=gelu", layers=layers)
+    assert kept.components["generator"].options == {"hidden": (7,), "activation": "gelu", "batch_norm": False}
+
+
+def test_null_removes_what_a_run_can_be_without() -> None:
+    assert "encoder" not in configured("encoder=null").components
+    assert "encoder" not in configured(layers=("encoder: null",)).components
+    assert "encoder" not in configured(layers=("encoder: ~",)).components
+    assert "critic" not in configured("critic=null", plugin="gan").components
+    assert configured("metrics=null").lists["metrics"] == ()
+    assert "a run cannot be without one" in refused("generator=null").message
+    again = configured("encoder=mlp", layers=("encoder: {name: mlp, hidden: [3]}", "encoder: null"))
+    assert option(again, "encoder", "hidden") == (400,), "what was removed is gone with its options"
+    assert refused("encoder.hidden=[3]", layers=("encoder: null",)).message.startswith("encoder.hidden: there is no")
+
+
+def test_later_layers_win_and_lists_are_replaced() -> None:
+    layers = ("engine: {steps: 7, seed: 3}", "engine: {steps: 8}\nmetrics: [elbo, reconstruction]")
+    made = configured("engine.seed=4", layers=layers)
+    assert (made.engine.steps, made.engine.seed, made.engine.batch_size) == (8, 4, 128)
+    assert [choice.id for choice in made.lists["metrics"]] == ["builtin/elbo", "builtin/reconstruction"]
+    assert configured("metrics=[]", layers=layers).lists["metrics"] == ()
+    assert [choice.id for choice in configured("metrics=reconstruction").lists["metrics"]] == ["builtin/reconstruction"]
+    one = configured("metrics=[reconstruction, elbo]")
+    assert [choice.id for choice in one.lists["metrics"]] == ["builtin/reconstruction", "builtin/elbo"]
+
+
+def test_text_stays_literal_down_to_the_component() -> None:
+    for typed in ("no", "007", "1e-3", "null"):
+        made = configured(f"callbacks=[{{name: typed, text: {typed}}}]")
+        assert made.lists["callbacks"][0].options["text"] == typed
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "an unknown key": (("objektive=elbo",), "there is no setting 'objektive'. Did you mean 'objective'?", "there are:"),
+    "an unknown option": (
+        ("objective.bta=4",),
+        "objective.bta: 'vae/elbo' has no option 'bta'. Did you mean 'beta' (float, now 1.0)?",
+        "",
+    ),
+    "an option of another component": (
+        ("objective.critic_steps=2",), "objective.critic_steps: 'vae/elbo' has no option 'critic_steps'.", "it has: beta",
+    ),
+    "an option of what has none": (("prior.scale=2",), "prior.scale: 'builtin/normal' has no option", "no options"),
+    "an unknown component": (("prior=normel",), "there is no prior 'normel'. Did you mean 'normal'?", "builtin/normal"),
+    "a component of another kind": (("prior=elbo",), "there is no prior 'elbo'.", "priors:"),
+    "an unknown engine setting": (
+        ("engine.step=5",), "engine.step: 'engine' has no option 'step'. Did you mean 'steps' (int, now", "",
+    ),
+    "an unknown latent setting": (("latent.shpe=5",), "Did you mean 'shape'", ""),
+    "an unknown optimizer setting": (("optimizers.default.lrr=5",), "Did you mean 'lr' (float, now", ""),
+    "an unknown data option": (("data.held_ot=0.1",), "'builtin/digits' has no option 'held_ot'", ""),
+    "a wrong type": (("objective.beta=much",), "objective.beta: 'much' is not possible here", ""),
+    "a negative number of steps": (("engine.steps=-5",), "engine.steps: -5 is not possible", ""),
+    "an empty latent shape": (("latent.shape=[]",), "latent.shape: [] is not possible", ""),
+    "a latent size of 0": (("latent.shape=[4, 0]",), "latent.shape: [4, 0] is not possible", ""),
+    "settings that are no settings": (("engine=fast",), "engine: it takes settings by name, like engine.steps=VALUE", ""),
+    "optimizers that are none": (("optimizers=adam",), "optimizers: it takes settings by name", ""),
+    "an unknown optimizer": (("optimizers.default.name=adamm",), "Did you mean 'adam'?", "adam, adamw, sgd, rmsprop"),
+    "options for a critic that is not there": (("critic.hidden=[3]",), "critic.hidden: there is no critic here", "critic=NAME"),
+    "an option that must be given": (("callbacks=[required]",), "callbacks[0].target must be given: 'toy/required' needs it", ""),
+    "a list item without a name": (("callbacks=[{text: a}]",), "callbacks[0]: a callback is given by its name", ""),
+    "an unknown list item": (("callbacks=[typd]",), "there is no callback 'typd'. Did you mean 'typed'?", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", list(REFUSED))
+def test_what_cannot_be_meant_is_refused_with_what_to_do(what: str) -> None:
+    typed, message, hint = REFUSED[what]
+    error = refused(*typed)
+    assert message in error.message
+    assert any(hint in line for line in error.hints) or not hint
+
+
+def test_a_short_name_in_a_recipe_is_its_own_plugins_or_the_builtin_one() -> None:
+    assert configured(plugin="dcgan").components["generator"].id == "dcgan/dcgan"
+    assert configured(plugin="gan").components["generator"].id == "builtin/mlp"
+    assert configured("encoder=dcgan", "generator=dcgan").components["encoder"].id == "dcgan/dcgan"
+
+
+def test_optimizers_inherit_from_the_default_what_they_do_not_say() -> None:
+    made = configured("optimizers.critic.lr=1", "optimizers.default.betas=[0.1, 0.2]", plugin="gan").optimizers
+    assert made.keys() == {"default", "critic"}
+    assert (made["critic"].lr, made["critic"].betas) == (1.0, (0.1, 0.2))
+    assert made["default"].lr != 1.0
+    assert configured("optimizers.critic=sgd", plugin="gan").optimizers["critic"].name == "sgd"
+    removed = configured("optimizers.critic=null", plugin="gan", layers=("optimizers: {critic: {lr: 1}}",))
+    assert removed.optimizers.keys() == {"default"}
+
+
+def test_a_component_in_an_option_is_read_like_any_other() -> None:
+    by_hand = {"prior": {"name": "composite", "parts": ["normal", {"name": "uniform"}], "base": "normal", "scale": 2}}
+    expected = Choice(
+        "toy/composite",
+        {"parts": [Choice("builtin/normal"), Choice("builtin/uniform")], "base": Choice("builtin/normal"), "scale": 2.0},
+    )
+    typed = ("prior=composite", "prior.parts=[normal, {name: uniform}]", "prior.base=normal", "prior.scale=2")
+    file = "prior:\n  name: composite\n  parts: [normal, {name: uniform}]\n  base: {name: normal}\n  scale: 2\n"
+    assert configure(CATALOGUE, "vae", None, [by_hand]).components["prior"] == expected
+    assert configured(*typed).components["prior"] == expected
+    assert configured(layers=(file,)).components["prior"] == expected
+    assert option(configured("prior=composite", "prior.parts=[normal]", "prior.base=null"), "prior", "base") is None
+    assert option(configured("prior=composite", "prior.parts=normal"), "prior", "parts") == [Choice("builtin/normal")]
+    assert "prior.parts must be given" in refused("prior=composite").message
+    assert "there is no prior 'normel'" in refused("prior=composite", "prior.parts=[normel]").message
+
+
+def test_a_component_in_an_option_is_built_and_comes_back_from_the_file() -> None:
+    made = configured("prior=composite", "prior.parts=[normal, uniform]", "prior.scale=2", plugin="gan")
+    assert stored(CATALOGUE, parse_yaml(render(made), "config.yaml")) == made
+    prior = Builder(made, CATALOGUE).model(gv.DataSpec((20,))).prior
+    assert [type(part) for part in prior.parts] == [gv.StandardNormal, gv.Uniform]  # pyright: ignore
+    assert prior.sample(3).shape == (3, *made.latent.shape)
+
+
+EXTREME = (
+    "engine.micro_batch_size=3", "engine.channels_last=true", "engine.ema_half_life_samples=1e-8",
+    "optimizers.default.eps=1e-30", "optimizers.default.clip_norm=1e30", "optimizers.second.lr=1e5",
+    "data.condition=yes", "data.held_out=0.25", "latent.shape=[2, 3]", "generator.hidden=[]",
+    "callbacks=[{name: typed, text: 'no', path: '- a: b # c', names: ['1', yes, ''], pair: [1, 2], sizes: []}]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", recipes())
+@pytest.mark.parametrize("typed", [(), EXTREME], ids=["as it is", "changed"])
+def test_config_yaml_gives_the_same_configuration_again(recipe: str, typed: tuple[str, ...]) -> None:
+    plugin, _, name = recipe.partition("/")
+    made = configure(CATALOGUE, plugin, name, [parse_overrides(typed)])
+    assert stored(CATALOGUE, parse_yaml(render(made), "config.yaml")) == made
+    assert stored(CATALOGUE, parse_yaml(render_commented(made, CATALOGUE), "config.yaml")) == made
+    assert yaml.safe_load(render(made)) == made.as_dict()
+
+
+def test_config_yaml_names_nothing_by_its_path_in_python() -> None:
+    for recipe in recipes():
+        plugin, _, name = recipe.partition("/")
+        assert "_core" not in render(configure(installed_plugins(), plugin, name, []))
+
+
+def from_python(overrides: Mapping[str, Any]) -> Configuration:
+    return configure(CATALOGUE, "vae", None, [nest(list(overrides.items()))])
+
+
+def test_overrides_from_python_are_values_with_their_types() -> None:
+    made = from_python(
+        {
+            "objective.beta": 4,
+            "generator": {"name": "mlp", "hidden": [3, 4]},
+            "generator.activation": "tanh",
+            "encoder": None,
+            "engine": {"steps": 7},
+            "latent.shape": (2, 3),
+            "metrics": ["elbo"],
+            "callbacks": [{"name": "typed", "text": "null", "path": None}],
+        }
+    )
+    assert option(made, "objective", "beta") == 4.0
+    assert made.components["generator"].options == {"hidden": (3, 4), "activation": "tanh", "batch_norm": False}
+    assert "encoder" not in made.components
+    assert (made.engine.steps, made.latent.shape) == (7, (2, 3))
+    assert (made.lists["callbacks"][0].options["text"], made.lists["callbacks"][0].options["path"]) == ("null", None)
+    with pytest.raises(gv.ConfigurationError, match="objective.beta"):
+        from_python({"objective.beta": "much"})
+
+
+def test_a_path_is_read_by_the_source_that_its_ending_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("x.npy", "y.csv", "train-images-idx3-ubyte.gz", "plain.txt", "digits"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    expected = {
+        "x.npy": "builtin/array",
+        "./x.npy": "builtin/array",
+        str(tmp_path / "y.csv"): "builtin/table",
+        "train-images-idx3-ubyte.gz": "builtin/idx",
+        "photos": "builtin/folder",
+        "photos/": "builtin/folder",
+        "not-there-yet.parquet": "builtin/table",
+    }
+    for typed, source in expected.items():
+        choice = configured(f"data={typed}").components["data"]
+        assert choice.id == source, typed
+        assert Path(choice.options["path"]).resolve() == (tmp_path / typed).resolve()
+    assert configured("data=digits").components["data"].id == "builtin/digits", "a name goes before a file"
+
+
+def test_data_that_nothing_reads_says_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.txt").write_text("")
+    assert refused("data=plain.txt").message == "data: no source reads files like 'plain.txt'."
+    unknown = refused("data=digts")
+    assert unknown.message == "data: there is no source and no file 'digts'. Did you mean 'digits'?"
+    assert "a folder of images" in unknown.hints[0]
+    several = refused("data=x.npz")
+    assert "more than one source reads 'x.npz': builtin/array, toy/other" in several.message
+    assert "data.name=builtin/array data.path=x.npz" in several.hints[0]
+
+
+def test_a_path_and_options_of_its_source_go_together() -> None:
+    made = configured("data.depth=3", "data.held_out=0.3", "data=x.toy")
+    assert made.components["data"].id == "toy/other"
+    assert option(made, "data", "depth") == 3
+    assert made.data.held_out == 0.3
+    other = configured("data=y.toy", layers=("data: {name: x.toy, depth: 5}",))
+    assert option(other, "data", "depth") == 5
+    assert Path(option(other, "data", "path")).name == "y.toy"
+
+
+def test_what_all_sources_share_is_kept_when_the_source_changes() -> None:
+    made = configured("data=x.toy", layers=("data: {name: digits, held_out: 0.4, split_seed: 9}",))
+    assert (made.data.held_out, made.data.split_seed) == (0.4, 9)
+
+
+def test_a_component_that_is_missing_is_named_with_how_to_give_it() -> None:
+    builder = Builder(configured("critic=null", plugin="gan"), CATALOGUE)
+    with pytest.raises(gv.ConfigurationError, match="'gan/non-saturating' needs a critic, and this run has none") as raised:
+        builder.objective(gv.DataSpec((20,)))
+    assert "add one: critic=mlp" in raised.value.hints[0]
+
+
+def test_shapes_that_do_not_fit_name_the_component() -> None:
+    made = configured(plugin="vae")
+    with pytest.raises(gv.ConfigurationError, match="dcgan networks are for images"):
+        Builder(configured("generator=dcgan"), CATALOGUE).model(gv.DataSpec((20,)))
+    model = Builder(made, CATALOGUE).model(gv.DataSpec((20,)))
+    assert model.sample(2).shape == (2, 20)
+
+
+def test_initial_weights_follow_from_the_seed_alone() -> None:
+    def weights(seed: int) -> list[float]:
+        model = Builder(configured(f"engine.seed={seed}"), CATALOGUE).model(gv.DataSpec((20,)))
+        return model.generator.get_parameter("head.weight").flatten()[:5].tolist()
+
+    assert weights(0) == weights(0) != weights(1)
