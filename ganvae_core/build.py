@@ -24,6 +24,8 @@ from ganvae_core.types import DataSpec
 INITIAL = purpose("initial weights")
 DRAWN_CONDITIONS = 1_000
 """Conditions that are no labels are drawn from this many of the training data's."""
+UNFIT = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
+"""What a component raises for options that it cannot be made with; torch, for sizes that memory does not hold."""
 
 
 class Builder:
@@ -196,7 +198,7 @@ class Builder:
             return component(**given, **options)
         except GanvaeError:
             raise
-        except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # too large, for one
+        except UNFIT as error:
             raise ConfigurationError(f"{slot}: '{choice.id}' could not be made: {_reason(error)}") from error
 
     def _nested(self, kind: Kind | None, value: Any, facts: Mapping[str, Any]) -> Any:

@@ -126,8 +126,8 @@ class Run:
                 if spec.shape != self.spec.shape
                 else "this table does not fit the run: its columns differ.",
                 f"columns of the run: {', '.join(self.spec.columns)}" if self.spec.columns else "",
-                f"for images:  --data FOLDER data.resize={self.spec.shape[-1]}"
-                if len(self.spec.shape) == 3
+                f"scale the images to {self.spec.shape[1]} × {self.spec.shape[2]} before"
+                if self.spec.modality == spec.modality == "image"
                 else "",
             )
         return found

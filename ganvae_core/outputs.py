@@ -2,41 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.figures import as_image, as_pixels, save_image
-from ganvae_core.runs import whole_file
+from ganvae_core.figures import TILE, as_image, as_pixels
+from ganvae_core.runs import whole_file, writing
 from ganvae_core.types import DataSpec
 
 ARRAYS = (".npz", ".npy")
 TABLES = (".csv", ".parquet")
+BYTES_A_VALUE = 12
+"""A sample is held in float32, and in float64 on the way to its own units."""
 
 
-def check_ending(path: Path, spec: DataSpec) -> None:
-    """Refuse a file that such data cannot be written to, before anything is computed.
+def check_output(path: Path, what: str, possible: Sequence[str], *, folder: bool = False) -> None:
+    """Refuse a place that cannot be written to, or should not be, before anything is computed.
+
+    Args:
+        path: where to write.
+        what: will be written, in words: ``samples of a table``.
+        possible: endings of files that hold it.
+        folder: whether a folder of PNG files can hold it, too.
 
     Raises:
-        ConfigurationError: the ending is unknown, or not for this data; the message lists those that are.
+        ConfigurationError: the ending is unknown, or not for this; the folder is not empty; there can be no such file.
     """
-    possible = endings(spec)
-    if is_folder(path) and spec.modality == "image":
-        return
-    if path.suffix.lower() not in possible:
-        folder = (
-            ", or a folder (a name without an ending) of one PNG each" if spec.modality == "image" else ""
-        )
+    if folder and is_folder(path):
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            kind = "folder is not empty" if path.is_dir() else "is a file"
+            raise ConfigurationError(
+                f"-o {path}: this {kind}, so nothing is written there.",
+                "name a folder that does not exist yet",
+            )
+    elif path.suffix.lower() not in possible or path.is_dir():
         raise ConfigurationError(
-            f"-o {path}: {spec.modality} data is not written to '{path.suffix or path.name}'.",
-            f"endings: {', '.join(possible)}{folder}",
+            f"-o {path}: {what} are not written to {'a folder' if is_folder(path) else repr(path.suffix)}.",
+            f"endings: {', '.join(possible)}"
+            + (", or a folder (a name without an ending) of one PNG each" if folder else ""),
+        )
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        reason = "not writable" if above.is_dir() else "a file and no folder"
+        raise ConfigurationError(f"-o {path}: '{above}' is {reason}.")
+
+
+def check_memory(count: int, spec: DataSpec, *, grid: bool) -> None:
+    """Refuse more samples than this machine can hold, before it is brought to its knees.
+
+    Args:
+        count: of the samples.
+        spec: what one is.
+        grid: whether they are drawn as one picture.
+
+    Raises:
+        ConfigurationError: they take more than all of the memory.
+    """
+    size = math.prod(spec.shape)
+    if grid and spec.modality == "image":
+        size = max(size, spec.shape[0] * TILE**2)
+    needed = BYTES_A_VALUE * count * size
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ConfigurationError(
+            f"{count:,} samples take {needed / 2**30:,.0f} GiB of memory, and this machine has {there / 2**30:,.0f}.",
+            "draw fewer at a time, each part with another --seed",
         )
 
 
-def endings(spec: DataSpec) -> tuple[str, ...]:
-    """The endings of files that such data can be written to."""
+def reconstruction_endings(spec: DataSpec) -> tuple[str, ...]:
+    """The endings of files that such data and its reconstructions can be written to."""
+    if spec.modality == "image":
+        return (".png", ".npz")
+    return (".npz",) if spec.modality == "array" or len(spec.shape) > 1 else (*TABLES, ".npz")
+
+
+def sample_endings(spec: DataSpec) -> tuple[str, ...]:
+    """The endings of files that samples of such data can be written to."""
     if spec.modality == "image":
         return (".png", *ARRAYS)
     if spec.modality == "array" or len(spec.shape) > 1:
@@ -69,7 +117,11 @@ def write_rows(
     else:
         names = spec.columns or tuple(f"column_{number + 1}" for number in range(rows.shape[1]))
         columns = {name: rows[:, number] for number, name in enumerate(names)}
-        _write_table(path, {**columns, **(further or {})})
+        for name, values in (further or {}).items():
+            while name in columns:  # one of the user's own is called so
+                name += "_"
+            columns[name] = values
+        _write_table(path, columns)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -80,9 +132,23 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write_images(folder: Path, images: np.ndarray) -> None:
-    """Images (N, C, H, W) in [0, 1] as ``00000.png``, ``00001.png`` … in a folder, in their own size."""
-    for number, image in enumerate(images):
-        save_image(as_image(as_pixels(image)), folder / f"{number:05d}.png")
+    """Images (N, C, H, W) in [0, 1] as ``00000.png``, ``00001.png`` … in their own size.
+
+    The folder appears when it is complete, or not at all.
+
+    Raises:
+        TrainingError: it could not be written.
+    """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            (draft / "images").mkdir()
+            for number, image in enumerate(images):
+                as_image(as_pixels(image)).save(draft / "images" / f"{number:05d}.png")
+            os.replace(draft / "images", folder)
+        finally:
+            shutil.rmtree(draft)
 
 
 def _write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -192,22 +193,34 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
     """A binary file to write that appears under its name when it is complete, or not at all.
 
     Raises:
-        RunError: it could not be written.
+        TrainingError: it could not be written.
     """
     draft = None
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+            os.chmod(draft, 0o666 & ~_umask())
+            os.replace(draft, path)
+            draft = None
+        finally:
+            if draft is not None:
+                Path(draft).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Say which file could not be written, where the system says why.
+
+    Raises:
+        TrainingError: it could not be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.chmod(draft, 0o666 & ~_umask())
-        os.replace(draft, path)
-        draft = None
+        yield
     except OSError as error:
-        raise RunError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        if draft is not None:
-            Path(draft).unlink(missing_ok=True)
+        raise TrainingError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def _manifest(checkpoint: Path) -> dict[str, Any]:
@@ -251,7 +264,7 @@ def refuse_taken(path: Path) -> None:
     if (path / CONFIG).is_file():
         raise RunError(
             f"--out {path}: there is a run already.",
-            f"go on with it:  ganvae run --resume {path}",
+            f"go on with it:  ganvae run --resume {shlex.quote(str(path))}",
             "or name another folder; nothing is overwritten",
         )
     raise RunError(

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ganvae_core.build import Builder, conditions_of
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored, with_absolute_path
 from ganvae_core.config.layers import nest, parse_yaml
@@ -18,7 +20,7 @@ from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_ch
 from ganvae_core.engine.data import Split
 from ganvae_core.engine.loop import Engine
 from ganvae_core.errors import ConfigurationError, DataError, RunError
-from ganvae_core.interfaces import Callback, Source
+from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.loading import Run, find_checkpoint, load
 from ganvae_core.observers import Pictures, Recorder
 from ganvae_core.plugins import Catalogue, installed_plugins
@@ -150,14 +152,34 @@ def prepare(
         metrics=builder.metrics(objective.model),
         callbacks=builder.callbacks(),
     )
+    _refuse_single_rows(engine)
     return Preparation(configuration, catalogue, builder, data, engine)
+
+
+def _refuse_single_rows(engine: Engine) -> None:
+    """Some things have no meaning for one row: better said now than after training."""
+    prior = engine.model.prior
+    if isinstance(prior, FittedPrior) and len(engine.data.training) < 2:
+        raise DataError(
+            f"{type(prior).__name__} is fitted on the codes of two rows or more, and there is one to learn from.",
+            "take another prior (prior=normal) or more data",
+        )
+    together = engine.settings.micro_batch_size or engine.batch_size
+    alone = 1 in (together, engine.batch_size, engine.batch_size % together)
+    if alone and any(isinstance(module, nn.BatchNorm1d) for module in engine.objective.modules()):
+        raise ConfigurationError(
+            "batch norm needs two rows or more at a time, and here one would go through it by itself.",
+            f"the batch is {engine.batch_size:,}, computed {together:,} at a time: change engine.batch_size or"
+            " engine.micro_batch_size, or give more data",
+        )
 
 
 def start(preparation: Preparation, out: Path | None, callbacks: Sequence[Callback] = ()) -> RunDirectory:
     """Make the run directory, write down what the run is made from, and attach the observers.
 
     Raises:
-        RunError: there is something at ``out``, or it cannot be written; then nothing is left behind.
+        RunError: there is something at ``out``, or it cannot be made.
+        TrainingError: its files could not be written; then nothing is left behind.
     """
     configuration = with_absolute_path(preparation.configuration)
     used = {choice.id.partition("/")[0] for choice in configuration.components.values()}

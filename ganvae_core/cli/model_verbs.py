@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ganvae_core.cli.frame import current_catalogue
-from ganvae_core.cli.output import note
+from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
+from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -18,20 +20,18 @@ if TYPE_CHECKING:
     from ganvae_core.engine.data import Split
     from ganvae_core.loading import Run
 
-RUN = click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+RUN = click.argument("path", metavar="RUN", type=PathName())
 CHECKPOINT = click.option("--checkpoint", metavar="STEP|best", help="Another than the newest checkpoint.")
 DEVICE = click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps, …")
 DATA = click.option("--data", metavar="S", help="Other data than the run's.")
-OUTPUT = click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write."
-)
+OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="Where to write.")
 
 
 @click.command()
 @RUN
-@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="How many.")
+@click.option("-n", "--count", type=WholeNumber(min=1), metavar="N", help="How many.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Other samples for another seed."
+    "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
 @click.option("--condition", metavar="C", help="A class's name, or numbers like 0.5,1, for all samples.")
 @CHECKPOINT
@@ -62,21 +62,25 @@ def sample(
 
     from ganvae_core.engine.evaluation import sample_rows
     from ganvae_core.observers import by_class, can_sample
+    from ganvae_core.outputs import check_memory, is_folder, sample_endings
 
-    _check_output(run, output)
+    _check_output(run, output, "samples", sample_endings(run.spec), folder=image)
     if not can_sample(run.model):
         raise ConfigurationError(
             f"this run cannot be sampled yet: its prior is fitted when training ends, and it is at step {run.step:,}.",
-            f"go on with it:  ganvae run --resume {path}",
+            f"go on with it:  ganvae run --resume {shlex.quote(str(path))}",
         )
+    grid = output.suffix.lower() == ".png" and not is_folder(output)
+    check_memory(count, run.spec, grid=grid)
     columns = 0
     if condition is not None:
         conditions = run.condition(condition, count)
     else:
         # A grid puts each class in a column; files have classes as often as the training data has them.
-        conditions, columns = by_class(run.model, run.spec, count) if output.suffix == ".png" else (None, 0)
-    made = sample_rows(run.model, count, seed, run.device, conditions)
-    _write_samples(run, made, output, columns)
+        conditions, columns = by_class(run.model, run.spec, count) if grid else (None, 0)
+    with said_if_slow(f"drawing {count:,} samples"):
+        made = sample_rows(run.model, count, seed, run.device, conditions)
+        _write_samples(run, made, output, columns)
     note(f"{count:,} samples of {path} at step {run.step:,}")
     click.echo(str(output))
 
@@ -84,7 +88,7 @@ def sample(
 @click.command()
 @RUN
 @DATA
-@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="How many rows.")
+@click.option("-n", "--count", type=WholeNumber(min=1), metavar="N", help="How many rows.")
 @CHECKPOINT
 @DEVICE
 @OUTPUT
@@ -99,28 +103,19 @@ def reconstruct(
     run = _load(path, checkpoint, device)
     _need_encoder(run, path)
     image = run.spec.modality == "image"
-    output = output or path / "reconstructions" / f"n-{count or 32}{_default_ending(run)}"
-
-    from ganvae_core.outputs import is_folder
-
-    _check_output(run, output)
-    if (
-        output.suffix.lower() == ".npy"
-        or is_folder(output)
-        or (output.suffix.lower() == ".png" and not image)
-    ):
-        raise ConfigurationError(
-            f"-o {output}: reconstructions are written beside their originals, which this file does not hold.",
-            "take .npz" + (" or .png" if image else ", .csv or .parquet"),
-        )
-    split = run.open_data(data)
-    rows = split.held_out if len(split.held_out) else split.training
 
     from ganvae_core.engine.evaluation import evenly
+    from ganvae_core.outputs import reconstruction_endings
 
-    indices = evenly(rows, count or (32 if image else len(rows)))
-    original, made = _reconstructed(run, split, indices)
-    _write_reconstructions(run, original, made, indices, output)
+    possible = reconstruction_endings(run.spec)
+    output = output or path / "reconstructions" / f"n-{count or (32 if image else 'all')}{possible[0]}"
+    _check_output(run, output, "reconstructions", possible, data)
+    with said_if_slow("reading and reconstructing the data"):
+        split = run.open_data(data)
+        rows = split.held_out if len(split.held_out) else split.training
+        indices = evenly(rows, count or (32 if image else len(rows)))
+        original, made = _reconstructed(run, split, indices)
+        _write_reconstructions(run, original, made, indices, output)
     note(f"{len(indices):,} reconstructions by {path} at step {run.step:,}")
     click.echo(str(output))
 
@@ -137,18 +132,18 @@ def encode(path: Path, data: str | None, checkpoint: str | None, device: str, ou
     FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any.
     """
     output = output or path / "codes.npz"
-    if output.suffix.lower() != ".npz":
-        raise ConfigurationError(f"-o {output}: codes are written to a .npz file.")
     run = _load(path, checkpoint, device)
     _need_encoder(run, path)
+    _check_output(run, output, "codes", [".npz"], data)
 
     import numpy as np
 
     from ganvae_core.outputs import write_arrays
 
-    split = run.open_data(data)
-    indices = np.arange(len(split.source))
-    codes = np.concatenate([_codes(run, split, part) for part in _chunks(indices)])
+    with said_if_slow("reading and encoding the data"):
+        split = run.open_data(data)
+        indices = np.arange(len(split.source))
+        codes = np.concatenate([_codes(run, split, part) for part in _chunks(indices)])
     arrays = {"codes": codes}
     classes = split.source.spec.classes
     if classes:
@@ -173,16 +168,26 @@ def _need_encoder(run: Run, path: Path) -> None:
         )
 
 
-def _check_output(run: Run, output: Path) -> None:
-    """Refuse a file that the data cannot be written to, and the file that the run learned from."""
-    from ganvae_core.outputs import check_ending
+def _check_output(
+    run: Run,
+    output: Path,
+    what: str,
+    possible: Sequence[str],
+    data: str | None = None,
+    *,
+    folder: bool = False,
+) -> None:
+    """Refuse what cannot be written to, the file that the run learned from, and the one that is to be read."""
+    from ganvae_core.outputs import check_output
 
-    check_ending(output, run.spec)
+    check_output(output, what, possible, folder=folder)
     learned_from = run.configuration.components["data"].options.get("path")
     if learned_from is not None and output.resolve() == Path(learned_from).resolve():
         raise ConfigurationError(
             f"-o {output}: this is the data that the run learned from; name another file."
         )
+    if data is not None and output.resolve() == Path(data).expanduser().resolve():
+        raise ConfigurationError(f"-o {output}: this is the data that is to be read; name another file.")
 
 
 def _default_ending(run: Run) -> str:

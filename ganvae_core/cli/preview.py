@@ -21,7 +21,7 @@ def draw_preview(rows: np.ndarray, spec: DataSpec, path: Path) -> None:
     """Draw rows (N, *X) in the source's own units, images in [0, 1], to a PNG.
 
     Raises:
-        RunError: it could not be written.
+        TrainingError: it could not be written.
     """
     if spec.modality == "image":
         save_image(image_grid(rows, min(IMAGES_IN_A_ROW, len(rows))), path)

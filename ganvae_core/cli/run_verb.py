@@ -301,8 +301,9 @@ def _say_where(directory: RunDirectory, engine: Engine) -> None:
     width = max((len(name) for name in there), default=0)
     for name, path in there.items():
         note(f"  {name.ljust(width)}  {path}")
+    run = shlex.quote(str(directory.path))
     note(
-        f"next:  ganvae sample {directory.path} -n 100      ganvae show {directory.path}"
+        f"next:  ganvae sample {run} -n 100      ganvae show {run}"
         "      ganvae run --plugin dcgan      ganvae run --plugin vae --data YOUR_FOLDER"
     )
 

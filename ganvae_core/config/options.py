@@ -113,8 +113,15 @@ def component_facts(component: Callable[..., Any]) -> dict[str, bool]:
 
 
 def documented(owner: Any) -> dict[str, str]:
-    """What the ``Args:`` section of a docstring says of each name, in one line each."""
-    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.getdoc(owner) or "", re.MULTILINE)
+    """What the ``Args:`` sections of an object and of its base classes say of each name, in one line each."""
+    found: dict[str, str] = {}
+    for above in reversed(inspect.getmro(owner)) if inspect.isclass(owner) else (owner,):
+        found |= _arguments(above)
+    return found
+
+
+def _arguments(owner: Any) -> dict[str, str]:
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(owner.__doc__ or ""), re.MULTILINE)
     found: dict[str, str] = {}
     name = ""
     for line in section.group(1).splitlines() if section else ():
@@ -184,7 +191,7 @@ def _typed(base: Any, value: Any) -> Any:
     schema = dataclasses.make_dataclass("Schema", [("value", base)])
     node = OmegaConf.structured(schema)
     OmegaConf.update(node, "value", value)
-    if base is float and not math.isfinite(node.value):  # nothing is trained with these, and JSON cannot store them
+    if base is float and not math.isfinite(node.value):
         raise ValueError("not finite")
     return node.value
 

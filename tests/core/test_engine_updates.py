@@ -241,11 +241,17 @@ def test_a_falling_schedule_moves_weights_as_its_rates_say() -> None:
     falling = engine(regression(), steps=4, optimizers=optimizer(schedule="linear")).fit()
     by_hand = regression()
     for step, rate in enumerate([0.1, 0.075, 0.05, 0.025]):
-        one = engine(by_hand, steps=4, optimizers=optimizer(lr=rate))
+        one = engine(by_hand, optimizers=optimizer(lr=rate))
         one.step_index = step
         one.fit(step + 1)
     for name, value in state(falling.objective).items():
         torch.testing.assert_close(state(by_hand)[name], value, rtol=1e-6, atol=1e-7)
+
+
+def test_a_falling_schedule_ends_with_the_steps_that_are_asked_for() -> None:
+    asked = engine(regression(), steps=400, optimizers=optimizer(schedule="linear")).fit(4)
+    set_so = engine(regression(), steps=4, optimizers=optimizer(schedule="linear")).fit()
+    assert same(state(asked.objective), state(set_so.objective))
 
 
 def test_averages_of_an_interval_are_over_its_updates() -> None:

@@ -1,0 +1,175 @@
+"""What every recipe promises, and that any generator goes with any objective and any prior, or says why not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toys import images, recipes, rows
+
+import ganvae_core as gv
+from ganvae_core.build import Builder, conditions_of
+from ganvae_core.config.configuration import configure
+from ganvae_core.config.layers import nest
+from ganvae_core.interfaces import FittedPrior
+from ganvae_core.plugins import installed_plugins
+from ganvae_core.training import Preparation, prepare
+
+CATALOGUE = installed_plugins()
+TINY: dict[str, Any] = {"latent.shape": [4], "engine.batch_size": 8, "engine.steps": 2, "engine.device": "cpu"}
+COLOURS = np.repeat(images(40, 9)[..., None], 3, -1)
+
+
+def prepared(recipe: str, data: np.ndarray, labels: np.ndarray | None = None, **changes: Any) -> Preparation:
+    plugin, _, name = recipe.partition("/")
+    layer = nest(list({**TINY, "data": "builtin/array", **changes}.items()))
+    return prepare(configure(CATALOGUE, plugin, name, [layer]), CATALOGUE, gv.as_source(data, labels))
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_says_why_its_settings_are_so(recipe: str) -> None:
+    plugin, _, name = recipe.partition("/")
+    spec, text = CATALOGUE.recipe(plugin, name)
+    assert spec.summary
+    assert text.startswith("# ")
+    assert any(character.isdigit() for character in text.splitlines()[0] + text), "a year or a number is a reason"
+
+
+def test_a_plugins_default_recipe_bears_its_name() -> None:
+    for plugin in CATALOGUE.ready:
+        if plugin.recipes:
+            assert CATALOGUE.recipe(plugin.name)[0].name == plugin.name
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_run_of_a_recipe_leaves_everything_that_a_run_holds(recipe: str, tmp_path: Path) -> None:
+    plugin, _, name = recipe.partition("/")
+    settings = {**TINY, "engine.batch_size": 64, "engine.log_every": 1}
+    run = gv.train(plugin, recipe=name, out=tmp_path / "run", overrides=settings)
+    there = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml", "plugins.lock.toml", "metrics.jsonl", "data.json", "losses.png", "samples/step-000002.png",
+        "checkpoints/step-000002/model.safetensors", "checkpoints/step-000002/state.safetensors",
+        "checkpoints/step-000002/manifest.json",
+    } <= there  # fmt: skip
+    assert ("reconstructions/step-000002.png" in there) == (run.model.encoder is not None)
+    assert not [path for path in there if Path(path).name.startswith(".")], "a draft was left"
+    for line in (run.path / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert all(np.isfinite(value) for value in record.values())
+    low, high = run.spec.range or (-np.inf, np.inf)
+    made = run.model.sample(6)
+    assert made.shape == (6, 1, 8, 8)
+    assert ((made >= low) & (made <= high)).all()
+    assert gv.load(run.path).step == 2
+
+
+DATA = {
+    "colour images of odd size": COLOURS,
+    "grey images": images(),
+    "wide rows": images().reshape(40, 64),
+    "a table": rows(),
+    "points": rows()[:, :2],
+    "a single column": rows()[:, :1],
+    "volumes": images().reshape(40, 2, 2, 4, 4),
+}
+
+
+@pytest.mark.parametrize("recipe", recipes())
+@pytest.mark.parametrize("kind", list(DATA))
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_recipe_trains_on_any_data_or_says_before_the_first_step_why_not(
+    recipe: str, kind: str, conditional: bool
+) -> None:
+    x, labels = DATA[kind], np.arange(40) % 3
+    try:
+        engine = prepared(recipe, x, labels, **{"data.condition": conditional}).engine
+    except gv.ConfigurationError as error:
+        assert error.hints, error
+        assert "dcgan" in recipe, f"only convolutions may refuse data: {error}"
+        assert "images" not in kind
+        return
+    engine.fit()
+    made = engine.model.sample(5)
+    assert made.shape == (5, *engine.data.spec.shape)
+    assert made.isfinite().all()
+    assert (engine.model.conditions is not None) == conditional
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_batch_of_a_few_rows_can_be_learned_from(recipe: str) -> None:
+    engine = prepared(recipe, images(5)).engine
+    assert engine.batch_size <= 5
+    engine.fit()
+    assert engine.model.sample(2).isfinite().all()
+
+
+def names(kind: str) -> list[str]:
+    return [identity for identity, _, _ in CATALOGUE.components(kind)]
+
+
+FAMILIES = list(itertools.product(names("objective"), names("prior")))
+
+
+@pytest.mark.parametrize(("objective", "prior"), FAMILIES)
+def test_any_generator_goes_with_any_objective_prior_and_observation_or_says_why_not(
+    objective: str, prior: str
+) -> None:
+    """Every installed component with every other: a step is trained, or an error says what to take instead."""
+    trained = 0
+    source = gv.as_source(images(12), np.arange(12) % 3)
+    for generator, encoder, observation, posterior, conditional in itertools.product(
+        names("generator"), names("encoder"), names("observation"), ("normal", "dirac"), (False, True)
+    ):
+        layer = nest(
+            list(
+                {
+                    **TINY, "engine.steps": 1, "data": "builtin/array", "objective": objective, "prior": prior,
+                    "generator": generator, "encoder": encoder, "encoder.posterior": posterior, "critic": "mlp",
+                    "critic.hidden": [4], "observation": observation, "data.condition": conditional, "metrics": [],
+                }.items()
+            )
+        )  # fmt: skip
+        small = {"generator": generator, "encoder": encoder}
+        sized = {f"{slot}.{'filters' if 'dcgan' in name else 'hidden'}": 2 for slot, name in small.items()}
+        layers = [layer, nest([(key, value if "filters" in key else [4]) for key, value in sized.items()])]
+        try:
+            configuration = configure(CATALOGUE, "vae", None, layers)
+            engine = prepare(configuration, CATALOGUE, source).engine
+        except gv.ConfigurationError as error:
+            assert error.hints, error
+            continue
+        engine.fit()
+        assert engine.model.sample(2).isfinite().all()
+        trained += 1
+    fits_none = issubclass(CATALOGUE.load(CATALOGUE.component("prior", prior)[1]), FittedPrior)
+    assert trained or fits_none or prior == "builtin/uniform", "nothing at all could be trained"
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_what_a_model_has_seen_decides_how_often_a_condition_is_drawn(recipe: str) -> None:
+    labels = np.array([0] * 30 + [1] * 10)
+    made = prepared(recipe, images(), labels, **{"data.condition": True})
+    conditions = conditions_of(made.data)
+    assert conditions is not None
+    assert torch.equal(conditions[0], torch.eye(2))
+    assert conditions[1].tolist() == np.bincount(labels[made.data.training]).tolist()
+    model = made.engine.model
+    assert model.condition_weights is not None
+    assert torch.equal(model.condition_weights, conditions[1])
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_one_seed_builds_the_same_model_whatever_was_drawn_before(recipe: str) -> None:
+    plugin, _, name = recipe.partition("/")
+    made = configure(CATALOGUE, plugin, name, [nest(list(TINY.items()))])
+    spec = gv.DataSpec((1, 8, 8), modality="image")
+    first = Builder(made, CATALOGUE).objective(spec)
+    torch.rand(3)
+    again = Builder(made, CATALOGUE).objective(spec)
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), again.parameters(), strict=True))

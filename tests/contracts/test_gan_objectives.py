@@ -1,0 +1,157 @@
+"""The game of the GAN plugin: every loss with every option, against what the papers say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ganvae_dcgan.networks import DCGANCritic
+from ganvae_gan.objective import (
+    AdversarialGame,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    Wasserstein,
+    WassersteinPenalised,
+)
+from ganvae_gan.packing import packed, packed_spec
+from torch import Tensor
+
+import ganvae_core as gv
+from ganvae_core import losses
+
+ALL = [NonSaturating, Minimax, LeastSquares, Hinge, Wasserstein, WassersteinPenalised, Relativistic]
+SPEC = gv.DataSpec((3,), None, "table")
+
+
+def game(kind: type[AdversarialGame] = NonSaturating, **options: Any) -> AdversarialGame:
+    torch.manual_seed(0)
+    model = gv.Model(gv.MLPGenerator([2], [3], hidden=(8,)), gv.StandardNormal([2]), gv.Point())
+    return kind(model, SPEC, lambda data: gv.MLPCritic(data, hidden=(8,)), **options)
+
+
+def batch(rows: int = 12) -> gv.Batch:
+    x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(1))
+    return gv.Batch(x, None, torch.arange(rows), 0)
+
+
+def trained(objective: AdversarialGame, steps: int = 6) -> AdversarialGame:
+    rows = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    gv.Engine(objective, rows, gv.EngineSettings(steps=steps, batch_size=12)).fit()
+    return objective
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"r1_weight": 2.0, "r2_weight": 0.5},
+        {"dragan_weight": 10.0},
+        {"lipschitz_weight": 10.0, "spectral_norm": True},
+        {"packing": 3, "critic_steps": 2},
+        {"spectral_norm": True, "clip_weights": 0.1},
+    ],
+    ids=str,
+)
+def test_every_loss_trains_with_every_option(kind: type[AdversarialGame], options: dict[str, Any]) -> None:
+    before = dict(game(kind, **options).named_parameters())
+    after = dict(trained(game(kind, **options)).named_parameters())
+    assert all(weight.isfinite().all() for weight in after.values())
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    # The offset of the critic's logits is free in some of these games.
+    assert same <= {"critic.head.bias"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "critic_side", "generator_side"),
+    [
+        (NonSaturating, losses.non_saturating_critic, losses.non_saturating_generator),
+        (Minimax, losses.non_saturating_critic, losses.minimax_generator),
+        (LeastSquares, losses.least_squares_critic, losses.least_squares_generator),
+        (Hinge, losses.hinge_critic, losses.hinge_generator),
+        (Wasserstein, losses.wasserstein_critic, losses.wasserstein_generator),
+    ],
+)
+def test_losses_are_those_of_the_critics_logits(kind: Any, critic_side: Any, generator_side: Any) -> None:
+    objective, rows = game(kind), batch()
+    torch.manual_seed(5)
+    loss = objective.critic_loss(rows)
+    torch.manual_seed(5)
+    fake = objective.model.sample(12)
+    real_logits, fake_logits = objective.critic(rows.x), objective.critic(fake)
+    torch.testing.assert_close(loss.value, critic_side(real_logits, fake_logits))
+    torch.testing.assert_close(loss.terms["accuracy"], (real_logits > fake_logits).float().mean())
+    torch.manual_seed(5)
+    torch.testing.assert_close(objective.generator_loss(rows).value, generator_side(fake_logits))
+
+
+def test_the_pairing_loss_sees_both_sides_and_both_penalties() -> None:
+    objective, rows = game(Relativistic, r1_weight=3.0, r2_weight=5.0), batch()
+    torch.manual_seed(5)
+    loss = objective.critic_loss(rows)
+    torch.manual_seed(5)
+    fake = objective.model.sample(12).detach().requires_grad_()
+    real = rows.x.clone().requires_grad_()
+    real_logits, fake_logits = objective.critic(real), objective.critic(fake)
+
+    def squared(logits: Tensor, x: Tensor) -> Tensor:
+        return torch.autograd.grad(logits.sum(), x, retain_graph=True)[0].square().sum(1).mean()
+
+    torch.testing.assert_close(loss.terms["r1"], 1.5 * squared(real_logits, real))
+    torch.testing.assert_close(loss.terms["r2"], 2.5 * squared(fake_logits, fake))
+    expected = losses.relativistic_critic(real_logits, fake_logits) + loss.terms["r1"] + loss.terms["r2"]
+    torch.testing.assert_close(loss.value, expected)
+    torch.manual_seed(5)
+    expected = losses.relativistic_generator(real_logits, fake_logits)
+    torch.testing.assert_close(objective.generator_loss(rows).value, expected)
+    assert not rows.x.requires_grad  # a loss leaves the batch as it was
+
+
+def test_papers_own_settings_hold_unless_others_are_given() -> None:
+    assert game(Wasserstein).critic_steps == game(WassersteinPenalised).critic_steps == 5
+    assert game(NonSaturating).critic_steps == game(Wasserstein, critic_steps=1).critic_steps == 1
+    assert game(WassersteinPenalised).lipschitz_weight == 10
+    assert game(WassersteinPenalised, lipschitz_weight=0.0).lipschitz_weight == 0
+    assert game(Relativistic).r1_weight == game(Relativistic).r2_weight == 1
+
+
+def test_a_clipped_critic_stays_within_its_bounds() -> None:
+    objective = trained(game(Wasserstein))
+    assert max(weight.abs().max().item() for weight in objective.critic.parameters()) == pytest.approx(0.01)
+    assert max(weight.abs().max().item() for weight in objective.model.generator.parameters()) > 0.01
+
+
+def test_spectral_norm_makes_the_largest_singular_value_one() -> None:
+    objective = trained(game(Hinge, spectral_norm=True), steps=40).eval()
+    for module in objective.critic.modules():
+        if isinstance(module, torch.nn.Linear):
+            assert torch.linalg.matrix_norm(module.weight, 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_packs_hold_consecutive_rows_side_by_side() -> None:
+    images = torch.arange(7 * 2 * 3 * 3.0).reshape(7, 2, 3, 3)
+    pack = packed(images, 3)
+    assert pack.shape == (2, 6, 3, 3)
+    assert torch.equal(pack[1], torch.cat([images[3], images[4], images[5]]))
+    spec = packed_spec(gv.DataSpec((2, 3, 3), condition=(10,)), 3)
+    assert (spec.shape, spec.condition) == ((6, 3, 3), (30,))
+    assert game(packing=2).phases()[0].couples_rows
+
+
+def test_a_penalty_refuses_a_critic_whose_batch_norm_ties_rows_together() -> None:
+    spec = gv.DataSpec((1, 8, 8), modality="image")
+    model = gv.Model(gv.MLPGenerator([2], [1, 8, 8]), gv.StandardNormal([2]), gv.Point(spec))
+    with pytest.raises(gv.ConfigurationError, match=r"batch norm"):
+        Relativistic(model, spec, lambda data: DCGANCritic(data, filters=4))
+    Relativistic(model, spec, lambda data: DCGANCritic(data, filters=4, batch_norm=False))
+
+
+@pytest.mark.parametrize("options", [{"critic_steps": 0}, {"packing": 0}, {"r1_weight": -1.0}])
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(gv.ConfigurationError):
+        game(**options)

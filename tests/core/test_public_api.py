@@ -1,0 +1,100 @@
+"""The public names: three lists that must agree, and an import that brings no torch."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ganvae_core as gv
+
+SOURCE = ast.parse(Path(gv.__file__).read_text(encoding="utf-8"))
+VERSION = {"__version__"}
+
+
+def imported_for_types() -> dict[str, str]:
+    """Name and module of every import under the first ``TYPE_CHECKING``."""
+    block = next(node for node in SOURCE.body if isinstance(node, ast.If))
+    assert isinstance(block.test, ast.Name)
+    assert block.test.id == "TYPE_CHECKING"
+    return {
+        alias.name: str(node.module) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+def test_the_lists_of_public_names_agree() -> None:
+    homes = {name: module for module, names in gv._HOMES.items() for name in names}  # pyright: ignore
+    assert homes == imported_for_types()
+    assert set(gv.__all__) == homes.keys() | VERSION
+    assert len(gv.__all__) == len(set(gv.__all__))
+    assert sum(len(names) for names in gv._HOMES.values()) == len(homes), "a name has two homes"  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", sorted(set(gv.__all__)))
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(gv, name)
+    assert name in VERSION or value.__doc__ or type(value).__module__.startswith("pluggy")
+    assert name in dir(gv)
+
+
+def test_no_public_name_is_also_a_submodules() -> None:
+    package = Path(gv.__file__).parent
+    modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert not modules & set(gv.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Modell'"):
+        gv.Modell  # noqa: B018 # pyright: ignore
+    assert not hasattr(gv, "Modell")
+
+
+def run_python(program: str) -> str:
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout.strip()
+
+
+HEAVY = "print(sorted({'torch', 'numpy', 'sklearn', 'matplotlib', 'omegaconf', 'pyarrow'} & set(sys.modules)))"
+
+
+def test_importing_the_package_brings_neither_torch_nor_a_plugin() -> None:
+    program = (
+        "import sys, ganvae_core as gv; gv.ConfigurationError, gv.ComponentSpec, gv.hookimpl, gv.DataSpec, gv.Batch;"
+        f"{HEAVY}; print([name for name in sys.modules if name.startswith('ganvae_') and name[:11] != 'ganvae_core'])"
+    )
+    assert run_python(program) == "[]\n[]"
+
+
+def test_finding_the_plugins_and_reading_their_recipes_brings_no_torch() -> None:
+    program = (
+        "import sys; from ganvae_core.plugins import installed_plugins; found = installed_plugins();"
+        "assert [found.recipe(name) for name in found.with_recipes()];"
+        f"found.components(); {HEAVY}"
+    )
+    assert run_python(program) == "[]"
+
+
+def test_every_module_can_be_imported_by_itself() -> None:
+    """No import works only because another one came first."""
+    package = Path(gv.__file__).parent
+    names = [
+        ".".join(("ganvae_core", *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__")
+        for path in package.rglob("*.py")
+        if path.name != "__main__.py"
+    ]
+    assert len(names) > 40
+    # One process, each module after all of ours have been forgotten: as a first import would see it.
+    program = (
+        "import sys, importlib\n"
+        "import torch, sklearn, matplotlib.pyplot\n"
+        f"for name in {names!r}:\n"
+        "    for known in [key for key in sys.modules if key.startswith('ganvae_')]: del sys.modules[known]\n"
+        "    importlib.import_module(name)\n"
+    )
+    assert run_python(program) == ""
+    assert importlib.import_module("ganvae_core.losses")

@@ -1,0 +1,78 @@
+"""The first steps of every recipe, against curves that are known to be good.
+
+A refactoring leaves them as they are. After a change that is meant to change them (a recipe's settings, a loss), look at
+the difference and write them anew:  pytest tests/golden --update-golden
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import Watcher, recipes
+
+from ganvae_core.config.configuration import configure
+from ganvae_core.config.layers import nest
+from ganvae_core.plugins import installed_plugins
+from ganvae_core.training import prepare
+
+STEPS = 20
+GOLDEN = Path(__file__).with_name("loss_curves.json")
+TOLERANCE = 1e-3
+"""Relative: another processor sums in another order, and twenty steps make at most this much of it."""
+OWN = ("vae", "gan", "ae", "dcgan")
+
+
+def curves(recipe: str) -> dict[str, list[float]]:
+    """Every logged number of the first steps of a recipe in fp32 on the CPU, with batches of 64."""
+    plugin, _, name = recipe.partition("/")
+    settings: dict[str, Any] = {
+        "engine.steps": STEPS, "engine.batch_size": 64, "engine.log_every": 1, "engine.samples_every": 0,
+        "engine.device": "cpu", "engine.precision": "fp32", "engine.micro_batch_size": None, "metrics": [],
+    }  # fmt: skip
+    catalogue = installed_plugins()
+    configuration = configure(catalogue, plugin, name, [nest(list(settings.items()))])
+    watcher = Watcher()
+    engine = prepare(configuration, catalogue).engine
+    engine.callbacks.append(watcher)
+    engine.fit()
+    found: dict[str, list[float]] = {}
+    for record in watcher.records:
+        for key, value in record.items():
+            if "/" in key:
+                found.setdefault(key, []).append(float(f"{value:.7g}"))
+    return found
+
+
+def stored() -> dict[str, dict[str, list[float]]]:
+    return json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in recipes() if recipe.partition("/")[0] in OWN])
+def test_the_first_steps_are_what_they_were(recipe: str, update_golden: bool) -> None:
+    now = curves(recipe)
+    if update_golden:
+        content = {name: values for name, values in stored().items() if name in recipes()}
+        lines = [f"{json.dumps(name)}: {_block(values)}" for name, values in sorted({**content, recipe: now}.items())]
+        GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    golden = stored()
+    assert recipe in golden, f"'{recipe}' has no curve yet:  pytest tests/golden --update-golden"
+    assert now.keys() == golden[recipe].keys()
+    for key, values in now.items():
+        assert values == pytest.approx(golden[recipe][key], rel=TOLERANCE, abs=1e-5), key
+
+
+def test_every_stored_curve_is_a_recipes_and_goes_somewhere() -> None:
+    golden = stored()
+    assert golden.keys() == {recipe for recipe in recipes() if recipe.partition("/")[0] in OWN}
+    for recipe, values in golden.items():
+        losses = [curve for key, curve in values.items() if key.endswith("/loss")]
+        assert losses, recipe
+        assert all(len(curve) <= STEPS and len(set(curve)) > 1 for curve in losses), recipe
+
+
+def _block(values: dict[str, list[float]]) -> str:
+    """One line a curve, so that a change can be read."""
+    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(curve)}" for key, curve in values.items()) + "\n}"

@@ -1,0 +1,284 @@
+"""A run that was interrupted ends bit for bit where an uninterrupted one does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from toys import FromPhases, engine, images, model, recipes, rows, same, state
+
+import ganvae_core as gv
+from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.training import prepare_resume
+
+STEPS, FIRST = 7, 3
+SETTINGS: dict[str, Any] = {
+    "engine.batch_size": 300,  # 1,617 rows: the fifth step goes on into the second pass over the data
+    "engine.log_every": 2,
+    "engine.checkpoint_every": FIRST,
+    "engine.samples_every": 0,
+    "engine.device": "cpu",
+    "engine.precision": "fp32",
+}
+
+
+def run_recipe(recipe: str, out: Path, steps: int, **changes: Any) -> gv.Run:
+    plugin, _, name = recipe.partition("/")
+    return gv.train(plugin, recipe=name, steps=steps, out=out, overrides={**SETTINGS, **changes})
+
+
+def logged(run: gv.Run) -> list[dict[str, Any]]:
+    """``metrics.jsonl`` without what depends on the clock."""
+    return [{key: value for key, value in record.items() if key != "samples_per_second"} for record in run.metrics]
+
+
+def weights(run: gv.Run) -> dict[str, bytes]:
+    folder = run.path / "checkpoints" / f"step-{run.step:06d}"
+    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "state.safetensors")}
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_every_recipe_goes_on_bit_for_bit(recipe: str, tmp_path: Path) -> None:
+    whole = run_recipe(recipe, tmp_path / "whole", STEPS)
+    interrupted = run_recipe(recipe, tmp_path / "interrupted", FIRST)
+    assert interrupted.step == FIRST
+    resumed = interrupted.resume(steps=STEPS)
+    assert resumed.step == STEPS
+    assert weights(resumed) == weights(whole)
+    assert logged(resumed) == logged(whole)
+    assert [record["step"] for record in logged(whole)] == [2, 3, 4, 6, 7]
+    assert resumed.results == whole.results
+
+
+@pytest.mark.parametrize("recipe", ["vae/vae", "gan/gan"])
+def test_a_conditional_run_in_micro_batches_on_streamed_data_goes_on_bit_for_bit(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {
+        "data.condition": True, "engine.micro_batch_size": 128, "optimizers.default.warmup_samples": 900,
+        "optimizers.default.name": "rmsprop", "optimizers.default.momentum": 0.5, "optimizers.default.clip_norm": 1.0,
+        "data.held_out": 0.5,
+    }  # fmt: skip
+    monkeypatch.setattr("ganvae_core.engine.data.RESIDENT_SHARE", 0)
+    whole = run_recipe(recipe, tmp_path / "whole", STEPS, **changes)
+    resumed = run_recipe(recipe, tmp_path / "interrupted", FIRST, **changes).resume(steps=STEPS)
+    assert weights(resumed) == weights(whole)
+    assert logged(resumed) == logged(whole)
+
+
+class StopAt(gv.Callback):
+    """Asks for a stop after a step, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+        engine.stop_requested = engine.step_index == self.step
+
+
+class Difficult(gv.Critic):
+    """Batch norm, dropout and spectral norm in one."""
+
+    feature_size = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.LeakyReLU(0.2), nn.Dropout(0.3))
+        self.head = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 1))
+
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.layers(x)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.head(self.features(x)).squeeze(1)
+
+
+def difficult(seed: int = 0) -> FromPhases:
+    """A GAN with batch norm, dropout, a lazy penalty of second order, and a weight that adapts itself."""
+
+    def phases(objective: Any) -> list[gv.Phase]:
+        def critic(batch: gv.Batch) -> gv.Loss:
+            noisy = batch.x + objective.strength * torch.randn_like(batch.x)
+            fake = objective.model.sample(len(batch.x)).detach()
+            real = objective.critic(noisy)
+            return gv.Loss(objective.critic(fake).mean() - real.mean(), {"sign": real.sign().mean()})
+
+        def adapt(averages: Mapping[str, Tensor]) -> None:
+            objective.strength.add_(0.1 * averages["sign"])
+
+        def penalty(batch: gv.Batch) -> gv.Loss:
+            x = batch.x.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(objective.critic(x).sum(), x, create_graph=True)
+            return gv.Loss(slope.square().sum(1).mean())
+
+        def generator(batch: gv.Batch) -> gv.Loss:
+            return gv.Loss(-objective.critic(objective.model.sample(len(batch.x))).mean())
+
+        return [
+            gv.Phase("critic", critic, trains=[objective.critic], after=adapt),
+            gv.Phase("penalty", penalty, trains=[objective.critic], every=3, optimizer="critic", second_order=True),
+            gv.Phase("generator", generator, trains=[objective.model.generator], every=2),
+        ]
+
+    torch.manual_seed(seed)
+    objective = FromPhases(model(seed, batch_norm=True, encoder=False), phases, critic=Difficult())
+    objective.register_buffer("strength", torch.tensor(0.2))
+    return objective
+
+
+OPTIMIZERS = {
+    "critic": gv.OptimizerSettings(name="adamw", lr=0.01, weight_decay=0.1, schedule="cosine"),
+    "generator": gv.OptimizerSettings(name="rmsprop", lr=0.01, momentum=0.5, warmup_samples=30),
+}
+
+
+@pytest.mark.parametrize("first", [1, 2, 5, 9])
+def test_batch_norm_dropout_lazy_phases_and_buffers_go_on_bit_for_bit(first: int, tmp_path: Path) -> None:
+    def begin(seed: int = 0, **changes: Any) -> gv.Engine:
+        return engine(difficult(seed), steps=11, optimizers=OPTIMIZERS, **changes)
+
+    whole = begin().fit()
+    begin(directory=tmp_path, callbacks=[StopAt(first)]).fit()
+    resumed = begin(seed=5)  # other initial weights: what is restored is all that counts
+    resumed.restore(read_checkpoint(tmp_path / "checkpoints" / f"step-{first:06d}"))
+    resumed.fit()
+    assert same(state(resumed.objective), state(whole.objective))
+    assert same(state(resumed.model), state(whole.model))
+    assert not torch.equal(whole.objective.get_buffer("strength"), torch.tensor(0.2))
+    for name, optimizer in whole.optimizers.items():
+        kept, other = optimizer.torch_optimizer.state_dict(), resumed.optimizers[name].torch_optimizer.state_dict()
+        for number, values in kept["state"].items():
+            assert all(torch.equal(value, other["state"][number][key]) for key, value in values.items())
+
+
+def test_a_run_that_was_asked_to_stop_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "engine.checkpoint_every": 100}
+    whole = gv.train("ae", steps=STEPS, out=tmp_path / "whole", overrides=settings)
+    stopped = gv.train("ae", steps=STEPS, out=tmp_path / "run", overrides=settings, callbacks=[StopAt(4)])
+    assert stopped.step == 4
+    with pytest.raises(gv.NotFittedError, match="--resume"):
+        stopped.model.sample(1)
+    resumed = stopped.resume()
+    assert weights(resumed) == weights(whole)
+    assert logged(resumed) == logged(whole)
+    assert resumed.model.sample(2).shape == (2, 1, 8, 8)
+
+
+def small(out: Path, steps: int = 4, **changes: Any) -> gv.Run:
+    overrides = {**SETTINGS, "engine.batch_size": 8, "engine.checkpoint_every": 2, "generator.hidden": [8]}
+    np.save(out.parent / "x.npy", images())
+    return gv.train("vae", data=out.parent / "x.npy", steps=steps, out=out, overrides={**overrides, **changes})
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+CHANGES: dict[str, Any] = {
+    "objective.beta": 2,
+    "generator.hidden": [9],
+    "prior": "uniform",
+    "optimizers.default.lr": 0.5,
+    "engine.seed": 1,
+    "engine.batch_size": 16,
+    "engine.micro_batch_size": 2,
+    "engine.precision": "auto",
+    "engine.ema_half_life_samples": 1.0,
+    "data.held_out": 0.2,
+    "data.condition": True,
+    "latent.shape": [3],
+    "metrics": ["reconstruction"],
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> gv.Run:
+    return small(tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.mark.parametrize("key", list(CHANGES))
+def test_settings_that_would_change_what_was_trained_are_refused(key: str, finished: gv.Run) -> None:
+    before = everything(finished.path)
+    with pytest.raises(gv.ConfigurationError, match="these differ") as raised:
+        finished.resume(steps=9, overrides={key: CHANGES[key]})
+    assert key.partition(".")[0] in raised.value.message
+    assert everything(finished.path) == before
+
+
+def test_how_far_and_how_often_may_change(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    often = {"engine.log_every": 1, "engine.checkpoint_every": 1, "engine.keep_checkpoints": 1, "engine.device": "cpu"}
+    resumed = run.resume(steps=6, overrides=often)
+    assert [record["step"] for record in resumed.metrics] == [2, 4, 5, 6]
+    assert resumed.configuration.engine.steps == 6
+    assert gv.load(run.path).configuration.engine.log_every == 1
+
+
+def test_a_finished_run_says_so_and_how_to_train_it_for_longer(finished: gv.Run) -> None:
+    before = everything(finished.path)
+    for steps in (None, 4, 3):
+        with pytest.raises(gv.RunError, match="is finished: it has done its 4 steps") as raised:
+            finished.resume(steps=steps)
+        assert "engine.steps=8" in raised.value.hints[0]
+    assert everything(finished.path) == before
+
+
+def test_with_a_falling_learning_rate_the_end_cannot_be_moved(tmp_path: Path) -> None:
+    run = small(tmp_path / "run", **{"optimizers.default.schedule": "cosine"})
+    with pytest.raises(gv.ConfigurationError, match=r"engine\.steps \(a learning-rate schedule depends on it\)"):
+        run.resume(steps=9)
+
+
+def test_records_after_the_checkpoint_are_logged_once(tmp_path: Path) -> None:
+    """As after a crash: the log went on, the last checkpoint did not."""
+    run = small(tmp_path / "run")
+    expected = logged(run)
+    shutil.rmtree(run.path / "checkpoints" / "step-000004")
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 5}) + '\n{"step": 6, "cut sh')
+    assert gv.load(run.path).step == 2
+    assert logged(gv.load(run.path).resume()) == expected
+
+
+def test_a_run_goes_on_from_its_newest_whole_checkpoint_and_says_which_it_passed_over(tmp_path: Path) -> None:
+    run = small(tmp_path / "run", steps=6)
+    expected = weights(run)
+    damaged = run.path / "checkpoints" / "step-000006" / "state.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    _, preparation = prepare_resume(run.path)
+    assert preparation.engine.step_index == 4
+    assert any("step-000006" in note and "passed over" in note for note in preparation.notes)
+    assert weights(gv.load(run.path, checkpoint=4).resume()) == expected
+
+
+def test_where_no_checkpoint_is_whole_the_error_names_the_newest(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    for manifest in run.path.glob("checkpoints/*/manifest.json"):
+        manifest.write_text("{")
+    with pytest.raises(gv.RunError, match=r"step-000004/manifest\.json is not a checkpoint's manifest"):
+        run.resume(steps=9)
+
+
+def test_data_that_changed_on_disk_is_refused(tmp_path: Path) -> None:
+    run = small(tmp_path / "run", steps=2)
+    np.save(tmp_path / "x.npy", images(41))
+    before = everything(run.path)
+    with pytest.raises(gv.DataError, match="is not what .* was trained on: its count differ") as raised:
+        run.resume(steps=4)
+    assert "36 rows" in raised.value.hints[0]
+    assert everything(run.path) == before
+
+
+def test_a_table_whose_scaling_changed_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "table.npy", rows())
+    run = gv.train("vae", data=tmp_path / "table.npy", steps=1, out=tmp_path / "run", overrides={"engine.device": "cpu"})
+    np.save(tmp_path / "table.npy", rows() * 2)
+    with pytest.raises(gv.DataError, match="units"):
+        run.resume(steps=2)
