@@ -22,6 +22,7 @@ from ganvae_core.plugins.specs import Kind
 from ganvae_core.types import DataSpec
 
 INITIAL = purpose("initial weights")
+READ_ROWS = 4_096
 DRAWN_CONDITIONS = 1_000
 """Conditions that are no labels are drawn from this many of the training data's."""
 UNFIT = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
@@ -115,8 +116,16 @@ class Builder:
     def metrics(self, model: Model) -> list[Metric]:
         """The metrics that this model can be measured by, in the order of the configuration."""
         chosen = self.configuration.lists["metrics"]
-        made: list[Metric] = [self._make("metrics", "metric", choice, {}) for choice in chosen]
-        return [metric for metric in made if not metric.needs - has(model)]
+        left_out = self.unmeasurable(model)
+        return [self._make("metrics", "metric", choice, {}) for choice in chosen if choice.id not in left_out]
+
+    def unmeasurable(self, model: Model) -> list[str]:
+        """The ids of metrics in the configuration that need what this model does not have."""
+        chosen = [choice.id for choice in self.configuration.lists["metrics"]]
+        needs = {
+            identity: getattr(self._class("metric", identity), "needs", frozenset()) for identity in chosen
+        }
+        return [identity for identity in chosen if needs[identity] - has(model)]
 
     def callbacks(self) -> list[Callback]:
         """The callbacks, in the order of the configuration."""
@@ -251,9 +260,11 @@ def conditions_of(data: Split) -> tuple[Tensor, Tensor] | None:
         return None
     spec = data.source.spec
     if spec.classes:
-        _, labels = data.source.rows(data.training)
-        counts = np.bincount(np.asarray(labels), minlength=len(spec.classes))
-        return torch.eye(len(spec.classes)), torch.from_numpy(counts).float()
+        counts = np.zeros(len(spec.classes), np.int64)
+        for start in range(0, len(data.training), READ_ROWS):  # in pieces: rows come with their labels
+            _, labels = data.source.rows(data.training[start : start + READ_ROWS])
+            counts += np.bincount(np.asarray(labels), minlength=len(counts))
+        return torch.eye(len(counts)), torch.from_numpy(counts).float()
     chosen = data.training[:: max(1, len(data.training) // DRAWN_CONDITIONS)][:DRAWN_CONDITIONS]
     values = torch.from_numpy(np.asarray(data.source.rows(chosen)[1])).float()
     return values, torch.ones(len(values))

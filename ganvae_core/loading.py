@@ -145,17 +145,39 @@ class Run:
     def rows(self, data: Split, indices: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Chosen rows as the model takes them: x (B, *X), and the condition if it takes one.
 
-        Unbounded data is standardised as in training, so that a table means the same whichever file it is in.
+        Data whose scaling was learned from its values is scaled as in training, so that a number means the same
+        whichever file it is in.
+
+        Raises:
+            DataError: a value is beyond the range that the model was trained on, or a class is unknown to it.
         """
         spec = data.source.spec
-        if spec.range is None:
+        if spec.units.dtype not in ("uint8", "bool") or self.spec.range is None:
             spec = dataclasses.replace(spec, units=self.spec.units)
-        normaliser = Normaliser(spec, self.device)
+        normaliser = Normaliser(dataclasses.replace(spec, classes=self.source_spec.classes), self.device)
         raw, condition = data.source.rows(indices)
         x = normaliser.x(as_tensor(raw).to(self.device))
+        if self.spec.range is not None:
+            low, high = self.spec.range
+            slack = 1e-3 * (high - low)
+            if x.min() < low - slack or x.max() > high + slack:
+                raise DataError("this data has values beyond the range that the model was trained on.")
         if self.spec.condition is None or condition is None:
             return x, None
+        if spec.classes:
+            condition = self._class_numbers(spec.classes)[np.asarray(condition)]
         return x, normaliser.condition(as_tensor(condition).to(self.device))
+
+    def _class_numbers(self, classes: tuple[str, ...]) -> np.ndarray:
+        """The run's number of each of other data's classes, which are matched by name."""
+        known = self.source_spec.classes or ()
+        unknown = [name for name in classes if name not in known]
+        if unknown:
+            raise DataError(
+                f"the model was not trained on the class '{unknown[0]}'.",
+                f"it knows: {', '.join(known[:20])}",
+            )
+        return np.array([known.index(name) for name in classes])
 
     def condition(self, text: str, count: int) -> Tensor:
         """(count, *K) one condition for all samples, from a class's name or number, or from numbers.

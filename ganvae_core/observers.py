@@ -56,8 +56,8 @@ class Pictures(Callback):
             count = GRID if spec.modality == "image" else PLOTTED
             conditions, columns = by_class(engine.model, spec, count)
             made = sample_rows(engine.model, count, seed, engine.device, conditions)
-            real = self._real(engine, engine.data.training)
-            draw_samples(visible(made, spec), visible(real, spec), spec,
+            real = None if spec.modality == "image" else visible(self._real(engine), spec)
+            draw_samples(visible(made, spec), real, spec,
                          self.directory.picture("samples", engine.step_index), columns)  # fmt: skip
         if engine.model.encoder is not None and spec.modality == "image":
             self._reconstruct(engine, spec)
@@ -76,9 +76,8 @@ class Pictures(Callback):
         path = self.directory.picture("reconstructions", engine.step_index)
         draw_reconstructions(visible(x, spec), visible(made, spec), path)
 
-    def _real(self, engine: Engine, indices: np.ndarray) -> Tensor:
-        wanted = 1 if engine.data.spec.modality == "image" else PLOTTED
-        return rows_of(engine.data, evenly(indices, wanted), engine.device)[0]
+    def _real(self, engine: Engine) -> Tensor:
+        return rows_of(engine.data, evenly(engine.data.training, PLOTTED), engine.device)[0]
 
 
 def can_sample(model: Model) -> bool:

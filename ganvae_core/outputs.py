@@ -13,6 +13,7 @@ import numpy as np
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.figures import TILE, as_image, as_pixels
+from ganvae_core.memory import available_memory
 from ganvae_core.runs import whole_file, writing
 from ganvae_core.types import DataSpec
 
@@ -62,16 +63,16 @@ def check_memory(count: int, spec: DataSpec, *, grid: bool) -> None:
         grid: whether they are drawn as one picture.
 
     Raises:
-        ConfigurationError: they take more than all of the memory.
+        ConfigurationError: they take more memory than there is.
     """
     size = math.prod(spec.shape)
     if grid and spec.modality == "image":
         size = max(size, spec.shape[0] * TILE**2)
     needed = BYTES_A_VALUE * count * size
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = available_memory()
     if needed > there:
         raise ConfigurationError(
-            f"{count:,} samples take {needed / 2**30:,.0f} GiB of memory, and this machine has {there / 2**30:,.0f}.",
+            f"{count:,} samples take {needed / 2**30:,.1f} GiB of memory, and {there / 2**30:,.1f} are left here.",
             "draw fewer at a time, each part with another --seed",
         )
 

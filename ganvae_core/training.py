@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shlex
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
 
 from ganvae_core.build import Builder, conditions_of
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored, with_absolute_path
@@ -18,6 +19,7 @@ from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.render import render
 from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_checkpoint
 from ganvae_core.engine.data import Split
+from ganvae_core.engine.evaluation import evenly
 from ganvae_core.engine.loop import Engine
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback, FittedPrior, Source
@@ -26,6 +28,8 @@ from ganvae_core.observers import Pictures, Recorder
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import lock_text
 from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
+
+FINGERPRINT_ROWS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +49,10 @@ class Preparation:
         wanted, batch = self.configuration.engine.batch_size, self.engine.batch_size
         rows = "is only 1 row" if batch == 1 else f"are only {batch:,} rows"
         small = [f"there {rows} to learn from, so the batch is {batch:,} instead of {wanted:,}"]
+        unmeasurable = self.builder.unmeasurable(self.engine.model)
         return [
             *self.damage,
+            *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
             *self.data.source.notes,
             *self.builder.notes,
             *(small if batch < wanted else []),
@@ -152,25 +158,17 @@ def prepare(
         metrics=builder.metrics(objective.model),
         callbacks=builder.callbacks(),
     )
-    _refuse_single_rows(engine)
+    _refuse_single_row(engine)
     return Preparation(configuration, catalogue, builder, data, engine)
 
 
-def _refuse_single_rows(engine: Engine) -> None:
-    """Some things have no meaning for one row: better said now than after training."""
+def _refuse_single_row(engine: Engine) -> None:
+    """A prior cannot be fitted to one code: better said now than after training."""
     prior = engine.model.prior
     if isinstance(prior, FittedPrior) and len(engine.data.training) < 2:
         raise DataError(
             f"{type(prior).__name__} is fitted on the codes of two rows or more, and there is one to learn from.",
             "take another prior (prior=normal) or more data",
-        )
-    together = engine.settings.micro_batch_size or engine.batch_size
-    alone = 1 in (together, engine.batch_size, engine.batch_size % together)
-    if alone and any(isinstance(module, nn.BatchNorm1d) for module in engine.objective.modules()):
-        raise ConfigurationError(
-            "batch norm needs two rows or more at a time, and here one would go through it by itself.",
-            f"the batch is {engine.batch_size:,}, computed {together:,} at a time: change engine.batch_size or"
-            " engine.micro_batch_size, or give more data",
         )
 
 
@@ -314,6 +312,8 @@ def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> Non
     now = json.loads(json.dumps(preparation.data.spec.as_dict()))
     changed = [key for key in ("shape", "count", "columns", "range", "condition", "units")
                if now[key] != before.get(key)]  # fmt: skip
+    if directory.read_json(DATA).get("fingerprint") != fingerprint(preparation.data):
+        changed.append("values")
     if changed:
         raise DataError(
             f"the data is not what '{directory.path}' was trained on: its {' and '.join(changed)} differ.",
@@ -321,8 +321,18 @@ def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> Non
         )
 
 
+def fingerprint(data: Split) -> str:
+    """A SHA-256 of some rows, evenly spread over the data, and of the conditions that the model is given with them."""
+    x, condition = data.source.rows(evenly(np.arange(len(data.source)), FINGERPRINT_ROWS))
+    digest = hashlib.sha256(np.ascontiguousarray(x).tobytes())
+    if condition is not None and data.conditional:
+        digest.update(np.ascontiguousarray(condition).tobytes())
+    return digest.hexdigest()
+
+
 def _data_record(preparation: Preparation) -> dict[str, Any]:
     record: dict[str, Any] = {"spec": preparation.data.spec.as_dict()}
+    record["fingerprint"] = fingerprint(preparation.data)
     record["source_spec"] = preparation.data.source.spec.as_dict()
     model = preparation.engine.model
     if model.conditions is not None:

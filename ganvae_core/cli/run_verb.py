@@ -317,7 +317,7 @@ def stopping_on_signals(engine: Engine) -> Generator[list[int]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        engine.stop_requested = True
+        engine.stop_requested = engine.interrupted = True
 
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from torch import Tensor
 from ganvae_core.engine.randomness import mixed_seed, purpose
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Source
+from ganvae_core.memory import available_memory
 from ganvae_core.types import Batch, DataSpec, Units
 
 ORDER = purpose("order of the data")
@@ -134,14 +134,16 @@ class DataStream:
         self._training = torch.from_numpy(data.training)
         self._ahead: tuple[int, Future[tuple[Tensor, Tensor | None]]] | None = None
         self._reader: ThreadPoolExecutor | None = None
-        self._resident = self._load() if self._fits() else None
+        self._resident: tuple[Tensor, Tensor | None] | None = None
+        if self._fits():
+            self._resident = self._load()
 
     def batch_at(self, samples_seen: int) -> Batch:
         """The batch that follows ``samples_seen`` rows: each pass over the data is a permutation of its own."""
         index = self._index_at(samples_seen)
         raw, condition = self._read(index, samples_seen)
         given = self._normaliser.condition(condition) if self.data.conditional else None
-        return Batch(self._normaliser.x(raw), given, index, samples_seen)
+        return Batch(self._normaliser.x(raw), given, index.to(self.device, non_blocking=True), samples_seen)
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -167,7 +169,9 @@ class DataStream:
             generator = torch.Generator().manual_seed(mixed_seed(self.seed, ORDER, epoch))
             permutation = torch.randperm(len(self._training), generator=generator)
             self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
-            self._orders[epoch] = self._training[permutation].to(self.device)
+            # Where rows are read by number, the numbers are wanted on the CPU.
+            place = self.device if self._resident is not None else torch.device("cpu")
+            self._orders[epoch] = self._training[permutation].to(place)
         return self._orders[epoch]
 
     def _fits(self) -> bool:
@@ -192,9 +196,9 @@ class DataStream:
         if self._ahead is not None and self._ahead[0] == position:
             x, condition = self._ahead[1].result()
         else:
-            x, condition = self._fetch(index.cpu())
+            x, condition = self._fetch(index)
         following = position + self.batch_size
-        self._ahead = (following, self._reader.submit(self._fetch, self._index_at(following).cpu()))
+        self._ahead = (following, self._reader.submit(self._fetch, self._index_at(following)))
         moved = condition if condition is None else condition.to(self.device, non_blocking=True)
         return x.to(self.device, non_blocking=True), moved
 
@@ -247,6 +251,4 @@ def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
 
 
 def _free_memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+    return float(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganvae_core.engine.data import Split, rows_of
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import FittedPrior, Metric
 from ganvae_core.model import Model
 
@@ -58,13 +59,22 @@ def sample_rows(
 
     Args:
         condition: (count, *K); None draws conditions as the training data has them.
+
+    Raises:
+        ConfigurationError: the count is not positive, or there are fewer or more conditions.
     """
+    if count < 1:
+        raise ConfigurationError(f"{count} samples cannot be drawn: it must be at least 1.")
+    if condition is not None and len(condition) != count:
+        raise ConfigurationError(
+            f"there are {len(condition)} conditions for {count} samples; give one for each."
+        )
     parts: list[Tensor] = []
     with torch.no_grad(), borrowed_randomness(device) as generator:
         for start in range(0, count, CHUNK):
             generator.manual_seed(mixed_seed(seed, SAMPLING, start))
             # A whole chunk is drawn whatever is wanted of it: draws depend on how many there are.
-            given = None if condition is None else _padded(condition[start : start + CHUNK])
+            given = None if condition is None else _padded(condition[start : start + CHUNK].to(device))
             parts.append(model.sample(CHUNK, given)[: count - start].cpu())
     return torch.cat(parts)
 

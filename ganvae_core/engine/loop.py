@@ -17,12 +17,12 @@ from ganvae_core.engine.devices import select_device, select_precision
 from ganvae_core.engine.evaluation import evaluate, fit_prior
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import make_optimizers
-from ganvae_core.engine.phases import PreparedPhase, check_needs, prepare_phases
+from ganvae_core.engine.phases import PreparedPhase, check_loss, check_needs, has_batch_norm, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.engine.saving import CheckpointStore, restore_callbacks
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
-from ganvae_core.errors import TrainingError
+from ganvae_core.errors import ConfigurationError, TrainingError
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.model import Model
 from ganvae_core.types import Batch, Loss
@@ -66,10 +66,15 @@ class Engine:
         self.data = _as_split(data)
         self.metrics, self.callbacks = list(metrics), list(callbacks)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
+        if self.batch_size == 1 and has_batch_norm(objective):
+            raise ConfigurationError(
+                "a batch of one row cannot be normalised: these networks have batch norm.",
+                "take a larger engine.batch_size, more data, or networks without it (generator.batch_norm=false)",
+            )
         self.step_index = 0
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
-        self.stop_requested = False
+        self.stop_requested = self.interrupted = False
         self.callback_states: list[dict[str, Any]] = []
 
         check_needs(objective)
@@ -87,6 +92,7 @@ class Engine:
         self._stream = DataStream(self.data, self.batch_size, self.settings.seed, self.device)
         self._found_inf = torch.zeros((), device=self.device)
         self._log = StepLog()
+        self._checked: set[str] = set()
         self._store: CheckpointStore | None = None
         if directory is not None:
             self.keep_in(directory)
@@ -111,6 +117,9 @@ class Engine:
         self.target_steps = steps = self.settings.steps if steps is None else steps
         for optimizer in self.optimizers.values():
             optimizer.total_samples = steps * self.batch_size
+        if steps < 0:
+            raise ConfigurationError(f"fit: {steps} steps are not possible: it must not be negative.")
+        self._found_inf.zero_()
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
         with borrowed_randomness(self.device) as generator, self._components.covering():
@@ -120,11 +129,12 @@ class Engine:
                 while self.step_index < steps and not self.stop_requested:
                     self.step(generator)
                     self._at_intervals(last=self.step_index == steps)
-                self._finish(reached=self.step_index >= steps)
+                self._finish(complete=not self.interrupted)
             except BaseException as error:
                 self._tell("on_error", error)
                 raise
             finally:
+                self.stop_requested = self.interrupted = False
                 self._stream.close()
         return self
 
@@ -139,6 +149,7 @@ class Engine:
                 continue
             with prepared.only_training():
                 loss = self._update(prepared, batch, generator)
+                prepared.moving.put_back_where(self._found_inf)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
             if prepared.phase.after is not None and not self._found_inf.item():
                 with torch.no_grad():
@@ -158,8 +169,8 @@ class Engine:
             raise TrainingError(
                 f"step {not_finite.step + 1:,}: {' and '.join(not_finite.terms)} of phase '{not_finite.phase}'"
                 " not finite; training has stopped.",
-                "the weights were left as they were before that step; the checkpoints are whole",
-                "try a smaller learning rate (optimizers.default.lr=…) or optimizers.default.clip_norm=1",
+                "the weights were left as they were before that step",
+                "try a smaller learning rate:  optimizers.default.lr=…",
             )
         now, done = time.perf_counter(), self.step_index
         seconds, steps = now - self._clock[0], done - self._clock[1]
@@ -194,13 +205,16 @@ class Engine:
         optimizer = self.optimizers[phase.optimizer]
         optimizer.clear_gradients()
         losses: list[Loss] = []
-        for row, share, part in self._micro_batches(phase.couples_rows, batch):
+        for row, share, part in self._micro_batches(prepared.couples_rows, batch):
             generator.manual_seed(mixed_seed(self.settings.seed, STEP, self.step_index, prepared.index, row))
             if phase.second_order:
                 with self._components.full():
                     loss = phase.loss(part)
             else:
                 loss = phase.loss(part)
+            if phase.name not in self._checked:
+                check_loss(phase, loss)
+                self._checked.add(phase.name)
             loss = loss if share == 1.0 else _scaled(loss, share)
             loss.value.backward()
             losses.append(loss)
@@ -251,13 +265,14 @@ class Engine:
         if self._log.pending:
             self.report()
 
-    def _finish(self, reached: bool) -> None:
+    def _finish(self, complete: bool) -> None:
+        """Save; a run that is complete, and not only interrupted, also gets its prior fitted and its last pictures."""
         self.report_pending()
-        if reached and isinstance(self.model.prior, FittedPrior):
+        if complete and isinstance(self.model.prior, FittedPrior):
             fit_prior(self.model, self.data, self.device)
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
         self.save()
-        if reached:
+        if complete:
             self._tell("on_samples")
         self._tell("on_end")
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, TrainingError
 from ganvae_core.interfaces import FittedPrior, Objective
-from ganvae_core.types import Phase
+from ganvae_core.types import Loss, Phase
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,21 @@ class PreparedPhase:
     index: int
     parameters: list[nn.Parameter]
     frozen: list[nn.Parameter]
-    buffers: KeptBuffers
+    still: KeptBuffers
+    moving: KeptBuffers
+    couples_rows: bool
 
     @contextmanager
     def only_training(self) -> Generator[None]:
         """While this lasts, only the phase's parameters get gradients; afterwards other modules' buffers are back."""
         for parameter in self.frozen:
             parameter.requires_grad_(False)
-        self.buffers.remember()
+        self.still.remember()
+        self.moving.remember()
         try:
             yield
         finally:
-            self.buffers.put_back()
+            self.still.put_back()
             for parameter in self.frozen:
                 parameter.requires_grad_(True)
 
@@ -59,6 +62,11 @@ class KeptBuffers:
         if self._buffers:
             torch._foreach_copy_(self._buffers, self._values)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
+    def put_back_where(self, failed: Tensor) -> None:
+        """Give the buffers the values that were remembered if ``failed`` () is not 0, without waiting for it."""
+        for buffer, value in zip(self._buffers, self._values, strict=True):
+            buffer.copy_(torch.where(failed.bool(), value, buffer))
+
 
 def prepare_phases(objective: Objective) -> list[PreparedPhase]:
     """Ask the objective for its phases and check them.
@@ -69,7 +77,12 @@ def prepare_phases(objective: Objective) -> list[PreparedPhase]:
     """
     phases = list(objective.phases())
     name = type(objective).__name__
-    trainable = {parameter: key for key, parameter in objective.named_parameters() if parameter.requires_grad}
+    idle = _idle(objective)
+    trainable = {
+        parameter: key
+        for key, parameter in objective.named_parameters()
+        if parameter.requires_grad and parameter not in idle
+    }
     if not phases:
         raise ConfigurationError(f"{name}.phases() is empty: there is nothing to train.")
     if len({phase.name for phase in phases}) < len(phases):
@@ -133,6 +146,31 @@ def check_needs(objective: Objective, name: str = "") -> None:
         )
 
 
+def check_loss(phase: Phase, loss: object) -> None:
+    """Hold what a phase's loss returned the first time against what the engine goes on with.
+
+    Raises:
+        TrainingError: it is no ``Loss`` of scalar tensors, or its value does not depend on any parameter.
+    """
+    where = f"the loss of phase '{phase.name}' ({getattr(phase.loss, '__qualname__', phase.loss)})"
+    if not isinstance(loss, Loss):
+        raise TrainingError(
+            f"{where} returned {type(loss).__name__}.", "it must return ganvae_core.Loss(value, terms)"
+        )
+    values: dict[str, object] = {"value": loss.value, **loss.terms}
+    for name, value in values.items():
+        if not isinstance(value, Tensor) or value.dim() != 0:
+            found = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise TrainingError(
+                f"{where}: '{name}' is {found}.", "it must be a tensor of shape (), like x.mean()"
+            )
+    if not loss.value.requires_grad:
+        raise TrainingError(
+            f"{where}: its value does not depend on what the phase trains.",
+            "is it detached, computed under no_grad, or are other modules meant by `trains`?",
+        )
+
+
 def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, str]) -> list[nn.Parameter]:
     modules = {parameter for module in phase.trains for parameter in module.parameters()}
     own = set(objective.parameters())
@@ -149,12 +187,29 @@ def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, s
     return parameters
 
 
+def _idle(objective: Objective) -> set[nn.Parameter]:
+    """Parameters of an encoder that the objective has no use for: a GAN on a model that has one leaves it as it is."""
+    encoder = objective.model.encoder
+    return (
+        set() if encoder is None or objective.needs & {"encoder", "posterior"} else set(encoder.parameters())
+    )
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether the rows of a batch are normalised together somewhere in a module."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())  # pyright: ignore
+
+
 def _prepare(
     objective: Objective, phase: Phase, index: int, trainable: dict[nn.Parameter, str]
 ) -> PreparedPhase:
     parameters = _trained(objective, phase, trainable)
     chosen = set(parameters)
-    moving = {id(buffer) for module in phase.trains for buffer in module.buffers()}
-    still = [buffer for buffer in objective.buffers() if id(buffer) not in moving]
+    trained = {id(buffer) for module in phase.trains for buffer in module.buffers()}
+    moving = [buffer for buffer in objective.buffers() if id(buffer) in trained]
+    still = [buffer for buffer in objective.buffers() if id(buffer) not in trained]
     frozen = [parameter for parameter in trainable if parameter not in chosen]
-    return PreparedPhase(phase, index, parameters, frozen, KeptBuffers(still))
+    couples_rows = phase.couples_rows or has_batch_norm(objective)
+    return PreparedPhase(
+        phase, index, parameters, frozen, KeptBuffers(still), KeptBuffers(moving), couples_rows
+    )

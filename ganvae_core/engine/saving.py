@@ -130,9 +130,18 @@ def _load_optimizers(engine: Engine, state: dict[str, Tensor], what: str) -> Non
         for key, tensor in state.items():
             if key.startswith(prefix):
                 number, _, field = key[len(prefix) :].partition(".")
-                values.setdefault(int(number), {})[field] = tensor
+                values.setdefault(int(number), {})[field] = _laid_out_like(
+                    optimizer.parameters[int(number)], tensor
+                )
         groups = optimizer.torch_optimizer.state_dict()["param_groups"]
         try:
             optimizer.torch_optimizer.load_state_dict({"state": values, "param_groups": groups})
         except (ValueError, KeyError) as error:
             raise RunError(f"{what} does not fit the optimizer '{name}': {error}") from error
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The tensor in its parameter's memory order: fused optimizers pair the two element by element in memory."""
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, device="cpu", requires_grad=False).copy_(tensor)

@@ -59,8 +59,6 @@ class AdversarialGame(Objective):
         if self.critic_steps < 1 or packing < 1:
             raise ConfigurationError("objective: critic_steps and packing must be at least 1.")
         self.model = model
-        if model.encoder is not None:
-            model.encoder.requires_grad_(False)  # a GAN leaves an encoder as it is
         self.critic = critic(packed_spec(data, packing))
         if self._penalised:
             _refuse_batch_norm(self.critic)
@@ -78,6 +76,7 @@ class AdversarialGame(Objective):
     def phases(self) -> list[Phase]:
         """The critic at every step, the generator at every ``critic_steps``-th."""
         packs = self.packing > 1
+        made = [self.model.generator, self.model.observation, self.model.prior]
         return [
             Phase(
                 "critic",
@@ -90,7 +89,7 @@ class AdversarialGame(Objective):
             Phase(
                 "generator",
                 self.generator_loss,
-                trains=[self.model],
+                trains=made,
                 every=self.critic_steps,
                 couples_rows=packs,
             ),

@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import pytest
+from command_line import Outcome, Refused, Say, files_in, train, write_table
 
+from ganvae_core.cli import output
 from ganvae_core.cli.main import main
-
-SMALL = ("engine.steps=2", "engine.batch_size=16", "engine.device=cpu", "engine.log_every=1")
-"""Settings with which any plugin trains in a moment."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command gave: its exit code, standard output and standard error."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Refused(Protocol):
-    """Runs a command that must be refused, and gives what it said."""
-
-    def __call__(self, *arguments: object, code: int = 2) -> str: ...
-
-
-Say = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -43,8 +20,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def say(folder: Path, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Run a command, whatever becomes of it."""
+def say(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Run a command, whatever becomes of it; what it says depends on no clock."""
+    monkeypatch.setattr(output, "PATIENCE_SECONDS", 3600.0)
 
     def run(*arguments: object) -> Outcome:
         code = main([str(argument) for argument in arguments])
@@ -84,32 +62,6 @@ def refused(say: Say, folder: Path) -> Refused:
     return run
 
 
-def files_in(folder: Path) -> dict[str, tuple[int, int]]:
-    """Everything below a folder, with what would tell that it has changed."""
-    return {
-        str(path.relative_to(folder)): (status.st_size, status.st_mtime_ns) if path.is_file() else (0, 0)
-        for path in sorted(folder.rglob("*"))
-        if (status := path.stat())
-    }
-
-
-def train(out: Path, *arguments: object) -> Path:
-    """Train something small into ``out``."""
-    assert main(["run", *SMALL, "--quiet", "--out", str(out), *(str(word) for word in arguments)]) == 0
-    return out
-
-
-def write_table(path: Path, rows: int = 40, extra: str = "") -> Path:
-    """A table of three columns in units far from zero and one, and a label of two classes."""
-    generator = np.random.default_rng(0)
-    lines = [
-        f"{generator.normal(170, 10):.3f},{generator.normal(7e4, 5e3):.1f},5,{('small', 'large')[row % 2]}"
-        for row in range(rows)
-    ]
-    path.write_text("\n".join(["height,weight,legs,size", *lines]) + "\n" + extra)
-    return path
-
-
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of data and runs that tests share and leave as they are."""
@@ -119,7 +71,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vae_kept(kept: Path) -> Path:
     return train(kept / "vae", "--plugin", "vae", "generator.hidden=[4]", "encoder.hidden=[4]",
-                 "engine.steps=4", "engine.checkpoint_every=2")  # fmt: skip
+                 "engine.checkpoint_every=2", steps=4)  # fmt: skip
 
 
 @pytest.fixture

@@ -16,13 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import SMALL, Refused, Say, files_in, write_table
+from command_line import LONG, SMALL, VAE, Refused, Say, files_in, write_table
 
 from ganvae_core import runs
 from ganvae_core.cli.progress import Progress
 from ganvae_core.plugins import installed_plugins
-
-VAE = ("run", "--plugin", "vae", *SMALL, "generator.hidden=[4]", "encoder.hidden=[4]")
 
 
 @pytest.mark.parametrize(
@@ -64,13 +62,20 @@ def test_words_that_slipped_are_refused(arguments: list[str], expected: str, ref
 def test_settings_at_their_edge_work(say: Say) -> None:
     for words in (["generator.hidden=[]"], ["latent.shape=[2,3]"], ["engine.samples_every=0"], ["data.held_out=0"],
                   ["--seed", 2**70]):  # fmt: skip
-        outcome = say(*VAE[:-2], "encoder.hidden=[4]", *words, "--quiet")
+        outcome = say("run", "--plugin", "vae", *SMALL, "engine.steps=2", *words, "--quiet")
         assert outcome.code == 0, (words, outcome.err)
 
 
 def test_an_autoencoder_takes_any_prior_and_says_when_its_samples_will_be_noise(say: Say) -> None:
     outcome = say(
-        "run", "--plugin", "ae", *SMALL, "prior=normal", "generator.hidden=[4]", "encoder.hidden=[4]"
+        "run",
+        "--plugin",
+        "ae",
+        *SMALL,
+        "engine.steps=2",
+        "prior=normal",
+        "generator.hidden=[4]",
+        "encoder.hidden=[4]",
     )
     assert outcome.code == 0, outcome.err
     assert "samples will be noise" in outcome.err
@@ -138,11 +143,10 @@ def test_one_row_is_enough_for_what_can_be_learned_from_one(folder: Path, say: S
     assert outcome.code == 0
     assert "(1 point), 2 steps of 1" in outcome.err
     assert "there is only 1 row to learn from, so the batch is 1 instead of 16" in outcome.err
-    ae = refused("run", "--plugin", "ae", *SMALL, "--data", "x.csv")
+    ae = refused("run", "--plugin", "ae", *SMALL, "engine.steps=2", "--data", "x.csv")
     assert "fitted on the codes of two rows or more" in ae
-    gan = ("run", "--plugin", "gan", *SMALL, "generator.batch_norm=true")
-    assert "batch norm needs two rows" in refused(*gan, "--data", "x.csv")
-    assert "batch norm needs two rows" in refused(*gan, "engine.micro_batch_size=5")
+    gan = ("run", "--plugin", "gan", *SMALL, "engine.steps=2", "generator.batch_norm=true")
+    assert "a batch of one row cannot be normalised" in refused(*gan, "--data", "x.csv")
 
 
 def test_names_in_any_script_work_and_are_quoted_where_a_shell_needs_it(folder: Path, say: Say) -> None:
@@ -181,7 +185,7 @@ def test_a_run_directory_that_cannot_be_filled_is_taken_away_again(
 
 
 def test_training_that_diverges_is_said_with_exit_code_1(say: Say) -> None:
-    outcome = say(*VAE, "optimizers.default={name: sgd, lr: 1e30}", "engine.steps=20", "--out", "run")
+    outcome = say(*LONG, "--steps", "20", "optimizers.default.lr=1e30", "--out", "run")
     assert (outcome.code, outcome.out) == (1, "")
     (error,) = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
     assert "not finite" in error
@@ -307,7 +311,7 @@ def test_there_is_no_best_checkpoint_where_nothing_was_measured(gan: Path, refus
         ("reconstruct", "x.csv", "endings: .png, .npz\n"),
         ("encode", "thesis", "not written to a folder"),
         ("encode", "x.npy", "endings: .npz\n"),
-        ("encode", "named.npz", "not written to '.npz'"),
+        ("encode", "named.npz", "not written to a folder"),
     ],
 )
 def test_what_cannot_be_written_to_is_refused_before_anything_is_computed(
@@ -338,8 +342,8 @@ def test_the_data_is_never_written_over(folder: Path, done: Say, refused: Refuse
         ("-1", "-1 is not in the range"),
         ("x", "'x' is not a valid whole number"),
         ("1e3", "'1e3' is not a valid whole number"),
-        ("100000000000", "GiB of memory, and this machine has"),
-        (str(10**30), "GiB of memory, and this machine has"),
+        ("100000000000", "GiB of memory, and"),
+        (str(10**30), "GiB of memory, and"),
     ],
 )
 def test_a_number_of_samples_that_cannot_be_is_refused_at_once(
@@ -418,7 +422,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 @pytest.mark.usefixtures("plugins")
 def test_a_latent_shape_that_the_generator_cannot_take_is_refused(refused: Refused, say: Say) -> None:
-    run = ("run", "--plugin", "vae", *SMALL, "generator=flat", "encoder.hidden=[4]")
+    run = ("run", "--plugin", "vae", *SMALL, "engine.steps=2", "generator=flat", "encoder.hidden=[4]")
     said = refused(*run, "latent.shape=[4,4]")
     assert "generator: FlatGenerator cannot take inputs of shape (4, 4)" in said
     assert say(*run, "latent.shape=[4]").code == 0
@@ -430,14 +434,24 @@ def test_a_plugin_that_is_needed_and_not_ready_has_exit_code_3(refused: Refused,
     assert "plugin 'sketch' (x-sketch 1.0) is broken: ModuleNotFoundError" in said
     assert "ganvae plugins info sketch --traceback" in said
     assert "sketch" in refused(*VAE, "prior=sketch/any", code=3)
-    assert "cannot be imported" in refused(*VAE[:-2], "generator=lost", "encoder.hidden=[4]", code=3)
+    assert "cannot be imported" in refused("run", "--plugin", "vae", "generator=lost", code=3)
     assert "is disabled" in refused("--disable-plugin", "dcgan", "run", "--plugin", "dcgan", code=3)
     assert say(*VAE, "--quiet").code == 0
 
 
 @pytest.mark.usefixtures("plugins")
 def test_a_run_that_needs_a_plugin_that_has_gone_says_which(say: Say, refused: Refused) -> None:
-    say("run", "--plugin", "vae", *SMALL, "generator=flat", "encoder.hidden=[4]", "--out", "run")
+    say(
+        "run",
+        "--plugin",
+        "vae",
+        *SMALL,
+        "engine.steps=2",
+        "generator=flat",
+        "encoder.hidden=[4]",
+        "--out",
+        "run",
+    )
     said = refused("--disable-plugin", "flat", "sample", "run", code=3)
     assert "plugin 'flat' (x-flat 1.0) is disabled" in said
 
@@ -449,7 +463,7 @@ def test_a_run_that_needs_a_plugin_that_has_gone_says_which(say: Say, refused: R
 def test_a_signal_while_training_saves_the_run_and_says_how_to_go_on(
     sent: signal.Signals, code: int, folder: Path, done: Say
 ) -> None:
-    words = [*VAE, "engine.steps=1000000", "engine.checkpoint_every=1000000", "--out", "run"]
+    words = [*LONG, "engine.steps=1000000", "engine.checkpoint_every=1000000", "--out", "run"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ganvae_core", *words],
         stdout=subprocess.PIPE,
@@ -499,7 +513,7 @@ def test_a_second_interrupt_ends_at_once_and_says_what_is_saved(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Progress, "on_step", interrupt_twice)
-    outcome = say(*VAE, "engine.steps=9", f"engine.checkpoint_every={every}", "--out", "run")
+    outcome = say(*LONG, "engine.steps=9", f"engine.checkpoint_every={every}", "--out", "run")
     assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err.splitlines()[-len(expected) :] == expected
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -525,5 +539,5 @@ def test_an_interrupt_while_sampling_leaves_nothing_behind(
     before = files_in(folder)
     monkeypatch.setattr(evaluation, "sample_rows", interrupted)
     outcome = say("sample", vae, "-o", "made.png")
-    assert (outcome.code, outcome.out, outcome.err) == (130, "", "stopped.\n")
+    assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "stopped.")
     assert files_in(folder) == before

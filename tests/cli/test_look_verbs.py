@@ -451,7 +451,10 @@ def test_classes_are_counted_when_there_are_too_many_to_list(tmp_path: Path, say
     [
         (["digist"], "there is no source and no file 'digist'. Did you mean 'digits'?"),
         (["digits", "data.bogus=1"], "data.bogus: 'builtin/digits' has no option 'bogus'."),
-        (["digits", "data.held_out=lots"], "data.held_out: 'lots' is not possible here: it must be float."),
+        (
+            ["digits", "data.held_out=lots"],
+            "data.held_out: 'lots' is not possible here: it must be a number.",
+        ),
         (["digits", "engine.steps=3"], "'engine.steps' is no setting of data"),
         (["x.csv", "label=y"], "did you mean data.label=y?"),
         (["digits", "photos"], "'photos' is not a setting"),

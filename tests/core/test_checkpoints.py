@@ -56,7 +56,10 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "a manifest that is no JSON": ("manifest.json", lambda path: path.write_bytes(b"\xff\xfe{")),
     "a manifest that is a list": ("manifest.json", lambda path: path.write_text("[]")),
     "a manifest without a step": ("manifest.json", lambda path: path.write_text('{"sha256": {}}')),
-    "a manifest with a wrong step": ("manifest.json", lambda path: path.write_text('{"sha256": {}, "step": "x"}')),
+    "a manifest with a wrong step": (
+        "manifest.json",
+        lambda path: path.write_text('{"sha256": {}, "step": "x"}'),
+    ),
     "a manifest of other sums": ("manifest.json", lambda path: path.write_text('{"sha256": [], "step": 2}')),
 }
 
@@ -150,7 +153,9 @@ def test_values_of_every_type_come_back_bit_for_bit(tmp_path: Path) -> None:
 
 FAILURES: dict[str, Exception] = {
     "no space": OSError(errno.ENOSPC, "No space left on device"),
-    "no space, as safetensors says it": checkpoints.SafetensorError("Error while serializing: I/O error: ENOSPC"),
+    "no space, as safetensors says it": checkpoints.SafetensorError(
+        "Error while serializing: I/O error: ENOSPC"
+    ),
 }
 
 
@@ -251,7 +256,9 @@ def test_without_a_metric_there_is_no_best_and_the_newest_stay(tmp_path: Path) -
 
 
 def test_a_damaged_older_checkpoint_does_not_stop_training(tmp_path: Path) -> None:
-    training = engine(regression(), steps=3, checkpoint_every=1, metrics=[Scripted(1, 2, 3)], directory=tmp_path)
+    training = engine(
+        regression(), steps=3, checkpoint_every=1, metrics=[Scripted(1, 2, 3)], directory=tmp_path
+    )
     training.fit(1)
     (tmp_path / "checkpoints" / "step-000001" / "manifest.json").write_text("{")
     training.fit()
@@ -273,4 +280,3 @@ def test_weights_of_another_structure_are_refused_by_name(written: Path) -> None
 def test_another_batch_size_is_refused(written: Path) -> None:
     with pytest.raises(gv.RunError, match="another batch size: 8"):
         engine(regression(), batch_size=16).restore(read_checkpoint(written))
-

@@ -12,7 +12,13 @@ from ganvae_core.config.options import Text
 
 
 def test_names_go_before_options_whatever_the_order_typed() -> None:
-    typed = ["objective.critic_steps=2", "objective=hinge", "prior=uniform", "engine.steps=5", "optimizers.critic.lr=1"]
+    typed = [
+        "objective.critic_steps=2",
+        "objective=hinge",
+        "prior=uniform",
+        "engine.steps=5",
+        "optimizers.critic.lr=1",
+    ]
     expected = {
         "objective": {"name": "hinge", "critic_steps": "2"},
         "prior": "uniform",

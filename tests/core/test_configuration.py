@@ -49,7 +49,13 @@ def test_a_recipe_is_complete_with_full_ids_and_every_option() -> None:
 
 
 def test_names_are_selected_before_options_apply_whatever_the_order_typed() -> None:
-    typed = ("objective=minimax", "objective.critic_steps=2", "prior=uniform", "generator=dcgan", "generator.filters=8")
+    typed = (
+        "objective=minimax",
+        "objective.critic_steps=2",
+        "prior=uniform",
+        "generator=dcgan",
+        "generator.filters=8",
+    )
     orders = [configured(*order, plugin="gan") for order in itertools.permutations(typed)]
     assert all(one == orders[0] for one in orders)
     assert orders[0].components["objective"].id == "gan/minimax"
@@ -62,7 +68,10 @@ def test_another_name_discards_the_options_of_the_one_before() -> None:
     layers = ("objective: {name: non-saturating, critic_steps: 5}",)
     assert option(configured(plugin="gan", layers=layers), "objective", "critic_steps") == 5
     changed = configured("objective=minimax", plugin="gan", layers=layers)
-    assert changed.components["objective"] == configured("objective=minimax", plugin="gan").components["objective"]
+    assert (
+        changed.components["objective"]
+        == configured("objective=minimax", plugin="gan").components["objective"]
+    )
     assert option(changed, "objective", "critic_steps") != 5
     there_and_back = (*layers, "objective: minimax", "objective: non-saturating")
     assert option(configured(plugin="gan", layers=there_and_back), "objective", "critic_steps") != 5
@@ -84,7 +93,9 @@ def test_null_removes_what_a_run_can_be_without() -> None:
     assert "a run cannot be without one" in refused("generator=null").message
     again = configured("encoder=mlp", layers=("encoder: {name: mlp, hidden: [3]}", "encoder: null"))
     assert option(again, "encoder", "hidden") == (400,), "what was removed is gone with its options"
-    assert refused("encoder.hidden=[3]", layers=("encoder: null",)).message.startswith("encoder.hidden: there is no")
+    assert refused("encoder.hidden=[3]", layers=("encoder: null",)).message.startswith(
+        "encoder.hidden: there is no"
+    )
 
 
 def test_later_layers_win_and_lists_are_replaced() -> None:
@@ -93,7 +104,9 @@ def test_later_layers_win_and_lists_are_replaced() -> None:
     assert (made.engine.steps, made.engine.seed, made.engine.batch_size) == (8, 4, 128)
     assert [choice.id for choice in made.lists["metrics"]] == ["builtin/elbo", "builtin/reconstruction"]
     assert configured("metrics=[]", layers=layers).lists["metrics"] == ()
-    assert [choice.id for choice in configured("metrics=reconstruction").lists["metrics"]] == ["builtin/reconstruction"]
+    assert [choice.id for choice in configured("metrics=reconstruction").lists["metrics"]] == [
+        "builtin/reconstruction"
+    ]
     one = configured("metrics=[reconstruction, elbo]")
     assert [choice.id for choice in one.lists["metrics"]] == ["builtin/reconstruction", "builtin/elbo"]
 
@@ -152,7 +165,9 @@ def test_a_short_name_in_a_recipe_is_its_own_plugins_or_the_builtin_one() -> Non
 
 
 def test_optimizers_inherit_from_the_default_what_they_do_not_say() -> None:
-    made = configured("optimizers.critic.lr=1", "optimizers.default.betas=[0.1, 0.2]", plugin="gan").optimizers
+    made = configured(
+        "optimizers.critic.lr=1", "optimizers.default.betas=[0.1, 0.2]", plugin="gan"
+    ).optimizers
     assert made.keys() == {"default", "critic"}
     assert (made["critic"].lr, made["critic"].betas) == (1.0, (0.1, 0.2))
     assert made["default"].lr != 1.0
@@ -162,18 +177,31 @@ def test_optimizers_inherit_from_the_default_what_they_do_not_say() -> None:
 
 
 def test_a_component_in_an_option_is_read_like_any_other() -> None:
-    by_hand = {"prior": {"name": "composite", "parts": ["normal", {"name": "uniform"}], "base": "normal", "scale": 2}}
+    by_hand = {
+        "prior": {"name": "composite", "parts": ["normal", {"name": "uniform"}], "base": "normal", "scale": 2}
+    }
     expected = Choice(
         "toy/composite",
-        {"parts": [Choice("builtin/normal"), Choice("builtin/uniform")], "base": Choice("builtin/normal"), "scale": 2.0},
+        {
+            "parts": [Choice("builtin/normal"), Choice("builtin/uniform")],
+            "base": Choice("builtin/normal"),
+            "scale": 2.0,
+        },
     )
     typed = ("prior=composite", "prior.parts=[normal, {name: uniform}]", "prior.base=normal", "prior.scale=2")
-    file = "prior:\n  name: composite\n  parts: [normal, {name: uniform}]\n  base: {name: normal}\n  scale: 2\n"
+    file = (
+        "prior:\n  name: composite\n  parts: [normal, {name: uniform}]\n  base: {name: normal}\n  scale: 2\n"
+    )
     assert configure(CATALOGUE, "vae", None, [by_hand]).components["prior"] == expected
     assert configured(*typed).components["prior"] == expected
     assert configured(layers=(file,)).components["prior"] == expected
-    assert option(configured("prior=composite", "prior.parts=[normal]", "prior.base=null"), "prior", "base") is None
-    assert option(configured("prior=composite", "prior.parts=normal"), "prior", "parts") == [Choice("builtin/normal")]
+    assert (
+        option(configured("prior=composite", "prior.parts=[normal]", "prior.base=null"), "prior", "base")
+        is None
+    )
+    assert option(configured("prior=composite", "prior.parts=normal"), "prior", "parts") == [
+        Choice("builtin/normal")
+    ]
     assert "prior.parts must be given" in refused("prior=composite").message
     assert "there is no prior 'normel'" in refused("prior=composite", "prior.parts=[normel]").message
 
@@ -228,15 +256,24 @@ def test_overrides_from_python_are_values_with_their_types() -> None:
         }
     )
     assert option(made, "objective", "beta") == 4.0
-    assert made.components["generator"].options == {"hidden": (3, 4), "activation": "tanh", "batch_norm": False}
+    assert made.components["generator"].options == {
+        "hidden": (3, 4),
+        "activation": "tanh",
+        "batch_norm": False,
+    }
     assert "encoder" not in made.components
     assert (made.engine.steps, made.latent.shape) == (7, (2, 3))
-    assert (made.lists["callbacks"][0].options["text"], made.lists["callbacks"][0].options["path"]) == ("null", None)
-    with pytest.raises(gv.ConfigurationError, match="objective.beta"):
+    assert (made.lists["callbacks"][0].options["text"], made.lists["callbacks"][0].options["path"]) == (
+        "null",
+        None,
+    )
+    with pytest.raises(gv.ConfigurationError, match=r"objective.beta"):
         from_python({"objective.beta": "much"})
 
 
-def test_a_path_is_read_by_the_source_that_its_ending_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_read_by_the_source_that_its_ending_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("x.npy", "y.csv", "train-images-idx3-ubyte.gz", "plain.txt", "digits"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "photos").mkdir()
@@ -286,7 +323,9 @@ def test_what_all_sources_share_is_kept_when_the_source_changes() -> None:
 
 def test_a_component_that_is_missing_is_named_with_how_to_give_it() -> None:
     builder = Builder(configured("critic=null", plugin="gan"), CATALOGUE)
-    with pytest.raises(gv.ConfigurationError, match="'gan/non-saturating' needs a critic, and this run has none") as raised:
+    with pytest.raises(
+        gv.ConfigurationError, match="'gan/non-saturating' needs a critic, and this run has none"
+    ) as raised:
         builder.objective(gv.DataSpec((20,)))
     assert "add one: critic=mlp" in raised.value.hints[0]
 

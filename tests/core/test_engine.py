@@ -112,6 +112,21 @@ def test_after_a_step_everything_can_be_trained_again() -> None:
     assert all(parameter.requires_grad for parameter in objective.parameters())
 
 
+def test_modules_train_in_training_mode_however_they_were_given() -> None:
+    given = game().eval()
+    assert same(state(engine(given).fit().objective), state(engine(game()).fit().objective))
+    assert given.training
+
+
+def test_a_prior_that_is_fitted_after_training_is_written_to_both_copies_of_the_model() -> None:
+    own = with_parts(model(posterior="dirac"), prior=GaussianMixture([2], components=2))
+    trained = engine(Needy(own, {"encoder"})).fit(2)
+    assert own.prior is trained.objective.model.prior
+    assert isinstance(own.prior, GaussianMixture)
+    assert own.prior.fitted
+    assert same(state(own.prior), state(trained.model.prior))
+
+
 def test_a_frozen_parameter_stays_and_needs_no_phase() -> None:
     objective = regression()
     head = objective.model.generator.get_submodule("head").requires_grad_(False)
@@ -177,7 +192,7 @@ def test_phases_that_cannot_be_meant_are_refused_before_the_first_step(what: str
 
 
 def test_settings_for_an_optimizer_that_no_phase_uses_are_refused_with_the_nearest() -> None:
-    with pytest.raises(gv.ConfigurationError, match="no optimizer 'regresion'. Did you mean 'regression'?"):
+    with pytest.raises(gv.ConfigurationError, match=r"no optimizer 'regresion'. Did you mean 'regression'?"):
         engine(regression(), optimizers={"regresion": gv.OptimizerSettings()})
 
 

@@ -72,7 +72,7 @@ def test_a_stop_that_is_asked_for_is_saved_and_said_at_the_end(tmp_path: Path) -
     )
     stopped.fit()
     assert stopped.step_index == 3
-    assert watcher.events[-2:] == [("checkpoint", 3), ("end", 3)]
+    assert watcher.events[-3:] == [("checkpoint", 3), ("samples", 3), ("end", 3)]
     assert read_checkpoint(tmp_path / "checkpoints" / "step-000003").step == 3
 
 

@@ -18,7 +18,9 @@ from ganvae_core.types import Units
 CPU = torch.device("cpu")
 
 
-def stream(x: np.ndarray, labels: np.ndarray | None = None, *, batch_size: int = 7, seed: int = 0) -> DataStream:
+def stream(
+    x: np.ndarray, labels: np.ndarray | None = None, *, batch_size: int = 7, seed: int = 0
+) -> DataStream:
     divided = gv.split(gv.as_source(x, labels), held_out=0.2, conditional=labels is not None)
     return DataStream(divided, batch_size, seed, CPU)
 
@@ -125,7 +127,9 @@ def test_data_in_memory_and_data_read_row_by_row_give_the_same_batches(
     assert streamed._reader is None  # pyright: ignore[reportPrivateUsage]
 
 
-def test_reading_ahead_stops_with_the_fit_and_a_reader_that_fails_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_ahead_stops_with_the_fit_and_a_reader_that_fails_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(engine_data, "RESIDENT_SHARE", 0)
 
     class Failing(gv.Source):
@@ -147,6 +151,18 @@ def test_reading_ahead_stops_with_the_fit_and_a_reader_that_fails_is_heard(monke
     assert training._stream._reader is None  # pyright: ignore[reportPrivateUsage]
 
 
+def test_reading_ahead_reads_each_batch_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_data, "RESIDENT_SHARE", 0)
+    data = stream(rows())
+    read: list[list[int]] = []
+    source_rows = data.data.source.rows
+    monkeypatch.setattr(data.data.source, "rows", lambda at: read.append(at.tolist()) or source_rows(at))
+    used = [data.batch_at(7 * number).index.tolist() for number in range(5)]
+    data.close()
+    assert read[:5] == used
+    assert len(read) <= 6
+
+
 def test_images_are_held_once_as_uint8_and_share_the_users_memory() -> None:
     x = images()
     resident = stream(x)._resident  # pyright: ignore[reportPrivateUsage]
@@ -165,7 +181,9 @@ def test_training_writes_nothing_into_the_users_data() -> None:
 def test_uint8_images_are_scaled_to_their_range() -> None:
     x = images()
     batch = stream(x).batch_at(0)
-    np.testing.assert_array_equal(batch.x[:, 0].numpy(), x[batch.index.numpy()].astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(
+        batch.x[:, 0].numpy(), x[batch.index.numpy()].astype(np.float32) / np.float32(255)
+    )
 
 
 def test_labels_become_one_hot_conditions_of_their_classes() -> None:
@@ -213,7 +231,10 @@ def test_a_table_is_standardised_and_comes_back_in_its_own_units(name: str) -> N
     assert back.dtype == np.dtype(source.spec.units.dtype)
     assert back.dtype == table.dtype.newbyteorder("=")
     # Between, values are float32 of the column's spread: seven digits of it, and whole numbers exactly.
-    tolerance = 1e-6 * np.asarray(table.std(0), np.float64) * 5 + 1e-6 * (table.dtype == np.float32) * np.abs(table).max()
+    tolerance = (
+        1e-6 * np.asarray(table.std(0), np.float64) * 5
+        + 1e-6 * (table.dtype == np.float32) * np.abs(table).max()
+    )
     assert (np.abs(back.astype(np.float64) - table.astype(np.float64)) <= tolerance).all()
 
 
@@ -236,7 +257,15 @@ def test_whole_numbers_are_rounded_and_kept_within_their_type() -> None:
         np.asfortranarray(rows()),
         np.lib.stride_tricks.as_strided(rows(), (4, 3), (0, 4)),
     ],
-    ids=["rows reversed", "columns reversed", "big-endian", "uint16", "flipped images", "columns first", "repeated"],
+    ids=[
+        "rows reversed",
+        "columns reversed",
+        "big-endian",
+        "uint16",
+        "flipped images",
+        "columns first",
+        "repeated",
+    ],
 )
 def test_arrays_in_any_order_of_memory_can_be_read(x: np.ndarray) -> None:
     np.testing.assert_array_equal(as_tensor(x).numpy(), x.astype(x.dtype.newbyteorder("=")))

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import Watcher, images, rows, same, state
 from torch.utils.data import Dataset, TensorDataset
+from toys import Watcher, images, rows, same, state
 
 import ganvae_core as gv
 
@@ -117,12 +117,17 @@ def test_overrides_reach_the_components() -> None:
 
 
 def test_what_is_wrong_is_said_before_anything_is_written() -> None:
-    for wrong in ({"objective.bta": 4}, {"generator": "dcgan"}, {"data.held_out": 2}, {"engine.device": "tpu"}):
+    for wrong in (
+        {"objective.bta": 4},
+        {"generator": "dcgan"},
+        {"data.held_out": 2},
+        {"engine.device": "tpu"},
+    ):
         with pytest.raises((gv.ConfigurationError, gv.DataError)):
             gv.train("vae", data=rows(), steps=2, overrides=wrong)
     with pytest.raises(gv.DataError):
         train(np.full((9, 3), np.nan))
-    with pytest.raises(gv.ConfigurationError, match="no plugin 'vea'. Did you mean 'vae'"):
+    with pytest.raises(gv.ConfigurationError, match=r"no plugin 'vea'. Did you mean 'vae'"):
         gv.train("vea")
     assert not Path("runs").exists()
 
@@ -169,7 +174,11 @@ BROKEN: dict[str, tuple[str, bytes | None, str]] = {
     "no checkpoint": ("checkpoints", None, "has no checkpoint yet"),
     "config.yaml that is no YAML": ("config.yaml", b"a: [", "config.yaml, line 1"),
     "config.yaml that is no text": ("config.yaml", b"\xff\xfe\x00", "config.yaml"),
-    "config.yaml of a plugin that is gone": ("config.yaml", b"objective: gone/elbo\n", "no objective 'gone/elbo'"),
+    "config.yaml of a plugin that is gone": (
+        "config.yaml",
+        b"objective: gone/elbo\n",
+        "no objective 'gone/elbo'",
+    ),
     "config.yaml that is empty": ("config.yaml", b"", "names none"),
     "no data.json": ("data.json", None, "data.json is missing"),
     "data.json that is no JSON": ("data.json", b"{", "data.json cannot be read"),
@@ -177,7 +186,9 @@ BROKEN: dict[str, tuple[str, bytes | None, str]] = {
     "data.json that is a list": ("data.json", b"[]", "does not hold what a run writes"),
     "data.json of other data": (
         "data.json",
-        json.dumps({"spec": gv.DataSpec((5,)).as_dict(), "source_spec": gv.DataSpec((5,)).as_dict()}).encode(),
+        json.dumps(
+            {"spec": gv.DataSpec((5,)).as_dict(), "source_spec": gv.DataSpec((5,)).as_dict()}
+        ).encode(),
         "does not fit the configuration",
     ),
 }
@@ -203,7 +214,9 @@ def test_a_run_that_is_damaged_says_what_is_wrong_and_where(what: str, tmp_path:
 def test_a_run_is_resumed_from_python(tmp_path: Path) -> None:
     whole = train(images(), out=tmp_path / "whole", steps=6)
     watcher = Watcher()
-    resumed = train(images(), out=tmp_path / "run", steps=2).resume(steps=6, data=images(), callbacks=[watcher])
+    resumed = train(images(), out=tmp_path / "run", steps=2).resume(
+        steps=6, data=images(), callbacks=[watcher]
+    )
     assert resumed.step == 6
     assert same(state(resumed.model), state(whole.model))
     assert watcher.events[0] == ("start", 2)

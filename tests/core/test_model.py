@@ -29,7 +29,9 @@ def vae(observation: gv.Observation, seed: int = 0) -> gv.Model:
     )
 
 
-def by_hand(weights: dict[str, Tensor], x: Tensor, noise: Tensor, beta: float, scale: Tensor | None) -> Tensor:
+def by_hand(
+    weights: dict[str, Tensor], x: Tensor, noise: Tensor, beta: float, scale: Tensor | None
+) -> Tensor:
     """Kingma and Welling 2013, with tensors alone: Bernoulli where there is no scale, else a Gaussian."""
     hidden = (x * 2 - 1) @ weights["encoder.layers.0.weight"].T + weights["encoder.layers.0.bias"]
     both = hidden.clamp(min=0) @ weights["encoder.head.weight"].T + weights["encoder.head.bias"]
@@ -47,7 +49,9 @@ def by_hand(weights: dict[str, Tensor], x: Tensor, noise: Tensor, beta: float, s
 
 
 def scale_of(observation: gv.Observation) -> Tensor | None:
-    return observation(torch.zeros(1, PIXELS)).log_scale.exp() if isinstance(observation, gv.Gaussian) else None
+    return (
+        observation(torch.zeros(1, PIXELS)).log_scale.exp() if isinstance(observation, gv.Gaussian) else None
+    )
 
 
 def observations() -> list[gv.Observation]:
@@ -70,7 +74,9 @@ def test_a_vaes_loss_and_gradients_are_those_of_one_written_by_hand(beta: float,
     weights = {name: value.requires_grad_() for name, value in state(own).items()}
     expected = by_hand(weights, x, noise, beta, scale_of(observation))
     torch.testing.assert_close(loss.value, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(loss.terms["reconstruction"] + beta * loss.terms["kl"], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        loss.terms["reconstruction"] + beta * loss.terms["kl"], expected, rtol=1e-5, atol=1e-5
+    )
     networks = [name for name, _ in own.named_parameters() if not name.startswith("observation")]
     gradients = torch.autograd.grad(expected, [weights[name] for name in networks])
     for name, gradient in zip(networks, gradients, strict=True):
@@ -148,7 +154,9 @@ def test_conditions_are_drawn_as_often_as_they_were_seen() -> None:
 
 
 def test_conditions_without_weights_are_drawn_equally_and_none_are_drawn_where_there_are_none() -> None:
-    own = gv.Model(gv.MLPGenerator([2], [3], [4]), gv.StandardNormal([2]), gv.Point(), conditions=torch.eye(4))
+    own = gv.Model(
+        gv.MLPGenerator([2], [3], [4]), gv.StandardNormal([2]), gv.Point(), conditions=torch.eye(4)
+    )
     assert own.condition_weights is not None
     assert own.condition_weights.tolist() == [1.0] * 4
     assert model().draw_conditions(3) is None

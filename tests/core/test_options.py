@@ -28,7 +28,21 @@ def read(annotation: Any, value: Any) -> Any:
     return convert(Option("option", annotation, None), value, "some.option")
 
 
-LITERAL = ["no", "007", "1e-3", "true", "null", "~", "", " spaces ", "2020-01-01", "[a, b]", "a: b", "#", "1_000"]
+LITERAL = [
+    "no",
+    "007",
+    "1e-3",
+    "true",
+    "null",
+    "~",
+    "",
+    " spaces ",
+    "2020-01-01",
+    "[a, b]",
+    "a: b",
+    "#",
+    "1_000",
+]
 
 
 @pytest.mark.parametrize("typed", LITERAL)
@@ -132,7 +146,11 @@ def test_keyword_only_parameters_are_options_and_positional_ones_are_facts() -> 
     options = component_options(toy_parts.Composite)
     assert list(options) == ["parts", "base", "scale"]
     assert component_facts(toy_parts.Composite) == {"latent_shape": True}
-    assert component_facts(gv.MLPGenerator) == {"latent_shape": True, "raw_shape": True, "condition_shape": False}
+    assert component_facts(gv.MLPGenerator) == {
+        "latent_shape": True,
+        "raw_shape": True,
+        "condition_shape": False,
+    }
     assert options["parts"].default is REQUIRED
     assert options["scale"].summary == "of the sum, which is a float"
 
@@ -159,10 +177,10 @@ def test_types_are_named_as_a_person_would(name: str, expected: str) -> None:
 
 
 def test_an_option_without_a_type_is_the_plugins_mistake() -> None:
-    def component(*, untyped=1) -> None:  # noqa: ANN001 # pyright: ignore
+    def component(*, untyped=1) -> None:  # pyright: ignore
         pass
 
-    with pytest.raises(gv.PluginError, match="the option 'untyped' of .*component has no type"):
+    with pytest.raises(gv.PluginError, match=r"the option 'untyped' of .*component has no type"):
         component_options(component)
 
 
@@ -180,7 +198,10 @@ def test_every_setting_says_what_it_is_for(settings: type) -> None:
 
 
 def test_docstrings_are_read_to_the_end_of_their_entries() -> None:
-    assert documented(GaussianMixture)["covariance"] == "full, or diagonal (coordinates independent within a component)"
+    assert (
+        documented(GaussianMixture)["covariance"]
+        == "full, or diagonal (coordinates independent within a component)"
+    )
     assert documented(object()) == {}
 
 
@@ -205,6 +226,8 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("settings", "values", "message"), IMPOSSIBLE)
-def test_settings_out_of_range_are_refused_by_name(settings: Any, values: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_refused_by_name(
+    settings: Any, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(gv.ConfigurationError, match=message):
         settings(**values)

@@ -138,7 +138,9 @@ def test_images_lie_in_channels_last_order_only_where_that_was_asked_for_or_with
 
     x = torch.rand(20, 2, 8, 8)
     for precision, wanted in (("fp32", None), ("bf16", None), ("fp32", True), ("bf16", False)):
-        own = gv.Model(gv.MLPGenerator([2], [2, 8, 8]).requires_grad_(False), gv.StandardNormal([2]), gv.Point())
+        own = gv.Model(
+            gv.MLPGenerator([2], [2, 8, 8]).requires_grad_(False), gv.StandardNormal([2]), gv.Point()
+        )
         objective = FromPhases(own, phases, layer=nn.Conv2d(2, 2, 3))
         engine(objective, data=x, steps=1, precision=precision, channels_last=wanted).fit()
     assert orders == [False, True, True, False]

@@ -22,7 +22,10 @@ def imported_for_types() -> dict[str, str]:
     assert isinstance(block.test, ast.Name)
     assert block.test.id == "TYPE_CHECKING"
     return {
-        alias.name: str(node.module) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.name: str(node.module)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
 
 
@@ -43,7 +46,9 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 def test_no_public_name_is_also_a_submodules() -> None:
     package = Path(gv.__file__).parent
-    modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    modules = {
+        path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert not modules & set(gv.__all__)
 
 
@@ -59,7 +64,9 @@ def run_python(program: str) -> str:
     return outcome.stdout.strip()
 
 
-HEAVY = "print(sorted({'torch', 'numpy', 'sklearn', 'matplotlib', 'omegaconf', 'pyarrow'} & set(sys.modules)))"
+HEAVY = (
+    "print(sorted({'torch', 'numpy', 'sklearn', 'matplotlib', 'omegaconf', 'pyarrow'} & set(sys.modules)))"
+)
 
 
 def test_importing_the_package_brings_neither_torch_nor_a_plugin() -> None:

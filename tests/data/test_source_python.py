@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from ganvae_core import memory
 from ganvae_core.builtin.sources import storage
 from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.builtin.sources.dataset import LazyDataset
@@ -193,7 +194,7 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("700000\n")
     (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 200000\n")
-    monkeypatch.setattr(storage, "_CONTROL_GROUP", tmp_path)
-    assert storage.available_memory() == 500000
+    monkeypatch.setattr(memory, "_CONTROL_GROUP", tmp_path)
+    assert memory.available_memory() == 500000
     (tmp_path / "memory.max").write_text("max\n")
-    assert storage.available_memory() > 10**7
+    assert memory.available_memory() > 10**7

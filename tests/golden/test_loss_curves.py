@@ -1,7 +1,7 @@
 """The first steps of every recipe, against curves that are known to be good.
 
-A refactoring leaves them as they are. After a change that is meant to change them (a recipe's settings, a loss), look at
-the difference and write them anew:  pytest tests/golden --update-golden
+A refactoring leaves them as they are. After a change that is meant to change them (a recipe's settings, a loss), write
+them anew and look at the difference:  pytest tests/golden --update-golden
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def test_the_first_steps_are_what_they_were(recipe: str, update_golden: bool) ->
     now = curves(recipe)
     if update_golden:
         content = {name: values for name, values in stored().items() if name in recipes()}
-        lines = [f"{json.dumps(name)}: {_block(values)}" for name, values in sorted({**content, recipe: now}.items())]
+        lines = [
+            f"{json.dumps(name)}: {_block(values)}"
+            for name, values in sorted({**content, recipe: now}.items())
+        ]
         GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     golden = stored()
     assert recipe in golden, f"'{recipe}' has no curve yet:  pytest tests/golden --update-golden"
@@ -75,4 +78,8 @@ def test_every_stored_curve_is_a_recipes_and_goes_somewhere() -> None:
 
 def _block(values: dict[str, list[float]]) -> str:
     """One line a curve, so that a change can be read."""
-    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(curve)}" for key, curve in values.items()) + "\n}"
+    return (
+        "{\n"
+        + ",\n".join(f"  {json.dumps(key)}: {json.dumps(curve)}" for key, curve in values.items())
+        + "\n}"
+    )

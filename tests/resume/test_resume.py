@@ -36,7 +36,9 @@ def run_recipe(recipe: str, out: Path, steps: int, **changes: Any) -> gv.Run:
 
 def logged(run: gv.Run) -> list[dict[str, Any]]:
     """``metrics.jsonl`` without what depends on the clock."""
-    return [{key: value for key, value in record.items() if key != "samples_per_second"} for record in run.metrics]
+    return [
+        {key: value for key, value in record.items() if key != "samples_per_second"} for record in run.metrics
+    ]
 
 
 def weights(run: gv.Run) -> dict[str, bytes]:
@@ -123,7 +125,9 @@ def difficult(seed: int = 0) -> FromPhases:
 
         return [
             gv.Phase("critic", critic, trains=[objective.critic], after=adapt),
-            gv.Phase("penalty", penalty, trains=[objective.critic], every=3, optimizer="critic", second_order=True),
+            gv.Phase(
+                "penalty", penalty, trains=[objective.critic], every=3, optimizer="critic", second_order=True
+            ),
             gv.Phase("generator", generator, trains=[objective.model.generator], every=2),
         ]
 
@@ -153,7 +157,10 @@ def test_batch_norm_dropout_lazy_phases_and_buffers_go_on_bit_for_bit(first: int
     assert same(state(resumed.model), state(whole.model))
     assert not torch.equal(whole.objective.get_buffer("strength"), torch.tensor(0.2))
     for name, optimizer in whole.optimizers.items():
-        kept, other = optimizer.torch_optimizer.state_dict(), resumed.optimizers[name].torch_optimizer.state_dict()
+        kept, other = (
+            optimizer.torch_optimizer.state_dict(),
+            resumed.optimizers[name].torch_optimizer.state_dict(),
+        )
         for number, values in kept["state"].items():
             assert all(torch.equal(value, other["state"][number][key]) for key, value in values.items())
 
@@ -174,7 +181,9 @@ def test_a_run_that_was_asked_to_stop_goes_on_bit_for_bit(tmp_path: Path) -> Non
 def small(out: Path, steps: int = 4, **changes: Any) -> gv.Run:
     overrides = {**SETTINGS, "engine.batch_size": 8, "engine.checkpoint_every": 2, "generator.hidden": [8]}
     np.save(out.parent / "x.npy", images())
-    return gv.train("vae", data=out.parent / "x.npy", steps=steps, out=out, overrides={**overrides, **changes})
+    return gv.train(
+        "vae", data=out.parent / "x.npy", steps=steps, out=out, overrides={**overrides, **changes}
+    )
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -214,7 +223,12 @@ def test_settings_that_would_change_what_was_trained_are_refused(key: str, finis
 
 def test_how_far_and_how_often_may_change(tmp_path: Path) -> None:
     run = small(tmp_path / "run")
-    often = {"engine.log_every": 1, "engine.checkpoint_every": 1, "engine.keep_checkpoints": 1, "engine.device": "cpu"}
+    often = {
+        "engine.log_every": 1,
+        "engine.checkpoint_every": 1,
+        "engine.keep_checkpoints": 1,
+        "engine.device": "cpu",
+    }
     resumed = run.resume(steps=6, overrides=often)
     assert [record["step"] for record in resumed.metrics] == [2, 4, 5, 6]
     assert resumed.configuration.engine.steps == 6
@@ -232,7 +246,9 @@ def test_a_finished_run_says_so_and_how_to_train_it_for_longer(finished: gv.Run)
 
 def test_with_a_falling_learning_rate_the_end_cannot_be_moved(tmp_path: Path) -> None:
     run = small(tmp_path / "run", **{"optimizers.default.schedule": "cosine"})
-    with pytest.raises(gv.ConfigurationError, match=r"engine\.steps \(a learning-rate schedule depends on it\)"):
+    with pytest.raises(
+        gv.ConfigurationError, match=r"engine\.steps \(a learning-rate schedule depends on it\)"
+    ):
         run.resume(steps=9)
 
 
@@ -270,7 +286,7 @@ def test_data_that_changed_on_disk_is_refused(tmp_path: Path) -> None:
     run = small(tmp_path / "run", steps=2)
     np.save(tmp_path / "x.npy", images(41))
     before = everything(run.path)
-    with pytest.raises(gv.DataError, match="is not what .* was trained on: its count differ") as raised:
+    with pytest.raises(gv.DataError, match=r"is not what .* was trained on: its count differ") as raised:
         run.resume(steps=4)
     assert "36 rows" in raised.value.hints[0]
     assert everything(run.path) == before
@@ -278,7 +294,9 @@ def test_data_that_changed_on_disk_is_refused(tmp_path: Path) -> None:
 
 def test_a_table_whose_scaling_changed_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "table.npy", rows())
-    run = gv.train("vae", data=tmp_path / "table.npy", steps=1, out=tmp_path / "run", overrides={"engine.device": "cpu"})
+    run = gv.train(
+        "vae", data=tmp_path / "table.npy", steps=1, out=tmp_path / "run", overrides={"engine.device": "cpu"}
+    )
     np.save(tmp_path / "table.npy", rows() * 2)
     with pytest.raises(gv.DataError, match="units"):
         run.resume(steps=2)

@@ -6,34 +6,26 @@ import math
 import os
 import shutil
 import tempfile
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from ganvae_core.errors import DataError
+from ganvae_core.memory import available_memory
 
 MEMORY_SHARE = 0.5
 """Data may take this share of the memory that is available; training needs the rest."""
 
-UNKNOWN_MEMORY = 4 * 2**30
 MOST_DEFLATED = 1032
 """No deflated stream grows by more than this factor, so a header that promises more is wrong."""
 
 _CHUNK_BYTES = 2**20
-_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 class Readable(Protocol):
     """A stream of bytes, plain or decompressed on the way."""
 
     def read(self, size: int, /) -> bytes: ...
-
-
-def available_memory() -> int:
-    """Bytes of physical memory that can still be used, as far as the system and its container tell."""
-    limits = [limit for limit in (_system_memory(), _container_memory()) if limit is not None]
-    return min(limits, default=UNKNOWN_MEMORY)
 
 
 def fits_in_memory(size: int) -> bool:
@@ -98,37 +90,3 @@ def _reserve(descriptor: int, size: int) -> None:
     if size > shutil.disk_usage(tempfile.gettempdir()).free:
         raise OSError("no space left")
     os.truncate(descriptor, size)
-
-
-def _system_memory() -> int | None:
-    free = _field(Path("/proc/meminfo"), "MemAvailable:")
-    if free is not None:
-        return free * 1024
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
-
-
-def _container_memory() -> int | None:
-    """What a control group (version 2) leaves; its page cache counts as free."""
-    limit = _number(_CONTROL_GROUP / "memory.max")
-    used = _number(_CONTROL_GROUP / "memory.current")
-    if limit is None or used is None:
-        return None
-    return max(0, limit - used + (_field(_CONTROL_GROUP / "memory.stat", "inactive_file") or 0))
-
-
-def _number(file: Path) -> int | None:
-    try:
-        text = file.read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() else None
-
-
-def _field(file: Path, name: str) -> int | None:
-    try:
-        lines = file.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)

@@ -1,0 +1,49 @@
+"""How much memory is left on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+UNKNOWN_MEMORY = 4 * 2**30
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int:
+    """Bytes of physical memory that can still be used, as far as the system and its container tell."""
+    limits = [limit for limit in (_system_memory(), _container_memory()) if limit is not None]
+    return min(limits, default=UNKNOWN_MEMORY)
+
+
+def _system_memory() -> int | None:
+    free = _field(Path("/proc/meminfo"), "MemAvailable:")
+    if free is not None:
+        return free * 1024
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _container_memory() -> int | None:
+    """What a control group (version 2) leaves; its page cache counts as free."""
+    limit = _number(_CONTROL_GROUP / "memory.max")
+    used = _number(_CONTROL_GROUP / "memory.current")
+    if limit is None or used is None:
+        return None
+    return max(0, limit - used + (_field(_CONTROL_GROUP / "memory.stat", "inactive_file") or 0))
+
+
+def _field(file: Path, name: str) -> int | None:
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)
+
+
+def _number(file: Path) -> int | None:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
