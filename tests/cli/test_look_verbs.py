@@ -292,8 +292,8 @@ def test_show_names_the_distributions_that_took_part(run: Path, say: Say) -> Non
 def test_the_columns_of_a_table_and_the_file_are_shown(run: Path, say: Say) -> None:
     change_config(run, "data", name="builtin/table", path="/data/wine.csv")
     record = json.loads((run / "data.json").read_text())
-    for spec in record.values():
-        spec.update(shape=[2], modality="table", columns=["acid", "alcohol"], classes=None)
+    for name in ("spec", "source_spec"):
+        record[name].update(shape=[2], modality="table", columns=["acid", "alcohol"], classes=None)
     (run / "data.json").write_text(json.dumps(record))
     _, out, _ = say("show", run)
     assert "vae on wine.csv" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ def prepared(recipe: str, data: np.ndarray, labels: np.ndarray | None = None, **
     plugin, _, name = recipe.partition("/")
     layer = nest(list({**TINY, "data": "builtin/array", **changes}.items()))
     return prepare(configure(CATALOGUE, plugin, name, [layer]), CATALOGUE, gv.as_source(data, labels))
+
+
+def attempted(make: Callable[[], Preparation]) -> gv.Engine | gv.ConfigurationError:
+    try:
+        return make().engine
+    except gv.ConfigurationError as error:
+        return error
 
 
 @pytest.mark.parametrize("recipe", recipes())
@@ -94,11 +102,10 @@ def test_a_recipe_trains_on_any_data_or_says_before_the_first_step_why_not(
     recipe: str, kind: str, conditional: bool
 ) -> None:
     x, labels = DATA[kind], np.arange(40) % 3
-    try:
-        engine = prepared(recipe, x, labels, **{"data.condition": conditional}).engine
-    except gv.ConfigurationError as error:
-        assert error.hints, error
-        assert "dcgan" in recipe, f"only convolutions may refuse data: {error}"
+    engine = attempted(lambda: prepared(recipe, x, labels, **{"data.condition": conditional}))
+    if isinstance(engine, gv.ConfigurationError):
+        assert engine.hints, engine
+        assert "dcgan" in recipe, f"only convolutions may refuse data: {engine}"
         assert "images" not in kind
         return
     engine.fit()
@@ -147,11 +154,9 @@ def test_any_generator_goes_with_any_objective_prior_and_observation_or_says_why
         small = {"generator": generator, "encoder": encoder}
         sized = {f"{slot}.{'filters' if 'dcgan' in name else 'hidden'}": 2 for slot, name in small.items()}
         layers = [layer, nest([(key, value if "filters" in key else [4]) for key, value in sized.items()])]
-        try:
-            configuration = configure(CATALOGUE, "vae", None, layers)
-            engine = prepare(configuration, CATALOGUE, source).engine
-        except gv.ConfigurationError as error:
-            assert error.hints, error
+        engine = attempted(lambda: prepare(configure(CATALOGUE, "vae", None, layers), CATALOGUE, source))  # noqa: B023
+        if isinstance(engine, gv.ConfigurationError):
+            assert engine.hints, engine
             continue
         engine.fit()
         assert engine.model.sample(2).isfinite().all()

@@ -140,11 +140,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a negative number of steps": (("engine.steps=-5",), "engine.steps: -5 is not possible", ""),
     "an empty latent shape": (("latent.shape=[]",), "latent.shape: [] is not possible", ""),
     "a latent size of 0": (("latent.shape=[4, 0]",), "latent.shape: [4, 0] is not possible", ""),
-    "settings that are no settings": (("engine=fast",), "engine: it takes settings by name, like engine.steps=VALUE", ""),
+    "settings that are no settings": (("engine=fast",), "engine: it takes settings by name, like engine.steps", ""),
     "optimizers that are none": (("optimizers=adam",), "optimizers: it takes settings by name", ""),
     "an unknown optimizer": (("optimizers.default.name=adamm",), "Did you mean 'adam'?", "adam, adamw, sgd, rmsprop"),
-    "options for a critic that is not there": (("critic.hidden=[3]",), "critic.hidden: there is no critic here", "critic=NAME"),
-    "an option that must be given": (("callbacks=[required]",), "callbacks[0].target must be given: 'toy/required' needs it", ""),
+    "options for a critic that is not there": (
+        ("critic.hidden=[3]",), "critic.hidden: there is no critic here", "critic=NAME",
+    ),
+    "an option that must be given": (
+        ("callbacks=[required]",), "callbacks[0].target must be given: 'toy/required' needs it", "",
+    ),
     "a list item without a name": (("callbacks=[{text: a}]",), "callbacks[0]: a callback is given by its name", ""),
     "an unknown list item": (("callbacks=[typd]",), "there is no callback 'typd'. Did you mean 'typed'?", ""),
 }  # fmt: skip

@@ -256,6 +256,17 @@ def test_with_fewer_rows_than_the_batch_the_batch_is_made_smaller() -> None:
     assert trained.samples_seen == 18
 
 
+def test_a_batch_of_one_row_is_refused_where_it_would_be_normalised() -> None:
+    with pytest.raises(gv.ConfigurationError, match="a batch of one row cannot be normalised"):
+        engine(game(), data=rows(1))
+    assert engine(regression(), data=rows(1)).fit().step_index == 4
+
+
+def test_a_negative_number_of_steps_is_refused() -> None:
+    with pytest.raises(gv.ConfigurationError, match="-1 steps are not possible"):
+        engine(regression()).fit(-1)
+
+
 def test_fit_goes_on_from_where_it_was() -> None:
     whole = engine(regression(), steps=6).fit()
     parts = engine(regression(), steps=6)

@@ -56,24 +56,34 @@ def test_a_record_says_where_it_is_and_how_fast() -> None:
 
 
 class Stopper(gv.Callback):
-    """Asks for a stop after a step."""
+    """Asks for a stop after a step: because it is enough, or as Ctrl-C does."""
 
-    def __init__(self, after: int) -> None:
+    def __init__(self, after: int, interrupted: bool) -> None:
         self.after = after
+        self.interrupted = interrupted
 
     def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        engine.stop_requested = engine.step_index >= self.after
+        if engine.step_index == self.after:
+            engine.stop_requested, engine.interrupted = True, self.interrupted
 
 
-def test_a_stop_that_is_asked_for_is_saved_and_said_at_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("interrupted", "ends"),
+    [
+        (True, [("step", 3), ("checkpoint", 3), ("end", 3)]),
+        (False, [("step", 3), ("checkpoint", 3), ("samples", 3), ("end", 3)]),
+    ],
+)
+def test_a_stop_that_is_asked_for_is_saved_and_a_run_that_had_enough_is_complete(
+    interrupted: bool, ends: list[tuple[str, int]], tmp_path: Path
+) -> None:
     watcher = Watcher()
-    stopped = engine(
-        regression(), steps=9, samples_every=100, callbacks=[Stopper(3), watcher], directory=tmp_path
-    )
-    stopped.fit()
+    stopper = Stopper(3, interrupted)
+    stopped = engine(regression(), steps=9, callbacks=[stopper, watcher], directory=tmp_path).fit()
     assert stopped.step_index == 3
-    assert watcher.events[-3:] == [("checkpoint", 3), ("samples", 3), ("end", 3)]
+    assert watcher.events[-len(ends) :] == ends
     assert read_checkpoint(tmp_path / "checkpoints" / "step-000003").step == 3
+    assert stopped.fit().step_index == 9, "the next fit is not stopped by the last one's end"
 
 
 def test_an_error_is_told_and_raised_again_and_the_run_does_not_end() -> None:

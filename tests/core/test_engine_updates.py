@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,7 +152,8 @@ def failing(at_step: int, how: str, after: list[Any] | None = None) -> FromPhase
         ]
 
     torch.manual_seed(0)
-    return FromPhases(model(encoder=False), phases, second=torch.nn.Linear(3, 1))
+    own = model(encoder=False, batch_norm=True)
+    return FromPhases(own, phases, second=torch.nn.Linear(3, 1))
 
 
 @pytest.mark.parametrize("how", ["loss", "gradient"])
@@ -171,7 +173,7 @@ def test_where_a_number_is_not_finite_the_weights_are_those_from_before(
     with pytest.raises(gv.TrainingError, match=f"step 3: .*{expected}.* of phase 'game'"):
         training.fit()
     before = engine(failing(99, how), steps=2, optimizers=optimizer(name, 0.01, **options)).fit()
-    assert same(state(objective.model), state(before.objective.model))
+    assert same(state(objective.model), state(before.objective.model)), "weights, or statistics of batch norm"
     assert len(after) == 2, "after ran for an update that was not made"
     assert [folder.name for folder in list_checkpoints(tmp_path / "checkpoints")] == ["step-000002"]
     kept = read_checkpoint(tmp_path / "checkpoints" / "step-000002")
@@ -183,6 +185,52 @@ def test_the_error_names_the_terms_that_were_not_finite() -> None:
     with pytest.raises(gv.TrainingError, match="loss and broken and gradient_norm") as raised:
         engine(failing(1, "loss")).fit()
     assert "part" not in raised.value.message
+
+
+class Callable:
+    """A loss that is an object: it has no name of its own."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+    def __call__(self, batch: gv.Batch) -> Any:
+        return self.result(batch)
+
+
+LOSSES: dict[str, tuple[Any, str]] = {
+    "a tensor": (lambda own, batch: own.model.generator(batch.x[:, :2]).mean(), "returned Tensor"),
+    "a loss a row": (
+        lambda own, batch: gv.Loss(own.model.generator(batch.x[:, :2]).sum(1)),
+        r"'value' is of shape \(8,\)",
+    ),
+    "a number as a term": (
+        lambda own, batch: gv.Loss(own.model.generator(batch.x[:, :2]).mean(), {"part": 1.0}),
+        "'part' is float",
+    ),
+    "a loss of nothing": (
+        lambda own, batch: gv.Loss(batch.x.mean()),
+        "does not depend on what the phase trains",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(LOSSES))
+def test_what_is_no_loss_is_said_with_the_phases_name(what: str) -> None:
+    result, message = LOSSES[what]
+    objective = FromPhases(
+        model(encoder=False),
+        lambda own: [gv.Phase("mine", Callable(lambda batch: result(own, batch)), trains=[own.model])],
+    )
+    with pytest.raises(gv.TrainingError, match=f"the loss of phase 'mine'.*{message}"):
+        engine(objective).fit()
+
+
+def test_a_loss_may_be_any_callable() -> None:
+    def phases(own: Any) -> list[gv.Phase]:
+        return [gv.Phase("a", functools.partial(squared_error(own)), trains=[own.model])]
+
+    trained = engine(FromPhases(model(encoder=False), phases)).fit()
+    assert same(state(trained.objective), state(engine(regression()).fit().objective))
 
 
 def test_a_logged_term_that_is_not_finite_does_not_stop_a_finite_update() -> None:

@@ -224,6 +224,19 @@ def test_a_run_is_resumed_from_python(tmp_path: Path) -> None:
         resumed.resume(steps=8)
 
 
+def test_labels_that_the_model_is_not_given_need_not_be_given_again(tmp_path: Path) -> None:
+    run = train(images(), labels=LABELS, out=tmp_path / "run", steps=1)
+    assert run.resume(steps=2, data=images()).step == 2
+    conditional = train(
+        images(), labels=LABELS, out=tmp_path / "other", steps=1, overrides={"data.condition": True}
+    )
+    with pytest.raises(gv.DataError, match="no labels"):
+        conditional.resume(steps=2, data=images())
+    with pytest.raises(gv.DataError, match="values"):
+        conditional.resume(steps=2, data=gv.as_source(images(), np.roll(LABELS, 1)))
+    assert conditional.resume(steps=2, data=gv.as_source(images(), LABELS)).step == 2
+
+
 @pytest.mark.parametrize("other", [images(41), images(seed=1)[:39], rows(), images().astype(np.float32)])
 def test_a_run_goes_on_with_its_own_data_only(other: np.ndarray, tmp_path: Path) -> None:
     run = train(images(), out=tmp_path / "run", steps=2)
