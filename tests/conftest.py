@@ -1,4 +1,4 @@
-"""What every test has: one thread, so that numbers are the same everywhere, and the option that renews golden curves."""
+"""What every test has: one thread, so that numbers are the same everywhere, and an option that renews golden curves."""
 
 from __future__ import annotations
 

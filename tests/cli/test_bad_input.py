@@ -472,11 +472,13 @@ def test_a_signal_while_training_saves_the_run_and_says_how_to_go_on(
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     try:
-        deadline = time.monotonic() + 60
-        while not (folder / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        deadline = time.monotonic() + 120
+        while not (folder / "run" / "metrics.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "training has not begun"
             time.sleep(0.02)
         process.send_signal(sent)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
