@@ -28,11 +28,13 @@ docs: .venv/.installed-dev
 
 # The pinned versions of constraints.txt hold for everything that is installed.
 .venv/.installed: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@echo "installing into .venv: torch is large, so the first time takes some minutes …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 .venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "installing into .venv, tools included: torch is large, so the first time takes some minutes …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ .venv/.installed
 
 clean:

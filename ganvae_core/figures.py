@@ -94,10 +94,13 @@ def draw_reconstructions(original: np.ndarray, made: np.ndarray, path: Path, col
     save_image(image_grid(np.concatenate(pairs), columns), path)
 
 
-def draw_losses(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Curves of everything that was logged, by the kind of quantity, over the steps."""
+def draw_losses(records: Sequence[Mapping[str, Any]], path: Path, unit: str = "") -> None:
+    """Curves of everything that was logged, by the kind of quantity, over the steps; ``unit`` is the losses'."""
     panels = [
-        ("loss and its terms\n(likelihoods in nats)", lambda name: not name.endswith(("norm", "accuracy"))),
+        (
+            f"loss and its terms\n({unit})" if unit else "loss and its terms",
+            lambda name: not name.endswith(("norm", "accuracy")),
+        ),
         ("accuracy (share)", lambda name: name.endswith("accuracy")),
         ("gradient norm", lambda name: name.endswith("norm")),
     ]
@@ -174,6 +177,9 @@ def _draw_marginals(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, p
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     figure.supylabel("share of rows", fontsize=10)
+    columns = drawn[0][1].shape[1]
+    if shown < columns:
+        figure.suptitle(f"the first {shown} of {columns} columns", fontsize=10)
     _save(figure, path)
 
 

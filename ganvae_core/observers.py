@@ -66,7 +66,8 @@ class Pictures(Callback):
         """Draw the curves of the whole run."""
         records = self.directory.metrics()
         if records:
-            draw_losses(records, self.directory.path / LOSSES)
+            unit = "nats" if "likelihood" in engine.objective.needs else ""
+            draw_losses(records, self.directory.path / LOSSES, unit)
 
     def _reconstruct(self, engine: Engine, spec: DataSpec) -> None:
         indices = engine.data.held_out if len(engine.data.held_out) else engine.data.training

@@ -38,7 +38,9 @@ def report(error: BaseException) -> int:
             print_error(": ".join((*names, as_ours(error.strerror))))
             return 1
         case _:
-            print_error(f"something went wrong inside ganvae: {in_one_line(error)}", *inside_hints(error))
+            print_error(
+                f"something went wrong inside {origin(error)}: {in_one_line(error)}", *inside_hints(error)
+            )
             return 1
 
 
@@ -58,6 +60,13 @@ def in_one_line(error: BaseException) -> str:
     """An exception's type and the first line of its message."""
     message = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def origin(error: BaseException) -> str:
+    """Whose code failed: the package of a plugin, by its name, or ganvae itself."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if is_ours(frame)]
+    package = str(frames[-1].f_globals["__name__"]).partition(".")[0] if frames else "ganvae_core"
+    return "ganvae" if package == "ganvae_core" else f"the plugin package {package}"
 
 
 def inside_hints(error: BaseException) -> list[str]:

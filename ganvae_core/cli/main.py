@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -143,15 +146,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:
-        from ganvae_core.cli.failures import report
+        with undisturbed():
+            from ganvae_core.cli.failures import report
 
-        # An error in reading the arguments comes before the option has been seen.
-        if settings.traceback or "--traceback" in typed:
-            import traceback
+            # An error in reading the arguments comes before the option has been seen.
+            if settings.traceback or "--traceback" in typed:
+                import traceback
 
-            traceback.print_exception(error)
-        return report(error)
+                traceback.print_exception(error)
+            return report(error)
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def undisturbed() -> Generator[None]:
+    """A stretch in which Ctrl-C does nothing: it would only break off the message about the one before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def survive_narrow_encodings() -> None:

@@ -29,7 +29,13 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
 
 @click.command()
 @RUN
-@click.option("-n", "--count", type=WholeNumber(min=1), metavar="N", help="How many.")
+@click.option(
+    "-n",
+    "--count",
+    type=WholeNumber(min=1),
+    metavar="N",
+    help="How many; by default 64 images, or 1,000 rows.",
+)
 @click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
@@ -88,7 +94,13 @@ def sample(
 @click.command()
 @RUN
 @DATA
-@click.option("-n", "--count", type=WholeNumber(min=1), metavar="N", help="How many rows.")
+@click.option(
+    "-n",
+    "--count",
+    type=WholeNumber(min=1),
+    metavar="N",
+    help="How many rows; by default 32 images, or all rows of a table.",
+)
 @CHECKPOINT
 @DEVICE
 @OUTPUT

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from ganvae_core.interfaces import Callback
 
@@ -77,12 +78,16 @@ class _EngineBar(Bar):
     def __init__(self, engine: Engine, console: Console) -> None:
         self._engine = engine
         super().__init__(
-            TextColumn("  {task.completed:,.0f}/{task.total:,.0f}"),
-            BarColumn(bar_width=26),
-            TimeRemainingColumn(elapsed_when_finished=True, compact=False),
-            TextColumn("{task.fields[speed]}"),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("  {task.completed:,.0f}/{task.total:,.0f}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=20, table_column=Column(min_width=6)),
+            TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[speed]}", table_column=Column(no_wrap=True)),
+            # In a narrow terminal the losses are cut, and nothing else.
+            TextColumn(
+                "{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
             console=console,
+            expand=True,
             refresh_per_second=REDRAWN_A_SECOND,
         )
         self.task = self.add_task(
@@ -96,12 +101,13 @@ class _EngineBar(Bar):
 
 
 def main_terms(record: Mapping[str, Any], in_nats: bool) -> str:
-    """The losses of a record in a few words: ``loss 17.9 nats · reconstruction 11.6 · kl 6.3``."""
+    """The losses of a record in a few words: ``loss 17.9 nats · reconstruction 11.6 · KL 6.3``."""
     names = [name for name in record if "/" in name and not name.endswith(("gradient_norm", "accuracy"))]
     phases = {name.partition("/")[0] for name in names}
     words: list[str] = []
     for name in names[:MAIN_TERMS]:
         phase, _, term = name.partition("/")
+        term = "KL" if term == "kl" else term
         label = term if len(phases) == 1 else f"{phase} {term}"
         unit = " nats" if in_nats and term == "loss" else ""
         words.append(f"{label.replace('_', ' ')} {record[name]:.4g}{unit}")

@@ -302,10 +302,11 @@ def _say_where(directory: RunDirectory, engine: Engine) -> None:
     for name, path in there.items():
         note(f"  {name.ljust(width)}  {path}")
     run = shlex.quote(str(directory.path))
-    note(
-        f"next:  ganvae sample {run} -n 100      ganvae show {run}"
-        "      ganvae run --plugin dcgan      ganvae run --plugin vae --data YOUR_FOLDER"
-    )
+    if engine.data.spec.modality == "image":
+        further = "ganvae run --plugin dcgan      ganvae run --plugin vae --data YOUR_FOLDER"
+        note(f"next:  ganvae sample {run} -n 100      {further}")
+    else:
+        note(f"next:  ganvae sample {run} -n 1000 -o made.csv      ganvae show {run}")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.engine.saving import CheckpointStore, restore_callbacks
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
-from ganvae_core.errors import ConfigurationError, TrainingError
+from ganvae_core.errors import ConfigurationError, GanvaeError, TrainingError
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.model import Model
 from ganvae_core.types import Batch, Loss
@@ -167,8 +167,8 @@ class Engine:
         averages, not_finite = self._log.read()
         if not_finite is not None:
             raise TrainingError(
-                f"step {not_finite.step + 1:,}: {' and '.join(not_finite.terms)} of phase '{not_finite.phase}'"
-                " not finite; training has stopped.",
+                f"step {not_finite.step + 1:,}: not finite in phase '{not_finite.phase}':"
+                f" {', '.join(not_finite.terms).replace('_', ' ')}; training has stopped.",
                 "the weights were left as they were before that step",
                 "try a smaller learning rate:  optimizers.default.lr=…",
             )
@@ -269,7 +269,11 @@ class Engine:
         """Save; a run that is complete, and not only interrupted, also gets its prior fitted and its last pictures."""
         self.report_pending()
         if complete and isinstance(self.model.prior, FittedPrior):
-            fit_prior(self.model, self.data, self.device)
+            try:
+                fit_prior(self.model, self.data, self.device)
+            except GanvaeError:
+                self.save()  # what was trained is not lost with it
+                raise
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
         self.save()
         if complete:

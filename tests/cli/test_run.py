@@ -41,7 +41,7 @@ def test_a_run_says_what_it_does_and_where_everything_is(folder: Path, done: Say
         ["reconstructed", f"{run}/reconstructions/step-000002.png"],
         ["losses", f"{run}/losses.png"],
     ]
-    assert rest[-1].startswith(f"next:  ganvae sample {run} -n 100      ganvae show {run}")
+    assert rest[-1].startswith(f"next:  ganvae sample {run} -n 100      ganvae run --plugin dcgan")
     assert set(files_in(run)) == {
         "config.yaml",
         "data.json",

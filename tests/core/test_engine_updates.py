@@ -169,8 +169,8 @@ def test_where_a_number_is_not_finite_the_weights_are_those_from_before(
         objective, steps=9, log_every=log_every, checkpoint_every=2, keep_checkpoints=9,
         optimizers=optimizer(name, 0.01, **options), directory=tmp_path,
     )  # fmt: skip
-    expected = "loss" if how == "loss" else "gradient_norm"
-    with pytest.raises(gv.TrainingError, match=f"step 3: .*{expected}.* of phase 'game'"):
+    expected = "loss" if how == "loss" else "gradient norm"
+    with pytest.raises(gv.TrainingError, match=f"step 3: not finite in phase 'game': .*{expected}"):
         training.fit()
     before = engine(failing(99, how), steps=2, optimizers=optimizer(name, 0.01, **options)).fit()
     assert same(state(objective.model), state(before.objective.model)), "weights, or statistics of batch norm"
@@ -182,7 +182,7 @@ def test_where_a_number_is_not_finite_the_weights_are_those_from_before(
 
 
 def test_the_error_names_the_terms_that_were_not_finite() -> None:
-    with pytest.raises(gv.TrainingError, match="loss and broken and gradient_norm") as raised:
+    with pytest.raises(gv.TrainingError, match="loss, broken, gradient norm") as raised:
         engine(failing(1, "loss")).fit()
     assert "part" not in raised.value.message
 

@@ -19,7 +19,7 @@ MEMORY_SHARE = 0.5
 MOST_DEFLATED = 1032
 """No deflated stream grows by more than this factor, so a header that promises more is wrong."""
 
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**16
 
 
 class Readable(Protocol):
