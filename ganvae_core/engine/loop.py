@@ -24,6 +24,7 @@ from ganvae_core.engine.saving import CheckpointStore, restore_callbacks
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import ConfigurationError, GanvaeError, TrainingError
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
+from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
 from ganvae_core.types import Batch, Loss
 
@@ -62,6 +63,8 @@ class Engine:
         self.settings = settings or EngineSettings()
         self.device = select_device(self.settings.device)
         self.precision = select_precision(self.settings, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.objective = objective.to(self.device)
         self.data = _as_split(data)
         self.metrics, self.callbacks = list(metrics), list(callbacks)
