@@ -14,7 +14,7 @@ from ganvae_core.engine.evaluation import evenly, sample_rows
 from ganvae_core.figures import draw_losses, draw_reconstructions, draw_samples, is_drawable
 from ganvae_core.interfaces import Callback, FittedPrior
 from ganvae_core.model import Model
-from ganvae_core.runs import RunDirectory
+from ganvae_core.runs import LOSSES, RunDirectory
 from ganvae_core.types import DataSpec
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ GRID = 64
 RECONSTRUCTED = 32
 PLOTTED = 2_500
 """Rows in a scatter plot or in marginals."""
-LOSSES = "losses.png"
 
 
 @final

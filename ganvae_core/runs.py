@@ -20,6 +20,7 @@ CONFIG = "config.yaml"
 DATA = "data.json"
 LOCK = "plugins.lock.toml"
 METRICS = "metrics.jsonl"
+LOSSES = "losses.png"
 DEFAULT_PARENT = "runs"
 
 

@@ -223,8 +223,8 @@ def prepare_resume(
     """
     directory = RunDirectory.open(path)
     catalogue = catalogue or installed_plugins()
-    before = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
-    configuration = stored_with(catalogue, directory, layer or {})
+    tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
+    before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
     _refuse_changes(before, configuration)
     checkpoint, damage = _newest_whole(directory)
     if checkpoint.step >= configuration.engine.steps:
@@ -238,17 +238,6 @@ def prepare_resume(
     _refuse_other_data(preparation, directory)
     preparation.engine.restore(checkpoint)
     return directory, preparation
-
-
-def stored_with(catalogue: Catalogue, directory: RunDirectory, layer: Mapping[str, Any]) -> Configuration:
-    """A run's configuration with a layer of changes over it."""
-    from ganvae_core.config.configuration import Draft
-
-    tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
-    draft = Draft(catalogue)
-    draft.apply(tree)
-    draft.apply(layer)
-    return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
 
 
 def data_name(configuration: Configuration) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, LOCK, METRICS, RunDirectory
+from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -25,7 +25,6 @@ NEEDED: tuple[tuple[str, type], ...] = (
 )
 """What must stand in a ``config.yaml`` for anything to be said of the run."""
 PICTURES = ("samples", "reconstructions")
-LOSSES = "losses.png"
 TAIL_BYTES = 16_384
 """The last line of ``metrics.jsonl`` lies in these; the whole file may be very long."""
 

@@ -402,8 +402,11 @@ def configure(
     return draft.finish(plugin, spec.name)
 
 
-def stored(catalogue: Catalogue, tree: Mapping[str, Any]) -> Configuration:
-    """The configuration that a run's ``config.yaml`` holds: complete, so no recipe is asked."""
+def stored(
+    catalogue: Catalogue, tree: Mapping[str, Any], changes: Mapping[str, Any] | None = None
+) -> Configuration:
+    """The configuration that a run's ``config.yaml`` holds, with changes over it: complete, so no recipe is asked."""
     draft = Draft(catalogue)
     draft.apply(tree)
+    draft.apply(changes or {})
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
