@@ -31,8 +31,8 @@ class StandardNormal(LatentPrior):
     def __init__(self, latent_shape: Sequence[int]) -> None:
         super().__init__()
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        # Moves with the module, so that draws are made where it lies and in its type; not stored.
-        self.register_buffer("placement", torch.zeros(()), persistent=False)
+        # Empty: it moves with the module, so that draws are made where it lies and in its type; not stored.
+        self.register_buffer("placement", torch.empty(0), persistent=False)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
         return torch.randn(
@@ -63,7 +63,7 @@ class Uniform(LatentPrior):
     def __init__(self, latent_shape: Sequence[int]) -> None:
         super().__init__()
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        self.register_buffer("placement", torch.zeros(()), persistent=False)
+        self.register_buffer("placement", torch.empty(0), persistent=False)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
         unit = torch.rand(

@@ -16,7 +16,7 @@ from ganvae_core.interfaces import Callback
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
 
-REDRAWN_A_SECOND = 4
+REDRAWN_A_SECOND = 2
 LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal."""
 MAIN_TERMS = 4

@@ -25,8 +25,8 @@ class AveragedModel:
         self.half_life_samples = half_life_samples
         self._averaged = [parameter.data for parameter in self.model.parameters()]
         self._trained = [parameter.data for parameter in model.parameters()]
-        self._copied = list(self.model.buffers())
-        self._current = list(model.buffers())
+        self._copied = [buffer for buffer in self.model.buffers() if buffer.numel()]
+        self._current = [buffer for buffer in model.buffers() if buffer.numel()]
 
     def update(self, samples_seen: int, batch_size: int) -> None:
         """Take in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step."""

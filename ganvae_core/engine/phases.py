@@ -49,7 +49,7 @@ class KeptBuffers:
     """
 
     def __init__(self, buffers: Sequence[Tensor]) -> None:
-        self._buffers = [buffer.detach() for buffer in buffers]
+        self._buffers = [buffer.detach() for buffer in buffers if buffer.numel()]
         self._values = [buffer.clone() for buffer in self._buffers]
 
     def remember(self) -> None:
