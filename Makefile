@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Tests run in two processes of one thread each: small tensors gain nothing from more.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs papers clean
 
 demo: .venv/.installed
 	$(BIN)/ganvae run --plugin vae
@@ -20,6 +20,10 @@ check: .venv/.installed-dev
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict
+
+# make papers FIGURES="grid ring/default" OPTIONS="--jobs 4"; OPTIONS=--list tells what there is.
+papers: .venv/.installed
+	$(BIN)/python benchmarks/papers/run.py $(OPTIONS) $(FIGURES)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

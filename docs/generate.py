@@ -35,7 +35,8 @@ TAIL = """\
 Results go to standard output; progress, notes and errors go to standard error. `ganvae run` prints the run directory,
 and with `--quiet` nothing else, so `run=$(ganvae run --plugin vae --quiet)` works in a script.
 
-`GANVAE_DISABLE_PLUGINS=a,b` leaves plugins out as `--disable-plugin` does.
+`GANVAE_DISABLE_PLUGINS=a,b` leaves plugins out as `--disable-plugin` does. `GANVAE_CACHE_DIR=FOLDER` is where data sets
+are downloaded to, in place of the user's cache.
 
 ### Exit codes
 

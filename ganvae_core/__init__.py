@@ -10,9 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ganvae_core.builtin.codes import Categorical, Composite, Mixture
     from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
     from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
-    from ganvae_core.builtin.priors import StandardNormal, Uniform
+    from ganvae_core.builtin.priors import Hypersphere, StandardNormal, TruncatedNormal, Uniform
     from ganvae_core.builtin.sources.arrays import as_source
     from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl
     from ganvae_core.engine.data import Split, split
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         RunError,
         TrainingError,
     )
+    from ganvae_core.heads import CriticHead
     from ganvae_core.inputs import centred, check_condition
     from ganvae_core.interfaces import (
         Callback,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     )
     from ganvae_core.loading import Run, load
     from ganvae_core.model import Model
+    from ganvae_core.observers import save_picture
     from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
     from ganvae_core.training import train
     from ganvae_core.types import Batch, DataSpec, Loss, Phase, Units
@@ -51,9 +54,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ganvae_core.builtin.codes": ("Categorical", "Composite", "Mixture"),
     "ganvae_core.builtin.networks": ("MLPCritic", "MLPEncoder", "MLPGenerator"),
     "ganvae_core.builtin.observations": ("Bernoulli", "Gaussian", "Point"),
-    "ganvae_core.builtin.priors": ("StandardNormal", "Uniform"),
+    "ganvae_core.builtin.priors": ("Hypersphere", "StandardNormal", "TruncatedNormal", "Uniform"),
     "ganvae_core.builtin.sources.arrays": ("as_source",),
     "ganvae_core.distributions": ("DiagonalNormal", "Dirac", "kl", "register_kl"),
     "ganvae_core.engine.data": ("Split", "split"),
@@ -68,6 +72,7 @@ _HOMES = {
         "RunError",
         "TrainingError",
     ),
+    "ganvae_core.heads": ("CriticHead",),
     "ganvae_core.inputs": ("centred", "check_condition"),
     "ganvae_core.interfaces": (
         "Callback",
@@ -85,6 +90,7 @@ _HOMES = {
     ),
     "ganvae_core.loading": ("Run", "load"),
     "ganvae_core.model": ("Model",),
+    "ganvae_core.observers": ("save_picture",),
     "ganvae_core.plugins": ("ComponentSpec", "RecipeSpec", "hookimpl"),
     "ganvae_core.training": ("train",),
     "ganvae_core.types": ("Batch", "DataSpec", "Loss", "Phase", "Units"),
@@ -95,9 +101,12 @@ __all__ = [
     "Batch",
     "Bernoulli",
     "Callback",
+    "Categorical",
     "ComponentSpec",
+    "Composite",
     "ConfigurationError",
     "Critic",
+    "CriticHead",
     "DataError",
     "DataSpec",
     "DiagonalNormal",
@@ -109,12 +118,14 @@ __all__ = [
     "GanvaeError",
     "Gaussian",
     "Generator",
+    "Hypersphere",
     "LatentPrior",
     "Loss",
     "MLPCritic",
     "MLPEncoder",
     "MLPGenerator",
     "Metric",
+    "Mixture",
     "Model",
     "NotFittedError",
     "Objective",
@@ -132,6 +143,7 @@ __all__ = [
     "Split",
     "StandardNormal",
     "TrainingError",
+    "TruncatedNormal",
     "Uniform",
     "Units",
     "__version__",
@@ -142,6 +154,7 @@ __all__ = [
     "kl",
     "load",
     "register_kl",
+    "save_picture",
     "split",
     "train",
 ]

@@ -188,6 +188,7 @@ class Builder:
             ConfigurationError: a fact that it needs is missing.
         """
         component = self._class(kind, choice.id)
+        facts = {**facts, **choice.facts}
         given: dict[str, Any] = {}
         for name, required in component_facts(component).items():
             if name not in facts and required:

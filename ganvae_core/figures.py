@@ -17,6 +17,11 @@ from ganvae_core.types import DataSpec
 TILE = 56
 """Images smaller than this are enlarged, by a whole number, so that a person can see them."""
 GAP = 2
+BINS = 80
+DENSE = 10.0
+"""The density that is drawn black, in multiples of an even one."""
+LIKE_SPANS = 3.0
+"""Coordinates whose spans differ by less than this factor are drawn to one scale."""
 MOST_COLUMNS = 12
 """Columns of a table that are drawn; more would be too small to read."""
 
@@ -133,10 +138,15 @@ def _draw_points(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path
     margin = 0.15 * (high - low) + 1e-6
     box = [(low[0] - margin[0], high[0] + margin[0]), (low[1] - margin[1], high[1] + margin[1])]
     if real is not None:
-        axes.hist2d(real[:, 0], real[:, 1], bins=80, range=box, cmap="Greys")
+        # No darker than a few rows a bin: narrow modes, which fall into few bins, would hide the wide ones.
+        axes.hist2d(real[:, 0], real[:, 1], bins=BINS, range=box, cmap="Greys",
+                    vmax=DENSE * len(real) / BINS**2)  # fmt: skip
     axes.scatter(made[:, 0], made[:, 1], s=4, alpha=0.5, linewidths=0, color="tab:blue")
     names = spec.columns or ("first coordinate", "second coordinate")
     axes.set(xlabel=names[0], ylabel=names[1], xlim=box[0], ylim=box[1])
+    spans = [high - low for low, high in box]
+    if max(spans) < LIKE_SPANS * min(spans):
+        axes.set_aspect("equal")
     over = "" if real is None else " over the density of real rows (grey)"
     axes.set_title(f"{len(made):,} samples (blue){over}", fontsize=10)
     _save(figure, path)

@@ -8,7 +8,7 @@ from ganvae_core.errors import ConfigurationError
 
 
 def centred(x: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    """Data within its range mapped to [-1, 1]; data without bounds is standardised already and stays as it is."""
+    """Data within its range mapped to [-1, 1]; data without bounds, such as a standardised table, stays as it is."""
     if bounds is None or bounds == (-1, 1):
         return x
     low, high = bounds

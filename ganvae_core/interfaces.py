@@ -76,10 +76,11 @@ class Encoder(nn.Module, abc.ABC):
 class LatentPrior(nn.Module, abc.ABC):
     """The distribution that codes are drawn from.
 
-    ``support`` says where codes live, so that an objective can refuse a prior that it cannot work with.
+    ``support`` says where codes live, so that an objective can refuse a prior that it cannot work with: an attribute
+    of the class, or of the instance where it depends on the options.
     """
 
-    support: ClassVar[Support]
+    support: Support
 
     @abc.abstractmethod
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:

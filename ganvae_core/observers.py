@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -54,6 +55,9 @@ class Pictures(Callback):
         if can_sample(engine.model):
             count = GRID if spec.modality == "image" else PLOTTED
             conditions, columns = by_class(engine.model, spec, count)
+            if conditions is not None:
+                count -= count % columns  # no row is left unfinished
+                conditions = conditions[:count]
             made = sample_rows(engine.model, count, seed, engine.device, conditions)
             real = None if spec.modality == "image" else visible(self._real(engine), spec)
             draw_samples(visible(made, spec), real, spec,
@@ -92,6 +96,18 @@ def by_class(model: Model, spec: DataSpec, count: int) -> tuple[Tensor | None, i
     columns = len(spec.classes)
     device = next(model.parameters()).device
     return torch.eye(columns, device=device).repeat(count // columns + 1, 1)[:count], columns
+
+
+def save_picture(x: Tensor, spec: DataSpec, path: Path, *, columns: int = 0) -> None:
+    """Write a PNG of rows as fits the data: a grid of images, a scatter plot, marginals.
+
+    Args:
+        x: (N, *X) within the data's range.
+        spec: what the data is.
+        path: of the file; it appears whole or not at all.
+        columns: of a grid of images; by default as square as possible.
+    """
+    draw_samples(visible(x, spec), None, spec, path, columns)
 
 
 def visible(x: Tensor, spec: DataSpec) -> np.ndarray:

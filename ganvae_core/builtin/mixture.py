@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ MOST_ROWS = 20_000
 class GaussianMixture(FittedPrior):
     """p(z) = sum over k of weights[k] N(means[k], covariances[k]), fitted by scikit-learn with a fixed seed.
 
-    What makes a plain autoencoder generate (Ghosh et al. 2020, ex-post density estimation). It ignores the
-    condition. With fewer codes than components only as many components are used, and the others have weight
-    0. From more than 20,000 codes, 20,000 evenly spaced ones are taken.
+    What makes a plain autoencoder generate (Ghosh et al. 2020, ex-post density estimation); the prior ``mixture``
+    is trained with the model instead. It ignores the condition. With fewer codes than components only as many
+    components are used, and the others have weight 0. From more than 20,000 codes, 20,000 evenly spaced ones are taken.
 
     Args:
         latent_shape: *Z.
@@ -37,7 +37,7 @@ class GaussianMixture(FittedPrior):
         ConfigurationError: an option is out of its range.
     """
 
-    support: ClassVar[Support] = "real"
+    support: Support = "real"
     weights: Tensor
     means: Tensor
     scale_trils: Tensor

@@ -17,11 +17,22 @@ from torch import Tensor, nn
 from ganvae_core.builtin.checks import one_of, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.heads import CriticHead
 from ganvae_core.inputs import centred, check_condition
 from ganvae_core.interfaces import Critic, Encoder, Generator
 from ganvae_core.types import DataSpec
 
-Activation = Literal["relu", "leaky-relu", "gelu", "silu", "tanh"]
+Activation = Literal["relu", "leaky-relu", "gelu", "silu", "tanh", "maxout"]
+Conditioning = Literal["concatenation", "projection"]
+MAXOUT_PIECES = 5
+
+
+@final
+class _Maxout(nn.Module):
+    """(B, 5 · width) -> (B, width): the largest of five linear pieces (Goodfellow et al. 2013)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, MAXOUT_PIECES)).amax(2)
 
 
 def _activation(name: str) -> nn.Module:
@@ -31,6 +42,7 @@ def _activation(name: str) -> nn.Module:
         "gelu": nn.GELU,
         "silu": nn.SiLU,
         "tanh": nn.Tanh,
+        "maxout": _Maxout,
     }
     return known[one_of("activation", name, known)]()
 
@@ -40,10 +52,11 @@ def _hidden_layers(
 ) -> tuple[nn.Sequential, int]:
     """The layers before the head, and the width of what they put out."""
     layers = nn.Sequential()
+    pieces = MAXOUT_PIECES if activation == "maxout" else 1
     for width in positive_sizes("hidden", hidden):
-        layers.append(nn.Linear(inputs, width, bias=not batch_norm))
+        layers.append(nn.Linear(inputs, width * pieces, bias=not batch_norm))
         if batch_norm:
-            layers.append(nn.BatchNorm1d(width))
+            layers.append(nn.BatchNorm1d(width * pieces))
         layers.append(_activation(activation))
         if dropout:
             layers.append(nn.Dropout(dropout))
@@ -51,25 +64,39 @@ def _hidden_layers(
     return layers, inputs
 
 
+def _initialise(network: nn.Module, scale: float | None) -> None:
+    """Weights N(0, scale) and no offsets, or PyTorch's own."""
+    if scale is None:
+        return
+    if scale <= 0:
+        raise ConfigurationError(f"initial_scale: {scale} is not possible: it must be positive.")
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, scale)
+            if module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+                nn.init.zeros_(module.bias)
+
+
 class _Inputs:
-    """Flattens what a network is given, centres data, and appends the condition."""
+    """Flattens what a network is given, centres data, and appends the condition unless that enters elsewhere."""
 
     def __init__(
         self,
         shape: Sequence[int],
         condition_shape: Sequence[int] | None,
         bounds: tuple[float, float] | None = None,
+        *,
+        ignores_condition: bool = False,
     ) -> None:
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.bounds = bounds
-        self.size = math.prod(shape) + (
-            0 if self.condition_shape is None else math.prod(self.condition_shape)
-        )
+        self.appends = self.condition_shape is not None and not ignores_condition
+        self.size = math.prod(shape) + (math.prod(self.condition_shape or ()) if self.appends else 0)
 
     def __call__(self, values: Tensor, condition: Tensor | None) -> Tensor:
         flat = centred(values.reshape(len(values), -1), self.bounds)
         check_condition(condition, self.condition_shape)
-        if condition is None:
+        if condition is None or not self.appends:
             return flat
         return torch.cat([flat, condition.reshape(len(flat), -1).to(flat.dtype)], dim=1)
 
@@ -85,6 +112,7 @@ class MLPGenerator(Generator):
         hidden: widths of the hidden layers, from the code to the output.
         activation: between layers.
         batch_norm: normalise each hidden layer over the batch, before its activation.
+        initial_scale: standard deviation of the initial weights; null is PyTorch's own initialisation.
 
     Raises:
         ConfigurationError: an option is out of its range.
@@ -99,12 +127,14 @@ class MLPGenerator(Generator):
         hidden: tuple[int, ...] = (400,),
         activation: Activation = "relu",
         batch_norm: bool = False,
+        initial_scale: float | None = None,
     ) -> None:
         super().__init__()
         self.raw_shape = tuple(raw_shape)
         self.inputs = _Inputs(positive_sizes("the latent shape", latent_shape), condition_shape)
         self.layers, width = _hidden_layers(self.inputs.size, hidden, activation, batch_norm=batch_norm)
         self.head = nn.Linear(width, math.prod(self.raw_shape))
+        _initialise(self, initial_scale)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         raw = self.head(self.layers(self.inputs(z, condition)))
@@ -121,6 +151,7 @@ class MLPEncoder(Encoder):
         condition_shape: *K, or None for an unconditional model.
         hidden: widths of the hidden layers, from the data to the code.
         activation: between layers.
+        batch_norm: normalise each hidden layer over the batch, before its activation.
         posterior: normal (a mean and a variance each) or dirac (one code, as in a plain autoencoder).
 
     Raises:
@@ -135,13 +166,14 @@ class MLPEncoder(Encoder):
         *,
         hidden: tuple[int, ...] = (400,),
         activation: Activation = "relu",
+        batch_norm: bool = False,
         posterior: Literal["normal", "dirac"] = "normal",
     ) -> None:
         super().__init__()
         self.deterministic = one_of("posterior", posterior, ("normal", "dirac")) == "dirac"
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
         self.inputs = _Inputs(data.shape, condition_shape, data.range)
-        self.layers, width = _hidden_layers(self.inputs.size, hidden, activation)
+        self.layers, width = _hidden_layers(self.inputs.size, hidden, activation, batch_norm=batch_norm)
         self.head = nn.Linear(width, math.prod(self.latent_shape) * (1 if self.deterministic else 2))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
@@ -162,6 +194,9 @@ class MLPCritic(Critic):
         hidden: widths of the hidden layers; the last one is the width of the features.
         activation: between layers.
         dropout: share of each hidden layer's outputs that is dropped in training.
+        initial_scale: standard deviation of the initial weights; null is PyTorch's own initialisation.
+        conditioning: concatenation (the condition goes in with the data) or projection (it is held against the
+            features; Miyato and Koyama 2018).
 
     Raises:
         ConfigurationError: an option is out of its range.
@@ -175,16 +210,20 @@ class MLPCritic(Critic):
         hidden: tuple[int, ...] = (256, 256),
         activation: Activation = "leaky-relu",
         dropout: float = 0.0,
+        initial_scale: float | None = None,
+        conditioning: Conditioning = "concatenation",
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ConfigurationError(f"dropout must be at least 0 and below 1, not {dropout}.")
-        self.inputs = _Inputs(data.shape, condition_shape, data.range)
+        self.projects = one_of("conditioning", conditioning, ("concatenation", "projection")) == "projection"
+        self.inputs = _Inputs(data.shape, condition_shape, data.range, ignores_condition=self.projects)
         self.layers, self.feature_size = _hidden_layers(self.inputs.size, hidden, activation, dropout=dropout)
-        self.head = nn.Linear(self.feature_size, 1)
+        self.head = CriticHead(self.feature_size, condition_shape if self.projects else None)
+        _initialise(self, initial_scale)
 
     def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.layers(self.inputs(x, condition))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.features(x, condition)).squeeze(1)
+        return self.head(self.features(x, condition), condition)

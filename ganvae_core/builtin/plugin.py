@@ -33,9 +33,21 @@ def distributions() -> list[ComponentSpec]:
         component("prior", "uniform", "priors:Uniform", "independent uniform codes"),
         component(
             "prior",
+            "truncated-normal",
+            "priors:TruncatedNormal",
+            "independent normal codes, none of them far out",
+        ),
+        component("prior", "hypersphere", "priors:Hypersphere", "codes uniform on a sphere"),
+        component("prior", "categorical", "codes:Categorical", "one-hot codes, all classes equally likely"),
+        component("prior", "mixture", "codes:Mixture", "a Gaussian mixture, trained with the model"),
+        component(
+            "prior",
             "gaussian-mixture",
             "mixture:GaussianMixture",
             "a Gaussian mixture, fitted to the codes after training",
+        ),
+        component(
+            "prior", "composite", "codes:Composite", "other priors side by side, each with its own shape"
         ),
         component(
             "observation", "auto", "observations:auto", "Bernoulli where the data has a range, else Gaussian"
@@ -57,6 +69,25 @@ def sources() -> list[ComponentSpec]:
         component(
             "source", "digits", "sources.digits:Digits", "1,797 handwritten digits of 8 × 8, with labels"
         ),
+        component("source", "mnist", "sources.named:Mnist", "MNIST's handwritten digits, downloaded once"),
+        component(
+            "source",
+            "fashion-mnist",
+            "sources.named:FashionMnist",
+            "Fashion-MNIST's pictures of clothes, downloaded once",
+        ),
+        component(
+            "source",
+            "kmnist",
+            "sources.named:Kmnist",
+            "Kuzushiji-MNIST's handwritten hiragana, downloaded once",
+        ),
+        component(
+            "source", "cifar10", "sources.named:Cifar10", "CIFAR-10's small photographs, downloaded once"
+        ),
+        component("source", "ring", "sources.modes:Ring", "8 Gaussians on a circle: PacGAN's 2D-ring"),
+        component("source", "grid", "sources.modes:Grid", "25 Gaussians on a grid: PacGAN's 2D-grid"),
+        component("source", "stacked", "sources.stacked:Stacked", "three grey images as the channels of one"),
         component("source", "array", "sources.arrays:Arrays", "an array in a file", ("*.npy", "*.npz")),
         component(
             "source",

@@ -160,6 +160,7 @@ def scaling(spec: DataSpec) -> str:
         return "each column standardised: (value − mean) / scale"
     shifted = f"(value {'−' if offset[0] > 0 else '+'} {abs(offset[0]):g})" if offset[0] else "value"
     text = f"{shifted} / {scale[0]:g}" if scale[0] != 1 else shifted
+    text = "the values as they are" if text == "value" else text
     return text if spec.range is None else f"{text}, within {spec.range[0]:g} to {spec.range[1]:g}"
 
 

@@ -302,7 +302,10 @@ def _say_where(directory: RunDirectory, engine: Engine) -> None:
     for name, path in there.items():
         note(f"  {name.ljust(width)}  {path}")
     run = shlex.quote(str(directory.path))
-    if engine.data.spec.modality == "image":
+    classes = engine.data.spec.classes if engine.data.conditional else None
+    if classes:
+        note(f"next:  ganvae sample {run} --condition {shlex.quote(classes[0])}      ganvae show {run}")
+    elif engine.data.spec.modality == "image":
         further = "ganvae run --plugin dcgan      ganvae run --plugin vae --data YOUR_FOLDER"
         note(f"next:  ganvae sample {run} -n 100      {further}")
     else:

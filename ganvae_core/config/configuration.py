@@ -15,6 +15,7 @@ from ganvae_core.config.options import (
     Text,
     component_options,
     convert,
+    own_facts,
     settings_options,
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
@@ -40,10 +41,11 @@ IN_MEMORY = "builtin/array"
 
 @dataclass(frozen=True)
 class Choice:
-    """A component by its full id, with all of its options."""
+    """A component by its full id, with all of its options, and the facts that it is given in place of the run's."""
 
     id: str
     options: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,7 @@ class LatentSettings:
     shape: tuple[int, ...] = (16,)
 
     def __post_init__(self) -> None:
-        if not self.shape or any(size < 1 for size in self.shape):
-            raise ConfigurationError(
-                f"latent.shape: {list(self.shape)} is not possible: it takes one or more sizes of at least 1,"
-                " like [16]."
-            )
+        _check_shape("latent.shape", self.shape)
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,13 @@ class Configuration:
             if slot in self.components:
                 choice = self.components[slot]
                 common = dataclasses.asdict(self.data) if slot == "data" else {}
-                tree[slot] = {"name": choice.id, **_plain(choice.options), **common}
+                tree[slot] = {**_plain(choice), **common}
             else:
                 tree[slot] = None
             if slot == "data":
                 tree["latent"] = _plain(dataclasses.asdict(self.latent))
         for name, choices in self.lists.items():
-            tree[name] = [{"name": choice.id, **_plain(choice.options)} for choice in choices]
+            tree[name] = _plain(choices)
         tree["engine"] = _plain(dataclasses.asdict(self.engine))
         tree["optimizers"] = {
             name: _plain(dataclasses.asdict(settings)) for name, settings in self.optimizers.items()
@@ -114,13 +112,19 @@ class Configuration:
 
 
 def with_absolute_path(configuration: Configuration) -> Configuration:
-    """The same, its data's path such that it is found from every folder: for what is stored."""
-    data = configuration.components["data"]
-    if not data.options.get("path"):
-        return configuration
-    path = str(Path(data.options["path"]).absolute())
-    found = replace(data, options={**data.options, "path": path})
+    """The same, the paths of its data such that they are found from every folder: for what is stored."""
+    found = _with_absolute_path(configuration.components["data"])
     return replace(configuration, components={**configuration.components, "data": found})
+
+
+def _with_absolute_path(source: Choice) -> Choice:
+    options = dict(source.options)
+    for name, value in options.items():
+        if isinstance(value, Choice):
+            options[name] = _with_absolute_path(value)
+        elif name == "path" and value:
+            options[name] = str(Path(value).absolute())
+    return replace(source, options=options)
 
 
 class Draft:
@@ -134,7 +138,7 @@ class Draft:
         self.catalogue = catalogue
         self._names: dict[str, str] = {}
         self._options: dict[str, dict[str, Any]] = {}
-        self._items: dict[str, list[tuple[str, dict[str, Any]]]] = {name: [] for name in LISTS}
+        self._items: dict[str, tuple[Choice, ...]] = dict.fromkeys(LISTS, ())
         self._groups: dict[str, dict[str, Any]] = {"latent": {}, "engine": {}, "data": {}}
         self._optimizers: dict[str, dict[str, Any]] = {}
 
@@ -183,10 +187,6 @@ class Draft:
             slot: Choice(name, self._complete(slot, SLOTS[slot], name, self._options[slot]))
             for slot, name in self._names.items()
         }
-        lists = {
-            key: tuple(Choice(name, self._complete(key, LISTS[key], name, given)) for name, given in items)
-            for key, items in self._items.items()
-        }
         # A named optimizer differs from the default in what was said of it alone.
         default = self._optimizers.get("default", {})
         optimizers = {
@@ -196,7 +196,7 @@ class Draft:
             plugin,
             recipe,
             components,
-            lists,
+            dict(self._items),
             DataSettings(**self._groups["data"]),
             LatentSettings(**self._groups["latent"]),
             EngineSettings(**self._groups["engine"]),
@@ -213,7 +213,7 @@ class Draft:
         given = dict(value) if isinstance(value, Mapping) else {"name": value}
         if "name" in given:
             name = given.pop("name")
-            chosen, implied = self._chosen(slot, str(name), plugin)
+            chosen, implied = self._chosen(SLOTS[slot], str(name), plugin)
             if self._names.get(slot) != chosen:
                 self._options[slot] = {}
             self._names[slot] = chosen
@@ -233,11 +233,11 @@ class Draft:
         ).items():
             options[key] = item
 
-    def _chosen(self, slot: str, name: str, plugin: str | None) -> tuple[str, dict[str, Any]]:
+    def _chosen(self, kind: Kind, name: str, plugin: str | None) -> tuple[str, dict[str, Any]]:
         """The full id for a name, and the options that the name itself gives: the path, for data."""
-        if slot == "data":
+        if kind == "source":
             return self._data_source(name, plugin)
-        return self.catalogue.component(SLOTS[slot], name, plugin=plugin)[0], {}
+        return self.catalogue.component(kind, name, plugin=plugin)[0], {}
 
     def _data_source(self, name: str, plugin: str | None) -> tuple[str, dict[str, Any]]:
         """A source's name, or else a path, whose ending tells which source reads it."""
@@ -269,8 +269,9 @@ class Draft:
         given: Mapping[str, Any],
         plugin: str | None,
         current: Mapping[str, Any],
+        facts: Mapping[str, Option] | None = None,
     ) -> dict[str, Any]:
-        options = self._options_of(kind, identity)
+        options = {**self._options_of(kind, identity), **(facts or {})}
         converted: dict[str, Any] = {}
         for name, value in given.items():
             if name not in options:
@@ -283,30 +284,43 @@ class Draft:
                     converted[name] = str(Path(converted[name]).expanduser())
             elif option.many:
                 converted[name] = [
-                    self._nested(where, option.kind, item, plugin) for item in _items(where, value)
+                    self._nested(f"{where}[{position}]", option.kind, item, plugin, option.own_shape)
+                    for position, item in enumerate(_items(where, value))
                 ]
             else:
-                converted[name] = self._nested(where, option.kind, value, plugin)
+                converted[name] = self._nested(where, option.kind, value, plugin, option.own_shape)
         return converted
 
-    def _nested(self, key: str, kind: Kind, value: Any, plugin: str | None) -> Choice:
+    def _nested(
+        self, key: str, kind: Kind, value: Any, plugin: str | None, own_shape: bool = False
+    ) -> Choice:
         """A component inside a component's options: a composite prior's part, say."""
         given = dict(value) if isinstance(value, Mapping) else {"name": value}
         if "name" not in given:
-            raise ConfigurationError(f"{key}: a {kind} is given by its name, like {{name: normal}}.")
-        identity, _ = self.catalogue.component(kind, str(given.pop("name")), plugin=plugin)
-        options = self._read_options(key, kind, identity, given, plugin, {})
-        return Choice(identity, self._complete(key, kind, identity, options))
+            raise ConfigurationError(f"{key}: a {kind} is given by its name, like {{name: NAME}}.",
+                                     f"ganvae components {kind} lists what there is")  # fmt: skip
+        identity, implied = self._chosen(kind, str(given.pop("name")), plugin)
+        given = {**implied, **given}
+        _, spec = self.catalogue.component(kind, identity)
+        known = own_facts(self.catalogue.load(spec))
+        options = self._read_options(key, kind, identity, given, plugin, {}, known)
+        facts = {name: options.pop(name) for name in known if name in options}
+        if "latent_shape" in facts:
+            _check_shape(f"{key}.latent_shape", facts["latent_shape"])
+        elif own_shape and known:
+            raise ConfigurationError(
+                f"{key}.latent_shape must be given: each {kind} there has a shape of its own.",
+                f"for example:  {{name: {identity.partition('/')[2]}, latent_shape: [8]}}",
+            )
+        return Choice(identity, self._complete(key, kind, identity, options), facts)
 
-    def _read_list(self, key: str, value: Any, plugin: str | None) -> list[tuple[str, dict[str, Any]]]:
+    def _read_list(self, key: str, value: Any, plugin: str | None) -> tuple[Choice, ...]:
         """A list of components replaces the list of the layer before."""
-        if is_null(value):
-            return []
-        items: list[tuple[str, dict[str, Any]]] = []
-        for position, item in enumerate(_items(key, value)):
-            choice = self._nested(f"{key}[{position}]", LISTS[key], item, plugin)
-            items.append((choice.id, choice.options))
-        return items
+        items = () if is_null(value) else _items(key, value)
+        return tuple(
+            self._nested(f"{key}[{position}]", LISTS[key], item, plugin)
+            for position, item in enumerate(items)
+        )
 
     def _apply_group(self, key: str, settings: type, value: Any) -> None:
         self._groups[key] |= _read_settings(key, settings, value, self._groups[key])
@@ -335,11 +349,19 @@ class Draft:
             if name in given:
                 complete[name] = given[name]
             elif option.default is REQUIRED:
+                value = "[{name: NAME, latent_shape: [8]}]" if option.own_shape else "VALUE"
                 raise ConfigurationError(f"{key}.{name} must be given: '{identity}' needs it ({option.type_name}).",
-                                         f"add:  {key}.{name}=VALUE")  # fmt: skip
+                                         f"add:  {key}.{name}={value}")  # fmt: skip
             else:
                 complete[name] = option.default
         return complete
+
+
+def _check_shape(key: str, shape: tuple[int, ...]) -> None:
+    if not shape or any(size < 1 for size in shape):
+        raise ConfigurationError(
+            f"{key}: {list(shape)} is not possible: it takes one or more sizes of at least 1, like [16]."
+        )
 
 
 def _items(key: str, value: Any) -> Sequence[Any]:
@@ -372,13 +394,15 @@ def _no_such_option(
         value = "" if now is REQUIRED else f", now {'null' if now is None else _plain(now)}"
         near = f"{near[:-1]} ({option.type_name}{value})?"
     listing = f"it has: {', '.join(options)}" if options else "it has no options"
+    if name == "latent_shape":
+        listing = "the latent shape of a run is a setting of its own:  latent.shape=[16]"
     return f"{key}.{name}: '{owner}' has no option '{name}'.{near}", "" if near else listing
 
 
 def _plain(value: Any) -> Any:
     """The value as YAML and JSON know it."""
     if isinstance(value, Choice):
-        return {"name": value.id, **_plain(value.options)}
+        return {"name": value.id, **_plain(value.facts), **_plain(value.options)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -40,6 +40,7 @@ class Option:
         summary: one line for people.
         kind: of the component that goes there, when the option is a component slot.
         many: whether it is a list of components.
+        own_shape: whether each component there must be given a latent shape of its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Option:
     summary: str = ""
     kind: Kind | None = None
     many: bool = False
+    own_shape: bool = False
 
     @property
     def optional(self) -> bool:
@@ -56,8 +58,14 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        """The type as a person would write it: ``float``, ``relu or gelu``, ``list of int``."""
-        return type_name(self.annotation)
+        """The type as a person would write it: ``float``, ``relu or gelu``, ``a list of int``, ``a list of priors``."""
+        if self.kind is None:
+            return type_name(self.annotation)
+        name = f"a list of {self.kind}s" if self.many else f"a {self.kind}"
+        return f"{name} or null" if self.optional else name
+
+
+LATENT_SHAPE = Option("latent_shape", tuple[int, ...], REQUIRED, "of one of its codes")
 
 
 def settings_options(settings: type) -> dict[str, Option]:
@@ -74,6 +82,9 @@ def settings_options(settings: type) -> dict[str, Option]:
 @functools.cache
 def component_options(component: Callable[..., Any]) -> Mapping[str, Option]:
     """A component's options: the keyword-only parameters of its constructor, by name.
+
+    The component's attribute ``own_latent_shape``, if it has one, names those that hold components of which each has
+    a latent shape of its own.
 
     Raises:
         PluginError: an option has no type, or one that cannot be looked up.
@@ -96,8 +107,9 @@ def component_options(component: Callable[..., Any]) -> Mapping[str, Option]:
             annotation = hints[parameter.name]
             kind, many = _slot(annotation)
             summary = summaries.get(parameter.name, "")
+            own_shape = parameter.name in getattr(component, "own_latent_shape", ())
             options[parameter.name] = Option(
-                parameter.name, annotation, parameter.default, summary, kind, many
+                parameter.name, annotation, parameter.default, summary, kind, many, own_shape
             )
     return options
 
@@ -110,6 +122,11 @@ def component_facts(component: Callable[..., Any]) -> dict[str, bool]:
         for parameter in inspect.signature(component).parameters.values()
         if parameter.kind in positional
     }
+
+
+def own_facts(component: Callable[..., Any]) -> dict[str, Option]:
+    """The facts that a component inside another one's options may be given there, in place of the run's."""
+    return {"latent_shape": LATENT_SHAPE} if "latent_shape" in component_facts(component) else {}
 
 
 def documented(owner: Any) -> dict[str, str]:

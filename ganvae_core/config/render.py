@@ -45,10 +45,16 @@ def _block(key: str, values: Mapping[str, Any], options: Mapping[str, Option], i
     pad = " " * indent
     lines = [f"{pad}{key}:"]
     for name, value in values.items():
-        entry = f"{pad}  {_entry(name, value)}"
+        nested = value if _holds_components(value) else []
+        entry = f"{pad}  {name}:" if nested else f"{pad}  {_entry(name, value)}"
         summary = options[name].summary if name in options else ""
         lines.append(f"{entry:<44}  # {summary}" if summary else entry)
+        lines += [f"{pad}    - {_flow(component)}" for component in nested]
     return lines
+
+
+def _holds_components(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
 
 
 def _options(key: str, value: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Option]:
@@ -64,5 +70,9 @@ def _options(key: str, value: Mapping[str, Any], catalogue: Catalogue) -> dict[s
 
 
 def _entry(name: str, value: Any) -> str:
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()
-    return f"{name}: {text[1:-1]}"
+    return f"{name}: {_flow(value)}"
+
+
+def _flow(value: Any) -> str:
+    text = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    return text.strip()[1:-1]

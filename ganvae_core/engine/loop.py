@@ -97,6 +97,7 @@ class Engine:
         self._log = StepLog()
         self._checked: set[str] = set()
         self._store: CheckpointStore | None = None
+        self.directory: Path | None = None
         if directory is not None:
             self.keep_in(directory)
         self._clock = (time.perf_counter(), 0)
@@ -185,6 +186,7 @@ class Engine:
 
     def keep_in(self, directory: Path) -> None:
         """Write checkpoints into ``directory/checkpoints`` from now on."""
+        self.directory = directory
         self._store = CheckpointStore(directory / "checkpoints", self)
 
     def save(self) -> None:

@@ -116,8 +116,8 @@ def check_needs(objective: Objective, name: str = "") -> None:
     model, name = objective.model, name or type(objective).__name__
     if model.prior.support not in objective.accepts:
         raise ConfigurationError(
-            f"{name} cannot work with the prior {type(model.prior).__name__}: its codes are"
-            f" {model.prior.support}, and this loss takes {' or '.join(sorted(objective.accepts))} ones.",
+            f"{name} cannot work with the prior {type(model.prior).__name__}: the support of its codes is"
+            f" {model.prior.support}, and this loss takes {' or '.join(sorted(objective.accepts))} codes.",
             "take another:  prior=normal",
         )
     if "prior" in objective.needs and isinstance(model.prior, FittedPrior) and not model.prior.fitted:

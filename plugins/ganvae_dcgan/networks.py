@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ganvae_core import (
     ConfigurationError,
     Critic,
+    CriticHead,
     DataSpec,
     DiagonalNormal,
     Dirac,
@@ -92,13 +93,15 @@ class _Trunk(nn.Module):
         *,
         filters: int,
         batch_norm: bool = True,
+        ignores_condition: bool = False,
     ) -> None:
         super().__init__()
         channels, *size = _image_shape(data.shape, kind)
         sizes = _sizes((size[0], size[1]))
         self.range = data.range
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
-        planes = 0 if condition_shape is None else math.prod(condition_shape)
+        self.appends = condition_shape is not None and not ignores_condition
+        planes = math.prod(condition_shape or ()) if self.appends else 0
         widths = [channels + planes, *_widths(filters, len(sizes) - 1)]
         self.layers = nn.Sequential()
         for stage in range(len(sizes) - 1):
@@ -114,7 +117,7 @@ class _Trunk(nn.Module):
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         x = centred(x, self.range)
         check_condition(condition, self.condition_shape)
-        if condition is not None:
+        if condition is not None and self.appends:
             planes = condition.reshape(len(x), -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)
         return self.layers(x).flatten(1)
@@ -126,9 +129,11 @@ class DCGANCritic(Critic):
 
     Args:
         data: what the data is: images.
-        condition_shape: *K, or None for an unconditional model; given to the first layer as constant planes.
+        condition_shape: *K, or None for an unconditional model.
         filters: channels of the first layer; doubled with each stage, up to eightfold.
         batch_norm: normalise all layers but the first; turn it off for gradient penalties, which it spoils.
+        conditioning: concatenation (constant planes beside the image) or projection (the condition is held against
+            the features; Miyato and Koyama 2018).
 
     Raises:
         ConfigurationError: no images of 1 to 4 channels and sides from 8 to 128, or filters not positive.
@@ -141,18 +146,31 @@ class DCGANCritic(Critic):
         *,
         filters: int = 64,
         batch_norm: bool = True,
+        conditioning: Literal["concatenation", "projection"] = "concatenation",
     ) -> None:
         super().__init__()
-        self.trunk = _Trunk(data, condition_shape, "critic", filters=filters, batch_norm=batch_norm)
+        if conditioning not in ("concatenation", "projection"):
+            raise ConfigurationError(
+                f"conditioning cannot be '{conditioning}'.", "there is: concatenation, projection"
+            )
+        projects = conditioning == "projection"
+        self.trunk = _Trunk(
+            data,
+            condition_shape,
+            "critic",
+            filters=filters,
+            batch_norm=batch_norm,
+            ignores_condition=projects,
+        )
         self.feature_size = self.trunk.feature_size
-        self.head = nn.Linear(self.feature_size, 1)
+        self.head = CriticHead(self.feature_size, condition_shape if projects else None)
         self.apply(_initialise)
 
     def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.trunk(x, condition)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.features(x, condition)).squeeze(1)
+        return self.head(self.features(x, condition), condition)
 
 
 @final

@@ -89,7 +89,7 @@ WORDS = [
     ("run --plugin vae encoder=null", "'vae/elbo' needs an encoder", "add one: encoder=mlp"),
     ("run --plugin vae objective=null", "cannot be without one"),
     ("run --plugin vae observation=point", "needs an observation with a likelihood", "observation=bernoulli"),
-    ("run --plugin vae prior=uniform", "its codes are bounded", "prior=normal"),
+    ("run --plugin vae prior=uniform", "the support of its codes is bounded", "prior=normal"),
     ("run --plugin gan prior=gaussian-mixture", "is fitted only after it"),
     ("run --plugin gan objective=elbo", "needs an encoder", "builtin/mlp, dcgan/dcgan"),
     ("run --plugin vae objective=non-saturating", "needs a critic", "critic=mlp"),

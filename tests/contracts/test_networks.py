@@ -21,6 +21,8 @@ ENCODERS = [(MLPEncoder, {}), (DCGANEncoder, DCGAN)]
 CRITICS = [
     (MLPCritic, {}),
     (MLPCritic, {"dropout": 0.3}),
+    (MLPCritic, {"conditioning": "projection", "activation": "maxout"}),
+    (DCGANCritic, {**DCGAN, "conditioning": "projection"}),
     (DCGANCritic, DCGAN),
     (DCGANCritic, {"filters": 2, "batch_norm": False}),
 ]
@@ -103,7 +105,7 @@ def test_critics_give_features_and_one_logit_a_row(
     critic.eval()
     with torch.no_grad():
         torch.testing.assert_close(
-            critic.head(critic.features(x, condition)).squeeze(1), critic(x, condition)
+            critic.head(critic.features(x, condition), condition), critic(x, condition)
         )
         if condition is not None:
             assert not torch.equal(critic(x, condition), critic(x, condition + 1))
@@ -251,3 +253,23 @@ def test_mlp_networks_may_have_no_hidden_layer() -> None:
 def test_mlp_layers_before_a_batch_norm_have_no_bias() -> None:
     generator = MLPGenerator([2], [3], hidden=(4, 4), batch_norm=True)
     assert [m.bias is None for m in generator.modules() if isinstance(m, nn.Linear)] == [True, True, False]
+
+
+def test_maxout_takes_the_largest_of_five_pieces() -> None:
+    torch.manual_seed(0)
+    critic = MLPCritic(DataSpec((4,), None), hidden=(3,), activation="maxout")
+    x = torch.randn(7, 4)
+    pieces = critic.layers[0](x).reshape(7, 3, 5)
+    assert torch.equal(critic.features(x), pieces.max(2).values)
+    assert critic.feature_size == 3
+
+
+def test_the_initial_scale_is_that_of_all_weights_and_offsets_are_zero() -> None:
+    torch.manual_seed(0)
+    generator = MLPGenerator((20,), (30,), hidden=(200, 200), initial_scale=0.02)
+    for layer in (generator.layers[2], generator.head):
+        # Of 6,000 draws and more: five standard errors are 4.6 %.
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert not layer.bias.any()
+    with pytest.raises(ConfigurationError, match="must be positive"):
+        MLPGenerator((20,), (30,), initial_scale=0.0)

@@ -42,7 +42,12 @@ def test_a_recipe_is_complete_with_full_ids_and_every_option() -> None:
     plain = configured()
     assert plain.components["objective"] == Choice("vae/elbo", {"beta": 1.0})
     assert plain.components["generator"].id == "builtin/mlp"
-    assert plain.components["generator"].options.keys() == {"hidden", "activation", "batch_norm"}
+    assert plain.components["generator"].options.keys() == {
+        "hidden",
+        "activation",
+        "batch_norm",
+        "initial_scale",
+    }
     assert (plain.plugin, plain.recipe) == ("vae", "vae")
     assert [choice.id for choice in plain.lists["metrics"]] == ["builtin/elbo"]
     assert "critic" not in plain.components
@@ -81,7 +86,7 @@ def test_another_name_discards_the_options_of_the_one_before() -> None:
 def test_the_same_name_keeps_them(name: str) -> None:
     layers = ("generator: {name: mlp, hidden: [7], activation: tanh}",)
     kept = configured(f"generator={name}", "generator.activation=gelu", layers=layers)
-    assert kept.components["generator"].options == {"hidden": (7,), "activation": "gelu", "batch_norm": False}
+    assert (option(kept, "generator", "hidden"), option(kept, "generator", "activation")) == ((7,), "gelu")
 
 
 def test_null_removes_what_a_run_can_be_without() -> None:
@@ -182,7 +187,12 @@ def test_optimizers_inherit_from_the_default_what_they_do_not_say() -> None:
 
 def test_a_component_in_an_option_is_read_like_any_other() -> None:
     by_hand = {
-        "prior": {"name": "composite", "parts": ["normal", {"name": "uniform"}], "base": "normal", "scale": 2}
+        "prior": {
+            "name": "toy/composite",
+            "parts": ["normal", {"name": "uniform"}],
+            "base": "normal",
+            "scale": 2,
+        }
     }
     expected = Choice(
         "toy/composite",
@@ -192,30 +202,115 @@ def test_a_component_in_an_option_is_read_like_any_other() -> None:
             "scale": 2.0,
         },
     )
-    typed = ("prior=composite", "prior.parts=[normal, {name: uniform}]", "prior.base=normal", "prior.scale=2")
-    file = (
-        "prior:\n  name: composite\n  parts: [normal, {name: uniform}]\n  base: {name: normal}\n  scale: 2\n"
+    typed = (
+        "prior=toy/composite",
+        "prior.parts=[normal, {name: uniform}]",
+        "prior.base=normal",
+        "prior.scale=2",
     )
+    file = "prior:\n  name: toy/composite\n  parts: [normal, {name: uniform}]\n  base: {name: normal}\n  scale: 2\n"
     assert configure(CATALOGUE, "vae", None, [by_hand]).components["prior"] == expected
     assert configured(*typed).components["prior"] == expected
     assert configured(layers=(file,)).components["prior"] == expected
     assert (
-        option(configured("prior=composite", "prior.parts=[normal]", "prior.base=null"), "prior", "base")
+        option(configured("prior=toy/composite", "prior.parts=[normal]", "prior.base=null"), "prior", "base")
         is None
     )
-    assert option(configured("prior=composite", "prior.parts=normal"), "prior", "parts") == [
+    assert option(configured("prior=toy/composite", "prior.parts=normal"), "prior", "parts") == [
         Choice("builtin/normal")
     ]
-    assert "prior.parts must be given" in refused("prior=composite").message
-    assert "there is no prior 'normel'" in refused("prior=composite", "prior.parts=[normel]").message
+    assert "prior.parts must be given" in refused("prior=toy/composite").message
+    assert "there is no prior 'normel'" in refused("prior=toy/composite", "prior.parts=[normel]").message
 
 
 def test_a_component_in_an_option_is_built_and_comes_back_from_the_file() -> None:
-    made = configured("prior=composite", "prior.parts=[normal, uniform]", "prior.scale=2", plugin="gan")
+    made = configured("prior=toy/composite", "prior.parts=[normal, uniform]", "prior.scale=2", plugin="gan")
     assert stored(CATALOGUE, parse_yaml(render(made), "config.yaml")) == made
     prior = Builder(made, CATALOGUE).model(gv.DataSpec((20,))).prior
     assert [type(part) for part in prior.parts] == [gv.StandardNormal, gv.Uniform]  # pyright: ignore
     assert prior.sample(3).shape == (3, *made.latent.shape)
+
+
+SIDE_BY_SIDE = (
+    "prior=builtin/composite",
+    "prior.parts=[{name: normal, latent_shape: [2, 3]}, {name: truncated-normal, bound: 3, latent_shape: [4]},"
+    " {name: toy/composite, latent_shape: [5], parts: [normal, {name: uniform, latent_shape: [5]}]}]",
+    "latent.shape=[15]",
+)
+
+
+def test_a_component_in_an_option_may_be_given_a_latent_shape_of_its_own() -> None:
+    made = configured(*SIDE_BY_SIDE, plugin="gan")
+    inner = {"parts": [Choice("builtin/normal"), Choice("builtin/uniform", {}, {"latent_shape": (5,)})],
+             "base": None, "scale": 1.0}  # fmt: skip
+    assert option(made, "prior", "parts") == [
+        Choice("builtin/normal", {}, {"latent_shape": (2, 3)}),
+        Choice("builtin/truncated-normal", {"bound": 3.0}, {"latent_shape": (4,)}),
+        Choice("toy/composite", inner, {"latent_shape": (5,)}),
+    ]
+    for text in (render(made), render_commented(made, CATALOGUE)):
+        assert stored(CATALOGUE, parse_yaml(text, "config.yaml")) == made
+    assert "    - {name: builtin/normal, latent_shape: [2, 3]}\n" in render_commented(made, CATALOGUE)
+    prior = Builder(made, CATALOGUE).model(gv.DataSpec((20,))).prior
+    assert isinstance(prior, gv.Composite)
+    assert prior.sizes == [6, 4, 5]
+    innermost = prior.get_submodule("parts.2.parts.0")
+    assert innermost.latent_shape == (5,), "a part that says nothing has the shape of what it is part of"
+    assert prior.sample(3).shape == (3, 15)
+
+
+def test_a_latent_shape_of_its_own_can_be_given_from_python() -> None:
+    parts = [{"name": "normal", "latent_shape": [2]}, {"name": "categorical", "latent_shape": (3,)}]
+    made = from_python({"prior": {"name": "builtin/composite", "parts": parts}, "latent.shape": [5]})
+    assert [part.facts["latent_shape"] for part in option(made, "prior", "parts")] == [(2,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("part", "message", "hint"),
+    [
+        (
+            "normal",
+            "prior.parts[1].latent_shape must be given: each prior there has a shape of its own.",
+            "{name: normal, latent_shape: [8]}",
+        ),
+        (
+            "{name: normal, latnt_shape: [2]}",
+            "has no option 'latnt_shape'. Did you mean 'latent_shape' (a list of int)?",
+            "",
+        ),
+        (
+            "{name: truncated-normal, latent_shape: [2], bond: 1}",
+            "prior.parts[1].bond: 'builtin/truncated-normal' has no option 'bond'. Did you mean 'bound'",
+            "",
+        ),
+        ("{name: normal, latent_shape: [0]}", "prior.parts[1].latent_shape: [0] is not possible", ""),
+        ("{name: normal, latent_shape: []}", "prior.parts[1].latent_shape: [] is not possible", ""),
+        (
+            "{name: normal, latent_shape: [many]}",
+            "prior.parts[1].latent_shape[0]: 'many' is not possible",
+            "",
+        ),
+        ("{name: normel, latent_shape: [2]}", "there is no prior 'normel'. Did you mean 'normal'?", ""),
+    ],
+)
+def test_a_part_that_cannot_be_meant_is_refused_by_its_place(part: str, message: str, hint: str) -> None:
+    typed = f"prior.parts=[{{name: uniform, latent_shape: [3]}}, {part}]"
+    error = refused("prior=builtin/composite", typed, plugin="gan")
+    assert message in error.message
+    assert any(hint in line for line in error.hints) or not hint
+
+
+def test_a_latent_shape_is_for_what_has_one_and_the_runs_own_is_elsewhere() -> None:
+    assert "latent.shape=[16]" in refused("prior.latent_shape=[3]").hints[0]
+    assert "has no option 'latent_shape'" in refused("callbacks=[{name: typed, latent_shape: [3]}]").message
+    assert "(a list of priors)" in refused("prior=builtin/composite").message
+
+
+def test_sizes_of_parts_that_do_not_add_up_say_what_to_set() -> None:
+    made = configured(*SIDE_BY_SIDE[:2], "latent.shape=[16]", plugin="gan")
+    with pytest.raises(gv.ConfigurationError, match=r"6 \+ 4 \+ 5 = 15 values.*is \[16\]") as raised:
+        Builder(made, CATALOGUE).model(gv.DataSpec((20,)))
+    assert "latent.shape=[15]" in raised.value.hints[0]
 
 
 EXTREME = (
@@ -264,6 +359,7 @@ def test_overrides_from_python_are_values_with_their_types() -> None:
         "hidden": (3, 4),
         "activation": "tanh",
         "batch_norm": False,
+        "initial_scale": None,
     }
     assert "encoder" not in made.components
     assert (made.engine.steps, made.latent.shape) == (7, (2, 3))

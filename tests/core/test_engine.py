@@ -216,7 +216,7 @@ def test_wrong_pairings_are_errors_that_name_what_to_take() -> None:
     pairings = [
         (
             Needy(model(), accepts={"bounded", "sphere"}),
-            "its codes are real, and this loss takes bounded or sphere",
+            "the support of its codes is real, and this loss takes bounded or sphere",
         ),
         (Needy(with_parts(model(), prior=gv.Uniform([2])), accepts={"real"}), "the prior Uniform"),
         (Needy(with_parts(model(), prior=GaussianMixture([2])), {"prior"}), "is fitted only after it"),

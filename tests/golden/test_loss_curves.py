@@ -22,7 +22,7 @@ STEPS = 20
 GOLDEN = Path(__file__).with_name("loss_curves.json")
 TOLERANCE = 1e-3
 """Relative: another processor sums in another order, and twenty steps make at most this much of it."""
-OWN = ("vae", "gan", "ae", "dcgan")
+OWN = ("vae", "ae", "gan", "cgan", "infogan", "ssgan", "bigan", "dcgan")
 
 
 def curves(recipe: str) -> dict[str, list[float]]:

@@ -1,0 +1,101 @@
+"""The data of the figures: what the library names, and MNIST from the folder that the environment names."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ganvae_core import DataError, Source, as_source
+from ganvae_core.build import open_data
+from ganvae_core.builtin.sources.idx import read_idx
+from ganvae_core.config.configuration import IN_MEMORY
+from ganvae_core.plugins import installed_plugins
+
+DATA_DIR = "GANVAE_DATA_DIR"
+MNIST_SIDE = 28
+Part = Literal["train", "test"]
+
+
+def settings_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure's data as the library's settings; nothing is read.
+
+    ``{name: mnist, side: 32}`` is MNIST with a border of zeros, which ``in_memory`` reads; ``mnist`` within another
+    source's options is the file of images, where the environment names its folder. Anything else is the library's own.
+    """
+    if _is_mnist(data):
+        return {**{key: value for key, value in data.items() if key != "side"}, "name": IN_MEMORY}
+    return {key: _with_path(value) if key == "source" else value for key, value in data.items()}
+
+
+def in_memory(data: Mapping[str, Any]) -> Source | None:
+    """A figure's data where it lies in memory, or None where its settings say all.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _mnist_source(int(data.get("side", MNIST_SIDE))) if _is_mnist(data) else None
+
+
+def real_source(data: Mapping[str, Any]) -> Source:
+    """A figure's data, opened.
+
+    Raises:
+        ConfigurationError, DataError: there is no such source, or it cannot be read.
+    """
+    return in_memory(data) or open_data(installed_plugins(), {"data": settings_of(data)})[1].source
+
+
+@functools.cache
+def mnist(part: Part = "train") -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 1, 28, 28) uint8 and labels (N,): from the folder that GANVAE_DATA_DIR names, else downloaded.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    folder = os.environ.get(DATA_DIR)
+    if folder:
+        stem = "train" if part == "train" else "t10k"
+        images = read_idx(_file(folder, f"{stem}-images-idx3-ubyte.gz"))
+        return images[:, None], read_idx(_file(folder, f"{stem}-labels-idx1-ubyte.gz")).astype(np.int64)
+    _, data = open_data(installed_plugins(), {"data": {"name": "mnist", "part": part}})
+    images, labels = data.source.rows(slice(None))
+    assert labels is not None
+    return images, labels.astype(np.int64)
+
+
+def resized(images: np.ndarray, side: int) -> np.ndarray:
+    """(N, C, H, H) -> (N, C, side, side): the middle, or the images with a border of zeros around them."""
+    border = (side - images.shape[-1]) // 2
+    if border >= 0:
+        return np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)))
+    return images[..., -border:border, -border:border]
+
+
+@functools.cache
+def _mnist_source(side: int) -> Source:
+    images, labels = mnist("train")
+    return as_source(resized(images, side), labels)
+
+
+def _is_mnist(data: Mapping[str, Any]) -> bool:
+    return data.get("name") == "mnist"
+
+
+def _with_path(source: Any) -> Any:
+    folder = os.environ.get(DATA_DIR)
+    if source != "mnist" or not folder:
+        return source
+    return {"name": "idx", "path": str(_file(folder, "train-images-idx3-ubyte.gz"))}
+
+
+def _file(folder: str, name: str) -> Path:
+    file = Path(folder) / "mnist" / name
+    if not file.is_file():
+        raise DataError(f"there is no file '{file}'.", f"{DATA_DIR} names a folder that holds mnist/{name}",
+                        f"or unset {DATA_DIR}, and MNIST is downloaded")  # fmt: skip
+    return file

@@ -1,0 +1,215 @@
+"""Measures by name: each takes what was trained, or real data, and gives named values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import measures
+import numpy as np
+import torch
+from classifiers import JudgeName, Judges
+from datasets import Part, mnist, resized
+from figure import Row
+from torch import Tensor
+from training import Trained
+
+import ganvae_core as gv
+from ganvae_core.config.options import component_options, convert
+from ganvae_core.errors import did_you_mean
+
+CHUNK = 500
+DRAWN = 0
+"""The seed by which real rows are drawn; the first are what samples are compared with, the last stand for samples."""
+Codes = Literal["encoder", "critic", "pixels"]
+
+
+class Subject(Protocol):
+    """What can be measured."""
+
+    def sample(self, count: int, condition: Tensor | None = None) -> np.ndarray:
+        """(count, *X) in the data's own units."""
+        ...
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A trained model, whose samples follow from the seed of its run."""
+
+    trained: Trained
+
+    def sample(self, count: int, condition: Tensor | None = None) -> np.ndarray:
+        run = self.trained.run
+        return run.sample(count, seed=run.configuration.engine.seed, condition=condition)
+
+
+@dataclass(frozen=True)
+class RealRows:
+    """Real data in place of samples: what a perfect generator would reach."""
+
+    source: gv.Source
+
+    def sample(self, count: int, condition: Tensor | None = None) -> np.ndarray:
+        order = np.random.default_rng(DRAWN).permutation(len(self.source))
+        return self.source.rows(np.sort(order[-count:]))[0]
+
+
+def modes(
+    subject: Subject, judges: Judges, *, centres: Literal["ring", "grid"], samples: int = 2_500
+) -> dict[str, float]:
+    """Modes of PacGAN's ring or grid, and the share of samples near one."""
+    return measures.mode_coverage(subject.sample(samples), measures.MIXTURES[centres])
+
+
+def combinations(
+    subject: Subject, judges: Judges, *, judge: JudgeName, samples: int = 26_000
+) -> dict[str, float]:
+    """Modes of stacked digits: each channel's class, by a judge."""
+    images = subject.sample(samples)  # (N, 3, H, W)
+    predict = judges.get(judge).predict
+    digits = np.stack([predict(images[:, [channel]]) for channel in range(images.shape[1])], axis=1)
+    return measures.combination_coverage(digits)
+
+
+def conditions(
+    subject: Subject, judges: Judges, *, judge: JudgeName, samples: int = 2_000, classes: int = 10
+) -> dict[str, float]:
+    """Percent of samples, as many of each class, in which a judge finds the class that was asked for."""
+    wanted = np.arange(samples) % classes
+    images = subject.sample(samples, torch.eye(classes)[torch.from_numpy(wanted)])
+    return {"agreement": measures.agreement(judges.get(judge).predict(images), wanted)}
+
+
+def frechet(
+    subject: Subject, judges: Judges, *, judge: JudgeName = "mnist-cnn", samples: int = 10_000
+) -> dict[str, float]:
+    """The Fréchet distance of samples to as many real training images, over a judge's features."""
+    features = judges.get(judge).features
+    if features is None:
+        raise gv.ConfigurationError(f"measures.frechet: '{judge}' has no features.", "take judge: mnist-cnn")
+    images, _ = mnist("train")
+    order = np.random.default_rng(DRAWN).permutation(len(images))
+    distance = measures.frechet_distance(
+        features(images[np.sort(order[:samples])]), features(subject.sample(samples))
+    )
+    return {f"fd_{judge.replace('-', '_')}": distance}
+
+
+def clustering(subject: Subject, judges: Judges) -> dict[str, float]:
+    """Percent of MNIST's test images whose most probable categorical code is their label's."""
+    trained = _trained(subject, "clustering")
+    images, labels = mnist("test")
+    probabilities = _through(trained, images, lambda x: code_probabilities(trained, x))
+    return {"clustering": measures.clustering_accuracy(probabilities.argmax(1), labels)}
+
+
+def neighbours(
+    subject: Subject,
+    judges: Judges,
+    *,
+    codes: Codes = "encoder",
+    distance: measures.Distance = "euclidean",
+) -> dict[str, float]:
+    """Percent of MNIST's test images whose nearest training image, by their codes, has their label."""
+    (known, known_labels), (asked, labels) = _coded(subject, codes, "train"), _coded(subject, codes, "test")
+    found = measures.nearest_neighbour_accuracy(known, known_labels, asked, labels, distance)
+    return {"neighbours": found}
+
+
+MEASURES: Mapping[str, Callable[..., dict[str, float]]] = {
+    "modes": modes,
+    "combinations": combinations,
+    "conditions": conditions,
+    "frechet": frechet,
+    "clustering": clustering,
+    "neighbours": neighbours,
+}
+
+
+def chosen(row: Row) -> list[tuple[str, dict[str, Any]]]:
+    """A row's measures with their options, of the types that they take.
+
+    Raises:
+        ConfigurationError: there is no such measure or option.
+    """
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name, given in row.measures.items():
+        if name not in MEASURES:
+            raise gv.ConfigurationError(f"measures: there is no '{name}'.{did_you_mean(name, MEASURES)}",
+                                        f"there are: {', '.join(MEASURES)}")  # fmt: skip
+        options = component_options(MEASURES[name])
+        for key in given:
+            if key not in options:
+                raise gv.ConfigurationError(f"measures.{name}: it has no '{key}'.{did_you_mean(key, options)}",
+                                            f"it has: {', '.join(options)}")  # fmt: skip
+        found.append(
+            (name, {key: convert(options[key], value, f"{name}.{key}") for key, value in given.items()})
+        )
+    return found
+
+
+def judges_of(row: Row) -> list[JudgeName]:
+    """The judges that a row's measures ask, by name."""
+    asked: dict[JudgeName, None] = {}
+    for name, given in chosen(row):
+        option = component_options(MEASURES[name]).get("judge")
+        if option is not None:
+            asked[given.get("judge", option.default)] = None
+    return list(asked)
+
+
+def evaluate(subject: Subject, row: Row, judges: Judges) -> dict[str, float]:
+    """All that the row wants measured."""
+    values: dict[str, float] = {}
+    for name, options in chosen(row):
+        values |= MEASURES[name](subject, judges, **options)
+    return values
+
+
+def code_probabilities(trained: Trained, x: Tensor) -> Tensor:
+    """(B, K) what an InfoGAN thinks of the first categorical code of images x (B, *X).
+
+    The one place that knows how its objective is asked.
+    """
+    prior, tasks = trained.run.model.prior, getattr(trained.objective, "tasks", {})
+    parts = getattr(prior, "parts", ())
+    discrete = [position for position, part in enumerate(parts) if part.support == "discrete"]
+    if "information" not in tasks or not discrete:
+        raise gv.ConfigurationError(
+            f"measures.clustering: this {type(trained.objective).__name__} infers no categorical code.",
+            "measure a run of the infogan plugin",
+        )
+    return tasks["information"].guesses(x)[discrete[0]]
+
+
+def _coded(subject: Subject, codes: Codes, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (N, D) of MNIST's images and their labels (N,)."""
+    images, labels = mnist(part)
+    if codes == "pixels":
+        return images, labels
+    trained = _trained(subject, "neighbours")
+    if codes == "encoder":
+        return _through(trained, images, lambda x: trained.run.model.encode(x).mean), labels
+    critic: gv.Critic = trained.objective.critic  # pyright: ignore[reportAssignmentType]
+    return _through(trained, images, critic.features), labels
+
+
+def _through(trained: Trained, images: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """What a function makes of images (N, 1, 28, 28), given to it in chunks as the model sees them."""
+    run = trained.run
+    data = run.open_data(resized(images, run.spec.shape[-1]))
+    parts: list[np.ndarray] = []
+    with torch.no_grad():
+        for indices in np.array_split(np.arange(len(images)), -(-len(images) // CHUNK)):
+            x, _ = run.rows(data, indices)
+            parts.append(function(x).flatten(1).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _trained(subject: Subject, measure: str) -> Trained:
+    if not isinstance(subject, Samples):
+        raise gv.ConfigurationError(
+            f"measures.{measure}: it needs a trained model, and this row is of real data."
+        )
+    return subject.trained

@@ -1,0 +1,155 @@
+"""One run of a row: its configuration, and training that goes on where it was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import in_memory, settings_of
+from figure import Row
+
+import ganvae_core as gv
+from ganvae_core.config.configuration import Configuration, configure, with_absolute_path
+from ganvae_core.config.layers import nest
+from ganvae_core.config.render import render
+from ganvae_core.engine.checkpoints import Checkpoint
+from ganvae_core.loading import find_checkpoint
+from ganvae_core.plugins import installed_plugins
+from ganvae_core.runs import RunDirectory
+from ganvae_core.training import go_on, prepare, start
+
+CHECKPOINTS, FEWEST_STEPS = 20, 1_000
+"""What a run that is interrupted loses at most: a twentieth of it, or so many steps."""
+MEASURED = "measured"
+"""An empty file in the folder of a run whose result is stored: to measure it again is to train it again."""
+WATCHING = {"samples_every": 0, "log_every": 100, "keep_checkpoints": 1}
+
+
+class Stopwatch(gv.Callback):
+    """The seconds of a run, over interruptions."""
+
+    def __init__(self) -> None:
+        self._before, self._began = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Up to now, without what was trained after the last checkpoint before an interruption."""
+        return self._before + time.perf_counter() - self._began
+
+    def on_start(self, engine: gv.Engine) -> None:
+        self._began = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._before = float(state["seconds"])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that has been trained.
+
+    Args:
+        run: with its averaged model.
+        objective: with its critic and whatever else the loss needed, in evaluation mode.
+        seconds: of training.
+        samples_seen: rows of real data that it ate.
+    """
+
+    run: gv.Run
+    objective: gv.Objective
+    seconds: float
+    samples_seen: int
+
+
+def configuration_of(row: Row, seed: int, *, steps: int | None = None) -> Configuration:
+    """The complete configuration of one run.
+
+    Args:
+        row: one with a plugin.
+        seed: of the run.
+        steps: in place of the row's budget, to try whether it works.
+
+    Raises:
+        ConfigurationError, PluginError: something that it names does not exist, or is not ready.
+    """
+    assert row.plugin is not None
+    layers = [
+        {"data": settings_of(row.data), "engine": WATCHING},
+        *(nest(list(layer.items())) for layer in row.overrides),
+        {"engine": {"seed": seed}},
+    ]
+    configuration = configure(installed_plugins(), row.plugin, row.recipe, layers)
+    engine = configuration.engine
+    wanted = steps or row.steps or -(-(row.samples or 0) // engine.batch_size)
+    engine = dataclasses.replace(
+        engine, steps=wanted, checkpoint_every=max(FEWEST_STEPS, wanted // CHECKPOINTS)
+    )
+    return with_absolute_path(dataclasses.replace(configuration, engine=engine))
+
+
+def definition(row: Row) -> dict[str, Any]:
+    """What the row's values follow from, as plain JSON: without the seed, without what only this machine has."""
+    tree: dict[str, Any] = {"data": row.data, "measures": row.measures}
+    if row.plugin is not None:
+        configuration = configuration_of(row, seed=0)
+        tree["configuration"] = configuration.as_dict()
+        tree["configuration"]["data"] = dataclasses.asdict(configuration.data)
+        for key in ("seed", "device", "checkpoint_every", *WATCHING):
+            del tree["configuration"]["engine"][key]
+    return json.loads(json.dumps(tree))
+
+
+def covers(now: Any, before: Any) -> bool:
+    """Whether all that a definition said before is still so; what it did not know yet does not count."""
+    if isinstance(before, Mapping):
+        return isinstance(now, Mapping) and all(
+            key in now and covers(now[key], below) for key, below in before.items()
+        )
+    return bool(now == before)
+
+
+def train(row: Row, seed: int, folder: Path, *, steps: int | None = None) -> Trained:
+    """Train one run in its folder, or go on with what lies there if that was made from the same settings.
+
+    Raises:
+        GanvaeError: it cannot be trained, or something went wrong in it.
+    """
+    configuration = configuration_of(row, seed, steps=steps)
+    preparation = prepare(configuration, installed_plugins(), in_memory(row.data))
+    watch = Stopwatch()
+    checkpoint = _checkpoint(folder, configuration)
+    if checkpoint is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        start(preparation, folder, [watch])
+    else:
+        preparation.engine.restore(checkpoint)
+        go_on(RunDirectory.open(folder), preparation, [watch])
+    engine = preparation.engine.fit()
+    run = gv.load(folder, device=str(engine.device))
+    return Trained(run, engine.objective.eval(), watch.seconds, engine.samples_seen)
+
+
+def mark_measured(folder: Path) -> None:
+    """Say that the result of the run in a folder is stored, if there is a run."""
+    if folder.is_dir():
+        (folder / MEASURED).touch()
+
+
+def _checkpoint(folder: Path, configuration: Configuration) -> Checkpoint | None:
+    """The newest checkpoint of an unmeasured run of this configuration, if the folder holds one that is whole."""
+    if (folder / MEASURED).exists():
+        return None
+    try:
+        directory = RunDirectory.open(folder)
+        same = directory.config_text() == render(configuration)
+        return find_checkpoint(directory, None) if same else None
+    except gv.RunError:
+        return None

@@ -1,0 +1,95 @@
+"""Pictures of what each code of a composite prior does to what is generated."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ganvae_core import Callback, Composite, ConfigurationError, Engine, LatentPrior, Model, save_picture
+
+COLUMNS = 10
+"""Values of a continuous code, from its 2nd to its 98th percentile."""
+DRAWS = 1_000
+
+
+@final
+class CodeGrid(Callback):
+    """At the end of a run, one picture for each code: its value changes along a row, everything else from row to row.
+
+    Codes are the discrete and the bounded parts of a composite prior, as InfoGAN learns them; for a code of several
+    coordinates the rows of each stand below those of the one before. The pictures lie in ``codes/`` of the run; data
+    that is no images, and a run without a folder, gets none.
+
+    Args:
+        rows: drawn for each discrete code, and for each coordinate of a continuous one.
+    """
+
+    def __init__(self, *, rows: int = 8) -> None:
+        if rows < 1:
+            raise ConfigurationError(f"rows: {rows} is not possible: it must be at least 1.")
+        self.rows = rows
+
+    def on_start(self, engine: Engine) -> None:
+        """Refuse a prior without parts before the first step."""
+        _composite(engine.model)
+
+    def on_end(self, engine: Engine) -> None:
+        """Draw the pictures."""
+        if engine.directory is None or engine.data.spec.modality != "image":
+            return
+        folder = engine.directory / "codes"
+        folder.mkdir(exist_ok=True)
+        for position, part in enumerate(_composite(engine.model).parts):
+            if part.support in ("discrete", "bounded"):
+                made, columns = code_grid(engine.model, position, self.rows)
+                path = folder / f"step-{engine.step_index:06d}-part-{position + 1}.png"
+                save_picture(made, engine.data.spec, path, columns=columns)
+
+
+@torch.no_grad()
+def code_grid(model: Model, position: int, rows: int) -> tuple[Tensor, int]:
+    """Samples (rows · columns, *X) along one part of a composite prior, and the number of columns.
+
+    Args:
+        model: whose prior is a composite one.
+        position: of the part, from 0.
+        rows: for each coordinate of the part, or in all if it is discrete.
+    """
+    prior = _composite(model)
+    values = _values(
+        prior.parts[position], prior.sizes[position]
+    )  # (coordinates, columns, size) with NaN to keep
+    coordinates, columns, _ = values.shape
+    condition = model.draw_conditions(rows)
+    codes = prior.sample(rows, condition)
+    swept = codes[None, :, None].repeat(coordinates, 1, columns, 1)  # (coordinates, rows, columns, Z)
+    start = sum(prior.sizes[:position])
+    part = swept[..., start : start + prior.sizes[position]]
+    part.copy_(torch.where(values[:, None].isnan(), part, values[:, None]))
+    given = None if condition is None else condition[None, :, None].expand(coordinates, -1, columns, -1)
+    flat = None if given is None else given.flatten(0, 2)
+    return model.decode(swept.flatten(0, 2), flat).mean, columns
+
+
+def _values(part: LatentPrior, size: int) -> Tensor:
+    """What the part is set to in each column (coordinates, columns, size); NaN leaves a coordinate as it was drawn."""
+    drawn = part.sample(DRAWS)
+    if part.support == "discrete":
+        return torch.eye(size, device=drawn.device)[None]
+    shares = torch.linspace(0.02, 0.98, COLUMNS, device=drawn.device)
+    along = drawn.quantile(shares, dim=0)  # (columns, size)
+    values = drawn.new_full((size, COLUMNS, size), torch.nan)
+    for coordinate in range(size):
+        values[coordinate, :, coordinate] = along[:, coordinate]
+    return values
+
+
+def _composite(model: Model) -> Composite:
+    if not isinstance(model.prior, Composite):
+        raise ConfigurationError(
+            f"code-grid draws the parts of a composite prior, and this one is {type(model.prior).__name__}.",
+            "leave it out:  callbacks=[]",
+        )
+    return model.prior

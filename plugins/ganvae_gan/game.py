@@ -1,0 +1,238 @@
+"""The game of critic and generator that every loss of this plugin plays, with what may go with any of them."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ganvae_core import Batch, ConfigurationError, Critic, DataSpec, Loss, Model, Objective, Phase
+from ganvae_gan.augmentation import OVERFITTING, SAMPLES_SEEN, AdaptiveAugmentation
+from ganvae_gan.information import Information
+from ganvae_gan.packing import packed, packed_spec
+from ganvae_gan.penalties import Penalties
+from ganvae_gan.rotation import Rotation
+from ganvae_gan.rows import Rows
+
+
+class AdversarialGame(Objective):
+    """A critic that tells real rows from generated ones, and a generator that works against it.
+
+    Subclasses give the two losses, and in ``own`` what their papers set differently from the defaults. Each option goes
+    with any of them.
+
+    Args:
+        critic_steps: updates of the critic for one of the generator; null is 5 for wasserstein and wgan-gp, else 1.
+        r1_weight: γ of γ/2 E||∇C(x)||² on real rows (Mescheder et al. 2018); null is 1 for relativistic, else 0.
+        r2_weight: the same on generated rows; null is 1 for relativistic, else 0.
+        lipschitz_weight: of E(||∇C|| - 1)² between real and generated rows; null is 10 for wgan-gp, else 0.
+        dragan_weight: of E(||∇C|| - 1)² around real rows (Kodali et al. 2017).
+        spectral_norm: divide each of the critic's weights by its largest singular value (Miyato et al. 2018).
+        clip_weights: clip the critic's weights to ± this after each update; null is 0.01 for wasserstein, else never.
+        packing: rows that the critic judges together (PacGAN, Lin et al. 2018); rows beyond a multiple are left out.
+        rotation_weight: of telling by how many quarter turns an image is rotated; 1 for SSGAN (Chen et al. 2019).
+        information_weight: of the information that samples keep about the codes of a composite prior; 1 for InfoGAN
+            (Chen et al. 2016).
+        augmentation_target: augment images so that the mean sign of the critic's real logits is this; 0.6 for ADA
+            (Karras et al. 2020). Of real less generated logits for relativistic, wasserstein and wgan-gp.
+    """
+
+    own: ClassVar[Mapping[str, float]] = {}
+    pairs_rows: ClassVar[bool] = False  # whether the generator's loss looks at the real rows' logits
+    judges_codes: ClassVar[bool] = False  # whether the critic is told the code of each row
+    offset_is_free: ClassVar[bool] = False  # whether a constant added to all logits changes nothing
+
+    def __init__(
+        self,
+        model: Model,
+        data: DataSpec,
+        critic: Callable[[DataSpec], Critic],
+        *,
+        critic_steps: int | None = None,
+        r1_weight: float | None = None,
+        r2_weight: float | None = None,
+        lipschitz_weight: float | None = None,
+        dragan_weight: float = 0.0,
+        spectral_norm: bool = False,
+        clip_weights: float | None = None,
+        packing: int = 1,
+        rotation_weight: float = 0.0,
+        information_weight: float = 0.0,
+        augmentation_target: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.critic_steps = int(self._chosen("critic_steps", critic_steps, 1))
+        self.penalties = Penalties(
+            r1=self._chosen("r1_weight", r1_weight),
+            r2=self._chosen("r2_weight", r2_weight),
+            lipschitz=self._chosen("lipschitz_weight", lipschitz_weight),
+            dragan=self._chosen("dragan_weight", dragan_weight),
+        )
+        self.clip_weights = self._chosen("clip_weights", clip_weights)
+        self.packing = packing
+        if self.critic_steps < 1 or packing < 1:
+            raise ConfigurationError("objective: critic_steps and packing must be at least 1.")
+        self.model = model
+        told = _with_codes(data, model) if self.judges_codes else data
+        self.critic = critic(packed_spec(told, packing))
+        if self.penalties.active:
+            _refuse_batch_norm(self.critic)
+        if spectral_norm:
+            _normalise_spectrally(self.critic)
+        self.tasks = nn.ModuleDict()
+        if self._chosen("rotation_weight", rotation_weight):
+            self.tasks["rotation"] = Rotation(data, self.critic, rotation_weight)
+        if self._chosen("information_weight", information_weight):
+            self.tasks["information"] = Information(model.prior, self.critic, information_weight)
+        if self.tasks and packing > 1:
+            raise ConfigurationError(
+                f"objective: {' and '.join(self.tasks)} judges single rows, which a packing critic never sees.",
+                "set:  objective.packing=1",
+            )
+        self.augmentation = (
+            None if augmentation_target is None else AdaptiveAugmentation(data, augmentation_target)
+        )
+
+    @abc.abstractmethod
+    def critic_value(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """() what the critic minimises, given (B,) logits of real and of generated rows."""
+
+    @abc.abstractmethod
+    def generator_value(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """() what the generator minimises, given the same; most losses ignore the real ones."""
+
+    def phases(self) -> list[Phase]:
+        """The critic at every step, the generator at every ``critic_steps``-th."""
+        packs = self.packing > 1
+        return [
+            Phase(
+                "critic",
+                self.critic_loss,
+                trains=[self.critic, self.tasks],
+                second_order=self.penalties.active,
+                couples_rows=packs or self.penalties.dragan > 0,  # DRAGAN's noise has the scale of the batch
+                after=self._after_critic if self.clip_weights or self.augmentation else None,
+            ),
+            Phase(
+                "generator",
+                self.generator_loss,
+                trains=[self.model],
+                every=self.critic_steps,
+                couples_rows=packs,
+            ),
+        ]
+
+    def critic_loss(self, batch: Batch) -> Loss:
+        """The critic's loss () with its penalties; ``accuracy`` is the share of pairs it ranks rightly."""
+        rows = self._rows(batch)
+        real = rows.real.detach().requires_grad_(self.penalties.r1 > 0)
+        fake = rows.fake.detach().requires_grad_(self.penalties.r2 > 0)
+        real_logits = self._judge(real, rows.real_condition)
+        fake_logits = self._judge(fake, rows.fake_condition)
+        value = self.critic_value(real_logits, fake_logits)
+        terms = {"accuracy": (real_logits > fake_logits).float().mean()}
+
+        def judge_real(x: Tensor) -> Tensor:
+            return self._judge(x, rows.real_condition)
+
+        extra = self.penalties.terms(judge_real, real, fake, real_logits, fake_logits)
+        for name, task in self.tasks.items():
+            extra[name] = task.critic_term(rows)
+        for name, term in extra.items():
+            value = value + term
+            terms[name] = term
+        if self.augmentation is not None:
+            terms["augmentation"] = self.augmentation.strength.clone()  # it changes before the log is read
+        return Loss(value, terms, self._statistics(real_logits, fake_logits, batch))
+
+    def generator_loss(self, batch: Batch) -> Loss:
+        """The generator's loss ()."""
+        rows = self._rows(batch)
+        real_logits = fake_logits = self._judge(rows.fake, rows.fake_condition)
+        if self.pairs_rows:
+            real_logits = self._judge(rows.real, rows.real_condition)
+        value = self.generator_value(real_logits, fake_logits)
+        terms: dict[str, Tensor] = {}
+        for name, task in self.tasks.items():
+            terms[name] = task.generator_term(rows)
+            value = value + terms[name]
+        return Loss(value, terms)
+
+    def _rows(self, batch: Batch) -> Rows:
+        """What is judged, in packs."""
+        condition = batch.condition
+        codes = self.model.prior.sample(len(batch.x), condition)
+        fake = self.model.decode(codes, condition).mean
+        real_condition = fake_condition = condition
+        if self.judges_codes:
+            real_condition = _joined(self.model.encode(batch.x, condition).rsample(), condition)
+            fake_condition = _joined(codes, condition)
+        return Rows(
+            packed(batch.x, self.packing),
+            None if real_condition is None else packed(real_condition, self.packing),
+            packed(fake, self.packing),
+            None if fake_condition is None else packed(fake_condition, self.packing),
+            codes,
+        )
+
+    def _judge(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """(B,) logits of what the critic gets to see."""
+        return self.critic(x if self.augmentation is None else self.augmentation(x), condition)
+
+    def _statistics(self, real_logits: Tensor, fake_logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What the strength of the augmentation follows."""
+        if self.augmentation is None:
+            return {}
+        # Where the offset of the logits is free, the sign of the real ones says nothing.
+        margin = real_logits - fake_logits if self.offset_is_free else real_logits
+        seen = torch.tensor(float(batch.samples_seen), dtype=torch.float64, device=margin.device)
+        return {OVERFITTING: margin.detach().sign().mean(), SAMPLES_SEEN: seen}
+
+    def _after_critic(self, averages: Mapping[str, Tensor]) -> None:
+        if self.clip_weights:
+            for weight in self.critic.parameters():
+                weight.clamp_(-self.clip_weights, self.clip_weights)
+        if self.augmentation is not None:
+            self.augmentation.adapt(averages)
+
+    def _chosen(self, name: str, given: float | None, default: float = 0.0) -> float:
+        value = self.own.get(name, default) if given is None else given
+        if value < 0:
+            raise ConfigurationError(f"objective.{name}: {value} is not possible: it must not be negative.")
+        return value
+
+
+def _with_codes(data: DataSpec, model: Model) -> DataSpec:
+    """What the data is for a critic that is told a code beside each row."""
+    if model.encoder is None:
+        return data  # refused by whoever holds ``needs`` against the model
+    given = None if data.condition is None else torch.zeros(2, *data.condition)
+    with torch.no_grad():
+        width = model.encoder.eval()(torch.zeros(2, *data.shape), given).mean[0].numel()
+    model.encoder.train()
+    return dataclasses.replace(data, condition=(width + (0 if given is None else given[0].numel()),))
+
+
+def _joined(codes: Tensor, condition: Tensor | None) -> Tensor:
+    """(B, *Z) and (B, *K)? -> (B, Z + K)."""
+    parts = [codes] if condition is None else [codes, condition]
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+def _refuse_batch_norm(critic: Critic) -> None:
+    """A penalty on each row's gradient means nothing where batch norm ties the rows together."""
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in critic.modules()):
+        raise ConfigurationError(
+            "a gradient penalty does not go with batch norm in the critic, which ties rows together.",
+            "turn it off:  critic.batch_norm=false",
+        )
+
+
+def _normalise_spectrally(critic: Critic) -> None:
+    for module in list(critic.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.utils.parametrizations.spectral_norm(module)

@@ -1,0 +1,26 @@
+"""What the infogan plugin offers. This module imports no torch."""
+
+from __future__ import annotations
+
+from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
+
+ganvae_api = 1
+
+
+@hookimpl
+def ganvae_components() -> list[ComponentSpec]:
+    return [
+        ComponentSpec(
+            "callback",
+            "code-grid",
+            "ganvae_gan.code_grid:CodeGrid",
+            "a picture of what each code of a composite prior does, at the end of a run",
+        ),
+    ]
+
+
+@hookimpl
+def ganvae_recipes() -> list[RecipeSpec]:
+    return [
+        RecipeSpec("infogan", "recipes/infogan.yaml", "a GAN that learns codes (Chen et al. 2016)"),
+    ]

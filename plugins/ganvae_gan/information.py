@@ -1,0 +1,104 @@
+"""InfoGAN's bound: how much a generated sample tells about the codes that it was made from (Chen et al. 2016)."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganvae_core import Composite, ConfigurationError, Critic, LatentPrior
+from ganvae_gan.rows import Rows
+
+HIDDEN = 128
+CONTINUOUS_SHARE = 0.1
+"""Weight of a continuous code for a weight of 1 of a discrete one, as in the paper's experiments."""
+LOG_2_PI = math.log(2 * math.pi)
+LOWEST_LOG_VARIANCE = -6.0
+"""Codes known to within 0.05 are known well enough; without a floor the term has no lower bound."""
+
+
+@final
+class Information(nn.Module):
+    """A head on the critic's features that tells the codes of a generated row: Q(c|x).
+
+    The parts of a composite prior that are discrete or bounded are codes, the real ones are noise. Critic and generator
+    both minimise
+
+        weight · E -log Q(c | G(z, c))
+
+    which, up to the codes' constant entropy, is minus a lower bound of the mutual information between c and G(z, c).
+    Q is categorical for discrete codes and a diagonal normal for bounded ones, which weigh a tenth. Chen et al.,
+    InfoGAN, 2016.
+
+    Args:
+        prior: a composite one.
+        critic: whose features are used; kept outside of this module's state.
+        weight: of discrete codes.
+
+    Raises:
+        ConfigurationError: the prior has no codes.
+    """
+
+    def __init__(self, prior: LatentPrior, critic: Critic, weight: float) -> None:
+        super().__init__()
+        if not isinstance(prior, Composite) or not _codes(prior):
+            raise ConfigurationError(
+                "objective.information_weight: it needs a prior with codes beside the noise.",
+                "for example:  latent.shape=[74] prior=composite 'prior.parts=[{name: normal, latent_shape: [62]},"
+                " {name: categorical, latent_shape: [10]}, {name: uniform, latent_shape: [2]}]'",
+                "turn it off:  objective.information_weight=0",
+            )
+        self.weight = weight
+        self.codes = _codes(prior)
+        self._modules_outside = (prior, critic)  # a tuple, so that their weights are not stored twice
+        outputs = [size if discrete else 2 * size for _, size, discrete in self.codes]
+        self.head = nn.Sequential(
+            nn.Linear(critic.feature_size, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, sum(outputs))
+        )
+        self._outputs = outputs
+
+    def critic_term(self, rows: Rows) -> Tensor:
+        """() nats, weighted: on generated rows and their codes."""
+        return self._surprise(rows)
+
+    def generator_term(self, rows: Rows) -> Tensor:
+        """() nats, weighted: on generated rows and their codes."""
+        return self._surprise(rows)
+
+    def guesses(self, x: Tensor, condition: Tensor | None = None) -> dict[int, Tensor]:
+        """What Q makes of rows (B, *X): by position of the part, probabilities (B, K) or means (B, size)."""
+        made: dict[int, Tensor] = {}
+        for (position, size, discrete), parameters in self._told(x, condition):
+            made[position] = parameters.softmax(1) if discrete else parameters[:, :size]
+        return made
+
+    def _surprise(self, rows: Rows) -> Tensor:
+        parts = self._modules_outside[0].split(rows.codes)
+        total = rows.codes.new_zeros(())
+        for (position, size, discrete), parameters in self._told(rows.fake, rows.fake_condition):
+            code = parts[position]
+            if discrete:
+                total = total + self.weight * F.cross_entropy(parameters, code)
+            else:
+                mean, log_variance = parameters[:, :size], parameters[:, size:].clamp(LOWEST_LOG_VARIANCE)
+                squared = (code - mean).square() / log_variance.exp()
+                surprise = 0.5 * (squared + log_variance + LOG_2_PI).sum(1).mean()
+                total = total + CONTINUOUS_SHARE * self.weight * surprise
+        return total
+
+    def _told(self, x: Tensor, condition: Tensor | None) -> list[tuple[tuple[int, int, bool], Tensor]]:
+        """Each code with (B, outputs) what the head puts out for it."""
+        out = self.head(self._modules_outside[1].features(x, condition))
+        return list(zip(self.codes, torch.split(out, self._outputs, dim=1), strict=True))
+
+
+def _codes(prior: Composite) -> list[tuple[int, int, bool]]:
+    """(position, size, whether it is discrete) of the parts that are codes and not noise."""
+    return [
+        (position, size, part.support == "discrete")
+        for position, (part, size) in enumerate(zip(prior.parts, prior.sizes, strict=True))
+        if part.support in ("discrete", "bounded")
+    ]
