@@ -54,6 +54,11 @@ class Builder:
                 f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise;"
                 " prior=gaussian-mixture is fitted to the codes instead"
             )
+        if self.configuration.data.condition and self._is_fitted(prior):
+            remarks.append(
+                f"'{prior}' is fitted to the codes of all conditions together, so samples follow a condition only"
+                " as far as the generator does; prior=normal with a vae follows it"
+            )
         return remarks
 
     def split(self, source: Source | None = None) -> Split:

@@ -121,7 +121,8 @@ def draw_losses(records: Sequence[Mapping[str, Any]], path: Path, unit: str = ""
     for axes, (label, kept) in zip(grid[:, 0], chosen, strict=True):
         for name in kept:
             points = [(record["step"], record[name]) for record in records if name in record]
-            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1.4)
+            alone = "o" if len(points) == 1 else None  # a line through one point cannot be seen
+            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1.4, marker=alone)
         axes.set_ylabel(label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

@@ -49,15 +49,17 @@ class Model(nn.Module):
         self.register_buffer("conditions", conditions)
         self.register_buffer("condition_weights", condition_weights)
 
-    def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
+    def sample(self, count: int, condition: Tensor | None = None, *, noise: bool = False) -> Tensor:
         """(count, *X) means of the observation, for codes from the prior.
 
         Args:
             count: how many.
             condition: (count, *K); drawn from the training data's when a conditional model is given none.
+            noise: draw from the observation instead of taking its mean; the gradient may end there.
         """
         condition = self.draw_conditions(count) if condition is None else condition
-        return self.decode(self.prior.sample(count, condition), condition).mean
+        observed = self.decode(self.prior.sample(count, condition), condition)
+        return observed.sample() if noise else observed.mean
 
     def draw_conditions(self, count: int) -> Tensor | None:
         """(count, *K) conditions as frequent as in the training data, or None where the model takes none."""

@@ -58,7 +58,8 @@ class Pictures(Callback):
             if conditions is not None:
                 count -= count % columns  # no row is left unfinished
                 conditions = conditions[:count]
-            made = sample_rows(engine.model, count, seed, engine.device, conditions)
+            noise = drawn_with_noise(spec)
+            made = sample_rows(engine.model, count, seed, engine.device, conditions, noise=noise)
             real = None if spec.modality == "image" else visible(self._real(engine), spec)
             draw_samples(visible(made, spec), real, spec,
                          self.directory.picture("samples", engine.step_index), columns)  # fmt: skip
@@ -87,6 +88,11 @@ class Pictures(Callback):
 def can_sample(model: Model) -> bool:
     """Whether the prior is ready: one that is fitted on codes is not, until training has ended."""
     return not isinstance(model.prior, FittedPrior) or model.prior.fitted
+
+
+def drawn_with_noise(spec: DataSpec) -> bool:
+    """Whether samples are draws from the observation, and not its means: of images a person wants to see the means."""
+    return spec.modality in ("table", "points")
 
 
 def by_class(model: Model, spec: DataSpec, count: int) -> tuple[Tensor | None, int]:

@@ -227,6 +227,11 @@ def prepare_resume(
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
     _refuse_changes(before, configuration)
     checkpoint, damage = _newest_whole(directory)
+    if before.engine.steps > checkpoint.step >= configuration.engine.steps:
+        raise RunError(
+            f"'{path}' has done {checkpoint.step:,} steps already, more than the {configuration.engine.steps:,} asked for.",
+            f"go on to the {before.engine.steps:,} that it began with:  ganvae run --resume {shlex.quote(str(path))}",
+        )
     if checkpoint.step >= configuration.engine.steps:
         raise RunError(
             f"'{path}' is finished: it has done its {checkpoint.step:,} steps.",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
     from ganvae_core.types import DataSpec
 
+BUSY = 0.5
+"""The share of the cores that others may use before a person is told."""
 NOUNS = {"image": "images", "points": "points", "table": "rows", "array": "rows"}
 LABELS = {"elbo_nats": ("ELBO", "nats"), "squared_error": ("squared error", "a row")}
 """How the built-in results are called; others are shown under their own names."""
@@ -26,6 +28,22 @@ def machine(engine: Engine) -> str:
     precision = "bf16" if "bfloat16" in str(engine.precision) else "fp32"
     python = ".".join(platform.python_version_tuple()[:2])
     return f"python {python} · torch {version('torch').partition('+')[0]} · {place} · {precision}"
+
+
+def busy(engine: Engine) -> list[str]:
+    """A sentence where other programs keep the cores busy: torch's threads wait actively, and lose most by it."""
+    import torch
+
+    cores = os.cpu_count() or 1
+    if engine.device.type != "cpu" or torch.get_num_threads() == 1 or not hasattr(os, "getloadavg"):
+        return []
+    load = os.getloadavg()[0]
+    if load <= cores * BUSY:
+        return []
+    return [
+        f"other programs keep {load:.1f} of {cores} cores busy; training may be several times quicker with"
+        " one thread:  OMP_NUM_THREADS=1 ganvae run …"
+    ]
 
 
 def event(spec: DataSpec) -> str:

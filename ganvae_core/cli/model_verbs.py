@@ -40,6 +40,8 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
 @click.option("--condition", metavar="C", help="A class's name, or numbers like 0.5,1, for all samples.")
+@click.option("--noise/--mean", default=None,
+              help="Draws from the observation (by default of tables and points), or its means (of all else).")  # fmt: skip
 @CHECKPOINT
 @DEVICE
 @OUTPUT
@@ -48,6 +50,7 @@ def sample(
     count: int | None,
     seed: int,
     condition: str | None,
+    noise: bool | None,
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -67,7 +70,7 @@ def sample(
     output = output or path / "samples" / f"seed-{seed}-n-{count}{_default_ending(run)}"
 
     from ganvae_core.engine.evaluation import sample_rows
-    from ganvae_core.observers import by_class, can_sample
+    from ganvae_core.observers import by_class, can_sample, drawn_with_noise
     from ganvae_core.outputs import check_memory, is_folder, sample_endings
 
     _check_output(run, output, "samples", sample_endings(run.spec), folder=image)
@@ -85,7 +88,8 @@ def sample(
         # A grid puts each class in a column; files have classes as often as the training data has them.
         conditions, columns = by_class(run.model, run.spec, count) if grid else (None, 0)
     with said_if_slow(f"drawing {count:,} samples"):
-        made = sample_rows(run.model, count, seed, run.device, conditions)
+        noise = drawn_with_noise(run.spec) if noise is None else noise
+        made = sample_rows(run.model, count, seed, run.device, conditions, noise=noise)
         _write_samples(run, made, output, columns)
     note(f"{count:,} samples of {path} at step {run.step:,}")
     click.echo(str(output))

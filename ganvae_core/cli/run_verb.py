@@ -218,7 +218,7 @@ def _resume_command(path: Path) -> str:
 
 def _announce(preparation: Preparation) -> None:
     """Two lines that say what is about to happen, and what differs from what was asked for."""
-    from ganvae_core.cli.describe import amount, machine
+    from ganvae_core.cli.describe import amount, busy, machine
     from ganvae_core.training import data_name
 
     engine, data = preparation.engine, preparation.data
@@ -230,7 +230,7 @@ def _announce(preparation: Preparation) -> None:
         f" ({amount(len(data.training), data.spec)}{held_out}),"
         f" {engine.settings.steps:,} steps of {engine.batch_size}{going_on}"
     )
-    for remark in preparation.notes:
+    for remark in [*preparation.notes, *busy(engine)]:
         note(f"note: {remark}")
     note("")
 
@@ -309,12 +309,13 @@ def _say_where(directory: RunDirectory, engine: Engine) -> None:
         further = "ganvae run --plugin dcgan      ganvae run --plugin vae --data YOUR_FOLDER"
         note(f"next:  ganvae sample {run} -n 100      {further}")
     else:
-        note(f"next:  ganvae sample {run} -n 1000 -o made.csv      ganvae show {run}")
+        ending = "npz" if engine.data.spec.modality == "array" else "csv"
+        note(f"next:  ganvae sample {run} -n 1000 -o made.{ending}      ganvae show {run}")
 
 
 @contextmanager
 def stopping_on_signals(engine: Engine) -> Generator[list[int]]:
-    """Let SIGINT and SIGTERM end training after the current step; a second one ends it at once."""
+    """Let SIGINT, SIGTERM and SIGHUP end training after the current step; a second one ends it at once."""
     received: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
@@ -326,7 +327,11 @@ def stopping_on_signals(engine: Engine) -> Generator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # The terminal was closed, or the connection lost; nohup has this one ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield received
     finally:

@@ -101,6 +101,8 @@ def write_checkpoint(
         sums = {name: _sha256(draft / name) for name in (MODEL_FILE, STATE_FILE)}
         text = json.dumps({**manifest, "sha256": sums}, indent=2, sort_keys=True)
         (draft / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+        for name in (MODEL_FILE, STATE_FILE):  # which safetensors writes for their owner alone
+            shutil.copymode(draft / MANIFEST_FILE, draft / name)
         for name in (MODEL_FILE, STATE_FILE, MANIFEST_FILE):
             _to_disk(draft / name)
         if target.exists():

@@ -53,12 +53,19 @@ def encode_rows(
 
 
 def sample_rows(
-    model: Model, count: int, seed: int, device: torch.device, condition: Tensor | None = None
+    model: Model,
+    count: int,
+    seed: int,
+    device: torch.device,
+    condition: Tensor | None = None,
+    *,
+    noise: bool = False,
 ) -> Tensor:
     """(count, *X) samples that are a function of the seed: the first ten of a hundred are the ten of ten.
 
     Args:
         condition: (count, *K); None draws conditions as the training data has them.
+        noise: draw from the observation instead of taking its mean.
 
     Raises:
         ConfigurationError: the count is not positive, or there are fewer or more conditions.
@@ -75,7 +82,7 @@ def sample_rows(
             generator.manual_seed(mixed_seed(seed, SAMPLING, start))
             # A whole chunk is drawn whatever is wanted of it: draws depend on how many there are.
             given = None if condition is None else _padded(condition[start : start + CHUNK].to(device))
-            parts.append(model.sample(CHUNK, given)[: count - start].cpu())
+            parts.append(model.sample(CHUNK, given, noise=noise)[: count - start].cpu())
     return torch.cat(parts)
 
 

@@ -113,7 +113,8 @@ class BiGAN(AdversarialGame):
 
     Critic: ``-E log D(x, E(x)) - E log(1 - D(G(z), z))``; generator and encoder: the same with the two exchanged, so
     that in the end E inverts G. The critic is told the code as a condition. Donahue et al., Adversarial Feature
-    Learning, 2017; with an encoder that has a posterior it is ALI (Dumoulin et al., Adversarially Learned Inference, 2017).
+    Learning, 2017; with an encoder that has a posterior it is ALI (Dumoulin et al., Adversarially Learned Inference,
+    2017).
     """
 
     accepts: ClassVar = frozenset(

@@ -81,6 +81,13 @@ def test_an_autoencoder_takes_any_prior_and_says_when_its_samples_will_be_noise(
     assert "samples will be noise" in outcome.err
 
 
+def test_a_prior_that_is_fitted_to_all_conditions_together_is_mentioned(say: Say, folder: Path) -> None:
+    words = ("engine.steps=2", "generator.hidden=[4]", "encoder.hidden=[4]", "data.condition=true")
+    outcome = say("run", "--plugin", "ae", *SMALL, *words)
+    assert outcome.code == 0, outcome.err
+    assert "codes of all conditions together" in outcome.err
+
+
 # Files
 
 
@@ -459,7 +466,9 @@ def test_a_run_that_needs_a_plugin_that_has_gone_says_which(say: Say, refused: R
 # Signals
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_while_training_saves_the_run_and_says_how_to_go_on(
     sent: signal.Signals, code: int, folder: Path, done: Say
 ) -> None:
@@ -470,6 +479,8 @@ def test_a_signal_while_training_saves_the_run_and_says_how_to_go_on(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Where the tests run under nohup, SIGHUP is ignored, and a child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 120
@@ -535,7 +546,7 @@ def test_an_interrupt_while_sampling_leaves_nothing_behind(
 ) -> None:
     from ganvae_core.engine import evaluation
 
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     before = files_in(folder)

@@ -136,6 +136,25 @@ def test_samples_of_a_table_have_its_columns_and_units(table: Path, folder: Path
     assert np.allclose(array("made.npy"), np.stack([made[name].to_numpy() for name in COLUMNS], 1))
 
 
+def test_samples_of_a_table_are_drawn_with_the_noise_of_the_observation_unless_means_are_asked_for(
+    table: Path, folder: Path, done: Say
+) -> None:
+    for name, words in (("made", ()), ("noisy", ("--noise",)), ("means", ("--mean",))):
+        done("sample", table, "-n", "300", "-o", f"{name}.npy", *words)
+    made, noisy, means = array("made.npy"), array("noisy.npy"), array("means.npy")
+    assert np.array_equal(made, noisy)
+    # The observation's learned scale is still near its start: one standard deviation of the real column.
+    assert made[:, 0].std() > 2 * means[:, 0].std()
+
+
+def test_pictures_of_images_are_means_unless_draws_are_asked_for(vae: Path, done: Say) -> None:
+    done("sample", vae, "-n", "4", "-o", "means.npy")
+    done("sample", vae, "-n", "4", "-o", "same.npy", "--mean")
+    done("sample", vae, "-n", "4", "-o", "drawn.npy", "--noise")
+    assert np.array_equal(array("means.npy"), array("same.npy"))
+    assert set(np.unique(array("drawn.npy"))) == {0, 16}
+
+
 def test_a_table_and_points_are_drawn_over_the_real_data(
     table: Path, points: Path, folder: Path, done: Say
 ) -> None:

@@ -53,7 +53,11 @@ def refused(say: Say, folder: Path, line: str, *expected: str) -> None:
 WORDS = [
     ("run", "which plugin?"),
     ("run vae", "ganvae run --plugin vae"),
-    ("run --plugin vea", "there is no plugin 'vea'. Did you mean 'vae'?", "installed: ae, dcgan, gan, vae"),
+    (
+        "run --plugin vea",
+        "there is no plugin 'vea'. Did you mean 'vae'?",
+        "installed: ae, bigan, cgan, dcgan, gan",
+    ),
     ("run --plugin vae --recipe vaee", "no recipe 'vaee'. Did you mean 'vae'?"),
     ("run --plugin vae generator=mpl", "no generator 'mpl'. Did you mean 'mlp'?"),
     ("run --plugin vae objectiv=elbo", "no setting 'objectiv'. Did you mean 'objective'?"),

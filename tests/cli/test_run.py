@@ -210,7 +210,7 @@ def test_an_empty_folder_may_be_the_run_directory(folder: Path, done: Say) -> No
 
 def test_an_encoder_that_nothing_trains_is_left_out_and_that_is_said(done: Say) -> None:
     words = ["run", "--plugin", "gan", *SMALL, "--steps", "2", "encoder=mlp", "--dry-run"]
-    assert "note: 'gan/non-saturating' trains no encoder, so encoder is left out" in done(*words).err
+    assert "note: 'gan/relativistic' trains no encoder, so encoder is left out" in done(*words).err
 
 
 def test_the_smallest_configuration_is_that_of_the_recipe(done: Say) -> None:

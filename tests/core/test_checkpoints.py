@@ -280,3 +280,8 @@ def test_weights_of_another_structure_are_refused_by_name(written: Path) -> None
 def test_another_batch_size_is_refused(written: Path) -> None:
     with pytest.raises(gv.RunError, match="another batch size: 8"):
         engine(regression(), batch_size=16).restore(read_checkpoint(written))
+
+
+def test_the_weights_may_be_read_by_whoever_may_read_the_manifest(written: Path) -> None:
+    modes = {file.name: file.stat().st_mode & 0o777 for file in written.iterdir()}
+    assert modes["model.safetensors"] == modes["state.safetensors"] == modes["manifest.json"]

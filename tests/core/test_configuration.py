@@ -424,7 +424,7 @@ def test_what_all_sources_share_is_kept_when_the_source_changes() -> None:
 def test_a_component_that_is_missing_is_named_with_how_to_give_it() -> None:
     builder = Builder(configured("critic=null", plugin="gan"), CATALOGUE)
     with pytest.raises(
-        gv.ConfigurationError, match="'gan/non-saturating' needs a critic, and this run has none"
+        gv.ConfigurationError, match="'gan/relativistic' needs a critic, and this run has none"
     ) as raised:
         builder.objective(gv.DataSpec((20,)))
     assert "add one: critic=mlp" in raised.value.hints[0]

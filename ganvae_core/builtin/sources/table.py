@@ -169,7 +169,7 @@ def _not_numeric(reader: _Reader, chosen: list[str], name: str) -> DataError:
     others = [other for other in chosen if _is_numeric(reader.schema.field(other).type)]
     return DataError(
         f"'{reader.path}': column '{name}' is not numeric{_first_text(reader, name)}.",
-        f"leave it out:  data.columns=[{','.join(others)}]" if others else "",
+        f"leave it out:  'data.columns=[{','.join(others)}]'" if others else "",
         f"or use it as the label:  data.label={name}",
     )
 
