@@ -229,7 +229,7 @@ def prepare_resume(
     checkpoint, damage = _newest_whole(directory)
     if before.engine.steps > checkpoint.step >= configuration.engine.steps:
         raise RunError(
-            f"'{path}' has done {checkpoint.step:,} steps already, more than the {configuration.engine.steps:,} asked for.",
+            f"'{path}' has done {checkpoint.step:,} steps, more than the {configuration.engine.steps:,} asked for.",
             f"go on to the {before.engine.steps:,} that it began with:  ganvae run --resume {shlex.quote(str(path))}",
         )
     if checkpoint.step >= configuration.engine.steps:

@@ -41,7 +41,7 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
 )
 @click.option("--condition", metavar="C", help="A class's name, or numbers like 0.5,1, for all samples.")
 @click.option("--noise/--mean", default=None,
-              help="Draws from the observation (by default of tables and points), or its means (of all else).")  # fmt: skip
+              help="Draws from the observation (by default for tables and points), or its means.")  # fmt: skip
 @CHECKPOINT
 @DEVICE
 @OUTPUT

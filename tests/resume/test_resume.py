@@ -244,6 +244,14 @@ def test_a_finished_run_says_so_and_how_to_train_it_for_longer(finished: gv.Run)
     assert everything(finished.path) == before
 
 
+def test_fewer_steps_than_are_done_are_not_called_a_finished_run(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    shutil.rmtree(run.path / "checkpoints" / "step-000004")
+    with pytest.raises(gv.RunError, match="has done 2 steps, more than the 1 asked for") as raised:
+        gv.load(run.path).resume(steps=1)
+    assert "the 4 that it began with" in raised.value.hints[0]
+
+
 def test_with_a_falling_learning_rate_the_end_cannot_be_moved(tmp_path: Path) -> None:
     run = small(tmp_path / "run", **{"optimizers.default.schedule": "cosine"})
     with pytest.raises(
