@@ -23,8 +23,8 @@ PICTURES = ROOT / "docs" / "images"
 INTRODUCTION = """\
 # Results
 
-Each member of the family does what its paper says it is for: published figures with their protocols, and ours beside
-them. This page is written by `make papers` from `benchmarks/papers/`: one file a figure in `figures/`, and what was
+Whether each member of the family does what its paper says it is for: published figures with their protocols, and ours
+beside them. This page is written by `make papers` from `benchmarks/papers/`: one file a figure in `figures/`, and what was
 measured in `results/`. `make papers FIGURES="grid ring"` runs some of them; what has a result is not run again.
 
 Values of ours are means ± standard errors over seeds, and every seed is listed. A row that says *not run* has not been
