@@ -24,8 +24,8 @@ INTRODUCTION = """\
 # Results
 
 Whether each member of the family does what its paper says it is for: published figures with their protocols, and ours
-beside them. This page is written by `make papers` from `benchmarks/papers/`: one file a figure in `figures/`, and what was
-measured in `results/`. `make papers FIGURES="grid ring"` runs some of them; what has a result is not run again.
+beside them. This page is written by `make papers` from `benchmarks/papers/`: one file a figure in `figures/`, and what
+was measured in `results/`. `make papers FIGURES="grid ring"` runs some of them; what has a result is not run again.
 
 Values of ours are means ± standard errors over seeds, and every seed is listed. A row that says *not run* has not been
 run, or not with its present settings. Values taken by different pipelines are not comparable: what a published row is
