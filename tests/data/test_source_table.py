@@ -104,7 +104,7 @@ def test_a_column_that_is_not_numeric_is_named_with_ways_out(tmp_path: Path) -> 
     with pytest.raises(DataError, match="column 'kind' is not numeric: row 1 is 'cat'") as caught:
         Table(path=text(tmp_path, CSV))
     assert caught.value.hints == (
-        "leave it out:  data.columns=[age,height]",
+        "leave it out:  'data.columns=[age,height]'",
         "or use it as the label:  data.label=kind",
     )
 
