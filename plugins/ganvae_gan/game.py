@@ -29,6 +29,8 @@ class AdversarialGame(Objective):
         critic_steps: updates of the critic for one of the generator; null is 5 for wasserstein and wgan-gp, else 1.
         r1_weight: γ of γ/2 E||∇C(x)||² on real rows (Mescheder et al. 2018); null is 1 for relativistic, else 0.
         r2_weight: the same on generated rows; null is 1 for relativistic, else 0.
+        penalty_half_life_samples: rows of data over which the weights of R1 and R2 halve (R3GAN lets them fall tenfold
+            in a training); 0 keeps them.
         lipschitz_weight: of E(||∇C|| - 1)² between real and generated rows; null is 10 for wgan-gp, else 0.
         dragan_weight: of E(||∇C|| - 1)² around real rows (Kodali et al. 2017).
         spectral_norm: divide each of the critic's weights by its largest singular value (Miyato et al. 2018).
@@ -55,6 +57,7 @@ class AdversarialGame(Objective):
         critic_steps: int | None = None,
         r1_weight: float | None = None,
         r2_weight: float | None = None,
+        penalty_half_life_samples: float = 0.0,
         lipschitz_weight: float | None = None,
         dragan_weight: float = 0.0,
         spectral_norm: bool = False,
@@ -71,6 +74,7 @@ class AdversarialGame(Objective):
             r2=self._chosen("r2_weight", r2_weight),
             lipschitz=self._chosen("lipschitz_weight", lipschitz_weight),
             dragan=self._chosen("dragan_weight", dragan_weight),
+            half_life_samples=self._chosen("penalty_half_life_samples", penalty_half_life_samples),
         )
         self.clip_weights = self._chosen("clip_weights", clip_weights)
         self.packing = packing
@@ -139,7 +143,7 @@ class AdversarialGame(Objective):
         def judge_real(x: Tensor) -> Tensor:
             return self._judge(x, rows.real_condition)
 
-        extra = self.penalties.terms(judge_real, real, fake, real_logits, fake_logits)
+        extra = self.penalties.terms(judge_real, real, fake, real_logits, fake_logits, batch.samples_seen)
         for name, task in self.tasks.items():
             extra[name] = task.critic_term(rows)
         for name, term in extra.items():

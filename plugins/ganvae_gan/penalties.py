@@ -12,12 +12,17 @@ from ganvae_core import losses
 
 @dataclass(frozen=True)
 class Penalties:
-    """The weight of each penalty; 0 leaves it out."""
+    """The weight of each penalty; 0 leaves it out. R1 and R2 may fall while training goes on.
+
+    Args:
+        half_life_samples: rows over which the weights of R1 and R2 halve; 0 keeps them.
+    """
 
     r1: float = 0.0
     r2: float = 0.0
     lipschitz: float = 0.0
     dragan: float = 0.0
+    half_life_samples: float = 0.0
 
     @property
     def active(self) -> bool:
@@ -31,6 +36,7 @@ class Penalties:
         fake: Tensor,
         real_logits: Tensor,
         fake_logits: Tensor,
+        samples_seen: int,
     ) -> dict[str, Tensor]:
         """Each penalty () that has a weight, weighted.
 
@@ -40,12 +46,14 @@ class Penalties:
             fake: (B, *X), requiring a gradient if R2 has a weight.
             real_logits: (B,) computed from ``real``.
             fake_logits: (B,) computed from ``fake``.
+            samples_seen: rows that training had eaten before.
         """
+        left = 0.5 ** (samples_seen / self.half_life_samples) if self.half_life_samples else 1.0
         terms: dict[str, Tensor] = {}
         if self.r1:
-            terms["r1"] = self.r1 / 2 * losses.squared_gradient_norm(real_logits, real).mean()
+            terms["r1"] = left * self.r1 / 2 * losses.squared_gradient_norm(real_logits, real).mean()
         if self.r2:
-            terms["r2"] = self.r2 / 2 * losses.squared_gradient_norm(fake_logits, fake).mean()
+            terms["r2"] = left * self.r2 / 2 * losses.squared_gradient_norm(fake_logits, fake).mean()
         if self.lipschitz:
             between = losses.interpolated(real, fake)
             terms["lipschitz"] = self.lipschitz * losses.one_centred_penalty(critic, between)
