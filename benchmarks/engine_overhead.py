@@ -8,10 +8,8 @@ every 50 steps and draws its progress bar. Run it with GANVAE_DATA_DIR set to a 
 from __future__ import annotations
 
 import cProfile
-import datetime
 import json
 import os
-import platform
 import pstats
 import tempfile
 import time
@@ -28,6 +26,7 @@ from ganvae_dcgan.networks import DCGANCritic, DCGANGenerator
 from ganvae_gan.objective import NonSaturating
 from ganvae_vae.objective import ELBO
 from interleaving import Comparison, Segment, compare
+from machine import machine
 from rich.console import Console
 
 import ganvae_core as gv
@@ -209,20 +208,6 @@ def _print_profile(title: str, profiler: cProfile.Profile, steps: int, console: 
         place = function if file == "~" else f"{function} ({Path(file).parent.name}/{Path(file).name}:{line})"
         figures = f"{own * 1e6 / steps:9.1f} {cumulative * 1e6 / steps:13.1f} {calls / steps:8.1f}"
         console.print(f"{figures}  {place}", highlight=False, markup=False, soft_wrap=True)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines()
-             if line.startswith("model name")] if info.exists() else []  # fmt: skip
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
 
 
 def write_table(results: Path, readme: Path) -> None:

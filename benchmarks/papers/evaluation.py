@@ -59,7 +59,7 @@ def modes(
     subject: Subject, judges: Judges, *, centres: Literal["ring", "grid"], samples: int = 2_500
 ) -> dict[str, float]:
     """Modes of PacGAN's ring or grid, and the share of samples near one."""
-    return measures.mode_coverage(subject.sample(samples), measures.MIXTURES[centres])
+    return measures.mode_coverage(subject.sample(samples), measures.MODES[centres])
 
 
 def combinations(

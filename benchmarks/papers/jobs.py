@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))  # where machine.py serves the other benchmarks too
+
 import click
 import torch
 from classifiers import JudgeName, Judges
 from datasets import real_source
 from evaluation import RealRows, Samples, evaluate, judges_of
 from figure import Figure, Row, read_figure
+from machine import machine
 from PIL import Image
-from results import Results, machine, read_results
+from results import Results, read_results
 from table import ROOT, picture
 from training import Trained, definition, mark_measured, train
 

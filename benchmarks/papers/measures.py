@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,32 +9,17 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional
 
+from ganvae_core.builtin.sources.modes import Grid, Modes, Ring
+
 HIGH_QUALITY_SIGMAS = 3.0
 QUERIES_AT_ONCE = 500
 Distance = Literal["euclidean", "cosine"]
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """A two-dimensional mixture of equal Gaussians.
-
-    Args:
-        centres: (modes, 2).
-        sigma: standard deviation of each of them, in either direction.
-    """
-
-    centres: np.ndarray
-    sigma: float
+MODES = {"ring": Ring.modes(), "grid": Grid.modes()}
 
 
-_ANGLES = 2 * math.pi * np.arange(8) / 8
-MIXTURES = {
-    "ring": Mixture(np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1), 0.01),
-    "grid": Mixture(np.array(list(itertools.product((-4.0, -2.0, 0.0, 2.0, 4.0), repeat=2))), 0.05),
-}
-
-
-def mode_coverage(points: np.ndarray, mixture: Mixture) -> dict[str, float]:
+def mode_coverage(points: np.ndarray, mixture: Modes) -> dict[str, float]:
     """How many modes points (N, 2) reach, how many of them lie well, and how evenly they are spread over the modes.
 
     As PacGAN evaluates (Lin et al. 2018): a point is of high quality within 3σ of its nearest mode; a mode counts
@@ -48,7 +30,7 @@ def mode_coverage(points: np.ndarray, mixture: Mixture) -> dict[str, float]:
     """
     distances = np.linalg.norm(points[:, None].astype(np.float64) - mixture.centres, axis=2)  # (N, modes)
     nearest = distances.argmin(1)
-    good = distances.min(1) < HIGH_QUALITY_SIGMAS * mixture.sigma
+    good = distances.min(1) < HIGH_QUALITY_SIGMAS * mixture.deviation
     count = len(mixture.centres)
     return {
         "modes": float(len(np.unique(nearest[good]))),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from training import covers
 
-from ganvae_core import RunError, __version__
+from ganvae_core import RunError
 from ganvae_core.runs import whole_file
 
 FOLDER = Path(__file__).parent / "results"
@@ -70,22 +66,3 @@ def read_results(figure: str) -> Results:
             f"'{path}' does not hold what is written there: {error!r}", "remove it or restore it"
         ) from None
     return Results(path, rows)
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What a result was taken on."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines()
-             if line.startswith("model name")] if info.exists() else []  # fmt: skip
-    where = {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "ganvae": __version__,
-        "date": datetime.date.today().isoformat(),
-    }
-    if device.type == "cuda":
-        where["device"] = torch.cuda.get_device_name(device)
-    return where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from ganvae_core.errors import ConfigurationError, did_you_mean
@@ -16,6 +17,17 @@ def positive_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
     if any(type(size) is not int or size < 1 for size in sizes):
         raise ConfigurationError(f"{name} must be positive whole numbers, not {list(sizes)}.")
     return tuple(sizes)
+
+
+def positive_number(name: str, value: float) -> float:
+    """The value.
+
+    Raises:
+        ConfigurationError: it is not a positive finite number.
+    """
+    if not 0 < value < math.inf:
+        raise ConfigurationError(f"{name} must be a positive number, not {value}.")
+    return value
 
 
 def one_of(name: str, value: str, known: Iterable[str]) -> str:

@@ -9,15 +9,15 @@ from typing import ClassVar, cast, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.checks import positive_sizes
-from ganvae_core.builtin.priors import positive_number
+from ganvae_core.builtin.checks import positive_number, positive_sizes
+from ganvae_core.builtin.priors import PlacedPrior
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import FittedPrior, LatentPrior, Support
 
 
 @final
-class Categorical(LatentPrior):
+class Categorical(PlacedPrior):
     """p(z) uniform over K classes, each of which is a one-hot code: the categorical code of Chen et al. 2016 (InfoGAN).
 
     ``log_prob`` is -log K for one-hot codes and -inf for all others.
@@ -30,23 +30,19 @@ class Categorical(LatentPrior):
     """
 
     support: Support = "discrete"
-    placement: Tensor
 
     def __init__(self, latent_shape: Sequence[int]) -> None:
-        super().__init__()
-        self.latent_shape = positive_sizes("the latent shape", latent_shape)
+        super().__init__(latent_shape)
         if len(self.latent_shape) != 1:
             raise ConfigurationError(
                 f"the latent shape of a categorical prior is its number of classes, not {list(latent_shape)}.",
                 "for ten classes it is  [10]",
             )
-        # Empty: it moves with the module, so that draws are made where it lies and in its type; not stored.
-        self.register_buffer("placement", torch.empty(0), persistent=False)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
         (classes,) = self.latent_shape
         chosen = torch.randint(classes, (count, 1), device=self.placement.device)
-        codes = torch.zeros(count, classes, dtype=self.placement.dtype, device=self.placement.device)
+        codes = torch.zeros(count, classes, **self.placed)
         return codes.scatter_(1, chosen, 1.0)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.checks import one_of, positive_sizes
+from ganvae_core.builtin.checks import one_of, positive_number, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.heads import CriticHead
@@ -68,8 +68,7 @@ def _initialise(network: nn.Module, scale: float | None) -> None:
     """Weights N(0, scale) and no offsets, or PyTorch's own."""
     if scale is None:
         return
-    if scale <= 0:
-        raise ConfigurationError(f"initial_scale: {scale} is not possible: it must be positive.")
+    positive_number("initial_scale", scale)
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, scale)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganvae_core.builtin.checks import positive_number
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, ObservedData
@@ -122,8 +123,7 @@ class Gaussian(Observation):
         self, data: DataSpec | None = None, *, scale: float = 1.0, learn_scale: bool = False
     ) -> None:
         super().__init__()
-        if not 0 < scale < math.inf:
-            raise ConfigurationError(f"scale must be a positive number, not {scale}.")
+        positive_number("scale", scale)
         self.bounds = None if data is None else data.range
         self.learn_scale = learn_scale
         if not learn_scale:

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import TypedDict, final
 
 import torch
 from torch import Tensor
 
-from ganvae_core.builtin.checks import positive_sizes
+from ganvae_core.builtin.checks import positive_number, positive_sizes
 from ganvae_core.distributions import LOG_2_PI, DiagonalNormal, register_kl
-from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import LatentPrior, Support
 
 
-def positive_number(name: str, value: float) -> float:
-    """The value.
+class Placement(TypedDict):
+    """Where and in which type draws are made."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+
+class PlacedPrior(LatentPrior):
+    """A prior without parameters, which draws where the module lies and in its type all the same.
+
+    Args:
+        latent_shape: *Z.
 
     Raises:
-        ConfigurationError: it is not a positive finite number.
+        ConfigurationError: the latent shape holds something else than positive whole numbers.
     """
-    if not 0 < value < math.inf:
-        raise ConfigurationError(f"{name} must be a positive number, not {value}.")
-    return value
+
+    placement: Tensor
+
+    def __init__(self, latent_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.latent_shape = positive_sizes("the latent shape", latent_shape)
+        # Empty: it moves with the module, and is not stored.
+        self.register_buffer("placement", torch.empty(0), persistent=False)
+
+    @property
+    def placed(self) -> Placement:
+        """The type and device of draws, for torch's factory functions."""
+        return {"dtype": self.placement.dtype, "device": self.placement.device}
 
 
 @final
-class StandardNormal(LatentPrior):
+class StandardNormal(PlacedPrior):
     """p(z) = N(0, I), the prior of Kingma and Welling 2013.
 
     Args:
@@ -38,18 +57,9 @@ class StandardNormal(LatentPrior):
     """
 
     support: Support = "real"
-    placement: Tensor
-
-    def __init__(self, latent_shape: Sequence[int]) -> None:
-        super().__init__()
-        self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        # Empty: it moves with the module, so that draws are made where it lies and in its type; not stored.
-        self.register_buffer("placement", torch.empty(0), persistent=False)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        return torch.randn(
-            (count, *self.latent_shape), dtype=self.placement.dtype, device=self.placement.device
-        )
+        return torch.randn((count, *self.latent_shape), **self.placed)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         z = z.flatten(1)
@@ -57,7 +67,7 @@ class StandardNormal(LatentPrior):
 
 
 @final
-class Uniform(LatentPrior):
+class Uniform(PlacedPrior):
     """p(z) uniform on [-1, 1] in every coordinate, the prior of Radford et al. 2015.
 
     ``log_prob`` is -inf outside, where the density is zero.
@@ -70,17 +80,9 @@ class Uniform(LatentPrior):
     """
 
     support: Support = "bounded"
-    placement: Tensor
-
-    def __init__(self, latent_shape: Sequence[int]) -> None:
-        super().__init__()
-        self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        self.register_buffer("placement", torch.empty(0), persistent=False)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        unit = torch.rand(
-            (count, *self.latent_shape), dtype=self.placement.dtype, device=self.placement.device
-        )
+        unit = torch.rand((count, *self.latent_shape), **self.placed)
         return unit * 2 - 1
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -90,7 +92,7 @@ class Uniform(LatentPrior):
 
 
 @final
-class TruncatedNormal(LatentPrior):
+class TruncatedNormal(PlacedPrior):
     """p(z) = N(0, 1) in every coordinate, given that it lies within [-bound, bound].
 
     Codes that are far out are what a generator has practised least; Brock et al. 2019 (the truncation trick of BigGAN)
@@ -109,19 +111,14 @@ class TruncatedNormal(LatentPrior):
     """
 
     support: Support = "bounded"
-    placement: Tensor
 
     def __init__(self, latent_shape: Sequence[int], *, bound: float = 2.0) -> None:
-        super().__init__()
-        self.latent_shape = positive_sizes("the latent shape", latent_shape)
+        super().__init__(latent_shape)
         self.bound = positive_number("bound", bound)
         self.mass = math.erf(bound / math.sqrt(2))  # of a normal distribution within the bound
-        self.register_buffer("placement", torch.empty(0), persistent=False)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        unit = torch.rand(
-            (count, *self.latent_shape), dtype=self.placement.dtype, device=self.placement.device
-        )
+        unit = torch.rand((count, *self.latent_shape), **self.placed)
         # The mass of a wide bound is 1 once it is rounded, and erfinv(1) is infinite.
         limit = 1 - torch.finfo(unit.dtype).eps
         z = math.sqrt(2) * torch.erfinv(((unit * 2 - 1) * self.mass).clamp(-limit, limit))
@@ -135,7 +132,7 @@ class TruncatedNormal(LatentPrior):
 
 
 @final
-class Hypersphere(LatentPrior):
+class Hypersphere(PlacedPrior):
     """p(z) uniform on a sphere around the origin, in the space of flattened codes.
 
     All codes are equally long, as those of a normal distribution nearly are in many dimensions (Karras et al. 2018 for
@@ -152,13 +149,10 @@ class Hypersphere(LatentPrior):
     """
 
     support: Support = "sphere"
-    placement: Tensor
 
     def __init__(self, latent_shape: Sequence[int], *, radius: float = 1.0) -> None:
-        super().__init__()
-        self.latent_shape = positive_sizes("the latent shape", latent_shape)
+        super().__init__(latent_shape)
         self.radius = positive_number("radius", radius)
-        self.register_buffer("placement", torch.empty(0), persistent=False)
 
     @property
     def log_area(self) -> float:
@@ -168,9 +162,7 @@ class Hypersphere(LatentPrior):
         return unit + (size - 1) * math.log(self.radius)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        z = torch.randn(
-            (count, math.prod(self.latent_shape)), dtype=self.placement.dtype, device=self.placement.device
-        )
+        z = torch.randn((count, math.prod(self.latent_shape)), **self.placed)
         # In one dimension a draw is exactly 0 once in some twenty million times, and has no direction: it gets one.
         z = z.where(z.any(1, keepdim=True), 1.0)
         z = self.radius * z / z.norm(dim=1, keepdim=True)

@@ -19,11 +19,15 @@ LABELS = {"elbo_nats": ("ELBO", "nats"), "squared_error": ("squared error", "a r
 """How the built-in results are called; others are shown under their own names."""
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine(engine: Engine) -> str:
     """Python, torch, where it computes and in which precision."""
     device = engine.device.type
-    cores = os.cpu_count() or 1
-    threads = f"{cores} core{'s' if cores > 1 else ''}"
+    threads = f"{cores()} core{'s' if cores() > 1 else ''}"
     place = f"{threads}, no accelerator" if device == "cpu" else f"{engine.device}, {threads}"
     precision = "bf16" if "bfloat16" in str(engine.precision) else "fp32"
     python = ".".join(platform.python_version_tuple()[:2])
@@ -34,14 +38,13 @@ def busy(engine: Engine) -> list[str]:
     """A sentence where other programs keep the cores busy: torch's threads wait actively, and lose most by it."""
     import torch
 
-    cores = os.cpu_count() or 1
     if engine.device.type != "cpu" or torch.get_num_threads() == 1 or not hasattr(os, "getloadavg"):
         return []
     load = os.getloadavg()[0]
-    if load <= cores * BUSY:
+    if load <= cores() * BUSY:
         return []
     return [
-        f"other programs keep {load:.1f} of {cores} cores busy; training may be several times quicker with"
+        f"other programs keep {load:.1f} of {cores()} cores busy; training may be several times quicker with"
         " one thread:  OMP_NUM_THREADS=1 ganvae run …"
     ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganvae_core.cli.describe import cores
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import aligned, print_json
 from ganvae_core.runs import DEFAULT_PARENT
@@ -132,11 +133,6 @@ def hardware(devices: list[Device], threads: int | None) -> list[tuple[str, str]
     if [one.name for one in devices] == ["cpu"]:
         found.append(("accelerator", "none that torch reports"))
     return found
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> tuple[int | None, int | None]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core import Composite, ConfigurationError, Critic, LatentPrior
+from ganvae_core import Composite, ConfigurationError, Critic, DiagonalNormal, LatentPrior
 from ganvae_gan.rows import Rows
 
 HIDDEN = 128
 CONTINUOUS_SHARE = 0.1
 """Weight of a continuous code for a weight of 1 of a discrete one, as in the paper's experiments."""
-LOG_2_PI = math.log(2 * math.pi)
 LOWEST_LOG_VARIANCE = -6.0
 """Codes known to within 0.05 are known well enough; without a floor the term has no lower bound."""
 
@@ -53,7 +51,7 @@ class Information(nn.Module):
             )
         self.weight = weight
         self.codes = _codes(prior)
-        self._modules_outside = (prior, critic)  # a tuple, so that their weights are not stored twice
+        self._prior, self._critic = (prior,), (critic,)  # tuples, so that their weights are not stored twice
         outputs = [size if discrete else 2 * size for _, size, discrete in self.codes]
         self.head = nn.Sequential(
             nn.Linear(critic.feature_size, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, sum(outputs))
@@ -61,12 +59,20 @@ class Information(nn.Module):
         self._outputs = outputs
 
     def critic_term(self, rows: Rows) -> Tensor:
-        """() nats, weighted: on generated rows and their codes."""
-        return self._surprise(rows)
+        """() nats, weighted: on generated rows and their codes. Both sides want them known."""
+        parts = self._prior[0].split(rows.codes)
+        total = rows.codes.new_zeros(())
+        for (position, size, discrete), parameters in self._told(rows.fake, rows.fake_condition):
+            code = parts[position]
+            if discrete:
+                total = total + self.weight * F.cross_entropy(parameters, code)
+            else:
+                mean, log_variance = parameters[:, :size], parameters[:, size:].clamp(LOWEST_LOG_VARIANCE)
+                surprise = -DiagonalNormal(mean, log_variance).log_prob(code).mean()
+                total = total + CONTINUOUS_SHARE * self.weight * surprise
+        return total
 
-    def generator_term(self, rows: Rows) -> Tensor:
-        """() nats, weighted: on generated rows and their codes."""
-        return self._surprise(rows)
+    generator_term = critic_term
 
     def guesses(self, x: Tensor, condition: Tensor | None = None) -> dict[int, Tensor]:
         """What Q makes of rows (B, *X): by position of the part, probabilities (B, K) or means (B, size)."""
@@ -75,23 +81,9 @@ class Information(nn.Module):
             made[position] = parameters.softmax(1) if discrete else parameters[:, :size]
         return made
 
-    def _surprise(self, rows: Rows) -> Tensor:
-        parts = self._modules_outside[0].split(rows.codes)
-        total = rows.codes.new_zeros(())
-        for (position, size, discrete), parameters in self._told(rows.fake, rows.fake_condition):
-            code = parts[position]
-            if discrete:
-                total = total + self.weight * F.cross_entropy(parameters, code)
-            else:
-                mean, log_variance = parameters[:, :size], parameters[:, size:].clamp(LOWEST_LOG_VARIANCE)
-                squared = (code - mean).square() / log_variance.exp()
-                surprise = 0.5 * (squared + log_variance + LOG_2_PI).sum(1).mean()
-                total = total + CONTINUOUS_SHARE * self.weight * surprise
-        return total
-
     def _told(self, x: Tensor, condition: Tensor | None) -> list[tuple[tuple[int, int, bool], Tensor]]:
         """Each code with (B, outputs) what the head puts out for it."""
-        out = self.head(self._modules_outside[1].features(x, condition))
+        out = self.head(self._critic[0].features(x, condition))
         return list(zip(self.codes, torch.split(out, self._outputs, dim=1), strict=True))
 
 

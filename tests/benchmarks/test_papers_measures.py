@@ -14,7 +14,7 @@ from classifiers import DigitNet, Judges, digits_svm, mnist_cnn, train_digit_net
 from datasets import real_source, resized
 from evaluation import RealRows
 from measures import (
-    MIXTURES,
+    MODES,
     agreement,
     clustering_accuracy,
     combination_coverage,
@@ -30,7 +30,7 @@ OWN_QUALITY = 1 - math.exp(-4.5)
 
 @pytest.mark.parametrize(("name", "modes"), [("ring", 8), ("grid", 25)])
 def test_real_points_reach_every_mode_and_989_in_a_thousand_lie_well(name: str, modes: int) -> None:
-    found = mode_coverage(RealRows(real_source({"name": name})).sample(50_000), MIXTURES[name])
+    found = mode_coverage(RealRows(real_source({"name": name})).sample(50_000), MODES[name])
     assert found["modes"] == modes
     # Five standard errors of a share: a false alarm in about two million draws; the draw is fixed besides.
     assert found["high_quality"] == pytest.approx(
@@ -40,22 +40,22 @@ def test_real_points_reach_every_mode_and_989_in_a_thousand_lie_well(name: str, 
 
 
 def test_a_mode_counts_from_one_point_within_three_sigma_on() -> None:
-    centres, sigma = MIXTURES["grid"].centres, MIXTURES["grid"].sigma
+    centres, sigma = MODES["grid"].centres, MODES["grid"].deviation
     near = centres[3] + [2.9 * sigma, 0]
     far = centres[7] + [0, 3.1 * sigma]
-    found = mode_coverage(np.array([near, far, far, centres[0]]), MIXTURES["grid"])
+    found = mode_coverage(np.array([near, far, far, centres[0]]), MODES["grid"])
     assert found["modes"] == 2
     assert found["high_quality"] == 50
     assert found["mode_kl"] == pytest.approx(sum(q * math.log(25 * q) for q in (0.25, 0.5, 0.25)))
 
 
 def test_a_point_that_is_no_number_lies_nowhere() -> None:
-    found = mode_coverage(np.full((4, 2), np.nan), MIXTURES["ring"])
+    found = mode_coverage(np.full((4, 2), np.nan), MODES["ring"])
     assert (found["modes"], found["high_quality"]) == (0, 0)
 
 
 def test_the_ring_has_eight_modes_at_radius_one() -> None:
-    centres = MIXTURES["ring"].centres
+    centres = MODES["ring"].centres
     assert np.linalg.norm(centres, axis=1) == pytest.approx(1)
     distances = [math.dist(a, b) for a, b in itertools.combinations(centres, 2)]
     assert min(distances) == pytest.approx(2 * math.sin(math.pi / 8))

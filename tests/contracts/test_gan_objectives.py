@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gan_losses import EVERY_LOSS
 from ganvae_dcgan.networks import DCGANCritic
 from ganvae_gan.objective import (
     AdversarialGame,
@@ -24,7 +26,6 @@ from torch import Tensor
 import ganvae_core as gv
 from ganvae_core import losses
 
-ALL = [NonSaturating, Minimax, LeastSquares, Hinge, Wasserstein, WassersteinPenalised, Relativistic]
 SPEC = gv.DataSpec((3,), None, "table")
 
 
@@ -45,7 +46,7 @@ def trained(objective: AdversarialGame, steps: int = 6) -> AdversarialGame:
     return objective
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", EVERY_LOSS)
 @pytest.mark.parametrize(
     "options",
     [
@@ -110,6 +111,18 @@ def test_the_pairing_loss_sees_both_sides_and_both_penalties() -> None:
     expected = losses.relativistic_generator(real_logits, fake_logits)
     torch.testing.assert_close(objective.generator_loss(rows).value, expected)
     assert not rows.x.requires_grad  # a loss leaves the batch as it was
+
+
+def test_the_weights_of_both_penalties_halve_over_the_rows_that_are_said() -> None:
+    objective, rows = game(Relativistic, penalty_half_life_samples=500.0), batch()
+
+    def terms(samples_seen: int) -> dict[str, Tensor]:
+        torch.manual_seed(5)
+        return objective.critic_loss(dataclasses.replace(rows, samples_seen=samples_seen)).terms
+
+    first, later = terms(0), terms(1_000)
+    torch.testing.assert_close(later["r1"], first["r1"] / 4)
+    torch.testing.assert_close(later["r2"], first["r2"] / 4)
 
 
 def test_papers_own_settings_hold_unless_others_are_given() -> None:

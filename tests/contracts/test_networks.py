@@ -271,5 +271,5 @@ def test_the_initial_scale_is_that_of_all_weights_and_offsets_are_zero() -> None
         # Of 6,000 draws and more: five standard errors are 4.6 %.
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
         assert not layer.bias.any()
-    with pytest.raises(ConfigurationError, match="must be positive"):
+    with pytest.raises(ConfigurationError, match="must be a positive number"):
         MLPGenerator((20,), (30,), initial_scale=0.0)
