@@ -1,0 +1,1 @@
+"""The sliced-Wasserstein autoencoder (Kolouri et al. 2018) for ganvae."""
