@@ -287,7 +287,8 @@ def _refuse_changes(before: Configuration, after: Configuration) -> None:
     """Only how far and how often may differ when a run goes on."""
     harmless = {"steps", "log_every", "samples_every", "checkpoint_every", "keep_checkpoints", "device"}
     old, new = before.as_dict(), after.as_dict()
-    changed = [key for key in old if key != "engine" and old[key] != new.get(key)]
+    # Callbacks only watch, and may be what ended a run.
+    changed = [key for key in old if key not in ("engine", "callbacks") and old[key] != new.get(key)]
     changed += [f"engine.{key}" for key in old["engine"] if old["engine"][key] != new["engine"][key]
                 and key not in harmless]  # fmt: skip
     scheduled = any(settings.schedule != "constant" for settings in after.optimizers.values())

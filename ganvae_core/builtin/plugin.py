@@ -14,7 +14,7 @@ def component(kind: Kind, name: str, target: str, summary: str, reads: tuple[str
 
 @hookimpl
 def ganvae_components() -> list[ComponentSpec]:
-    return [*networks(), *distributions(), *sources(), *metrics()]
+    return [*networks(), *distributions(), *sources(), *metrics(), *callbacks()]
 
 
 def networks() -> list[ComponentSpec]:
@@ -121,5 +121,22 @@ def metrics() -> list[ComponentSpec]:
             "reconstruction",
             "metrics:Reconstruction",
             "how far held-out data is from its reconstruction",
+        ),
+    ]
+
+
+def callbacks() -> list[ComponentSpec]:
+    return [
+        component(
+            "callback",
+            "early-stopping",
+            "early_stopping:EarlyStopping",
+            "ends a run whose held-out result no longer improves",
+        ),
+        component(
+            "callback",
+            "tensorboard",
+            "tensorboard:TensorBoard",
+            "curves and samples for TensorBoard (ganvae[tensorboard])",
         ),
     ]

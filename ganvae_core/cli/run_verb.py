@@ -269,6 +269,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         raise _stopped(engine, directory, received, engine.step_index)
     if not quiet:
         note("")
+        if engine.stopped_because is not None:
+            note(f"stopped early at step {engine.step_index:,}: {engine.stopped_because}")
         if engine.results:
             note(f"held out: {results(engine.results)}")
     click.echo(str(directory.path))

@@ -78,6 +78,7 @@ class Engine:
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
         self.stop_requested = self.interrupted = False
+        self.stopped_because: str | None = None
         self.callback_states: list[dict[str, Any]] = []
 
         check_needs(objective)
@@ -161,6 +162,14 @@ class Engine:
 
         self.step_index += 1
         self.averaged.update(self.samples_seen, self.batch_size)
+
+    def stop(self, because: str) -> None:
+        """End training after the current step as if it were complete, for a reason that the person is told.
+
+        Args:
+            because: the end of a sentence that begins with "stopped early:".
+        """
+        self.stop_requested, self.stopped_because = True, because
 
     def report(self) -> dict[str, Any]:
         """Read the log, hand its averages to the callbacks, and stop where something was not finite.

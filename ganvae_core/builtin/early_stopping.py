@@ -1,0 +1,83 @@
+"""Ending a run that no longer gets better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, final
+
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import Callback
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+
+
+@final
+class EarlyStopping(Callback):
+    """Ends a run whose held-out result has not improved for some checkpoints.
+
+    The result is that of the run's first metric, by which the best checkpoint is chosen too; it is measured whenever
+    a checkpoint is written (``engine.checkpoint_every``). The best checkpoint stays on disk: ``--checkpoint best``.
+
+    Args:
+        patience: checkpoints in a row without an improvement after which the run ends.
+        min_improvement: how much better a result must be to count as one, in the metric's units.
+
+    Raises:
+        ConfigurationError: an option is out of its range, or the run has no metric.
+    """
+
+    def __init__(self, *, patience: int = 5, min_improvement: float = 0.0) -> None:
+        if patience < 1 or not 0 <= min_improvement < math.inf:
+            raise ConfigurationError(
+                "early-stopping: patience must be at least 1, and min_improvement not negative."
+            )
+        self.patience = patience
+        self.min_improvement = min_improvement
+        self.best: float | None = None
+        self.waited = 0
+        self.judged_step = 0
+
+    def on_start(self, engine: Engine) -> None:
+        """Refuse a run without a metric; end one at once that was ended before."""
+        if not engine.metrics or not len(engine.data.held_out):
+            raise ConfigurationError(
+                "early-stopping watches a held-out result, and this run has none.",
+                "measure one:  metrics=[reconstruction]   with data.held_out=0.1",
+                "or leave it out:  callbacks=[]",
+            )
+        self._end(engine)
+
+    def on_checkpoint(self, engine: Engine) -> None:
+        """Hold the newest result against the best."""
+        step = engine.step_index
+        # What is saved besides, because training was interrupted, must not count: a run that goes on ends where one
+        # that was never interrupted does.
+        if step % engine.settings.checkpoint_every or step <= self.judged_step:
+            return
+        self.judged_step = step
+        value = next(iter(engine.results.values()))
+        if self._improved(value, engine.metrics[0].better == "higher"):
+            self.best, self.waited = value, 0
+        else:
+            self.waited += 1
+        self._end(engine)
+
+    def _improved(self, value: float, higher_is_better: bool) -> bool:
+        if not math.isfinite(value) or self.best is None:
+            return math.isfinite(value)
+        return (value - self.best if higher_is_better else self.best - value) > self.min_improvement
+
+    def _end(self, engine: Engine) -> None:
+        if self.waited >= self.patience:
+            best = "" if self.best is None else f", the best being {self.best:.4g}"
+            engine.stop(f"the held-out result has not improved for {self.waited} checkpoints{best}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best result, the checkpoints since, and the last of them."""
+        return {"best": self.best, "waited": self.waited, "judged_step": self.judged_step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting."""
+        self.best, self.waited, self.judged_step = state["best"], state["waited"], state["judged_step"]
