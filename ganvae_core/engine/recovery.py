@@ -74,7 +74,7 @@ class Recovery:
         if self.rollbacks:
             found.append(
                 f"training went back {self.rollbacks} time{'s' if self.rollbacks > 1 else ''} before;"
-                f" learning rates are {share(self.learning_rate_factor)} of the configuration's"
+                f" learning rates are {share(self.learning_rate_factor)} configuration's"
             )
         found += [f"{count:,} updates of phase '{phase}' were dropped before, not finite"
                   for phase, count in self.dropped.items()]  # fmt: skip
@@ -90,8 +90,8 @@ class NotFiniteError(TrainingError):
 
 
 def share(factor: float) -> str:
-    """``half``, ``1/4``."""
-    return "half" if factor == 0.5 else f"1/{1 / factor:.0f}"
+    """``half the``, ``1/4 of the``."""
+    return "half the" if factor == 0.5 else f"1/{1 / factor:.0f} of the"
 
 
 def described(update: NotFinite) -> str:
@@ -133,7 +133,7 @@ def count_dropped(engine: Engine, reading: Reading) -> dict[str, float]:
                 f"step {engine.step_index:,}: the last {in_a_row:,} updates of phase '{phase}' were all dropped,"
                 f" not finite: {_terms(updates.first)}; training has stopped.",
                 "what this phase trains has not changed meanwhile",
-                "try a smaller learning rate:  optimizers.default.lr=…",
+                "try a smaller learning rate:  optimizers.default.lr=…  (or engine.on_nonfinite=rollback)",
             )
         counts[f"{phase}/{DROPPED}"] = updates.dropped
         engine.warn(

@@ -82,20 +82,22 @@ class ReturnPoints:
         if recovery.rollbacks >= MOST_ROLLBACKS:
             raise TrainingError(
                 f"{described(error.update)}; training has stopped, after it had gone back"
-                f" {recovery.rollbacks} times, to {share(recovery.learning_rate_factor)} of the learning rate.",
+                f" {recovery.rollbacks} times, to {share(recovery.learning_rate_factor)} learning rate.",
                 "the same step may fail at any learning rate: look at the data and the loss",
                 "or leave such updates out:  engine.on_nonfinite=skip",
             ) from error
-        point = self._newest()
-        put_back(engine, point)
+        unsaid: list[str] = engine.take_pending().get("warnings", [])
+        put_back(engine, self._newest())
+        told: list[str] = engine.pending.get("warnings", [])
         restore_callbacks(engine.callbacks, engine.callback_states)
         recovery.rollbacks += 1
         recovery.learning_rate_factor *= SLOWER
         engine.apply_recovery()
         engine.pending["returned_to"] = engine.step_index
+        engine.pending["warnings"] = [*told, *(text for text in unsaid if text not in told)]
         engine.warn(
             f"{described(error.update)}; back to step {engine.step_index:,} with"
-            f" {share(recovery.learning_rate_factor)} of the learning rate"
+            f" {share(recovery.learning_rate_factor)} learning rate"
             f" ({recovery.rollbacks} of {MOST_ROLLBACKS} times)"
         )
 

@@ -116,7 +116,7 @@ def test_it_is_said_and_the_next_record_says_which_records_are_undone(
     returned = [record for record in watcher.records if "returned_to" in record]
     assert [(record["step"], record["returned_to"]) for record in returned] == [(5, 4), (5, 4)]
     texts = [
-        "step 7: not finite in phase 'climb': loss, gradient norm; back to step 4 with half of the learning rate"
+        "step 7: not finite in phase 'climb': loss, gradient norm; back to step 4 with half the learning rate"
         " (1 of 5 times)",
         "step 8: not finite in phase 'climb': loss, gradient norm; back to step 4 with 1/4 of the learning rate"
         " (2 of 5 times)",
