@@ -22,6 +22,14 @@ DENSE = 10.0
 """The density that is drawn black, in multiples of an even one."""
 LIKE_SPANS = 3.0
 """Coordinates whose spans differ by less than this factor are drawn to one scale."""
+PANELS = {
+    "accuracy": "accuracy (share)",
+    "norm": "gradient norm",
+    "samples/spread": "distance of samples\n(share of the data's)",
+    "samples/nearest": "distance of samples\n(share of the data's)",
+    "/dropped_updates": "dropped updates",
+}
+"""What is no loss has axes of its own, by the ending of its name."""
 MOST_COLUMNS = 12
 """Columns of a table that are drawn; more would be too small to read."""
 
@@ -101,17 +109,13 @@ def draw_reconstructions(original: np.ndarray, made: np.ndarray, path: Path, col
 
 def draw_losses(records: Sequence[Mapping[str, Any]], path: Path, unit: str = "") -> None:
     """Curves of everything that was logged, by the kind of quantity, over the steps; ``unit`` is the losses'."""
-    panels = [
-        (
-            f"loss and its terms\n({unit})" if unit else "loss and its terms",
-            lambda name: not name.endswith(("norm", "accuracy")),
-        ),
-        ("accuracy (share)", lambda name: name.endswith("accuracy")),
-        ("gradient norm", lambda name: name.endswith("norm")),
-    ]
-    names = list(dict.fromkeys(name for record in records for name in record if "/" in name))
-    chosen = [(label, [name for name in names if keep(name)]) for label, keep in panels]
-    chosen = [(label, kept) for label, kept in chosen if kept]
+    losses = f"loss and its terms\n({unit})" if unit else "loss and its terms"
+    panels: dict[str, list[str]] = {label: [] for label in (losses, *PANELS.values())}
+    for name in dict.fromkeys(name for record in records for name in record if "/" in name):
+        panels[next((label for ending, label in PANELS.items() if name.endswith(ending)), losses)].append(
+            name
+        )
+    chosen = [(label, kept) for label, kept in panels.items() if kept]
     if not chosen:
         return
     pyplot = _pyplot()

@@ -227,7 +227,10 @@ class Callback:
         """Before the first step of this fit."""
 
     def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
-        """Each logging interval, with averages since the last: ``step``, ``samples_seen``, ``phase/term`` …"""
+        """Each logging interval, with averages since the last: ``step``, ``samples_seen``, ``phase/term`` …
+
+        ``warnings`` are texts for whoever trains; ``returned_to`` is the step that training went back to.
+        """
 
     def on_samples(self, engine: Engine) -> None:
         """Each sampling interval, and at the end."""

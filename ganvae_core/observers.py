@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ganvae_core.engine.data import in_own_units, rows_of
 from ganvae_core.engine.evaluation import evenly, sample_rows
+from ganvae_core.errors import TrainingError
 from ganvae_core.figures import draw_losses, draw_reconstructions, draw_samples, is_drawable
 from ganvae_core.interfaces import Callback, FittedPrior
 from ganvae_core.model import Model
@@ -35,8 +37,21 @@ class Recorder(Callback):
         self.directory = directory
 
     def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
-        """Add the line."""
+        """Add the line, after those were dropped that training has undone."""
+        if "returned_to" in record:
+            self.directory.keep_metrics_until(record["returned_to"])
         self.directory.append_metrics(record)
+
+    def on_end(self, engine: Engine) -> None:
+        """Add what was warned of since the last interval."""
+        if "warnings" in engine.pending:
+            rest = {"step": engine.step_index, "samples_seen": engine.samples_seen, **engine.take_pending()}
+            self.on_step(engine, rest)
+
+    def on_error(self, engine: Engine, error: BaseException) -> None:
+        """Add what was warned of before the error, if that can be written."""
+        with suppress(TrainingError):  # the first error is the one to tell
+            self.on_end(engine)
 
 
 @final

@@ -21,6 +21,8 @@ from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_ch
 from ganvae_core.engine.data import Split
 from ganvae_core.engine.evaluation import evenly
 from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.recovery import Recovery
+from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.loading import Run, find_checkpoint, load
@@ -28,6 +30,7 @@ from ganvae_core.observers import Pictures, Recorder
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import lock_text
 from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.watching import Watch
 
 FINGERPRINT_ROWS = 64
 
@@ -52,6 +55,7 @@ class Preparation:
         unmeasurable = self.builder.unmeasurable(self.engine.model)
         return [
             *self.damage,
+            *self.engine.recovery.notes,
             *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
             *self.data.source.notes,
             *self.builder.notes,
@@ -204,7 +208,7 @@ def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence
 def attach(engine: Engine, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
     """Let an engine write its checkpoints, metrics and pictures into a run directory."""
     engine.keep_in(directory.path)
-    engine.callbacks += [Recorder(directory), Pictures(directory), *callbacks]
+    engine.callbacks += [Recorder(directory), Pictures(directory), Watch(), *callbacks]
 
 
 def prepare_resume(
@@ -227,6 +231,7 @@ def prepare_resume(
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
     _refuse_changes(before, configuration)
     checkpoint, damage = _newest_whole(directory)
+    _refuse_other_policy(before, configuration, checkpoint)
     if before.engine.steps > checkpoint.step >= configuration.engine.steps:
         raise RunError(
             f"'{path}' has done {checkpoint.step:,} steps, more than the {configuration.engine.steps:,} asked for.",
@@ -285,7 +290,9 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
 
 def _refuse_changes(before: Configuration, after: Configuration) -> None:
     """Only how far and how often may differ when a run goes on."""
-    harmless = {"steps", "log_every", "samples_every", "checkpoint_every", "keep_checkpoints", "device"}
+    harmless = {"steps", "log_every", "samples_every", "keep_checkpoints", "device", "on_nonfinite"}
+    if after.engine.on_nonfinite != ROLLBACK:  # training goes back to a checkpoint that was due
+        harmless.add("checkpoint_every")
     old, new = before.as_dict(), after.as_dict()
     # Callbacks only watch, and may be what ended a run.
     changed = [key for key in old if key not in ("engine", "callbacks") and old[key] != new.get(key)]
@@ -298,6 +305,18 @@ def _refuse_changes(before: Configuration, after: Configuration) -> None:
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
             "start a new run from them:  ganvae run --config RUN/config.yaml KEY=VALUE",
+        )
+
+
+def _refuse_other_policy(before: Configuration, after: Configuration, checkpoint: Checkpoint) -> None:
+    """Until something was not finite, all policies lead to the same weights, and from there on to others."""
+    old, new = before.engine.on_nonfinite, after.engine.on_nonfinite
+    if old != new and Recovery.stored(checkpoint.manifest).happened:
+        raise ConfigurationError(
+            f"engine.on_nonfinite: this run has met numbers that were not finite, and with '{new}' it would have gone"
+            f" another way than with '{old}'.",
+            "start a new run from its settings:  ganvae run --config RUN/config.yaml engine.on_nonfinite="
+            + new,
         )
 
 

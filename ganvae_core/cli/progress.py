@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, final
@@ -10,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
+from rich.text import Text
 
 from ganvae_core.interfaces import Callback
 
@@ -20,6 +22,7 @@ REDRAWN_A_SECOND = 2
 LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal."""
 MAIN_TERMS = 4
+NOT_LOSSES = ("gradient_norm", "accuracy", "dropped_updates", "samples/spread", "samples/nearest")
 
 
 @final
@@ -36,10 +39,12 @@ class Progress(Callback):
         self.noun = noun
         self._bar: _EngineBar | None = None
         self._last_line = 0.0
+        self._above = _Above(console)
 
     def on_start(self, engine: Engine) -> None:
         """Draw the bar."""
         self._last_line = time.monotonic()
+        logging.getLogger("ganvae").addHandler(self._above)
         if self.console.is_terminal:
             self._bar = _EngineBar(engine, self.console)
             self._bar.start()
@@ -67,9 +72,22 @@ class Progress(Callback):
         self._close()
 
     def _close(self) -> None:
+        logging.getLogger("ganvae").removeHandler(self._above)
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class _Above(logging.Handler):
+    """Prints what training warns of, above the bar where there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = Text.assemble(("warning: ", "bold yellow"), record.getMessage())
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 class _EngineBar(Bar):
@@ -102,7 +120,7 @@ class _EngineBar(Bar):
 
 def main_terms(record: Mapping[str, Any], in_nats: bool) -> str:
     """The losses of a record in a few words: ``loss 17.9 nats · reconstruction 11.6 · KL 6.3``."""
-    names = [name for name in record if "/" in name and not name.endswith(("gradient_norm", "accuracy"))]
+    names = [name for name in record if "/" in name and not name.endswith(NOT_LOSSES)]
     phases = {name.partition("/")[0] for name in names}
     words: list[str] = []
     for name in names[:MAIN_TERMS]:

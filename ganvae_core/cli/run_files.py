@@ -109,7 +109,7 @@ def read_config(run: RunDirectory) -> dict[str, Any]:
 
 
 def last_record(run: RunDirectory) -> dict[str, Any]:
-    """The last whole line of ``metrics.jsonl``; empty where there is none.
+    """The last whole line of ``metrics.jsonl`` that is of an interval; empty where there is none.
 
     Raises:
         RunError: the file cannot be read.
@@ -126,7 +126,8 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
     for line in reversed(lines):
         with suppress(ValueError):  # a line that was cut short, or is being written
             record = settings(json.loads(line))
-            if isinstance(record.get("step"), int):
+            # A last line may only say what was warned of after the last interval.
+            if isinstance(record.get("step"), int) and ("warnings" not in record or len(record) > 4):
                 return record
     return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import signal
 import threading
@@ -253,6 +254,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
 
     from ganvae_core.cli.describe import NOUNS, results
     from ganvae_core.cli.progress import Progress
+    from ganvae_core.engine.recovery import NotFiniteError
 
     engine = preparation.engine
     if not quiet:
@@ -260,9 +262,16 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         engine.callbacks.append(
             Progress(Console(stderr=True, highlight=False), NOUNS[engine.data.spec.modality])
         )
+    # Whoever asked for quiet finds warnings in metrics.jsonl; without a handler logging would print them.
+    logging.getLogger("ganvae").addHandler(logging.NullHandler())
     with stopping_on_signals(engine) as received:
         try:
             engine.fit()
+        except NotFiniteError as error:
+            newest = _newest_step(directory)
+            if newest is not None:
+                error.hints = (*error.hints[:-1], _go_on_past(directory, newest))
+            raise
         except KeyboardInterrupt:
             raise _stopped(engine, directory, received, _newest_step(directory)) from None
     if received and engine.step_index < engine.settings.steps:
@@ -276,6 +285,11 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     click.echo(str(directory.path))
     if not quiet:
         _say_where(directory, engine)
+
+
+def _go_on_past(directory: RunDirectory, step: int) -> str:
+    resume = f"{_resume_command(directory.path)} engine.on_nonfinite=skip"
+    return f"or go on from step {step:,} without such updates:  {resume}  (or rollback)"
 
 
 def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:

@@ -25,7 +25,7 @@ from ganvae_core.cli.run_files import (
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, RunDirectory, best_step, find_runs
+from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, METRICS, RunDirectory, best_step, find_runs
 from ganvae_core.types import DataSpec
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
@@ -170,7 +170,18 @@ def outcome(run: RunDirectory, about: Outline, manifests: Mapping[int, Mapping[s
     facts = [("checkpoints", " · ".join(["step " + steps[0], *steps[1:]]))] if steps else []
     facts += [("held out", describe.results(about.results))] if about.results else []
     record = last_record(run)
+    facts += [("warned" if not number else "", line) for number, line in enumerate(warned(run))]
     return facts + [("logged last" if not number else "", line) for number, line in enumerate(logged(record))]
+
+
+def warned(run: RunDirectory) -> list[str]:
+    """The last warning of training, a line after the other, and how many came before it."""
+    try:
+        texts = [text for record in run.metrics() for text in record.get("warnings", [])]
+    except OSError as error:
+        raise RunError(f"{run.path / METRICS} cannot be read: {error.strerror}.") from error
+    earlier = f"and {len(texts) - 1:,} earlier, in {run.path / METRICS}" if len(texts) > 1 else ""
+    return [line.strip() for text in texts[-1:] for line in (*str(text).splitlines(), earlier) if line]
 
 
 def logged(record: Mapping[str, Any]) -> list[str]:

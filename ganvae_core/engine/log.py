@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,22 +14,56 @@ from ganvae_core.types import Loss
 
 GRADIENT_NORM = "gradient_norm"
 LOSS = "loss"
+DROPPED = "dropped_updates"
 
 
 @dataclass(frozen=True)
 class NotFinite:
-    """The first update in an interval whose loss or gradient was not finite."""
+    """An update whose loss or gradient was not finite; ``step`` counts from 0."""
 
     step: int
     phase: str
     terms: tuple[str, ...]
 
 
+@dataclass
+class Updates:
+    """What became of one phase's updates in an interval: how many there were, and which were not finite."""
+
+    count: int = 0
+    dropped: int = 0
+    dropped_last: int = 0
+    first: NotFinite | None = None
+
+    def note(self, not_finite: NotFinite | None) -> None:
+        """Count one update."""
+        self.count += 1
+        self.dropped_last = 0 if not_finite is None else self.dropped_last + 1
+        if not_finite is not None:
+            self.dropped += 1
+            self.first = self.first or not_finite
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was noted since the last reading.
+
+    Args:
+        averages: by ``phase/term``, over the updates that were made.
+        updates: by phase.
+        first: the first update that was not finite.
+    """
+
+    averages: Mapping[str, float] = field(default_factory=dict)
+    updates: Mapping[str, Updates] = field(default_factory=dict)
+    first: NotFinite | None = None
+
+
 class StepLog:
     """Scalars of the steps since the last reading: tensors on the device, so that a step never waits for them."""
 
     def __init__(self) -> None:
-        self._labels: list[tuple[int, str, str]] = []
+        self._labels: list[tuple[int, str, tuple[str, ...]]] = []
         self._values: list[Tensor] = []
 
     @property
@@ -38,37 +73,47 @@ class StepLog:
 
     def add(self, step: int, phase: str, loss: Loss, gradient_norm: Tensor) -> None:
         """Note the outcome of one update: loss, terms, and the norm of its gradient before clipping."""
-        self._labels.append((step, phase, LOSS))
+        self._labels.append((step, phase, (LOSS, *loss.terms, GRADIENT_NORM)))
         self._values.append(loss.value.detach())
-        for name, value in loss.terms.items():
-            self._labels.append((step, phase, name))
-            self._values.append(value.detach())
-        self._labels.append((step, phase, GRADIENT_NORM))
+        self._values.extend(value.detach() for value in loss.terms.values())
         self._values.append(gradient_norm)
 
-    def read(self) -> tuple[dict[str, float], NotFinite | None]:
-        """Averages since the last reading, by ``phase/term``, and the first update that was not finite."""
+    def read(self) -> Reading:
+        """Everything since the last reading, which is forgotten here."""
         if not self._values:
-            return {}, None
+            return Reading()
         numbers: list[float] = torch.stack([value.float() for value in self._values]).tolist()
         labels, self._labels, self._values = self._labels, [], []
-        sums: defaultdict[str, list[float]] = defaultdict(list)
-        for (_, phase, name), number in zip(labels, numbers, strict=True):
-            sums[f"{phase}/{name}"].append(number)
-        averages = {name: math.fsum(values) / len(values) if _finite(values) else math.nan
-                    for name, values in sums.items()}  # fmt: skip
-        return averages, _first_not_finite(labels, numbers)
+        collected: defaultdict[str, list[float]] = defaultdict(list)
+        updates: defaultdict[str, Updates] = defaultdict(Updates)
+        first: NotFinite | None = None
+        at = 0
+        for step, phase, names in labels:
+            values, at = numbers[at : at + len(names)], at + len(names)
+            not_finite = None if _is_made(values) else NotFinite(step, phase, _not_finite(names, values))
+            updates[phase].note(not_finite)
+            first = first or not_finite
+            if not_finite is None:
+                for name, value in zip(names, values, strict=True):
+                    collected[f"{phase}/{name}"].append(value)
+        averages = {name: math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+                    for name, values in collected.items()}  # fmt: skip
+        return Reading(averages, dict(updates), first)
 
 
-def _finite(values: list[float]) -> bool:
-    return all(map(math.isfinite, values))
+_LARGEST = torch.finfo(torch.float32).max
 
 
-def _first_not_finite(labels: list[tuple[int, str, str]], numbers: list[float]) -> NotFinite | None:
-    # A term that is only logged may be infinite: the update is done all the same.
-    bad = [label for label, number in zip(labels, numbers, strict=True) if not math.isfinite(number)]
-    decisive = [label for label in bad if label[2] in (LOSS, GRADIENT_NORM)]
-    if not decisive:
-        return None
-    step, phase, _ = decisive[0]
-    return NotFinite(step, phase, tuple(name for at, of, name in bad if (at, of) == (step, phase)))
+def _is_made(values: list[float]) -> bool:
+    """Whether an update was made: the engine asks whether loss and norm have a finite sum, in float32.
+
+    A term that is only logged may be infinite: the update is made all the same.
+    """
+    return abs(values[0] + values[-1]) <= _LARGEST
+
+
+def _not_finite(names: tuple[str, ...], values: list[float]) -> tuple[str, ...]:
+    return tuple(name for name, value in zip(names, values, strict=True) if not math.isfinite(value)) or (
+        LOSS,
+        GRADIENT_NORM,
+    )

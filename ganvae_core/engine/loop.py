@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,19 +17,23 @@ from ganvae_core.engine.data import DataStream, Split, split
 from ganvae_core.engine.devices import select_device, select_precision
 from ganvae_core.engine.evaluation import evaluate, fit_prior
 from ganvae_core.engine.log import StepLog
+from ganvae_core.engine.memory_limit import within_memory
 from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import PreparedPhase, check_loss, check_needs, has_batch_norm, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.engine.recovery import NotFiniteError, Recovery, count_dropped, stopped_by
+from ganvae_core.engine.rollback import ReturnPoints
 from ganvae_core.engine.saving import CheckpointStore, restore_callbacks
-from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
-from ganvae_core.errors import ConfigurationError, GanvaeError, TrainingError
+from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
+from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
 from ganvae_core.types import Batch, Loss
 
 STEP = purpose("random numbers of a step")
+LOGGER = logging.getLogger("ganvae")
 
 
 @final
@@ -97,7 +102,10 @@ class Engine:
         self._found_inf = torch.zeros((), device=self.device)
         self._log = StepLog()
         self._checked: set[str] = set()
-        self._store: CheckpointStore | None = None
+        self.recovery = Recovery(micro_batch_size=self.settings.micro_batch_size)
+        self.pending: dict[str, Any] = {}
+        self.store: CheckpointStore | None = None
+        self._return_points = ReturnPoints(self)
         self.directory: Path | None = None
         if directory is not None:
             self.keep_in(directory)
@@ -113,11 +121,21 @@ class Engine:
         """Rows of data that training has eaten: the position in the data."""
         return self.step_index * self.batch_size
 
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of a micro-batch, where a phase's rows can be split."""
+        return min(self.recovery.micro_batch_size or self.batch_size, self.batch_size)
+
+    def apply_recovery(self) -> None:
+        """Let the optimizers go as slowly as the recovery says."""
+        for optimizer in self.optimizers.values():
+            optimizer.slow_down(self.recovery.learning_rate_factor)
+
     def fit(self, steps: int | None = None) -> Engine:
         """Train until ``steps`` steps have been done in all (default: the settings'), and return the engine.
 
         Raises:
-            TrainingError: a loss or gradient was not finite, or a checkpoint could not be written.
+            TrainingError: a loss or gradient was not finite, memory ran out, or a checkpoint could not be written.
         """
         self.target_steps = steps = self.settings.steps if steps is None else steps
         for optimizer in self.optimizers.values():
@@ -131,9 +149,8 @@ class Engine:
             try:
                 restore_callbacks(self.callbacks, self.callback_states)
                 self._tell("on_start")
-                while self.step_index < steps and not self.stop_requested:
-                    self.step(generator)
-                    self._at_intervals(last=self.step_index == steps)
+                self._return_points.keep()
+                self._train(steps, generator)
                 self._finish(complete=not self.interrupted)
             except BaseException as error:
                 self._tell("on_error", error)
@@ -142,6 +159,23 @@ class Engine:
                 self.stop_requested = self.interrupted = False
                 self._stream.close()
         return self
+
+    def _train(self, steps: int, generator: torch.Generator) -> None:
+        """Step after step; where a number was not finite, back to the last checkpoint if the policy says so."""
+        finished = False
+        while not finished:
+            try:
+                while self.step_index < steps and not self.stop_requested:
+                    self.step(generator)
+                    self._at_intervals(last=self.step_index == steps)
+                self.report_pending()
+                finished = True
+            except NotFiniteError as error:
+                if self.settings.on_nonfinite != ROLLBACK:
+                    raise
+                self._return_points.go_back(error)
+                self._found_inf.zero_()
+                self._clock = (time.perf_counter(), self.step_index)
 
     def step(self, generator: torch.Generator) -> None:
         """One global batch through every phase that is due, then the average of the weights."""
@@ -153,6 +187,8 @@ class Engine:
             if (self.step_index + 1) % prepared.phase.every:  # + 1: what runs at every step leads
                 continue
             with prepared.only_training():
+                if self.settings.on_nonfinite == SKIP:
+                    self._found_inf.zero_()  # that one update was dropped is no reason to drop the next
                 loss = self._update(prepared, batch, generator)
                 prepared.moving.put_back_where(self._found_inf)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
@@ -175,35 +211,45 @@ class Engine:
         """Read the log, hand its averages to the callbacks, and stop where something was not finite.
 
         Raises:
-            TrainingError: a loss or gradient was not finite; the weights are those from before it.
+            TrainingError: a loss or gradient was not finite; the weights are those from before it. Where such updates
+                are skipped, a phase had no other ones.
         """
-        averages, not_finite = self._log.read()
-        if not_finite is not None:
-            raise TrainingError(
-                f"step {not_finite.step + 1:,}: not finite in phase '{not_finite.phase}':"
-                f" {', '.join(not_finite.terms).replace('_', ' ')}; training has stopped.",
-                "the weights were left as they were before that step",
-                "try a smaller learning rate:  optimizers.default.lr=…",
-            )
+        reading = self._log.read()
+        if reading.first is not None and self.settings.on_nonfinite != SKIP:
+            raise stopped_by(reading.first)
+        numbers = {**reading.averages, **count_dropped(self, reading)}
         now, done = time.perf_counter(), self.step_index
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
         speed = steps * self.batch_size / seconds if seconds else 0.0
-        record = {"step": done, "samples_seen": self.samples_seen, **averages, "samples_per_second": speed}
+        record = {"step": done, "samples_seen": self.samples_seen, **numbers, **self.take_pending(),
+                  "samples_per_second": speed}  # fmt: skip
         self._tell("on_step", record)
         return record
+
+    def warn(self, message: str, *hints: str) -> None:
+        """Say something to whoever trains: at once by Python's logging, and in the next record under ``warnings``."""
+        text = "\n  ".join((message, *hints))
+        LOGGER.warning(text)
+        self.pending.setdefault("warnings", []).append(text)
+
+    def take_pending(self) -> dict[str, Any]:
+        """What waits for the next record, which is forgotten here: ``warnings``, ``returned_to``, measurements."""
+        pending, self.pending = self.pending, {}
+        return pending
 
     def keep_in(self, directory: Path) -> None:
         """Write checkpoints into ``directory/checkpoints`` from now on."""
         self.directory = directory
-        self._store = CheckpointStore(directory / "checkpoints", self)
+        self.store = CheckpointStore(directory / "checkpoints", self)
 
     def save(self) -> None:
         """Measure, and write a checkpoint where the engine has a directory."""
         self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
-        if self._store is not None:
-            self._store.save()
+        if self.store is not None:
+            self.store.save()
             self._tell("on_checkpoint")
+        self._return_points.keep()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of a run with the same configuration.
@@ -218,6 +264,18 @@ class Engine:
         phase = prepared.phase
         optimizer = self.optimizers[phase.optimizer]
         optimizer.clear_gradients()
+        losses = within_memory(self, prepared, lambda: self._accumulate(prepared, batch, generator))
+        loss = losses[0] if len(losses) == 1 else _sum(losses)
+        norm = self._gradient_norm(prepared.parameters, loss.value.detach())
+        if optimizer.settings.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
+        optimizer.step(batch.samples_seen, self._found_inf)
+        self._log.add(self.step_index, phase.name, loss, norm)
+        return loss
+
+    def _accumulate(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> list[Loss]:
+        """The losses of the micro-batches, their gradients added up in the parameters."""
+        phase = prepared.phase
         losses: list[Loss] = []
         for row, share, part in self._micro_batches(prepared.couples_rows, batch):
             generator.manual_seed(mixed_seed(self.settings.seed, STEP, self.step_index, prepared.index, row))
@@ -232,14 +290,7 @@ class Engine:
             loss = loss if share == 1.0 else _scaled(loss, share)
             loss.value.backward()
             losses.append(loss)
-
-        loss = losses[0] if len(losses) == 1 else _sum(losses)
-        norm = self._gradient_norm(prepared.parameters, loss.value.detach())
-        if optimizer.settings.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
-        optimizer.step(batch.samples_seen, self._found_inf)
-        self._log.add(self.step_index, phase.name, loss, norm)
-        return loss
+        return losses
 
     def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
         """() the norm of the gradient; notes in ``_found_inf``, which is sticky, if it or the loss is not finite."""
@@ -252,7 +303,7 @@ class Engine:
 
     def _micro_batches(self, couples_rows: bool, batch: Batch) -> Iterator[tuple[int, float, Batch]]:
         """(first row, share of the batch, rows) for each micro-batch; the whole batch where rows are coupled."""
-        size = self.settings.micro_batch_size or self.batch_size
+        size = self.rows_at_once
         if couples_rows or size >= self.batch_size:
             yield 0, 1.0, batch
             return
@@ -281,7 +332,6 @@ class Engine:
 
     def _finish(self, complete: bool) -> None:
         """Save; a run that is complete, and not only interrupted, also gets its prior fitted and its last pictures."""
-        self.report_pending()
         if complete and isinstance(self.model.prior, FittedPrior):
             try:
                 fit_prior(self.model, self.data, self.device)

@@ -28,12 +28,13 @@ class ScheduledOptimizer:
         self.settings = settings
         self.parameters = parameters
         self.total_samples = total_samples
+        self.factor = 1.0
         self.torch_optimizer, self.masks_updates = _make(settings, parameters)
 
     def learning_rate(self, samples_seen: int) -> float:
         """The learning rate of the step that starts after ``samples_seen`` rows."""
         settings = self.settings
-        rate = settings.lr
+        rate = settings.lr * self.factor
         if settings.warmup_samples:
             rate *= min(1.0, (samples_seen + 1) / settings.warmup_samples)
         if settings.schedule == "constant":
@@ -42,6 +43,12 @@ class ScheduledOptimizer:
         if settings.schedule == "linear":
             return rate * (1.0 - progress)
         return rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply the learning rate of the settings by a factor from now on; 1 is the settings' own."""
+        self.factor = factor
+        for group in self.torch_optimizer.param_groups:  # a rate that varies is set with each step
+            group["lr"] = self.settings.lr * factor
 
     def clear_gradients(self) -> None:
         """Forget the gradients of the last update. (torch's ``zero_grad`` does this twenty times slower.)"""
@@ -68,7 +75,12 @@ def _make(
         optimizer = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
         return optimizer(parameters, betas=settings.betas, eps=settings.eps, fused=True, **common), True
     if settings.name == "sgd":
-        return torch.optim.SGD(parameters, momentum=settings.momentum, fused=True, **common), True
+        descent = torch.optim.SGD(parameters, momentum=settings.momentum, fused=True, **common)
+        if settings.momentum:
+            # torch makes these in the first step, and leaves them as memory happened to be where that one is masked.
+            for parameter in parameters:
+                descent.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return descent, True
     return torch.optim.RMSprop(parameters, momentum=settings.momentum, eps=settings.eps, **common), False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import shutil
 from collections.abc import Sequence
@@ -19,12 +20,15 @@ from ganvae_core.engine.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
+from ganvae_core.engine.recovery import Recovery
+from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.errors import RunError
 from ganvae_core.interfaces import Callback
 from ganvae_core.runs import best_step, manifests_in
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
+    from ganvae_core.engine.rollback import MemoryCheckpoint
 
 OBJECTIVE = "objective."
 OPTIMIZER = "optimizer."
@@ -39,35 +43,27 @@ class CheckpointStore:
 
     def save(self) -> None:
         """Write a checkpoint of this moment, then remove those that are neither among the newest nor the best."""
-        engine = self.engine
-        state = {OBJECTIVE + name: tensor for name, tensor in tensors_of(engine.objective).items()}
-        state |= _optimizer_tensors(engine)
-        write_checkpoint(self.folder, tensors_of(engine.model), state, _manifest(engine))
+        write_checkpoint(self.folder, *capture(self.engine))
         self._retain()
 
     @staticmethod
     def restore(engine: Engine, checkpoint: Checkpoint) -> None:
         """Put an engine of the same configuration where the checkpoint was written."""
-        state = checkpoint.state()
-        what = str(checkpoint.folder)
-        own = {name[len(OBJECTIVE) :]: tensor for name, tensor in state.items() if name.startswith(OBJECTIVE)}
-        load_tensors(engine.objective, own, what)
-        load_tensors(engine.model, checkpoint.model(), what)
-        _load_optimizers(engine, state, what)
-        if checkpoint.manifest.get("batch_size") != engine.batch_size:
-            raise RunError(
-                f"{what} was written with another batch size: {checkpoint.manifest.get('batch_size')}."
-            )
-        engine.step_index = checkpoint.step
-        engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
+        put_back(engine, checkpoint)
+        engine.recovery = Recovery.stored(checkpoint.manifest, engine.recovery)
+        engine.apply_recovery()
 
     def _retain(self) -> None:
         folders = list_checkpoints(self.folder)
         kept = {folder_name(self.engine.step_index)}
         kept |= {folder.name for folder in folders[-self.engine.settings.keep_checkpoints :]}
-        best = best_checkpoint(self.folder)
+        spared = [best_checkpoint(self.folder)]
+        if self.engine.settings.on_nonfinite == ROLLBACK:
+            spared.append(
+                return_point(folders, self.engine.step_index, self.engine.settings.checkpoint_every)
+            )
         for folder in folders:
-            if folder.name not in kept and folder != best:
+            if folder.name not in kept and folder not in spared:
                 shutil.rmtree(folder)
 
 
@@ -75,6 +71,41 @@ def best_checkpoint(parent: Path) -> Path | None:
     """The checkpoint with the best held-out result, by the run's first metric; None where nothing was measured."""
     step = best_step(manifests_in(parent))
     return None if step is None else parent / folder_name(step)
+
+
+def return_point(folders: Sequence[Path], step: int, checkpoint_every: int) -> Path | None:
+    """Which checkpoint a run that is at a step goes back to: the newest that was due, else the newest of all.
+
+    Args:
+        folders: of checkpoints, oldest first.
+        step: where training is.
+        checkpoint_every: steps after which one is due.
+    """
+    before = [folder for folder in folders if int(folder.name[5:]) <= step]
+    due = [folder for folder in before if int(folder.name[5:]) % checkpoint_every == 0]
+    return next(reversed(due or before), None)
+
+
+def capture(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+    """What a checkpoint is written from: the averaged model, all that training goes on from, and the manifest."""
+    state = {OBJECTIVE + name: tensor for name, tensor in tensors_of(engine.objective).items()}
+    return tensors_of(engine.model), state | _optimizer_tensors(engine), _manifest(engine)
+
+
+def put_back(engine: Engine, checkpoint: Checkpoint | MemoryCheckpoint) -> None:
+    """Give an engine the weights, the optimizers' state and the position of a checkpoint."""
+    state = checkpoint.state()
+    what = str(checkpoint.folder)
+    own = {name[len(OBJECTIVE) :]: tensor for name, tensor in state.items() if name.startswith(OBJECTIVE)}
+    load_tensors(engine.objective, own, what)
+    load_tensors(engine.model, checkpoint.model(), what)
+    _load_optimizers(engine, state, what)
+    rows = checkpoint.manifest.get("batch_size")
+    if rows != engine.batch_size:
+        raise RunError(f"{what} was written with another batch size: {rows}.")
+    engine.step_index = checkpoint.step
+    engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
+    engine.pending = copy.deepcopy(dict(checkpoint.manifest.get("pending", {})))
 
 
 def _manifest(engine: Engine) -> dict[str, Any]:
@@ -89,6 +120,8 @@ def _manifest(engine: Engine) -> dict[str, Any]:
         "judged_by": first,
         "better": engine.metrics[0].better if first is not None else None,
         "callbacks": _callback_states(engine.callbacks),
+        "recovery": engine.recovery.as_dict(),
+        "pending": engine.pending,
         "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
         "threads": torch.get_num_threads(),
         "settings": dataclasses.asdict(engine.settings),

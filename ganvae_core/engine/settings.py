@@ -7,6 +7,8 @@ from typing import Literal
 
 from ganvae_core.errors import ConfigurationError
 
+STOP, SKIP, ROLLBACK = "stop", "skip", "rollback"
+
 
 def _require(condition: bool, key: str, value: object, what: str) -> None:
     if not condition:
@@ -30,6 +32,8 @@ class EngineSettings:
         samples_every: steps between two sample grids; 0 draws them at the end only.
         checkpoint_every: steps between two checkpoints; there is always one at the end.
         keep_checkpoints: how many of the newest checkpoints stay on disk; the best one stays besides.
+        on_nonfinite: where a loss or gradient is not finite: stop, skip that update, or rollback to the last checkpoint
+            and go on with half the learning rate, five times at most.
     """
 
     steps: int = 2000
@@ -44,6 +48,7 @@ class EngineSettings:
     samples_every: int = 500
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints")

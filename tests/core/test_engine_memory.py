@@ -1,0 +1,143 @@
+"""Out of an accelerator's memory: an update is done again in smaller parts, as if they had been asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toys import FromPhases, Watcher, engine, model, optimizer, same, state
+
+import ganvae_core as gv
+from ganvae_core.engine.checkpoints import read_checkpoint
+
+FITS = 3
+"""Rows that fit into the memory that these losses pretend to have; a batch is of eight."""
+
+
+class Noisy(gv.Generator):
+    """Spectral norm, whose vectors each forward moves, and dropout: buffers and random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.utils.parametrizations.spectral_norm(nn.Linear(2, 4)), nn.Dropout(0.3), nn.Linear(4, 3)
+        )
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.layers(z)
+
+
+def limited(fits: int = 8, at_row: int = 0, couples_rows: bool = False, from_step: int = 0) -> FromPhases:
+    """Two phases; more rows than fit are too many where a part holds the row of the batch that is named.
+
+    The error comes after the forward pass, when buffers have moved, and for ``at_row`` > 0 after gradients of parts.
+    """
+
+    def phases(objective: Any) -> list[gv.Phase]:
+        seen: dict[int, int] = {}
+
+        def loss(batch: gv.Batch) -> gv.Loss:
+            first = seen.get(batch.samples_seen, 0) % 8
+            seen[batch.samples_seen] = first + len(batch.x)
+            made = objective.model.generator(batch.x[:, :2]) + torch.randn_like(batch.x)
+            error = (made - batch.x).square().sum(1).mean()
+            if len(batch.x) > fits and first + len(batch.x) > at_row and batch.samples_seen >= 8 * from_step:
+                seen[batch.samples_seen] = 0
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB.")
+            return gv.Loss(error, {"error": error}, {"worst": made.mean(0)})
+
+        def steady(batch: gv.Batch) -> gv.Loss:
+            return gv.Loss(objective.second(batch.x + torch.randn_like(batch.x)).square().mean())
+
+        return [
+            gv.Phase("game", loss, trains=[objective.model], couples_rows=couples_rows),
+            gv.Phase("second", steady, trains=[objective.second]),
+        ]
+
+    own = model(encoder=False)
+    torch.manual_seed(0)
+    own.generator = Noisy()
+    return FromPhases(own, phases, second=nn.Linear(3, 1))
+
+
+@pytest.mark.parametrize(("asked", "at_row"), [(None, 0), (4, 0), (4, 5)])
+@pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop"])
+def test_the_result_is_what_accumulation_with_fewer_rows_gives(
+    name: str, asked: int | None, at_row: int
+) -> None:
+    optimizers = optimizer(name, 0.01)
+    redone = engine(limited(FITS, at_row), micro_batch_size=asked, optimizers=optimizers).fit()
+    given = engine(limited(), micro_batch_size=2, optimizers=optimizers).fit()
+    assert redone.rows_at_once == given.rows_at_once == 2
+    assert same(state(redone.objective), state(given.objective))
+    assert same(state(redone.model), state(given.model))
+    whole = engine(limited(), optimizers=optimizers).fit()
+    assert not same(state(redone.objective), state(whole.objective))
+
+
+def test_it_is_said_once_and_the_parts_stay_small(caplog: pytest.LogCaptureFixture) -> None:
+    watcher = Watcher()
+    engine(limited(FITS, from_step=1), steps=5, callbacks=[watcher]).fit()
+    (text,) = caplog.messages
+    assert text == (
+        "step 2: cpu ran out of memory with 8 rows at once; the step was done again, and training goes on,"
+        " with 2 at once\n  to begin with as many:  engine.micro_batch_size=2"
+    )
+    assert [record.get("warnings") for record in watcher.records] == [None, [text], None, None, None]
+
+
+def test_a_run_goes_on_with_the_parts_that_it_had(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = engine(limited(FITS, from_step=2), steps=6).fit()
+    engine(limited(FITS, from_step=2), steps=6, directory=tmp_path).fit(4)
+    kept = read_checkpoint(tmp_path / "checkpoints" / "step-000004")
+    assert kept.manifest["recovery"]["micro_batch_size"] == 2
+    resumed = engine(limited(FITS, from_step=2), steps=6)
+    resumed.restore(kept)
+    caplog.clear()
+    resumed.fit()
+    assert caplog.messages == []
+    assert same(state(resumed.objective), state(whole.objective))
+
+
+def refused(**changes: Any) -> gv.TrainingError:
+    with pytest.raises(gv.TrainingError, match="step 1: cpu ran out of memory in phase 'game'") as raised:
+        engine(limited(**{"fits": FITS, **changes}), steps=1).fit()
+    assert isinstance(raised.value.__cause__, torch.OutOfMemoryError)
+    return raised.value
+
+
+def test_rows_that_belong_together_are_not_split() -> None:
+    error = refused(couples_rows=True)
+    assert "with all 8 rows at once" in error.message
+    assert "engine.micro_batch_size does not split" in error.hints[0]
+    assert "engine.batch_size=4" in error.hints[1]
+
+
+def test_where_a_single_row_is_too_many_that_is_said() -> None:
+    error = refused(fits=0)
+    assert "a single row at once (engine.micro_batch_size=1)" in error.message
+
+
+def test_one_of_several_processes_does_not_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    error = refused()
+    assert "engine.micro_batch_size=4" in error.hints[0]
+
+
+def test_another_error_is_not_taken_for_it() -> None:
+    objective = limited()
+    make = objective.make
+
+    def phases(own: Any) -> list[gv.Phase]:
+        def broken(batch: gv.Batch) -> gv.Loss:
+            raise RuntimeError("out of memory, says the plugin")
+
+        return [gv.Phase("game", broken, trains=[own.model]), make(own)[1]]
+
+    objective.make = phases  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(RuntimeError, match="says the plugin"):
+        engine(objective).fit()
