@@ -290,7 +290,8 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
 
 def _refuse_changes(before: Configuration, after: Configuration) -> None:
     """Only how far and how often may differ when a run goes on."""
-    harmless = {"steps", "log_every", "samples_every", "keep_checkpoints", "device", "on_nonfinite"}
+    harmless = {"steps", "log_every", "samples_every", "keep_checkpoints", "device"}
+    harmless |= {"on_nonfinite", "on_callback_error"}
     if after.engine.on_nonfinite != ROLLBACK:  # training goes back to a checkpoint that was due
         harmless.add("checkpoint_every")
     old, new = before.as_dict(), after.as_dict()

@@ -37,7 +37,9 @@ class TensorBoard(Callback):
 
     def __init__(self, *, images: int = 16) -> None:
         if images < 0:
-            raise ConfigurationError(f"tensorboard: images={images} is not possible: it must not be negative.")
+            raise ConfigurationError(
+                f"tensorboard: images={images} is not possible: it must not be negative."
+            )
         if find_spec("tensorboard") is None:
             raise ConfigurationError(
                 "the callback 'tensorboard' needs TensorBoard, which is not installed.",
@@ -68,7 +70,12 @@ class TensorBoard(Callback):
     def on_samples(self, engine: Engine) -> None:
         """Samples of the averaged model, from the same codes each time."""
         spec = engine.data.spec
-        if self._writer is None or not self.images or spec.modality != "image" or not can_sample(engine.model):
+        if (
+            self._writer is None
+            or not self.images
+            or spec.modality != "image"
+            or not can_sample(engine.model)
+        ):
             return
         made = sample_rows(engine.model, self.images, engine.settings.seed, engine.device)
         self._writer.add_images("samples", visible(made, spec).clip(0, 1), engine.step_index)

@@ -24,8 +24,9 @@ from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.engine.recovery import NotFiniteError, Recovery, count_dropped, stopped_by
 from ganvae_core.engine.rollback import ReturnPoints
-from ganvae_core.engine.saving import CheckpointStore, restore_callbacks
+from ganvae_core.engine.saving import CheckpointStore
 from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
+from ganvae_core.engine.telling import restore, tell
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.memory import keep_freed_memory
@@ -147,13 +148,13 @@ class Engine:
         self._clock = (time.perf_counter(), self.step_index)
         with borrowed_randomness(self.device) as generator, self._components.covering():
             try:
-                restore_callbacks(self.callbacks, self.callback_states)
-                self._tell("on_start")
+                restore(self)
+                tell(self, "on_start")
                 self._return_points.keep()
                 self._train(steps, generator)
                 self._finish(complete=not self.interrupted)
             except BaseException as error:
-                self._tell("on_error", error)
+                tell(self, "on_error", error)
                 raise
             finally:
                 self.stop_requested = self.interrupted = False
@@ -224,7 +225,7 @@ class Engine:
         speed = steps * self.batch_size / seconds if seconds else 0.0
         record = {"step": done, "samples_seen": self.samples_seen, **numbers, **self.take_pending(),
                   "samples_per_second": speed}  # fmt: skip
-        self._tell("on_step", record)
+        tell(self, "on_step", record)
         return record
 
     def warn(self, message: str, *hints: str) -> None:
@@ -248,7 +249,7 @@ class Engine:
         self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
         if self.store is not None:
             self.store.save()
-            self._tell("on_checkpoint")
+            tell(self, "on_checkpoint")
         self._return_points.keep()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -320,7 +321,7 @@ class Engine:
         if last:
             return
         if settings.samples_every and self.step_index % settings.samples_every == 0:
-            self._tell("on_samples")
+            tell(self, "on_samples")
         if self.step_index % settings.checkpoint_every == 0:
             self.report_pending()
             self.save()
@@ -341,12 +342,8 @@ class Engine:
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
         self.save()
         if complete:
-            self._tell("on_samples")
-        self._tell("on_end")
-
-    def _tell(self, event: str, *arguments: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, event)(self, *arguments)
+            tell(self, "on_samples")
+        tell(self, "on_end")
 
     @property
     def _channels_last(self) -> bool:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_checkpoint
 from ganvae_core.engine.recovery import NotFiniteError, described, share
-from ganvae_core.engine.saving import capture, put_back, restore_callbacks, return_point
+from ganvae_core.engine.saving import capture, put_back, return_point
 from ganvae_core.engine.settings import ROLLBACK
+from ganvae_core.engine.telling import restore
 from ganvae_core.errors import RunError, TrainingError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ReturnPoints:
         unsaid: list[str] = engine.take_pending().get("warnings", [])
         put_back(engine, self._newest())
         told: list[str] = engine.pending.get("warnings", [])
-        restore_callbacks(engine.callbacks, engine.callback_states)
+        restore(engine)
         recovery.rollbacks += 1
         recovery.learning_rate_factor *= SLOWER
         engine.apply_recovery()

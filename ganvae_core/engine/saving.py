@@ -22,8 +22,8 @@ from ganvae_core.engine.checkpoints import (
 )
 from ganvae_core.engine.recovery import Recovery
 from ganvae_core.engine.settings import ROLLBACK
+from ganvae_core.engine.telling import states_of
 from ganvae_core.errors import RunError
-from ganvae_core.interfaces import Callback
 from ganvae_core.runs import best_step, manifests_in
 
 if TYPE_CHECKING:
@@ -119,30 +119,13 @@ def _manifest(engine: Engine) -> dict[str, Any]:
         "results": engine.results,
         "judged_by": first,
         "better": engine.metrics[0].better if first is not None else None,
-        "callbacks": _callback_states(engine.callbacks),
+        "callbacks": states_of(engine),
         "recovery": engine.recovery.as_dict(),
         "pending": engine.pending,
         "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
         "threads": torch.get_num_threads(),
         "settings": dataclasses.asdict(engine.settings),
     }
-
-
-def _callback_states(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
-    states = [(type(callback).__qualname__, callback.state_dict()) for callback in callbacks]
-    return [{"callback": name, "state": state} for name, state in states if state]
-
-
-def restore_callbacks(callbacks: Sequence[Callback], states: list[dict[str, Any]]) -> None:
-    """Give each callback the state that one of its class had, and take that out of the list.
-
-    By class, since the callbacks of a run that goes on need not be those that it was started with.
-    """
-    for callback in callbacks:
-        own = next((kept for kept in states if kept["callback"] == type(callback).__qualname__), None)
-        if own is not None:
-            states.remove(own)
-            callback.load_state_dict(own["state"])
 
 
 def _optimizer_tensors(engine: Engine) -> dict[str, Tensor]:

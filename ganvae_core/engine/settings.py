@@ -8,6 +8,7 @@ from typing import Literal
 from ganvae_core.errors import ConfigurationError
 
 STOP, SKIP, ROLLBACK = "stop", "skip", "rollback"
+DISABLE = "disable"
 
 
 def _require(condition: bool, key: str, value: object, what: str) -> None:
@@ -34,6 +35,7 @@ class EngineSettings:
         keep_checkpoints: how many of the newest checkpoints stay on disk; the best one stays besides.
         on_nonfinite: where a loss or gradient is not finite: stop, skip that update, or rollback to the last checkpoint
             and go on with half the learning rate, five times at most.
+        on_callback_error: where a callback fails: stop, or disable that callback and go on.
     """
 
     steps: int = 2000
@@ -49,6 +51,7 @@ class EngineSettings:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
+    on_callback_error: Literal["stop", "disable"] = "stop"
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints")

@@ -35,7 +35,9 @@ class Scripted(gv.Metric):
     def __init__(self, *values: float) -> None:
         self.values = list(values)
 
-    def compute(self, model: gv.Model, x: torch.Tensor, condition: torch.Tensor | None) -> Mapping[str, float]:
+    def compute(
+        self, model: gv.Model, x: torch.Tensor, condition: torch.Tensor | None
+    ) -> Mapping[str, float]:
         return {"error": self.values.pop(0)}
 
 

@@ -92,9 +92,10 @@ def test_an_error_is_told_and_raised_again_and_the_run_does_not_end() -> None:
             raise KeyError("the callback's own")
 
     watcher = Watcher()
-    with pytest.raises(KeyError, match="the callback's own") as raised:
+    with pytest.raises(gv.TrainingError, match="the callback's own") as raised:
         engine(regression(), callbacks=[watcher, Breaking()]).fit()
     assert watcher.errors == [raised.value]
+    assert isinstance(raised.value.__cause__, KeyError)
     assert watcher.events[-1] == ("error", 1)
 
 
@@ -146,3 +147,58 @@ def test_what_callbacks_draw_changes_nothing_that_is_trained() -> None:
         alone.model.generator.get_parameter("head.weight"),
         watched.model.generator.get_parameter("head.weight"),
     )
+
+
+class Failing(gv.Callback):
+    """Fails in one of its methods."""
+
+    def __init__(self, where: str) -> None:
+        setattr(self, where, self.fail)
+
+    def fail(self, *arguments: Any) -> Any:
+        raise ValueError("the disk is upside down")
+
+
+HOOKS = ["on_start", "on_step", "on_samples", "on_checkpoint", "on_end", "state_dict"]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_callback_that_fails_is_named_with_its_method_and_ends_the_run(hook: str, tmp_path: Path) -> None:
+    made = engine(regression(), steps=3, checkpoint_every=2, callbacks=[Failing(hook)], directory=tmp_path)
+    with pytest.raises(
+        gv.TrainingError, match=f"the callback Failing failed in {hook}: ValueError: the disk"
+    ):
+        made.fit()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_callback_that_fails_may_be_left_out_from_there_on(
+    hook: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watcher, failing = Watcher(), Failing(hook)
+    made = engine(
+        regression(), steps=3, checkpoint_every=2, on_callback_error="disable",
+        callbacks=[failing, watcher], directory=tmp_path,
+    )  # fmt: skip
+    made.fit()
+    assert failing not in made.callbacks
+    assert watcher.events[-1] == ("end", 3)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert f"Failing failed in {hook}" in said[0]
+
+
+def test_a_state_that_json_cannot_hold_is_the_callbacks_failure(tmp_path: Path) -> None:
+    failing = Failing("on_error")
+    failing.state_dict = lambda: {"weights": torch.zeros(2)}  # type: ignore[method-assign]
+    with pytest.raises(gv.TrainingError, match=r"Failing failed in state_dict: TypeError"):
+        engine(regression(), steps=2, callbacks=[failing], directory=tmp_path).fit()
+
+
+def test_an_error_of_training_is_not_hidden_by_a_callback_that_fails_to_hear_of_it() -> None:
+    class Breaking(gv.Callback):
+        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+            raise gv.TrainingError("it was this")
+
+    with pytest.raises(gv.TrainingError, match="it was this"):
+        engine(regression(), callbacks=[Breaking(), Failing("on_error")]).fit()
