@@ -8,7 +8,7 @@ from typing import Literal
 from ganvae_core.plugins.specs import ComponentSpec, RecipeSpec
 
 State = Literal["ready", "disabled", "denied", "incompatible", "broken", "conflict"]
-"""``denied`` is what a registry's policy refuses; nothing sets it yet."""
+"""``disabled`` is what the user left out, ``denied`` what a registry's policy refuses; neither is imported."""
 
 
 @dataclass(frozen=True)
