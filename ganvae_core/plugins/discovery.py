@@ -34,6 +34,7 @@ from ganvae_core.plugins.record import Plugin, State
 
 GROUP = "ganvae"
 DISABLE_VARIABLE = "GANVAE_DISABLE_PLUGINS"
+IMPORTS_TORCH = "its describing module imports torch, which makes every command slow"
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,7 @@ def listed(rivals: Iterable[Claim]) -> str:
 
 def loaded(plugin: Plugin) -> Plugin:
     """The plugin after its module has been imported and its hooks have been asked, ready or refused."""
+    slow_already = "torch" in sys.modules
     try:
         # What a module prints while it is imported must not end up among the output that a program reads.
         with contextlib.redirect_stdout(sys.stderr):
@@ -199,7 +201,8 @@ def loaded(plugin: Plugin) -> Plugin:
         return replace(plugin, state=refusal.state, reason=refusal.reason, traceback=formatted(cause))
     except BaseException as error:  # a module may even call sys.exit while it is imported
         return replace(plugin, state="broken", reason=in_one_line(error), traceback=formatted(error))
-    return replace(plugin, components=components, recipes=recipes)
+    slow = "torch" in sys.modules and not slow_already
+    return replace(plugin, components=components, recipes=recipes, remark=IMPORTS_TORCH if slow else "")
 
 
 def in_one_line(error: BaseException) -> str:

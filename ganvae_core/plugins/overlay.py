@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_core.plugins.known import REGISTRY_VERSION, KnownPlugin, registry
+from ganvae_core.plugins.known import REGISTRY_VERSION, KnownPlugin, known_plugin, registry
 from ganvae_core.plugins.policy import MODES, OWN, Pin, Policy
 from ganvae_core.plugins.specs import KINDS
 
@@ -149,15 +149,9 @@ class Reading:
             raise self.wrong(key, f'it lacks the distribution:  distribution = "ganvae-{name}"')
         provides = self.table(f"{key}.provides", entry.get("provides", {}))
         self.check_keys(f"{key}.provides", provides, ("components", "recipes"))
-        return KnownPlugin(
-            name,
-            entry["distribution"],
-            entry.get("entry_point", ""),
-            entry.get("summary", ""),
-            entry.get("install", f"pip install {entry['distribution']}"),
-            self.list(f"{key}.provides.components", provides.get("components", [])),
-            self.list(f"{key}.provides.recipes", provides.get("recipes", [])),
-        )
+        for field in provides:
+            self.list(f"{key}.provides.{field}", provides[field])
+        return known_plugin(name, entry)
 
     def names(self, key: str, value: Any) -> frozenset[str]:
         """A list of plugins."""

@@ -27,6 +27,7 @@ class Plugin:
         traceback: of the exception that broke it, or empty.
         api: the core API that it was written for, or None where that was not found out.
         package: where its recipes lie, as a dotted name; empty where nothing was imported.
+        remark: one line about what is not wrong and should be mended, or empty.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Plugin:
     traceback: str = ""
     api: int | None = None
     package: str = ""
+    remark: str = ""
 
     @property
     def ready(self) -> bool:
