@@ -184,11 +184,13 @@ def encode(
 
 
 def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
-    from ganvae_core.loading import load
-
+    catalogue = current_catalogue()
     if locked:
         refuse_other_plugins(path)
-    return load(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
+
+    from ganvae_core.loading import load
+
+    return load(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
 
 
 def _need_encoder(run: Run, path: Path) -> None:

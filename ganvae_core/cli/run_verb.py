@@ -87,16 +87,17 @@ def run(
     ganvae run --plugin vae objective.beta=4 engine.seed=1
     ganvae run --resume runs/vae-digits-1 engine.steps=10000
     """
+    catalogue = current_catalogue()
     if resume is not None:
         given = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs}
         return _resume(resume, given, settings_pairs(overrides, short), dry_run, quiet, locked)
 
+    lock = refuse_other_plugins_beside(file) if locked else None
+
     from ganvae_core.runs import refuse_taken
     from ganvae_core.training import prepare, start
 
-    catalogue = current_catalogue()
     pairs = settings_pairs(overrides, short)
-    lock = refuse_other_plugins_beside(file) if locked else None
     configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
     if lock is not None:
         refuse_newcomers(lock, configuration)
@@ -212,6 +213,9 @@ def _resume(
     quiet: bool,
     locked: bool,
 ) -> int:
+    if locked:
+        refuse_other_plugins(path)
+
     from ganvae_core.config.layers import nest
     from ganvae_core.training import go_on, prepare_resume
 
@@ -222,8 +226,6 @@ def _resume(
                 f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
             )
     check_settings(pairs)
-    if locked:
-        refuse_other_plugins(path)
     with nullcontext() if quiet else said_if_slow("reading the data"):
         directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
     if dry_run:

@@ -62,6 +62,9 @@ def discover(
     """
     switched_off, policy = {*disabled, *disabled_by_environment()}, policy or Policy()
     claims, unreadable = installed_claims()
+    if unreadable:
+        # torch looks for backends among all entry points while it is imported, and fails at the first bad file.
+        os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     plugins: list[Plugin] = []
     for name in sorted({claim.name for claim in claims}):
         claimants = [claim for claim in claims if claim.name == name]

@@ -63,6 +63,9 @@ def install(target: str, *, editable: bool = False, upgrade: bool = False) -> li
         InstallerError: pip or uv refused.
         PluginError: it is installed and offers no plugin.
     """
+    path = Path(target.partition("[")[0])
+    if (editable or target.startswith((".", "/", "~")) or path.suffix == ".whl") and not path.exists():
+        raise ConfigurationError(f"there is no file and no folder '{path}' to install.")
     before = plugin_records()
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "held.txt"
@@ -72,7 +75,6 @@ def install(target: str, *, editable: bool = False, upgrade: bool = False) -> li
         run_installer(
             ["install", "--constraint", str(constraints), *options, target],
             f"{target} could not be installed.",
-            f"held as they are: {', '.join(held)}",
         )
     importlib.invalidate_caches()
     after = plugin_records()
@@ -184,35 +186,45 @@ def plugin_records() -> Mapping[str, tuple[str, ...]]:
     return records
 
 
-def run_installer(arguments: Sequence[str], failure: str, *hints: str) -> None:
+def run_installer(arguments: Sequence[str], failure: str) -> None:
     """Let pip, or uv where there is no pip, do something to this interpreter's environment.
 
     Args:
         arguments: the verb and what follows it.
         failure: what to say when it refuses.
-        hints: to go with it.
 
     Raises:
-        InstallerError: it refused; the hints begin with its reasons.
+        InstallerError: it refused; the hints are its reasons.
         ConfigurationError: there is neither.
     """
-    verb, *rest = arguments
-    if find_spec("pip") is not None:
-        quiet = ["--disable-pip-version-check", "--no-input", "--no-color"]
-        yes = ["--yes"] if verb == "uninstall" else []
-        command = [sys.executable, "-m", "pip", *quiet, verb, *yes, *rest]
-    elif uv := shutil.which("uv"):
-        command = [uv, "--no-progress", "--color", "never", "pip", verb, "--python", sys.executable, *rest]
-    else:
-        raise ConfigurationError(
-            "there is neither pip nor uv, so nothing can be installed.", f"{sys.executable} -m ensurepip"
-        )
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        installer_command(*arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     output = done.stdout.decode(errors="replace")
     if done.returncode:
-        raise InstallerError(failure, output, *reasons(output), *hints)
+        raise InstallerError(failure, output, *reasons(output))
+
+
+def installer_command(verb: str, *arguments: str) -> list[str]:
+    """A command of pip's, or of uv's where there is no pip, for this interpreter's environment.
+
+    Raises:
+        ConfigurationError: there is neither.
+    """
+    if find_spec("pip") is not None:
+        quiet = ["--disable-pip-version-check", "--no-input", "--no-color"]
+        yes = ["--yes"] if verb == "uninstall" else []
+        return [sys.executable, "-m", "pip", *quiet, verb, *yes, *arguments]
+    uv = shutil.which("uv")
+    if uv is None:
+        raise ConfigurationError(
+            "there is neither pip nor uv, so nothing can be installed.", f"{sys.executable} -m ensurepip"
+        )
+    return [uv, "--no-progress", "--color", "never", "pip", verb, "--python", sys.executable, *arguments]
 
 
 def reasons(output: str) -> list[str]:
@@ -220,15 +232,20 @@ def reasons(output: str) -> list[str]:
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     chosen: list[str] = []
     in_reason = False
+    after_frame = False
     for line in lines:
         text = line.strip()
-        begins = text.lower().startswith(("error:", "the conflict is caused by", "× ", "╰─▶"))
+        begins = text.lower().startswith(("error:", "the conflict is caused by", "× "))
         # What follows is indented, or is drawn by uv beside its reason.
-        in_reason = begins or (in_reason and line.startswith((" ", "│")))
-        if in_reason:
+        in_reason = begins or (in_reason and line.startswith((" ", "│", "╰")))
+        # Of a traceback only the exception counts: not the frames, each of which is followed by its line of code.
+        is_frame = text.startswith(("Traceback (", 'File "'))
+        if in_reason and not is_frame and not after_frame:
             text = text.removeprefix("ERROR: ").removeprefix("error: ")
-            if text and not text.startswith(BOILERPLATE):
-                chosen.append(text)
+            chosen += [] if text.startswith(BOILERPLATE) else [text]
+        after_frame = text.startswith('File "')
+    if "Exception:" in chosen:  # pip itself failed, and its traceback follows
+        chosen = lines[-1:]
     return (list(dict.fromkeys(chosen)) or lines)[-SHOWN_LINES:]
 
 
