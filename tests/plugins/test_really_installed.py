@@ -139,7 +139,8 @@ def fatal(environment: RealEnvironment, wheels: Path) -> Iterator[None]:
     environment.install(plugin_wheel(wheels, "fatal", "import os; os._exit(77)"))
     yield
     gone = environment.ganvae("plugins", "uninstall", "fatal")
-    assert (gone.code, gone.err) == (0, "x-fatal 1.0 is uninstalled, and with it: fatal\n")
+    assert gone.code == 0
+    assert gone.err.endswith("x-fatal 1.0 is uninstalled, and with it: fatal\n")
 
 
 @pytest.mark.usefixtures("fatal")
