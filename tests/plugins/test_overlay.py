@@ -265,7 +265,7 @@ def test_a_file_that_cannot_be_read_is_an_error(there: str, tmp_path: Path) -> N
         path.mkdir()
     elif there == "no text":
         path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match="mine.toml"):
+    with pytest.raises(ConfigurationError, match=r"mine\.toml"):
         read_overlay(path)
 
 
