@@ -26,12 +26,14 @@ class Installation:
 
 
 def installation(distribution: str) -> Installation:
-    """How an installed distribution is installed; of two copies on the path the first, which Python imports.
+    """How a distribution is installed; of two copies on the path the first, which Python imports.
 
-    Raises:
-        importlib.metadata.PackageNotFoundError: it is not installed.
+    Of one that is not installed, or no longer, nothing is known: it has no hash.
     """
-    found = importlib.metadata.distribution(distribution)
+    try:
+        found = importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return Installation(editable=False, sha256="")
     editable = is_editable(found)
     return Installation(editable, "" if editable else files_sha256(found))
 
