@@ -16,6 +16,7 @@ check: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/ganvae plugins catalogue --check
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py

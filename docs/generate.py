@@ -35,8 +35,8 @@ TAIL = """\
 Results go to standard output; progress, notes and errors go to standard error. `ganvae run` prints the run directory,
 and with `--quiet` nothing else, so `run=$(ganvae run --plugin vae --quiet)` works in a script.
 
-`GANVAE_DISABLE_PLUGINS=a,b` leaves plugins out as `--disable-plugin` does. `GANVAE_CACHE_DIR=FOLDER` is where data sets
-are downloaded to, in place of the user's cache.
+`GANVAE_DISABLE_PLUGINS=a,b` leaves plugins out as `--disable-plugin` does, and `GANVAE_REGISTRY=FILE` names a registry
+file as `--registry` does. `GANVAE_CACHE_DIR=FOLDER` is where data sets are downloaded to, in place of the user's cache.
 
 ### Exit codes
 
@@ -45,7 +45,7 @@ are downloaded to, in place of the user's cache.
 | 0 | done |
 | 1 | something went wrong after the first step |
 | 2 | something was wrong that could be known before the first step: a name, a setting, the data |
-| 3 | a plugin that is needed is installed but not ready |
+| 3 | a plugin that is needed is installed but not ready, or with `--locked` not the one that the run was made with |
 | 130 | stopped by Ctrl-C; the run was saved |
 | 143 | stopped by a termination signal; the run was saved |
 

@@ -30,7 +30,8 @@ from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
-from ganvae_core.runs import CONFIG, DATA, RunDirectory
+from ganvae_core.plugins.lock import refuse_missing
+from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.types import DataSpec
 
 
@@ -249,10 +250,12 @@ def load(
 
     Raises:
         RunError: it is no run, or has no such checkpoint that is whole.
+        ConfigurationError: a plugin that it was made with is not installed.
         PluginError: a plugin that it was made with is not ready.
     """
     directory = RunDirectory.open(Path(path))
     catalogue = catalogue or installed_plugins()
+    refuse_missing(directory.path / LOCK, catalogue)
     configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
     spec, source_spec, conditions = _stored_data(directory)
     chosen = find_checkpoint(directory, checkpoint)

@@ -28,7 +28,7 @@ from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.loading import Run, find_checkpoint, load
 from ganvae_core.observers import Pictures, Recorder
 from ganvae_core.plugins import Catalogue, installed_plugins
-from ganvae_core.plugins.lock import lock_text
+from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
 from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.watching import Watch
 
@@ -45,6 +45,7 @@ class Preparation:
     data: Split
     engine: Engine
     damage: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -56,6 +57,7 @@ class Preparation:
         return [
             *self.damage,
             *self.engine.recovery.notes,
+            *self.changes,
             *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
             *self.data.source.notes,
             *self.builder.notes,
@@ -184,8 +186,7 @@ def start(preparation: Preparation, out: Path | None, callbacks: Sequence[Callba
         TrainingError: its files could not be written; then nothing is left behind.
     """
     configuration = with_absolute_path(preparation.configuration)
-    used = {choice.id.partition("/")[0] for choice in configuration.components.values()}
-    lock = lock_text(preparation.catalogue, used | {configuration.plugin})
+    lock = lock_text(preparation.catalogue, configuration.plugins)
     directory = RunDirectory.create(out, f"{configuration.recipe}-{data_name(configuration)}")
     try:
         directory.write(CONFIG, render(configuration))
@@ -221,12 +222,14 @@ def prepare_resume(
     """Everything as it was at the newest whole checkpoint of a run, ready to go on; nothing is written.
 
     Raises:
-        ConfigurationError: a setting that would change what was trained so far is to be changed.
+        ConfigurationError: a setting that would change what was trained so far is to be changed, or a plugin of
+            the run is not installed.
         DataError: the data cannot be read, or is not what it was.
         RunError: it is no run, it has no whole checkpoint, or it has done its steps.
     """
     directory = RunDirectory.open(path)
     catalogue = catalogue or installed_plugins()
+    refuse_missing(directory.path / LOCK, catalogue)
     tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
     _refuse_changes(before, configuration)
@@ -244,7 +247,8 @@ def prepare_resume(
             f" engine.steps={2 * checkpoint.step}",
         )
     preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
-    preparation = dataclasses.replace(preparation, damage=damage)
+    changed = changes(directory.path / LOCK, catalogue)
+    preparation = dataclasses.replace(preparation, damage=damage, changes=changed)
     _refuse_other_data(preparation, directory)
     preparation.engine.restore(checkpoint)
     return directory, preparation

@@ -28,9 +28,10 @@ def config(
     ganvae config --plugin vae objective.beta=4 > my.yaml
     ganvae run --config my.yaml
     """
+    catalogue = current_catalogue()
+
     from ganvae_core.config.render import render_commented
 
-    catalogue = current_catalogue()
     configuration = chosen_configuration(catalogue, plugin, recipe, file, settings_pairs(overrides, short))
     if as_json:
         print_json(configuration.as_dict())

@@ -67,9 +67,11 @@ def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | No
     if file is not None and file.suffix.lower() != ".png":
         raise ConfigurationError(f"-o {file}: a preview is a .png file.", "-o preview.png")
     with waiting(f"reading {source} …"):
+        catalogue = current_catalogue()
+
         from ganvae_core.build import open_data  # takes a second or two
 
-        choice, split = open_data(current_catalogue(), layer)
+        choice, split = open_data(catalogue, layer)
         contents = look_through(split.source)
         if file is not None:
             draw(split, file)

@@ -20,11 +20,13 @@ class Settings:
 
     Args:
         disabled: plugins that are not to be loaded.
+        registry: a registry file with further plugins and a policy; None for that of the environment.
         traceback: show where errors come from.
         catalogue: the plugins to work with; None for those of the environment.
     """
 
     disabled: set[str] = field(default_factory=set[str])
+    registry: Path | None = None
     traceback: bool = False
     catalogue: Catalogue | None = None
 
@@ -38,13 +40,13 @@ def current_catalogue(context: click.Context | None = None) -> Catalogue:
     """The plugins that the running command works with.
 
     Raises:
-        ConfigurationError: ``--disable-plugin`` names one that is not installed.
+        ConfigurationError: ``--disable-plugin`` names one that is not installed, or the registry file is wrong.
     """
     from ganvae_core.plugins import installed_plugins
 
     asked = settings(context)
     if asked.catalogue is None:
-        found = installed_plugins(frozenset(asked.disabled))
+        found = installed_plugins(frozenset(asked.disabled), asked.registry)
         for name in sorted(asked.disabled):
             found.find(name)
         asked.catalogue = found
@@ -99,6 +101,10 @@ def _disable(context: click.Context, parameter: click.Parameter, names: tuple[st
     settings(context).disabled.update(names)
 
 
+def _registry(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+    settings(context).registry = file or settings(context).registry
+
+
 def _show_traceback(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     settings(context).traceback |= asked
 
@@ -123,6 +129,13 @@ EVERYWHERE = (
         type=PluginName(),
         callback=_disable,
         help="Leave this plugin out.",
+    ),
+    _option(
+        "--registry",
+        metavar="FILE",
+        type=PathName(),
+        callback=_registry,
+        help="Further known plugins, and which may be used; also GANVAE_REGISTRY.",
     ),
     _option("--traceback", is_flag=True, callback=_show_traceback, help="Show where an error comes from."),
     _option("--version", is_flag=True, callback=_print_version, help="Print the version."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
+from ganvae_core.cli.locked import LOCKED, refuse_other_plugins
 from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError, DataError
 
@@ -44,6 +45,7 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
               help="Draws from the observation (by default for tables and points), or its means.")  # fmt: skip
 @CHECKPOINT
 @DEVICE
+@LOCKED
 @OUTPUT
 def sample(
     path: Path,
@@ -53,6 +55,7 @@ def sample(
     noise: bool | None,
     checkpoint: str | None,
     device: str,
+    locked: bool,
     output: Path | None,
 ) -> None:
     """Draw new samples from a trained model.
@@ -64,7 +67,7 @@ def sample(
     ganvae sample runs/vae-digits-1 -n 100 -o samples.png
     ganvae sample runs/vae-wine-1 -n 1000 -o made.csv
     """
-    run = _load(path, checkpoint, device)
+    run = _load(path, checkpoint, device, locked)
     image = run.spec.modality == "image"
     count = count or (64 if image else 1000)
     output = output or path / "samples" / f"seed-{seed}-n-{count}{_default_ending(run)}"
@@ -107,16 +110,23 @@ def sample(
 )
 @CHECKPOINT
 @DEVICE
+@LOCKED
 @OUTPUT
 def reconstruct(
-    path: Path, data: str | None, count: int | None, checkpoint: str | None, device: str, output: Path | None
+    path: Path,
+    data: str | None,
+    count: int | None,
+    checkpoint: str | None,
+    device: str,
+    locked: bool,
+    output: Path | None,
 ) -> None:
     """Pass data through the encoder and the generator: originals beside what the model makes of them.
 
     Takes held-out rows of the run's data, or rows of other data. A .png shows originals above reconstructions; .npz has
     both; .csv and .parquet have the reconstructed rows.
     """
-    run = _load(path, checkpoint, device)
+    run = _load(path, checkpoint, device, locked)
     _need_encoder(run, path)
     image = run.spec.modality == "image"
 
@@ -141,14 +151,17 @@ def reconstruct(
 @DATA
 @CHECKPOINT
 @DEVICE
+@LOCKED
 @OUTPUT
-def encode(path: Path, data: str | None, checkpoint: str | None, device: str, output: Path | None) -> None:
+def encode(
+    path: Path, data: str | None, checkpoint: str | None, device: str, locked: bool, output: Path | None
+) -> None:
     """Write the codes of data: the means of the encoder's posterior, in the order of the data.
 
     FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any.
     """
     output = output or path / "codes.npz"
-    run = _load(path, checkpoint, device)
+    run = _load(path, checkpoint, device, locked)
     _need_encoder(run, path)
     _check_output(run, output, "codes", [".npz"], data)
 
@@ -170,10 +183,14 @@ def encode(path: Path, data: str | None, checkpoint: str | None, device: str, ou
     click.echo(str(output))
 
 
-def _load(path: Path, checkpoint: str | None, device: str) -> Run:
+def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
+    catalogue = current_catalogue()
+    if locked:
+        refuse_other_plugins(path)
+
     from ganvae_core.loading import load
 
-    return load(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
+    return load(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
 
 
 def _need_encoder(run: Run, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``ganvae plugins``: what is installed, and whether it works."""
+"""``ganvae plugins``: what is installed, and whether it works. Verbs that change something have files of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganvae_core.cli.catalogue_verb import catalogue
 from ganvae_core.cli.frame import PluginName, current_catalogue, settings
+from ganvae_core.cli.install_verbs import install, uninstall
+from ganvae_core.cli.new_verb import new
 from ganvae_core.cli.output import note, print_json, table
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def plugins(context: click.Context) -> None:
-    """What is installed, and whether it works."""
+    """What is installed, whether it works, and how to make, install and remove a plugin."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -42,13 +45,20 @@ def info(name: str, as_json: bool) -> None:
     """Say everything about plugin P; with --traceback also what broke it."""
     plugin = current_catalogue().find(name)
     if as_json:
-        print_json(as_plain(plugin))
+        from dataclasses import asdict
+
+        from ganvae_core.plugins.installation import installation
+
+        print_json(as_plain(plugin) | asdict(installation(plugin.distribution)))
         return
     click.echo(f"{plugin.name}   {plugin.state}   {plugin.origin}")
     if plugin.reason:
         click.echo(f"  {plugin.reason}")
     written_for = f" (core API {plugin.api})" if plugin.api is not None else ""
     click.echo(f"  described by {plugin.entry_point}{written_for}")
+    click.echo(f"  {files_of(plugin)}")
+    if plugin.remark:
+        note(f"note: {plugin.remark}")
     if plugin.recipes:
         click.echo()
         table([(recipe.name, recipe.summary) for recipe in plugin.recipes], ("recipe", ""))
@@ -65,6 +75,10 @@ def info(name: str, as_json: bool) -> None:
         note(f"next: ganvae run --plugin {plugin.name}")
 
 
+for verb in (new, install, uninstall, catalogue):
+    plugins.add_command(verb)
+
+
 def offers(plugin: Plugin) -> str:
     """What a plugin has, in numbers, or why it cannot be used."""
     if plugin.state == "broken":
@@ -74,6 +88,16 @@ def offers(plugin: Plugin) -> str:
     kinds = [*("recipe" for _ in plugin.recipes), *(component.kind for component in plugin.components)]
     counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
     return " · ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+
+
+def files_of(plugin: Plugin) -> str:
+    """How it is installed; the hash is what a registry file pins."""
+    from ganvae_core.plugins.installation import installation
+
+    there = installation(plugin.distribution)
+    if there.editable:
+        return "installed from a folder whose files are used as they are (editable)"
+    return f"files: sha256 {there.sha256}" if there.sha256 else "installed without a record of its files"
 
 
 def as_plain(plugin: Plugin) -> dict[str, Any]:

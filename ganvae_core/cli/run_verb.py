@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import PathName, PluginName, WholeNumber, current_catalogue
+from ganvae_core.cli.locked import (
+    LOCKED,
+    refuse_newcomers,
+    refuse_other_plugins,
+    refuse_other_plugins_beside,
+)
 from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError, Interrupted
 
@@ -59,6 +65,7 @@ def configuration_options(command: click.Command) -> click.Command:
 @click.option("--resume", type=PathName(), metavar="RUN", help="Go on with this run.")
 @click.option("--dry-run", is_flag=True, help="Check everything and print the configuration; train nothing.")
 @click.option("--quiet", is_flag=True, help="Print the run directory and nothing else.")
+@LOCKED
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def run(
     epochs: int | None,
@@ -66,6 +73,7 @@ def run(
     resume: Path | None,
     dry_run: bool,
     quiet: bool,
+    locked: bool,
     overrides: tuple[str, ...],
     plugin: str | None,
     recipe: str | None,
@@ -80,16 +88,20 @@ def run(
     ganvae run --plugin vae objective.beta=4 engine.seed=1
     ganvae run --resume runs/vae-digits-1 engine.steps=10000
     """
+    catalogue = current_catalogue()
     if resume is not None:
         given = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs}
-        return _resume(resume, given, settings_pairs(overrides, short), dry_run, quiet)
+        return _resume(resume, given, settings_pairs(overrides, short), dry_run, quiet, locked)
+
+    lock = refuse_other_plugins_beside(file) if locked else None
 
     from ganvae_core.runs import refuse_taken
     from ganvae_core.training import prepare, start
 
-    catalogue = current_catalogue()
     pairs = settings_pairs(overrides, short)
     configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
+    if lock is not None:
+        refuse_newcomers(lock, configuration)
     if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
         raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
     if out is not None:
@@ -121,10 +133,14 @@ def chosen_configuration(
     """
     from ganvae_core.config.configuration import configure
     from ganvae_core.config.layers import nest
+    from ganvae_core.plugins.lock import refuse_missing
+    from ganvae_core.runs import LOCK
 
     layers: list[dict[str, Any]] = []
     if file is not None:
         layers.append(_read_file(file))
+        if plugin is None:
+            refuse_missing(file.parent / LOCK, catalogue)
         plugin = plugin or _text(layers[0].get("plugin"))
         recipe = recipe or (
             _text(layers[0].get("recipe")) if _text(layers[0].get("plugin")) == plugin else None
@@ -191,8 +207,16 @@ def _text(value: Any) -> str | None:
 
 
 def _resume(
-    path: Path, given: dict[str, Any], pairs: list[tuple[str, Any]], dry_run: bool, quiet: bool
+    path: Path,
+    given: dict[str, Any],
+    pairs: list[tuple[str, Any]],
+    dry_run: bool,
+    quiet: bool,
+    locked: bool,
 ) -> int:
+    if locked:
+        refuse_other_plugins(path)
+
     from ganvae_core.config.layers import nest
     from ganvae_core.training import go_on, prepare_resume
 

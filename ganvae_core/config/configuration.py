@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,11 @@ class Configuration:
     engine: EngineSettings
     optimizers: dict[str, OptimizerSettings]
 
+    @property
+    def plugins(self) -> frozenset[str]:
+        """Names of the plugins that take part: the recipe's, and those of all components, nested ones included."""
+        return frozenset((self.plugin, *_owners((self.components, self.lists))))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``config.yaml``."""
         tree: dict[str, Any] = {"plugin": self.plugin, "recipe": self.recipe}
@@ -109,6 +114,19 @@ class Configuration:
             name: _plain(dataclasses.asdict(settings)) for name, settings in self.optimizers.items()
         }
         return tree
+
+
+def _owners(value: Any) -> Iterator[str]:
+    """The plugins of all components in a value."""
+    if isinstance(value, Choice):
+        yield value.id.partition("/")[0]
+        yield from _owners(value.options)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _owners(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _owners(item)
 
 
 def with_absolute_path(configuration: Configuration) -> Configuration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ class Catalogue:
         plugins: by name; a name that is claimed twice is there twice.
         unreadable: one line for each distribution whose entry points could not be read.
         known: gives the plugins that a registry knows of; asked only when something is missing.
+        prefer: the id to take for a short name that stands for several, by ``kind/name``.
     """
 
     plugins: tuple[Plugin, ...]
     unreadable: tuple[str, ...] = ()
     known: Callable[[], Mapping[str, KnownPlugin]] = registry
+    prefer: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def ready(self) -> tuple[Plugin, ...]:
@@ -87,7 +89,7 @@ class Catalogue:
             kind: one of ``KINDS``.
             name: a full id such as ``vae/elbo``, or a short name.
             plugin: whose recipe uses the name. There a short name is one of its own components, or else a
-                builtin one; without it, that of any component while it is unique.
+                builtin one; without it, that of any component while it is unique, or the preferred one.
 
         Raises:
             ConfigurationError: there is no such kind or component, or the name stands for several.
@@ -102,6 +104,8 @@ class Catalogue:
             candidates = [id for id, component in offered.items() if component.name == name]
         if not candidates:
             raise self.missing(kind, name, list(offered))
+        if len(candidates) > 1 and self.prefer.get(f"{kind}/{name}") in candidates:
+            candidates = [self.prefer[f"{kind}/{name}"]]
         if len(candidates) > 1:
             raise ConfigurationError(
                 f"{kind} '{name}' could be any of {', '.join(candidates)}", "give the full name"
@@ -186,6 +190,8 @@ class Catalogue:
                 return not_ready(claimants[0], f"it is to provide {kind} '{provider}/{short}'")
             if not claimants and provider in self.known():
                 hints.insert(0, f"plugin '{provider}' is not installed: {self.known()[provider].install}")
+            elif not claimants:
+                hints.insert(0, f"no plugin '{provider}' is installed          ganvae plugins list")
         near = f" Did you mean {' or '.join(repr(id) for id in elsewhere)}?" if elsewhere else ""
         if not near:
             near = did_you_mean(name, offered if owner else [id.rpartition("/")[2] for id in offered])

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ganvae_core.plugins.catalogue import Catalogue
 from ganvae_core.plugins.checks import (
@@ -27,10 +28,13 @@ from ganvae_core.plugins.checks import (
     description,
 )
 from ganvae_core.plugins.known import KnownPlugin, registry
+from ganvae_core.plugins.overlay import chosen_file, read_overlay
+from ganvae_core.plugins.policy import OWN, Policy
 from ganvae_core.plugins.record import Plugin, State
 
 GROUP = "ganvae"
 DISABLE_VARIABLE = "GANVAE_DISABLE_PLUGINS"
+IMPORTS_TORCH = "its describing module imports torch, which makes every command slow"
 
 
 @dataclass(frozen=True)
@@ -44,27 +48,49 @@ class Claim:
 
 
 def discover(
-    disabled: Collection[str] = (), *, known: Callable[[], Mapping[str, KnownPlugin]] = registry
+    disabled: Collection[str] = (),
+    *,
+    known: Callable[[], Mapping[str, KnownPlugin]] = registry,
+    policy: Policy | None = None,
 ) -> Catalogue:
     """Find, load and ask every plugin in the environment.
 
     Args:
         disabled: names of plugins that are not to be imported, beside those in ``GANVAE_DISABLE_PLUGINS``.
         known: gives the plugins that a registry knows; asked only where it matters.
+        policy: which plugins may be used; by default all.
     """
-    switched_off = {*disabled, *disabled_by_environment()}
+    switched_off, policy = {*disabled, *disabled_by_environment()}, policy or Policy()
     claims, unreadable = installed_claims()
+    if unreadable:
+        # torch looks for backends among all entry points while it is imported, and fails at the first bad file.
+        os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     plugins: list[Plugin] = []
     for name in sorted({claim.name for claim in claims}):
-        rivals = [claim for claim in claims if claim.name == name]
-        plugins.extend(settled(claim, rivals, switched_off, known) for claim in rivals)
-    return Catalogue(tuple(plugins), unreadable=tuple(unreadable), known=known)
+        claimants = [claim for claim in claims if claim.name == name]
+        refusals = [refused_by_choice(claim, switched_off, policy) for claim in claimants]
+        rivals = [claim for claim, refusal in zip(claimants, refusals, strict=True) if refusal is None]
+        for claim, refusal in zip(claimants, refusals, strict=True):
+            plugins.append(settled(claim, refusal or contested(claim, rivals, known)))
+    return Catalogue(tuple(plugins), unreadable=tuple(unreadable), known=known, prefer=policy.prefer)
 
 
 @functools.cache
-def installed_plugins(disabled: frozenset[str] = frozenset()) -> Catalogue:
-    """``discover`` once a process: an installation does not change under a running command."""
-    return discover(disabled)
+def installed_plugins(disabled: frozenset[str] = frozenset(), registry_file: Path | None = None) -> Catalogue:
+    """``discover`` once a process: an installation does not change under a running command.
+
+    Args:
+        disabled: as for ``discover``.
+        registry_file: a registry that lies over ganvae's own; by default the one in ``GANVAE_REGISTRY``.
+
+    Raises:
+        ConfigurationError: the registry file cannot be read, or holds something that is no registry's.
+    """
+    file = chosen_file(registry_file)
+    if file is None:
+        return discover(disabled)
+    overlay = read_overlay(file)
+    return discover(disabled, known=lambda: {**registry(), **overlay.plugins}, policy=overlay.policy)
 
 
 def disabled_by_environment() -> list[str]:
@@ -114,38 +140,38 @@ def location(distribution: importlib.metadata.Distribution) -> str:
     return str(getattr(distribution, "_path", distribution))
 
 
-def settled(
-    claim: Claim,
-    rivals: Sequence[Claim],
-    disabled: Collection[str],
-    known: Callable[[], Mapping[str, KnownPlugin]],
-) -> Plugin:
+def settled(claim: Claim, refusal: tuple[State, str] | None) -> Plugin:
     """The plugin that a claim turns out to be. Nothing is imported for one that is refused beforehand."""
     plugin = Plugin(claim.name, "ready", "", claim.distribution, claim.version, claim.entry_point)
-    refusal = refused_unseen(claim, rivals, disabled, known)
     if refusal:
         state, reason = refusal
         return replace(plugin, state=state, reason=reason)
     return loaded(plugin)
 
 
-def refused_unseen(
-    claim: Claim,
-    rivals: Sequence[Claim],
-    disabled: Collection[str],
-    known: Callable[[], Mapping[str, KnownPlugin]],
-) -> tuple[State, str] | None:
-    """What keeps a plugin from being imported at all. A registry's policy (``denied``) belongs here."""
+def refused_by_choice(claim: Claim, disabled: Collection[str], policy: Policy) -> tuple[State, str] | None:
+    """Whether the user, or a registry's policy, does not want the plugin."""
     if claim.name in disabled:
         return "disabled", f"by --disable-plugin or {DISABLE_VARIABLE}"
+    denial = policy.refusal(claim.name, normalised(claim.distribution), claim.version)
+    return None if denial is None else ("denied", denial)
+
+
+def contested(
+    claim: Claim, rivals: Sequence[Claim], known: Callable[[], Mapping[str, KnownPlugin]]
+) -> tuple[State, str] | None:
+    """Whether the name is another's: of all who claim it and may be used, or of whom a registry reserves it for."""
+    if len(rivals) == 1 and normalised(claim.distribution) == OWN:
+        return None
+    entry = known().get(claim.name)
+    owner = normalised(entry.distribution) if entry else None
+    owners = [rival for rival in rivals if normalised(rival.distribution) == owner]
+    if len(owners) == 1 and claim is owners[0]:
+        return None
+    if entry and len(owners) < 2:
+        holder = owners[0].distribution if owners else entry.distribution
+        return "conflict", f"the name '{claim.name}' is reserved for {holder}"
     if len(rivals) > 1:
-        entry = known().get(claim.name)
-        owner = normalised(entry.distribution) if entry else None
-        owners = [rival for rival in rivals if normalised(rival.distribution) == owner]
-        if len(owners) == 1 and claim is owners[0]:
-            return None
-        if len(owners) == 1:
-            return "conflict", f"the name '{claim.name}' is reserved for {owners[0].distribution}"
         return "conflict", f"'{claim.name}' is claimed by {listed(rivals)}: uninstall one of them"
     return None
 
@@ -157,6 +183,7 @@ def listed(rivals: Iterable[Claim]) -> str:
 
 def loaded(plugin: Plugin) -> Plugin:
     """The plugin after its module has been imported and its hooks have been asked, ready or refused."""
+    slow_already = "torch" in sys.modules
     try:
         # What a module prints while it is imported must not end up among the output that a program reads.
         with contextlib.redirect_stdout(sys.stderr):
@@ -176,9 +203,18 @@ def loaded(plugin: Plugin) -> Plugin:
         cause = refusal.__cause__
         return replace(plugin, state=refusal.state, reason=refusal.reason, traceback=formatted(cause))
     except BaseException as error:  # a module may even call sys.exit while it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return replace(plugin, state="broken", reason=reason, traceback=formatted(error))
-    return replace(plugin, components=components, recipes=recipes)
+        return replace(plugin, state="broken", reason=in_one_line(error), traceback=formatted(error))
+    slow = "torch" in sys.modules and not slow_already
+    return replace(plugin, components=components, recipes=recipes, remark=IMPORTS_TORCH if slow else "")
+
+
+def in_one_line(error: BaseException) -> str:
+    """An exception's type and message, even where asking it for its message fails."""
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its message cannot be shown)"
+    return " ".join(f"{type(error).__name__}: {message}".split())
 
 
 def formatted(error: BaseException | None) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 REGISTRY_VERSION = 1
 
@@ -41,14 +44,16 @@ def registry() -> Mapping[str, KnownPlugin]:
         ValueError: the file is not TOML, or of another version.
     """
     import tomllib
+
+    return parsed(tomllib.loads(registry_path().read_text("utf-8")))
+
+
+def registry_path() -> Traversable:
+    """Where ganvae's own registry lies: in the package, or in an editable install at the root of the checkout."""
     from importlib.resources import files
 
     inside = files("ganvae_core").joinpath("registry.toml")
-    if inside.is_file():
-        text = inside.read_text("utf-8")
-    else:  # an editable install, where the file lies at the root of the checkout
-        text = files("ganvae_core").joinpath("../registry.toml").read_text("utf-8")
-    return parsed(tomllib.loads(text))
+    return inside if inside.is_file() else files("ganvae_core").joinpath("../registry.toml")
 
 
 def parsed(values: Mapping[str, Any]) -> Mapping[str, KnownPlugin]:
@@ -62,15 +67,18 @@ def parsed(values: Mapping[str, Any]) -> Mapping[str, KnownPlugin]:
         raise ValueError(
             f"registry.toml is of version {version}, this ganvae reads version {REGISTRY_VERSION}"
         )
-    return {
-        name: KnownPlugin(
-            name=name,
-            distribution=entry["distribution"],
-            entry_point=entry["entry_point"],
-            summary=entry["summary"],
-            install=entry["install"],
-            components=tuple(entry["provides"]["components"]),
-            recipes=tuple(entry["provides"]["recipes"]),
-        )
-        for name, entry in values["plugins"].items()
-    }
+    return {name: known_plugin(name, entry) for name, entry in values.get("plugins", {}).items()}
+
+
+def known_plugin(name: str, entry: Mapping[str, Any]) -> KnownPlugin:
+    """One plugin from its table, of which only the distribution must be given."""
+    provides = entry.get("provides", {})
+    return KnownPlugin(
+        name=name,
+        distribution=entry["distribution"],
+        entry_point=entry.get("entry_point", ""),
+        summary=entry.get("summary", ""),
+        install=entry.get("install", f"pip install {entry['distribution']}"),
+        components=tuple(provides.get("components", ())),
+        recipes=tuple(provides.get("recipes", ())),
+    )

@@ -8,7 +8,7 @@ from typing import Literal
 from ganvae_core.plugins.specs import ComponentSpec, RecipeSpec
 
 State = Literal["ready", "disabled", "denied", "incompatible", "broken", "conflict"]
-"""``denied`` is what a registry's policy refuses; nothing sets it yet."""
+"""``disabled`` is what the user left out, ``denied`` what a registry's policy refuses; neither is imported."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Plugin:
         traceback: of the exception that broke it, or empty.
         api: the core API that it was written for, or None where that was not found out.
         package: where its recipes lie, as a dotted name; empty where nothing was imported.
+        remark: one line about what is not wrong and should be mended, or empty.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Plugin:
     traceback: str = ""
     api: int | None = None
     package: str = ""
+    remark: str = ""
 
     @property
     def ready(self) -> bool:

@@ -55,6 +55,8 @@ class Reader:
         if words[0] != "ganvae":
             self._set_up(words, f"{where}: {command}")
             return
+        if words[1:3] in (["plugins", "install"], ["plugins", "uninstall"]):
+            words = [*words[:3], "--help"]  # what would change this very environment is not done
         code, output, errors = self._ganvae(words[1:])
         if target:
             (self.folder / target).write_text(output, encoding="utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_distributions import Environment
+from real_environment import RealEnvironment, ganvae_wheel
 
 
 @pytest.fixture
@@ -33,3 +34,15 @@ def new_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 @pytest.fixture
 def environment(new_environment: Callable[[], Environment]) -> Environment:
     return new_environment()
+
+
+@pytest.fixture(scope="session")
+def built_ganvae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout."""
+    return ganvae_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def real_environment(built_ganvae: Path, tmp_path_factory: pytest.TempPathFactory) -> RealEnvironment:
+    """A fresh virtual environment with ganvae in it, which the tests of a file share."""
+    return RealEnvironment(tmp_path_factory.mktemp("environment") / "venv", built_ganvae)

@@ -1,0 +1,209 @@
+"""What ``ganvae plugins new`` writes is a plugin at once: it passes the tools and its own tests, and trains."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from real_environment import RealEnvironment
+
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.plugins import KnownPlugin, registry
+from ganvae_core.plugins.scaffold import LONGEST_NAME, NEW_KINDS, git_author, write_plugin
+
+HAS_KIT = find_spec("ganvae_core.testing") is not None
+NAMES = ("q", "two-words", "a" * LONGEST_NAME)
+"""Short, usual and long: lines that hold the name fit with each."""
+
+
+def written(folder: Path, name: str = "acme", kind: str = "objective", **known: KnownPlugin) -> Path:
+    return write_plugin(name, kind, folder / f"{name}-{kind}", {**registry(), **known})
+
+
+def tool(*command: object, folder: Path) -> str:
+    """What a tool says, which must be content."""
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", NEW_KINDS)
+def test_a_distribution_is_complete(kind: str, tmp_path: Path) -> None:
+    folder = written(tmp_path, "two-words", kind)
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    package = "src/ganvae_two_words"
+    assert files == {
+        "pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github/workflows/tests.yml",
+        f"{package}/__init__.py", f"{package}/py.typed", f"{package}/plugin.py", f"{package}/{kind}.py",
+        f"{package}/recipes/two-words.yaml", "tests/test_conformance.py", f"tests/test_{kind}.py",
+    }  # fmt: skip
+    for path in files:
+        assert "$" not in (folder / path).read_text().replace("${{ matrix.python }}", ""), path
+
+
+def test_every_kind_with_every_name_passes_ruff(tmp_path: Path) -> None:
+    for name in NAMES:
+        for kind in NEW_KINDS:
+            written(tmp_path, name, kind)
+    tool("ruff", "check", "--no-cache", ".", folder=tmp_path)
+    tool("ruff", "format", "--no-cache", "--check", ".", folder=tmp_path)
+
+
+def test_every_kind_passes_pyright(tmp_path: Path) -> None:
+    folders = [written(tmp_path, f"new-{kind}", kind) for kind in NEW_KINDS]
+    # One project of all of them, with the settings that each of them has: pyright takes seconds to start.
+    settings = {
+        "include": [f"{folder.name}/{part}" for folder in folders for part in ("src", "tests")],
+        "extraPaths": [*(f"{folder.name}/src" for folder in folders), *sys.path],
+        "exclude": [] if HAS_KIT else ["**/test_conformance.py"],
+    }
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    said = tool("pyright", "--pythonpath", sys.executable, folder=tmp_path)
+    assert "0 errors, 0 warnings" in said
+
+
+@pytest.fixture(scope="module")
+def new_plugins(real_environment: RealEnvironment) -> RealEnvironment:
+    """An environment in which a new plugin of each kind is installed, editable, as its author would."""
+    for kind in NEW_KINDS:
+        done = real_environment.ganvae("plugins", "new", f"new-{kind}", "--kind", kind)
+        assert (done.code, done.out) == (0, f"ganvae-new-{kind}\n"), done.err
+    folders = [word for kind in NEW_KINDS for word in ("-e", f"ganvae-new-{kind}")]
+    done = real_environment.run(
+        real_environment.python, "-m", "pip", "install", "--quiet", "--no-deps", *folders
+    )
+    assert done.code == 0, done.err
+    return real_environment
+
+
+def test_every_kind_passes_its_own_tests(new_plugins: RealEnvironment) -> None:
+    tests = [f"ganvae-new-{kind}/tests/test_{kind}.py" for kind in NEW_KINDS]
+    done = new_plugins.run(new_plugins.python, "-m", "pytest", "-q", "-W", "error", *tests)
+    assert done.code == 0, done.out
+
+
+@pytest.mark.skipif(not HAS_KIT, reason="the conformance kit is not here")
+@pytest.mark.parametrize("kind", NEW_KINDS)
+def test_every_kind_passes_the_conformance_kit(kind: str, new_plugins: RealEnvironment) -> None:
+    folder = f"ganvae-new-{kind}"
+    done = new_plugins.run(new_plugins.python, "-m", "pytest", "-q", "--rootdir", folder, f"{folder}/tests")
+    assert done.code == 0, done.out
+
+
+TRAIN_AND_SAMPLE = """
+import sys
+from ganvae_core.cli import main
+for kind in sys.argv[1:]:  # in one process: torch takes longer to import than these to train
+    assert main(["run", "--plugin", f"new-{kind}", "--steps", "3", "--out", f"run-{kind}", "--quiet"]) == 0, kind
+    assert main(["sample", f"run-{kind}", "-n", "4", "-o", f"{kind}.npz"]) == 0, kind
+"""
+
+
+def test_every_kind_trains_and_samples(new_plugins: RealEnvironment) -> None:
+    done = new_plugins.run(new_plugins.python, "-c", TRAIN_AND_SAMPLE, *NEW_KINDS)
+    assert done.code == 0, done.err
+    assert done.out.split() == [word for kind in NEW_KINDS for word in (f"run-{kind}", f"{kind}.npz")]
+    for kind in NEW_KINDS:
+        assert f"new-{kind}/new-{kind}" in (new_plugins.folder / f"run-{kind}/config.yaml").read_text()
+
+
+def test_the_author_is_whom_git_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "gitconfig"
+    config.write_text('[user]\n\tname = "Ada \\"Countess\\" Lovelace"\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.chdir(tmp_path)
+    folder = written(tmp_path)
+    assert 'Ada "Countess" Lovelace' in (folder / "LICENSE").read_text()
+    assert r'authors = [{ name = "Ada \"Countess\" Lovelace" }]' in (folder / "pyproject.toml").read_text()
+
+
+def test_without_git_the_licence_names_the_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_author() == ""
+    assert "the authors of ganvae-acme" in (written(tmp_path) / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("My_Loss", "did you mean 'my-loss'?"),
+        ("MyLoss", "did you mean 'my-loss'?"),
+        ("my loss", "did you mean 'my-loss'?"),
+        ("-loss", "did you mean 'loss'?"),
+        ("2d-ring", "lower-case letters"),
+        ("", "lower-case letters"),
+        ("../loss", "did you mean 'loss'?"),
+        ("ganvae-loss", "ganvae plugins new loss"),
+        ("class", "a word of Python's own"),
+        ("none", "a word of Python's own"),
+        ("a" * (LONGEST_NAME + 1), f"{LONGEST_NAME} at most"),
+        ("vae", "reserved for ganvae"),
+        ("builtin", "reserved for ganvae"),
+        ("swae", "reserved for ganvae-swae"),
+        ("core", "there is a package 'ganvae_core' already"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(name: str, expected: str, tmp_path: Path) -> None:
+    swae = KnownPlugin("swae", "ganvae-swae", "", "", "pip install ganvae-swae", (), ())
+    with pytest.raises(ConfigurationError) as caught:
+        written(tmp_path, name, swae=swae)
+    assert expected in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_installed_is_refused(new_plugins: RealEnvironment) -> None:
+    done = new_plugins.ganvae("plugins", "new", "new-prior", "--out", "elsewhere")
+    assert done.code == 2
+    assert done.err.startswith("error: a plugin 'new-prior' is installed already, from ganvae-new-prior;")
+    assert not (new_plugins.folder / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("there", ["a folder with something in it", "a file"])
+def test_nothing_is_overwritten(there: str, tmp_path: Path) -> None:
+    taken = tmp_path / "acme-objective"
+    if there == "a file":
+        taken.write_text("mine")
+    else:
+        taken.mkdir()
+        (taken / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigurationError, match="is there already, and nothing is overwritten"):
+        written(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in (
+        ["acme-objective"],
+        ["notes.txt"],
+    )
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "acme-objective").mkdir()
+    assert (written(tmp_path) / "pyproject.toml").is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        write_plugin("acme", "prior", tmp_path / "file" / "acme", registry())
+
+
+def test_what_to_do_next_is_three_commands(real_environment: RealEnvironment) -> None:
+    done = real_environment.ganvae("plugins", "new", "next", "--out", "a folder/next")
+    assert done.out == "a folder/next\n"
+    assert done.err.splitlines()[-3:] == [
+        "next:  ganvae plugins install -e 'a folder/next'",
+        "       ganvae plugins check next",
+        "       ganvae run --plugin next",
+    ]
+
+
+def test_an_unknown_kind_gets_the_nearest(real_environment: RealEnvironment) -> None:
+    done = real_environment.ganvae("plugins", "new", "kindless", "--kind", "priors")
+    assert (done.code, done.out) == (2, "")
+    assert "Did you mean 'prior'?" in done.err
+    assert "objective, generator, encoder, prior, source, metric" in done.err
