@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganvae_core.cli.check_verb import check
 from ganvae_core.cli.frame import PluginName, current_catalogue, settings
 from ganvae_core.cli.output import note, print_json, table
 
@@ -63,6 +64,9 @@ def info(name: str, as_json: bool) -> None:
         note(f"where it comes from: ganvae plugins info {plugin.name} --traceback")
     elif plugin.name in current_catalogue().with_recipes():
         note(f"next: ganvae run --plugin {plugin.name}")
+
+
+plugins.add_command(check)
 
 
 def offers(plugin: Plugin) -> str:

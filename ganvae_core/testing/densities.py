@@ -1,0 +1,237 @@
+"""Holds a density against draws, by a test of known false-alarm rate.
+
+One set of draws lays out cells; the density is integrated over each of them; the numbers of a second set of draws that fall into the
+cells are compared with the integrals by Pearson's chi-squared test. That shows both a density that does not integrate to
+one and draws that follow another distribution. Coordinates that take few values are summed over, the others integrated
+over, so discrete, continuous and mixed codes are one case; codes on a sphere are integrated over the sphere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganvae_core.testing.checks import NotChecked
+
+DRAWS = 20_000
+FALSE_ALARMS = 1e-6
+"""Most often that a correct density is reported, if seeds were drawn at random; they are fixed, so reports repeat."""
+LEAST_EXPECTED = 10.0
+"""Cells with fewer expected draws go into the rest, as the chi-squared distribution would not hold for them."""
+CELLS = {0: 1, 1: 16, 2: 5, 3: 3}
+POINTS = {0: 1, 1: 1_024, 2: 64, 3: 24}
+"""Cells for each axis, and points along each axis of a cell, by the number of continuous coordinates."""
+FEW_VALUES = 300
+"""A coordinate that takes no more values than this in all draws is a discrete one."""
+CHUNK = 65_536
+
+Sample = Callable[[int], Tensor]
+LogProb = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with a density; ``of_density`` says that it cannot be the draws' fault."""
+
+    message: str
+    of_density: bool
+
+
+def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> Verdict | None:
+    """What is wrong with a density, held against draws, or None.
+
+    Args:
+        sample: count -> (count, *Z).
+        log_prob: (B, *Z) -> (B,) nats.
+        on_sphere: codes lie on a sphere around the origin, and the density is with respect to its area.
+
+    Raises:
+        NotChecked: the codes have more continuous coordinates than are integrated over.
+    """
+    first, second = sample(DRAWS).flatten(1), sample(DRAWS)
+    shape = tuple(second.shape[1:])
+    at_draws = _in_chunks(log_prob, second)
+    if not at_draws.isfinite().all():
+        share = float((~at_draws.isfinite()).double().mean())
+        return Verdict(f"log_prob is not finite for {share:.2%} of its own draws", of_density=False)
+    space = _Sphere(first) if on_sphere else _Flat(first)
+    if on_sphere and not space.holds(second.flatten(1)):
+        return Verdict("its support is a sphere, and its draws are not equally long", of_density=False)
+
+    def density(z: Tensor) -> Tensor:
+        return _in_chunks(log_prob, z.reshape(-1, *shape).to(second.dtype)).double().exp()
+
+    cells = list(space.cells(first))
+    masses = torch.tensor([cell.mass(density) for cell in cells], dtype=torch.float64)
+    flat = second.flatten(1)
+    counts = torch.stack([space.inside(cell, flat).sum() for cell in cells]).double()
+    share = float(counts.sum()) / DRAWS
+    total = float(masses.sum())
+    if total > 1.01 + 5 * math.sqrt(share * (1 - share) / DRAWS):
+        return Verdict(f"exp(log_prob) adds up to {total:.4g} over a region that holds {share:.1%} of its draws", True)
+    p_value = _p_value(masses, counts)
+    if p_value < FALSE_ALARMS:
+        return Verdict(
+            f"its draws do not follow exp(log_prob): of {DRAWS:,} draws {share:.1%} fall where exp(log_prob) adds up to"
+            f" {total:.1%} (a chi-squared test over {len(cells)} cells gives p = {p_value:.1g})",
+            of_density=False,
+        )
+    return None
+
+
+def _p_value(masses: Tensor, counts: Tensor) -> float:
+    """Of Pearson's test over the cells and the rest; where little is expected in the rest, of that by itself as well."""
+    large = masses * DRAWS >= LEAST_EXPECTED
+    expected, observed = masses[large] * DRAWS, counts[large]
+    rest_expected = max(0.0, DRAWS - float(expected.sum()))
+    rest_observed = DRAWS - float(observed.sum())
+    lowest = 1.0
+    if rest_expected >= LEAST_EXPECTED:
+        expected = torch.cat([expected, expected.new_tensor([rest_expected])])
+        observed = torch.cat([observed, observed.new_tensor([rest_observed])])
+    elif rest_observed > 0:
+        # P(Poisson(expected) >= observed), with room for the error of integration.
+        rate = torch.tensor(rest_expected + 1e-3 * DRAWS, dtype=torch.float64)
+        lowest = 2 * float(torch.special.gammainc(torch.tensor(rest_observed, dtype=torch.float64), rate))
+    if len(expected) < 2:
+        return lowest
+    statistic = ((observed - expected).square() / expected).sum()
+    freedom = torch.tensor(len(expected) - 1.0, dtype=torch.float64)
+    return min(lowest, 2 * float(torch.special.gammaincc(freedom / 2, statistic / 2)))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A value for each discrete coordinate, and an interval for each continuous one.
+
+    Args:
+        values: of the discrete coordinates.
+        low: ends of the intervals.
+        high: their other ends.
+        embed: (n, continuous coordinates) -> (n, D) codes with these discrete values.
+        area: of the code space for one unit of volume of the coordinates.
+    """
+
+    values: Tensor
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    embed: Callable[[Tensor], Tensor]
+    area: float = 1.0
+
+    def mass(self, density: Callable[[Tensor], Tensor]) -> float:
+        """The integral of a density, by the midpoint rule."""
+        count = POINTS[len(self.low)]
+        axes = [
+            low + (high - low) * (torch.arange(count, dtype=torch.float64) + 0.5) / count
+            for low, high in zip(self.low, self.high, strict=True)
+        ]
+        points = torch.cartesian_prod(*axes).reshape(-1, len(axes)) if axes else torch.zeros(1, 0, dtype=torch.float64)
+        volume = math.prod((high - low) / count for low, high in zip(self.low, self.high, strict=True))
+        return float(density(self.embed(points)).sum()) * volume * self.area
+
+
+class _Flat:
+    """Codes as they are, some coordinates discrete and some continuous."""
+
+    def __init__(self, draws: Tensor) -> None:
+        distinct = [len(column.unique()) for column in draws.T]
+        self.discrete = [axis for axis, number in enumerate(distinct) if number <= FEW_VALUES]
+        self.continuous = [axis for axis in range(draws.shape[1]) if axis not in self.discrete]
+        refuse_dimensions(len(self.continuous))
+        for axis in self.continuous:
+            most = int(draws[:, axis].unique(return_counts=True)[1].max())
+            if most > 0.005 * len(draws):
+                raise NotChecked("one of its coordinates is both discrete and continuous")
+
+    def holds(self, draws: Tensor) -> bool:
+        """Whether all draws are codes of this space."""
+        return True
+
+    def cells(self, draws: Tensor) -> Iterator[_Cell]:
+        """Cells between quantiles of the draws, for each combination of discrete values."""
+        patterns = draws[:, self.discrete].unique(dim=0) if self.discrete else draws.new_zeros(1, 0)
+        edges = [quantiles(draws[:, axis], CELLS[len(self.continuous)]) for axis in self.continuous]
+        for pattern, box in itertools.product(patterns, itertools.product(*(itertools.pairwise(e) for e in edges))):
+            yield _Cell(pattern, tuple(low for low, _ in box), tuple(high for _, high in box), self._embedding(pattern))
+
+    def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
+        """(B,) whether each draw falls into a cell."""
+        found = (draws[:, self.discrete] == cell.values).all(1)
+        for axis, low, high in zip(self.continuous, cell.low, cell.high, strict=True):
+            found &= (draws[:, axis] >= low) & (draws[:, axis] < high)
+        return found
+
+    def _embedding(self, pattern: Tensor) -> Callable[[Tensor], Tensor]:
+        def embed(points: Tensor) -> Tensor:
+            codes = points.new_zeros(len(points), len(self.discrete) + len(self.continuous))
+            codes[:, self.discrete] = pattern.to(codes.dtype)
+            codes[:, self.continuous] = points
+            return codes
+
+        return embed
+
+
+class _Sphere:
+    """Codes of two coordinates by their angle, of three by their angle and height; of one, the two ends."""
+
+    def __init__(self, draws: Tensor) -> None:
+        if draws.shape[1] not in (2, 3):
+            raise NotChecked("the density on a sphere is checked in two and three dimensions, and it accepts neither")
+        self.radius = float(draws.double().norm(dim=1).mean())
+        self.size = draws.shape[1]
+
+    def holds(self, draws: Tensor) -> bool:
+        """Whether all draws have the radius, but for rounding."""
+        return bool(((draws.double().norm(dim=1) - self.radius).abs() <= 1e-4 * self.radius).all())
+
+    def cells(self, draws: Tensor) -> Iterator[_Cell]:
+        """Cells between quantiles of the coordinates."""
+        coordinates = self._coordinates(draws)
+        edges = [quantiles(column, CELLS[self.size - 1]) for column in coordinates.T]
+        for box in itertools.product(*(itertools.pairwise(e) for e in edges)):
+            yield _Cell(torch.zeros(0), tuple(low for low, _ in box), tuple(high for _, high in box), self._embed, self.radius)  # fmt: skip
+
+    def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
+        """(B,) whether each draw falls into a cell."""
+        coordinates = self._coordinates(draws)
+        low, high = torch.tensor(cell.low), torch.tensor(cell.high)
+        return ((coordinates >= low) & (coordinates < high)).all(1)
+
+    def _coordinates(self, draws: Tensor) -> Tensor:
+        angle = torch.atan2(draws[:, 1], draws[:, 0])
+        return angle[:, None] if self.size == 2 else torch.stack([angle, draws[:, 2]], dim=1)
+
+    def _embed(self, points: Tensor) -> Tensor:
+        angle = points[:, 0]
+        if self.size == 2:
+            return self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
+        height = points[:, 1]  # the area between two heights is that of the cylinder around the sphere
+        ring = (self.radius**2 - height.square()).clamp(min=0).sqrt()
+        return torch.stack([ring * angle.cos(), ring * angle.sin(), height], dim=1)
+
+
+def refuse_dimensions(count: int) -> None:
+    """Integration over cells is exact enough in up to three dimensions.
+
+    Raises:
+        NotChecked: there are more.
+    """
+    if count > 3:
+        raise NotChecked(
+            f"a density is integrated over in up to three dimensions, and the smallest codes that it accepts have {count}"
+        )
+
+
+def quantiles(values: Tensor, cells: int) -> Sequence[float]:
+    """Edges of cells with about as many values each; one in a hundred values lies beyond either end."""
+    shares = torch.linspace(0.01, 0.99, cells + 1, dtype=torch.float64)
+    return values.double().quantile(shares).tolist()
+
+
+def _in_chunks(log_prob: LogProb, z: Tensor) -> Tensor:
+    return torch.cat([log_prob(part).detach() for part in z.split(CHUNK)])
