@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.output import note, print_json, table
+from ganvae_core.cli.output import print_json, table
 
 if TYPE_CHECKING:
     from ganvae_core.cli.supervision import Report
@@ -32,14 +32,17 @@ def check(
     """
     from ganvae_core.cli.supervision import check_plugins
 
-    with _progress() as progress:
-        report = check_plugins(
-            target,
-            settings=[parsed(setting) for setting in settings],
-            only=only,
-            check_seconds=seconds,
-            progress=progress,
-        )
+    from rich.console import Console
+
+    given = [parsed(setting) for setting in settings]
+    with Console(stderr=True).status("starting") as status:  # drawn in a terminal alone
+
+        def progress(report: Report) -> None:
+            total = sum(plugin["checks"] for plugin in report.plugins)
+            last = report.outcomes[-1]
+            status.update(f"{len(report.outcomes)} of {total}   {last['subject']}   {last['check']}")
+
+        report = check_plugins(target, settings=given, only=only, check_seconds=seconds, progress=progress)
     if as_json:
         print_json({"passed": report.passed, "plugins": report.plugins, "outcomes": report.outcomes})
     else:
@@ -79,9 +82,9 @@ def show(report: Report, show_all: bool) -> None:
             _show_reasons(own)
     failed, seconds = report.of("failed"), sum(outcome["seconds"] for outcome in report.outcomes)
     if failed:
-        click.echo(f"{len(failed)} of {len(report.outcomes)} checks failed ({seconds:.1f} s)")
+        click.echo(f"{len(failed)} of {len(report.outcomes)} checks failed, in {seconds:.1f} s")
     else:
-        click.echo(f"all of {len(report.of('passed'))} checks passed ({seconds:.1f} s)")
+        click.echo(f"{len(report.of('passed'))} checks passed, {len(report.of('not checked'))} did not apply, in {seconds:.1f} s")
 
 
 def _lines(outcomes: list[dict[str, Any]], show_all: bool) -> list[tuple[object, ...]]:
@@ -120,33 +123,3 @@ def _show_reasons(outcomes: list[dict[str, Any]]) -> None:
         click.echo(f"  {reason}")
     if reasons:
         click.echo()
-
-
-class _progress:  # noqa: N801 - it is used like a function
-    """A line on a terminal that counts the checks; nothing elsewhere."""
-
-    def __enter__(self) -> _progress:
-        import sys
-
-        self.shown = sys.stderr.isatty()
-        if self.shown:
-            click.echo("starting …\r", nl=False, err=True)
-        return self
-
-    def __call__(self, report: Report) -> None:
-        if self.shown:
-            total = sum(plugin["checks"] for plugin in report.plugins)
-            last = report.outcomes[-1]
-            line = f"{len(report.outcomes)} of {total}   {last['subject']}   {last['check']}"
-            click.echo(f"\r\x1b[2K{line[:100]}", nl=False, err=True)
-
-    def __exit__(self, *error: object) -> None:
-        if self.shown:
-            click.echo("\r\x1b[2K", nl=False, err=True)
-
-
-def explain(name: str) -> None:
-    """Say what a check proves."""
-    from ganvae_core.testing import CHECKS
-
-    note(CHECKS[name].proves)

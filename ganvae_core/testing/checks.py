@@ -171,7 +171,8 @@ def enforce(check: Check, subject: Subject) -> None:
     except (Exception, SystemExit) as error:
         place = place_in_traceback(error, subject.owns)
         if place is None and not isinstance(error, GanvaeError):
-            raise  # not the plugin's doing
+            what = f"outside of the plugin's own files, {type(error).__name__}: {error}"
+            raise CheckFailure(what, place_in_traceback(error, lambda file: True)) from error
         message = error.message if isinstance(error, GanvaeError) else f"{type(error).__name__}: {error}"
         hints = error.hints if isinstance(error, GanvaeError) else ()
         raise CheckFailure(message, place, *hints) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Mapping
 
@@ -159,6 +160,6 @@ def _parameter(component: Component, message: str) -> Place | None:
     lines, first = inspect.getsourcelines(function)
     for name in (text for text in message.split("'")[1::2]):
         for number, line in enumerate(lines):
-            if name in line.replace(",", " ").replace(":", " ").replace("(", " ").replace(")", " ").split():
+            if re.search(rf"\b{re.escape(name)}\b", line):
                 return Place(begin.file, first + number)
     return begin

@@ -18,7 +18,7 @@ from ganvae_core.testing.places import Place, place_of
 from ganvae_core.testing.random_draws import Draws, Halves
 from ganvae_core.testing.state import changed, remembered
 from ganvae_core.testing.subjects import Component
-from ganvae_core.testing.tracing import Recording, differ
+from ganvae_core.testing.tracing import Recording, differ, line_of_return
 from ganvae_core.types import Batch, Loss
 
 BATCH = 14
@@ -53,8 +53,8 @@ def rows(component: Component) -> None:
             hint = "the loss is a sum over rows: average over the batch, so that it does not depend on how many there are"
         raise CheckFailure(
             f"{play.where(prepared)}rows are tied together: a batch of {BATCH} rows has a loss of"
-            f" {float(whole.value):.6g}, and its halves one of {float(mean):.6g} on average ({far})",
-            cut.line() or place_of(loss_of(prepared)),
+            f" {whole.value.item():.6g}, and its halves one of {mean.item():.6g} on average ({far})",
+            cut.line() or line_of_return(cut.whole, component.owns, loss_of(prepared)) or place_of(loss_of(prepared)),
             hint,
         )
 

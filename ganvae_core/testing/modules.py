@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +66,7 @@ def inputs_kept(component: Component) -> None:
                                "operations that end in _ write in place")  # fmt: skip
 
 
-@check(*NETWORKS, needs=["shapes"])
+@check(*NETWORKS, needs=["inputs-kept"])
 def same_seed(component: Component) -> None:
     """All its randomness is torch's default generator: one seed gives one output, and no other generator is asked."""
     for situation in component.situations:
@@ -88,7 +87,7 @@ def same_seed(component: Component) -> None:
                 )
 
 
-@check(*NETWORKS, needs=["shapes"])
+@check(*NETWORKS, needs=["inputs-kept"])
 def gradients(component: Component) -> None:
     """Gradients are finite, and reach its inputs and each of its parameters; also where weights begin at zero."""
     for situation in component.situations:
@@ -127,7 +126,7 @@ def _gradients_of(situation: Situation, made: nn.Module, inputs: Inputs) -> None
             raise CheckFailure(f"{situation.where}the gradient of its parameter {name} is not finite", place)
 
 
-@check(*NETWORKS, needs=["shapes"])
+@check(*NETWORKS, needs=["inputs-kept"])
 def dtype(component: Component) -> None:
     """In double precision it computes in double precision: it takes its type from its weights and inputs."""
     for situation in component.situations:
@@ -149,7 +148,7 @@ def dtype(component: Component) -> None:
                 )  # fmt: skip
 
 
-@check(*NETWORKS, needs=["shapes"])
+@check(*NETWORKS, needs=["inputs-kept"])
 def device(component: Component) -> None:
     """It makes tensors on the device where its inputs or weights are; on an accelerator, where there is one, it runs."""
     for situation in component.situations:
@@ -293,17 +292,15 @@ def place_of_error(error: BaseException, component: Component) -> Place | None:
 
 
 def place_of_parameter(made: nn.Module, name: str) -> Place | None:
-    """The line that gives a module the attribute that a parameter's dotted name begins in, else where its class begins."""
-    owner, steps = made, name.split(".")
-    found = place_of_assignment(type(made), steps[0].partition("[")[0].partition(" ")[0])
-    for step, following in zip(steps, steps[1:], strict=False):
+    """The line that gives a module a parameter or attribute, by its dotted name, else where its class begins."""
+    name = name.partition("[")[0].partition(" ")[0]
+    owner, steps, found = made, name.split("."), place_of_assignment(type(made), name)
+    for position, step in enumerate(steps[:-1]):
         below = getattr(owner, step, None)
         if not isinstance(below, nn.Module):
             break
         owner = below
-        inner = place_of_assignment(type(owner), following)
-        if inner is not None and not inner.file.startswith(str(Path(inspect.getfile(nn.Module)).parents[2])):
-            found = inner
+        found = place_of_assignment(type(owner), ".".join(steps[position + 1 :])) or found
     return found or place_of(type(made))
 
 

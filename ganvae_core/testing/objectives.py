@@ -52,7 +52,7 @@ def losses(component: Component) -> None:
                                    f"terms are words without /, and neither {LOSS} nor {GRADIENT_NORM}")  # fmt: skip
         if not loss.value.isfinite():
             line = line_not_finite(lambda: evaluated(prepared, batch), component.owns)  # noqa: B023
-            raise CheckFailure(f"{where}the loss is {float(loss.value)}", line or place_of(loss_of(prepared)))
+            raise CheckFailure(f"{where}the loss is {float(loss.value.detach())}", line or place_of(loss_of(prepared)))
 
 
 @check("objective", needs=["losses"])
@@ -86,33 +86,32 @@ def loss_keeps_state(component: Component) -> None:
     for play, prepared in plays(component):
         batch, allowed = play.batch(ROWS), statistics(play.objective)
         evaluated(prepared, batch)  # what is only remembered to be quicker is there from now on
+        before: dict[str, Any] = {}
 
-        def state(objective: nn.Module = play.objective, batch: Batch = batch) -> dict[str, Any]:
-            return {
-                **remembered(objective),
-                **{f"requires_grad of {name}": p.requires_grad for name, p in objective.named_parameters()},
-                "the batch's x": batch.x.clone(),
-                "the batch's condition": None if batch.condition is None else batch.condition.clone(),
-            }
+        def moved(frame: object = None) -> list[str]:
+            return [name for name in changed(before, _state(play, batch)) if name not in allowed]  # noqa: B023
 
         # Inside of a phase other parameters are held still, so it is looked at from inside.
         with prepared.only_training():
-            before = state()
+            before.update(_state(play, batch))
             prepared.phase.loss(batch)
-            moved = [name for name in changed(before, state()) if name not in allowed]
-            if not moved:
-                continue
-            before = state()
-            line = line_that(
-                lambda: prepared.phase.loss(batch),  # noqa: B023
-                component.owns,
-                lambda frame: bool(set(changed(before, state())) - allowed),  # noqa: B023
+            names = moved()
+        if names:
+            with prepared.only_training():
+                before.update(_state(play, batch))
+                line = line_that(lambda: prepared.phase.loss(batch), component.owns, lambda frame: bool(moved()))  # noqa: B023
+            raise CheckFailure(
+                f"{play.where(prepared)}evaluating the loss changes {names[0]}",
+                line or place_of(loss_of(prepared)),
+                "what must change is changed by Phase(after=…), once for each update; schedules follow batch.samples_seen",
             )
-        raise CheckFailure(
-            f"{play.where(prepared)}evaluating the loss changes {moved[0]}",
-            line or place_of(loss_of(prepared)),
-            "what must change is changed by Phase(after=…), once for each update; schedules follow batch.samples_seen",
-        )
+
+
+def _state(play: Play, batch: Batch) -> dict[str, Any]:
+    """All that a loss could change."""
+    flags = {f"requires_grad of {name}": p.requires_grad for name, p in play.objective.named_parameters()}
+    condition = None if batch.condition is None else batch.condition.clone()
+    return {**remembered(play.objective), **flags, "the batch's x": batch.x.clone(), "the batch's condition": condition}
 
 
 @check("objective", needs=["loss-keeps-state"])
@@ -124,7 +123,7 @@ def loss_same_seed(component: Component) -> None:
         first, second = evaluated(prepared, batch), evaluated(prepared, batch)
         if not same(first.value.detach(), second.value.detach()):
             raise CheckFailure(
-                f"{play.where(prepared)}the loss is {float(first.value)} and then {float(second.value)}, though the seed"
+                f"{play.where(prepared)}the loss is {first.value.item()} and then {second.value.item()}, though the seed"
                 " is the same",
                 place_of(loss_of(prepared)),
                 "state that changes from call to call, or a source of randomness that the engine does not seed",
@@ -287,5 +286,4 @@ def _returned(play: Play, prepared: PreparedPhase) -> Place | None:
 
 def place_of_attribute(objective: nn.Module, name: str) -> Place | None:
     """The line that assigns an attribute that a remembered value's name begins with."""
-    attribute = name.partition(" ")[0].partition("[")[0].split(".")[0]
-    return place_of_assignment(type(objective), attribute)
+    return place_of_assignment(type(objective), name.partition(" ")[0].partition("[")[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+REGISTERING = ("register_buffer", "register_parameter", "register_module", "add_module")
 Owns = Callable[[str], bool]
 """Whether a file is part of what is checked."""
 
@@ -35,7 +36,9 @@ def place_of(thing: Any) -> Place | None:
     thing = inspect.unwrap(getattr(thing, "__func__", thing))
     with suppress(TypeError, OSError):
         file = inspect.getsourcefile(thing)
-        return None if file is None else Place(file, max(1, inspect.getsourcelines(thing)[1]))
+        lines, first = inspect.getsourcelines(thing)
+        begun = next((n for n, line in enumerate(lines) if re.match(r"\s*(async def|def|class)\b", line)), 0)
+        return None if file is None else Place(file, max(1, first + begun))  # after its decorators
     return None
 
 
@@ -60,16 +63,19 @@ def place_of_caller(owns: Owns, frame: FrameType | None = None) -> Place | None:
     return None
 
 
-def place_of_assignment(cls: type, attribute: str) -> Place | None:
-    """The line that last assigns ``self.<attribute>`` in a class or its bases; after ``__init__``, if there is one."""
-    for owner in inspect.getmro(cls):
-        found = _assignments(owner, attribute)
-        if found:
-            return found[-1]
+def place_of_assignment(cls: type, name: str) -> Place | None:
+    """The line of a class or its bases that last assigns ``self.<name>``; of a dotted name, else of what it begins with."""
+    steps = name.split(".")
+    for length in range(len(steps), 0, -1):
+        for owner in inspect.getmro(cls):
+            if owner.__module__.partition(".")[0] != "torch":
+                found = _assignments(owner, ".".join(steps[:length]))
+                if found:
+                    return found[-1]
     return None
 
 
-def _assignments(owner: type, attribute: str) -> list[Place]:
+def _assignments(owner: type, name: str) -> list[Place]:
     try:
         lines, first = inspect.getsourcelines(owner)
         file = inspect.getsourcefile(owner) or ""
@@ -78,27 +84,22 @@ def _assignments(owner: type, attribute: str) -> list[Place]:
         return []
     found: list[Place] = []
     for node in ast.walk(tree):
-        targets: list[ast.expr] = []
-        if isinstance(node, ast.Assign):
-            targets = [
-                part for target in node.targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])
-            ]
-        elif isinstance(node, ast.AugAssign | ast.AnnAssign):
-            targets = [node.target]
-        elif isinstance(node, ast.Call) and _registers(node, attribute):
-            found.append(Place(file, first + node.lineno - 1))
-        for target in targets:
-            if isinstance(target, ast.Attribute) and target.attr == attribute:
-                found.append(Place(file, first + target.lineno - 1))
+        if any(written in (f"self.{name}", name) for written in _written_by(node)):
+            found.append(Place(file, first + node.lineno - 1))  # pyright: ignore[reportAttributeAccessIssue]
     return sorted(found, key=lambda place: place.line)
 
 
-def _registers(call: ast.Call, attribute: str) -> bool:
-    """Whether a call is ``self.register_buffer("attribute", …)`` or its like."""
-    named = isinstance(call.func, ast.Attribute) and call.func.attr in (
-        "register_buffer", "register_parameter", "register_module", "add_module",
-    )  # fmt: skip
-    return named and bool(call.args) and isinstance(call.args[0], ast.Constant) and call.args[0].value == attribute
+def _written_by(node: ast.AST) -> list[str]:
+    """What a statement assigns to, as it is written; a registered buffer or parameter counts as assigned."""
+    if isinstance(node, ast.Assign):
+        parts = [part for target in node.targets for part in getattr(target, "elts", [target])]
+        return [ast.unparse(part) for part in parts if isinstance(part, ast.Attribute | ast.Name)]
+    if isinstance(node, ast.AugAssign) or (isinstance(node, ast.AnnAssign) and node.value is not None):
+        return [ast.unparse(node.target)]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in REGISTERING:
+        name = node.args[0] if node.args else None
+        return [f"self.{name.value}"] if isinstance(name, ast.Constant) else []
+    return []
 
 
 def place_of_text(file: str | Path, *texts: str) -> Place | None:
@@ -110,6 +111,13 @@ def place_of_text(file: str | Path, *texts: str) -> Place | None:
                 if text and text in line:
                     return Place(str(file), number)
     return None
+
+
+def place_of_names(file: str | Path, message: str) -> Place | None:
+    """The first line of a file that has one of the names in a message: a path, or what it puts in quotes."""
+    names = quoted(message)
+    paths = [word for word in re.split(r"[\s'\"]+", message) if "/" in word and "." in word]
+    return place_of_text(file, *paths, *(f'"{name}"' for name in names), *(f"'{name}'" for name in names), *names)
 
 
 def quoted(message: str) -> list[str]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ganvae_core.config.layers import Text, nest
-from ganvae_core.errors import GanvaeError
-from ganvae_core.testing.checks import Outcome, checks_of, held
+from ganvae_core.errors import ConfigurationError, GanvaeError, did_you_mean
+from ganvae_core.testing.checks import CHECKS, Check, Outcome, Subject, checks_of, held
 from ganvae_core.testing.opening import open_plugins
 from ganvae_core.testing.subjects import Given, PluginUnderTest, Settings
 
@@ -44,6 +44,8 @@ def run(order: Mapping[str, Any]) -> None:
     teller = Teller(Path(order["events"]))
     target: str = order["target"]
     try:
+        for name in order["only"]:
+            with_needs(name)
         plugins = open_plugins(target, Given(settings=typed_settings(order["settings"])))
     except GanvaeError as error:
         teller.tell("error", message=error.message, hints=error.hints, exit_code=error.exit_code)
@@ -69,9 +71,22 @@ def run(order: Mapping[str, Any]) -> None:
     teller.tell("end")
 
 
-def chosen(subject: Any, only: list[str]) -> list[Any]:
-    """The checks of a subject that are asked for."""
-    return [check for check in checks_of(subject) if not only or check.name in only]
+def chosen(subject: Subject, only: list[str]) -> list[Check]:
+    """The checks of a subject that are asked for, and those that they need."""
+    wanted = {name for asked in only for name in with_needs(asked)}
+    return [check for check in checks_of(subject) if not only or check.name in wanted]
+
+
+def with_needs(name: str) -> set[str]:
+    """A check's name, and the names of all that it needs.
+
+    Raises:
+        ConfigurationError: there is no such check.
+    """
+    if name not in CHECKS:
+        raise ConfigurationError(f"there is no check '{name}'.{did_you_mean(name, CHECKS)}",
+                                 f"checks: {', '.join(CHECKS)}")  # fmt: skip
+    return {name}.union(*map(with_needs, CHECKS[name].needs))
 
 
 def typed_settings(typed: list[list[str]]) -> dict[str, list[Settings]]:

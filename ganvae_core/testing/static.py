@@ -26,7 +26,7 @@ from ganvae_core.plugins.checks import (
 )
 from ganvae_core.plugins.discovery import normalised
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
-from ganvae_core.testing.places import Place, place_in_traceback, place_of, place_of_text, quoted
+from ganvae_core.testing.places import Place, place_in_traceback, place_of, place_of_names, place_of_text
 from ganvae_core.testing.subjects import PluginUnderTest
 
 IMPORT_SECONDS = 120.0
@@ -95,7 +95,7 @@ def imports_no_torch(plugin: PluginUnderTest) -> None:
     frames = [Place(file, line) for file, line in json.loads(done.stdout.splitlines()[0]) if plugin.owns(file)]
     raise CheckFailure(
         f"importing {plugin.plugin.entry_point} imports torch",
-        frames[-1] if frames else place_of_module(module_of(plugin)),
+        frames[0] if frames else place_of_module(module_of(plugin)),
         "components are named by ComponentSpec(target=…) and imported when a run uses them",
     )
 
@@ -147,8 +147,9 @@ def descriptions(plugin: PluginUnderTest) -> None:
     except RefusalError as refusal:
         cause = refusal.__cause__
         place = place_in_traceback(cause, plugin.owns) if cause else None
-        texts = [*quoted(refusal.reason), *(name for name in hooks_of(module) if name in refusal.reason)]
-        place = place or place_of_text(module.__file__ or "", *texts) or place_of_module(module)
+        hooks = [f"def {name}" for name in hooks_of(module) if name in refusal.reason]
+        file = module.__file__ or ""
+        place = place or place_of_names(file, refusal.reason) or place_of_text(file, *hooks) or place_of_module(module)
         raise CheckFailure(refusal.reason, place) from None
 
 

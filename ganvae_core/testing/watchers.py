@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -105,13 +107,54 @@ def small_engine(callbacks: list[Callback], directory: Path | None = None) -> En
 def _watched(situation: Situation, directory: Path | None) -> tuple[Engine, Callback]:
     callback: Callback = situation.make()
     engine = small_engine([callback], directory)
+    with refused_runs():
+        engine.fit()
+    return engine, callback
+
+
+@check("callback", needs=["makes"])
+def plain_state(component: Component) -> None:
+    """Its state is a dictionary that JSON gives back as it was, from the start and at the end of a run."""
+    for situation in component.situations:
+        callback: Callback = situation.make()
+        _plain(situation, callback)
+        engine = small_engine([callback])
+        with refused_runs():
+            engine.fit()
+        _plain(situation, callback)
+
+
+def _plain(situation: Situation, callback: Callback) -> dict[str, Any]:
+    """The state as JSON gives it back.
+
+    Raises:
+        CheckFailure: it does not.
+    """
+    state, place = callback.state_dict(), place_of(callback.state_dict)
     try:
-        return engine.fit(), callback
+        plain = json.loads(json.dumps(state))
+    except (TypeError, ValueError) as error:
+        raise CheckFailure(f"{situation.where}its state is no JSON: {error}", place) from None
+    if not isinstance(state, dict) or plain != state:
+        raise CheckFailure(f"{situation.where}its state is {state!r}, and comes back from JSON as {plain!r}", place,
+                           "a dictionary of numbers, texts and lists, whose keys are texts")  # fmt: skip
+    return plain
+
+
+@contextmanager
+def refused_runs() -> Generator[None]:
+    """A callback that is for runs of another kind refuses this one.
+
+    Raises:
+        NotChecked: it does.
+    """
+    try:
+        yield
     except ConfigurationError as error:
         raise NotChecked(f"it refuses the kit's run: {error.message}") from None
 
 
-@check("callback", needs=["makes"])
+@check("callback", needs=["plain-state"])
 def alters_no_run(component: Component) -> None:
     """A run that it watches ends bit for bit as one without it, with a folder or without; it may only stop it early."""
     for situation in component.situations:
@@ -144,18 +187,11 @@ def _line_that_alters(situation: Situation, directory: Path | None) -> Any:
 
 @check("callback", needs=["alters-no-run"])
 def callback_state(component: Component) -> None:
-    """Its state is JSON, and a run that is gone on with gives it back, so that it ends as without the break."""
+    """A run that is gone on with gives it back its state, so that it ends as without the break."""
     for situation in component.situations:
         with tempfile.TemporaryDirectory() as folder:
             engine, callback = _watched(situation, Path(folder))
-            state = callback.state_dict()
-            try:
-                plain = json.loads(json.dumps(state))
-            except (TypeError, ValueError) as error:
-                raise CheckFailure(f"{situation.where}its state is no JSON: {error}", place_of(callback.state_dict)) from None
-            if not isinstance(plain, dict):
-                raise CheckFailure(f"{situation.where}its state is {type(state).__name__}, not a dictionary",
-                                   place_of(callback.state_dict))  # fmt: skip
+            plain = _plain(situation, callback)
             if engine.step_index < STEPS:
                 continue  # it stopped the run, so there is none to go on with
             resumed: Callback = situation.make()
@@ -166,7 +202,7 @@ def callback_state(component: Component) -> None:
             except GanvaeError as error:
                 raise CheckFailure(f"{situation.where}a run cannot go on: {error.message}",
                                    place_of(callback.load_state_dict)) from error  # fmt: skip
-            ended = json.loads(json.dumps(resumed.state_dict()))
+            ended = _plain(situation, resumed)
             if ended != plain:
                 name = next((key for key in plain if plain[key] != ended.get(key)), "")
                 raise CheckFailure(
