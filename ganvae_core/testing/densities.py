@@ -35,15 +35,49 @@ LogProb = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is wrong with a density; ``of_density`` says that it cannot be the draws' fault."""
+class Evidence:
+    """A density held against draws.
 
-    message: str
-    of_density: bool
+    Args:
+        not_finite: share of the draws at which the density is not finite.
+        mass: integral of the density over all cells.
+        share: of the draws that lie in the cells.
+        p_value: of the chi-squared test; uniform on [0, 1] for a correct density.
+        cells: how many there are.
+        on_support: whether all draws are on the sphere that they are said to be on.
+    """
+
+    not_finite: float = 0.0
+    mass: float = 1.0
+    share: float = 1.0
+    p_value: float = 1.0
+    cells: int = 0
+    on_support: bool = True
+
+    @property
+    def of_density(self) -> bool:
+        """Whether the density is wrong by itself, and not only for these draws: it adds up to more than one."""
+        return self.mass > 1.01 + 5 * math.sqrt(self.share * (1 - self.share) / DRAWS)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, or nothing."""
+        if self.not_finite:
+            return f"log_prob is not finite for {self.not_finite:.2%} of its own draws"
+        if not self.on_support:
+            return "its support is a sphere, and its draws are not equally long"
+        if self.of_density:
+            return f"exp(log_prob) adds up to {self.mass:.4g} over a region that holds {self.share:.1%} of its draws"
+        if self.p_value < FALSE_ALARMS:
+            return (
+                f"its draws do not follow exp(log_prob): of {DRAWS:,} draws {self.share:.1%} fall where exp(log_prob) adds"
+                f" up to {self.mass:.1%} (a chi-squared test over {self.cells} cells gives p = {self.p_value:.1g})"
+            )
+        return ""
 
 
-def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> Verdict | None:
-    """What is wrong with a density, held against draws, or None.
+def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> Evidence:
+    """Hold a density against draws.
 
     Args:
         sample: count -> (count, *Z).
@@ -54,34 +88,22 @@ def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> V
         NotChecked: the codes have more continuous coordinates than are integrated over.
     """
     first, second = sample(DRAWS).flatten(1), sample(DRAWS)
-    shape = tuple(second.shape[1:])
+    shape, flat = tuple(second.shape[1:]), second.flatten(1)
     at_draws = _in_chunks(log_prob, second)
     if not at_draws.isfinite().all():
-        share = float((~at_draws.isfinite()).double().mean())
-        return Verdict(f"log_prob is not finite for {share:.2%} of its own draws", of_density=False)
+        return Evidence(not_finite=float((~at_draws.isfinite()).double().mean()))
     space = _Sphere(first) if on_sphere else _Flat(first)
-    if on_sphere and not space.holds(second.flatten(1)):
-        return Verdict("its support is a sphere, and its draws are not equally long", of_density=False)
+    if not space.holds(flat):
+        return Evidence(on_support=False)
 
     def density(z: Tensor) -> Tensor:
         return _in_chunks(log_prob, z.reshape(-1, *shape).to(second.dtype)).double().exp()
 
     cells = list(space.cells(first))
     masses = torch.tensor([cell.mass(density) for cell in cells], dtype=torch.float64)
-    flat = second.flatten(1)
     counts = torch.stack([space.inside(cell, flat).sum() for cell in cells]).double()
     share = float(counts.sum()) / DRAWS
-    total = float(masses.sum())
-    if total > 1.01 + 5 * math.sqrt(share * (1 - share) / DRAWS):
-        return Verdict(f"exp(log_prob) adds up to {total:.4g} over a region that holds {share:.1%} of its draws", True)
-    p_value = _p_value(masses, counts)
-    if p_value < FALSE_ALARMS:
-        return Verdict(
-            f"its draws do not follow exp(log_prob): of {DRAWS:,} draws {share:.1%} fall where exp(log_prob) adds up to"
-            f" {total:.1%} (a chi-squared test over {len(cells)} cells gives p = {p_value:.1g})",
-            of_density=False,
-        )
-    return None
+    return Evidence(0.0, float(masses.sum()), share, _p_value(masses, counts), len(cells))
 
 
 def _p_value(masses: Tensor, counts: Tensor) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganvae_core.errors import NotFittedError
 from ganvae_core.interfaces import ANY_SUPPORT, FittedPrior
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
-from ganvae_core.testing.densities import DRAWS, FEW_VALUES, Verdict, compared
+from ganvae_core.testing.densities import DRAWS, FEW_VALUES, compared
 from ganvae_core.testing.exercise import Inputs, codes
 from ganvae_core.testing.modules import fresh, perturb, place_of_parameter, returned
 from ganvae_core.testing.places import Place, place_of, place_of_assignment
@@ -176,10 +176,11 @@ def _compare(
     on_sphere: bool = False,
 ) -> None:
     with torch.no_grad(), seeded():
-        verdict: Verdict | None = compared(sample, log_prob, on_sphere=on_sphere)
-    if verdict is not None:
-        raise CheckFailure(f"{situation.where}{verdict.message}", places[1] if verdict.of_density else places[0],
-                           f"the density is computed at {places[1]}" if not verdict.of_density and places[1] else "")  # fmt: skip
+        evidence = compared(sample, log_prob, on_sphere=on_sphere)
+    if evidence.message:
+        place, other = places[::-1] if evidence.of_density else places
+        hint = "" if evidence.of_density else f"the density is computed at {other}"
+        raise CheckFailure(f"{situation.where}{evidence.message}", place, hint)
 
 
 def _returned(situation: Situation, made: Any, method: Callable[..., Any]) -> Place | None:

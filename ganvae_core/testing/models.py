@@ -121,9 +121,15 @@ def enlarge(objective: Objective) -> None:
 
 
 def evaluated(prepared: PreparedPhase, batch: Batch, seed: int = 0) -> Loss:
-    """The loss of a phase, as the engine evaluates it: from a seed, with a gradient for what the phase trains alone."""
+    """The loss of a phase, as the engine evaluates it: from a seed, with a gradient for what the phase trains alone.
+
+    Batch norm and its like are as before afterwards, so that one evaluation does not depend on another.
+    """
     with seeded(seed), prepared.only_training():
-        return prepared.phase.loss(batch)
+        try:
+            return prepared.phase.loss(batch)
+        finally:
+            prepared.moving.put_back()
 
 
 def loss_of(prepared: PreparedPhase) -> Callable[..., Any]:

@@ -130,7 +130,7 @@ def _gradients_of(situation: Situation, made: nn.Module, inputs: Inputs) -> None
 def dtype(component: Component) -> None:
     """In double precision it computes in double precision: it takes its type from its weights and inputs."""
     for situation in component.situations:
-        made = fresh(situation).double()
+        made = ready(situation, situation.make(dtype=torch.float64)).double()
         inputs = Inputs.of(situation, made, 7, torch.float64)
         try:
             found = run(made, inputs)

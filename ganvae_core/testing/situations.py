@@ -185,8 +185,12 @@ class Situation:
         draft.apply(nest(list(self.settings.items())))
         return draft.finish("", "", needed=())
 
-    def make(self, seed: int = 0) -> Any:
+    def make(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
         """The component, with weights that follow from the seed.
+
+        Args:
+            seed: of its weights; an encoder that it is given is the same for all.
+            dtype: of that encoder.
 
         Raises:
             GanvaeError: it refuses the situation.
@@ -203,9 +207,9 @@ class Situation:
             if self.component.spec.kind == "callback":
                 return builder.component("callbacks", {})
             slot = next(slot for slot, kind in SLOTS.items() if kind == self.component.spec.kind)
-            return builder.component(slot, self._facts(configuration))
+            return builder.component(slot, self._facts(configuration, dtype))
 
-    def _facts(self, configuration: Configuration) -> dict[str, Any]:
+    def _facts(self, configuration: Configuration, dtype: torch.dtype) -> dict[str, Any]:
         kind = self.component.spec.kind
         if kind == "source":
             return {}
@@ -213,7 +217,7 @@ class Situation:
         if kind != "critic":
             facts |= {"latent_shape": configuration.latent.shape, "raw_shape": self.data.shape, "encoder": None}
         if kind == "prior" and "encoder" in component_facts(self.component.target):
-            facts["encoder"] = small_encoder(self.data, configuration.latent.shape)
+            facts["encoder"] = small_encoder(self.data, configuration.latent.shape).to(dtype)
         return facts
 
     @functools.cached_property
@@ -250,7 +254,8 @@ def small_encoder(data: DataSpec, latent_shape: Sequence[int]) -> nn.Module:
     """An encoder with a Gaussian posterior, for priors that ask for one."""
     from ganvae_core import MLPEncoder
 
-    return MLPEncoder(data, latent_shape, data.condition, hidden=(8,))
+    with seeded(2):
+        return MLPEncoder(data, latent_shape, data.condition, hidden=(8,))
 
 
 def situations_of(component: Component) -> list[Situation]:
