@@ -15,24 +15,30 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("target", metavar="NAME|PATH")
 @click.argument("settings", metavar="[KIND/NAME:KEY=VALUE]…", nargs=-1)
-@click.option("--only", metavar="CHECK", multiple=True, help="Run this check and what it needs; may be repeated.")
+@click.option(
+    "--only", metavar="CHECK", multiple=True, help="Run this check and what it needs; may be repeated."
+)
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Time that one check may take.")
 @click.option("--all", "show_all", is_flag=True, help="Show what passed, too, check by check.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
-    target: str, settings: tuple[str, ...], only: tuple[str, ...], seconds: float, show_all: bool, as_json: bool
+    target: str,
+    settings: tuple[str, ...],
+    only: tuple[str, ...],
+    seconds: float,
+    show_all: bool,
+    as_json: bool,
 ) -> int:
     """Hold a plugin to every promise that the core relies on.
 
-    NAME is an installed plugin; PATH is the folder of a distribution, which need not be installed. Components whose options
-    have no defaults are given some:  source/audio:data.path=tone.wav
+    NAME is an installed plugin; PATH is the folder of a distribution, which need not be installed. Components whose
+    options have no defaults are given some:  source/audio:data.path=tone.wav
 
-    The checks run in a process of their own, without network, and within a time that is bounded. The exit code is 1 if one of them
-    fails.
+    The checks run in a process of their own, without network, within a bounded time. The exit code is 1 if one fails.
     """
-    from ganvae_core.cli.supervision import check_plugins
-
     from rich.console import Console
+
+    from ganvae_core.cli.supervision import check_plugins
 
     given = [parsed(setting) for setting in settings]
     with Console(stderr=True).status("starting") as status:  # drawn in a terminal alone
@@ -62,7 +68,8 @@ def parsed(setting: str) -> tuple[str, str, str]:
     key, sign, value = rest.partition("=")
     if not (colon and sign and key and "/" in label):
         raise ConfigurationError(
-            f"'{setting}' is not of the form KIND/NAME:KEY=VALUE.", "for example  source/audio:data.path=tone.wav"
+            f"'{setting}' is not of the form KIND/NAME:KEY=VALUE.",
+            "for example  source/audio:data.path=tone.wav",
         )
     return label, key, value
 
@@ -73,7 +80,10 @@ def show(report: Report, show_all: bool) -> None:
         own = [outcome for outcome in report.outcomes if outcome["plugin"] == plugin["plugin"]]
         click.echo(f"{plugin['plugin']}   {plugin['origin']}")
         click.echo()
-        table(_lines(own, show_all), ("", "check", "result", "") if show_all else ("", "passed", "failed", "not checked"))
+        table(
+            _lines(own, show_all),
+            ("", "check", "result", "") if show_all else ("", "passed", "failed", "not checked"),
+        )
         click.echo()
         for outcome in own:
             if outcome["state"] == "failed":
@@ -84,7 +94,8 @@ def show(report: Report, show_all: bool) -> None:
     if failed:
         click.echo(f"{len(failed)} of {len(report.outcomes)} checks failed, in {seconds:.1f} s")
     else:
-        click.echo(f"{len(report.of('passed'))} checks passed, {len(report.of('not checked'))} did not apply, in {seconds:.1f} s")
+        passed, left = len(report.of("passed")), len(report.of("not checked"))
+        click.echo(f"{passed} checks passed, {left} did not apply, in {seconds:.1f} s")
 
 
 def _lines(outcomes: list[dict[str, Any]], show_all: bool) -> list[tuple[object, ...]]:

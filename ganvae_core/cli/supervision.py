@@ -79,7 +79,12 @@ def check_plugins(
     report = Report()
     with tempfile.TemporaryDirectory(prefix="ganvae-check-") as folder:
         for _ in range(MOST_PROCESSES):
-            order = {"target": target, "seconds": check_seconds, "only": list(only), "settings": list(settings)}
+            order = {
+                "target": target,
+                "seconds": check_seconds,
+                "only": list(only),
+                "settings": list(settings),
+            }
             process = _Process(Path(folder), {**order, "done": report.outcomes})
             if process.follow(report, progress):
                 return report

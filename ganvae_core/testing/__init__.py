@@ -7,11 +7,11 @@ In a plugin's tests::
     class TestMine(PluginSuite):
         plugin = "mine"
 
-``ganvae plugins check mine`` runs the same checks. Each is a function over a plugin, a component or a recipe, and raises
-``CheckFailure`` with the file and line to look at. pytest is imported by ``PluginSuite`` alone, when it is subclassed.
+``ganvae plugins check mine`` runs the same checks. Each is a function over a plugin, a component or a recipe, and
+raises ``CheckFailure`` with the file and line to look at. pytest is imported when ``PluginSuite`` is subclassed.
 """
 
-import ganvae_core.testing.groups  # pyright: ignore[reportUnusedImport]
+import ganvae_core.testing.groups  # noqa: F401 # pyright: ignore[reportUnusedImport]
 from ganvae_core.testing.checks import CHECKS, Check, CheckFailure, NotChecked, Outcome, checks_of, held
 from ganvae_core.testing.opening import open_plugins
 from ganvae_core.testing.subjects import Component, Given, PluginUnderTest, Recipe

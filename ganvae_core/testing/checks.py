@@ -150,7 +150,12 @@ def _held(check: Check, subject: Subject) -> Outcome:
     except NotChecked as reason:
         state, message = "not checked", str(reason)
     except CheckFailure as failure:
-        state, message, place, raised = "failed", "\n".join((failure.message, *failure.hints)), failure.place, failure
+        state, message, place, raised = (
+            "failed",
+            "\n".join((failure.message, *failure.hints)),
+            failure.place,
+            failure,
+        )
     seconds = time.perf_counter() - started
     file, line = (place.file, place.line) if place else ("", 0)
     return Outcome(check.name, subject.label, state, message, file, line, seconds, raised)

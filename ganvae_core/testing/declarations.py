@@ -47,12 +47,16 @@ FACTS: Mapping[Kind, set[str]] = {
 def target(component: Component) -> None:
     """Its target can be imported, and is a class of its kind with every abstract method implemented."""
     spec, module = component.spec, module_of(component.owner)
-    written = place_of_text(module.__file__ or "", spec.target, spec.target.partition(":")[2]) or place_of_module(module)
+    written = place_of_text(
+        module.__file__ or "", spec.target, spec.target.partition(":")[2]
+    ) or place_of_module(module)
     try:
         made = component.target
     except PluginError as error:
         cause = error.__cause__ or error
-        raise CheckFailure(error.message, place_in_traceback(cause, component.owns) or written, *error.hints) from error
+        raise CheckFailure(
+            error.message, place_in_traceback(cause, component.owns) or written, *error.hints
+        ) from error
     interface = INTERFACES[spec.kind]
     if inspect.isclass(made):
         if not issubclass(made, interface):
@@ -119,26 +123,23 @@ def makes(component: Component) -> None:
     tried = component.tried
     if any(situation.refusal is None for situation in tried):
         return
-    crashes = [situation for situation in tried if situation.refusal and situation.refusal.crash]
-    first = tried[0]
-    assert first.refusal is not None
-    if len(crashes) == len(tried):
-        error = crashes[0].refusal.crash if crashes[0].refusal else None
-        assert error is not None
+    refusals = [situation.refusal for situation in tried if situation.refusal]
+    first = refusals[0]
+    if all(refusal.crash for refusal in refusals) and first.crash is not None:
         raise CheckFailure(
-            f"{crashes[0].where}it can be made for no data: {crashes[0].refusal and crashes[0].refusal.reason}",
-            place_in_traceback(error, component.owns) or _constructor(component),
+            f"{tried[0].where}it can be made for no data: {first.reason}",
+            place_in_traceback(first.crash, component.owns) or _constructor(component),
             "data that it is not for is refused by a ConfigurationError, which says what it takes",
-        ) from error
+        ) from first.crash
     raise NotChecked(
-        f"it accepts nothing that the kit has: {first.refusal.reason}"
+        f"it accepts nothing that the kit has: {first.reason}"
         "  (give settings= or data= to PluginSuite, or KIND/NAME:KEY=VALUE to ganvae plugins check)"
     )
 
 
 @check("generator", "encoder", "critic", "objective", "prior", "observation", needs=["makes"])
 def accepts_usual_data(component: Component) -> None:
-    """It accepts images, points and tables, with labels and without; where it refuses some, that is no failure, and is said."""
+    """It accepts images, points and tables, with labels and without. To refuse some is no failure, but it is said."""
     refused = [(situation, situation.refusal) for situation in component.tried if situation.refusal]
     if refused:
         reasons = "; ".join(f"{situation.name}: {refusal.reason}" for situation, refusal in refused)

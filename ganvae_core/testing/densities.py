@@ -1,9 +1,9 @@
 """Holds a density against draws, by a test of known false-alarm rate.
 
-One set of draws lays out cells; the density is integrated over each of them; the numbers of a second set of draws that fall into the
-cells are compared with the integrals by Pearson's chi-squared test. That shows both a density that does not integrate to
-one and draws that follow another distribution. Coordinates that take few values are summed over, the others integrated
-over, so discrete, continuous and mixed codes are one case; codes on a sphere are integrated over the sphere.
+One set of draws lays out cells, and the density is integrated over each of them. How many of a second set of draws fall
+into each is compared with the integrals by Pearson's chi-squared test. That shows both a density that does not
+integrate to one and draws that follow another distribution. Coordinates that take few values are summed over, the
+others integrated over, so discrete, continuous and mixed codes are one case; of a sphere, its area is integrated over.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Evidence:
         not_finite: share of the draws at which the density is not finite.
         mass: integral of the density over all cells.
         share: of the draws that lie in the cells.
-        p_value: of the chi-squared test; uniform on [0, 1] for a correct density.
+        p_value: a bound from the chi-squared test: below p for at most a share p of the seeds.
         cells: how many there are.
         on_support: whether all draws are on the sphere that they are said to be on.
     """
@@ -67,11 +67,11 @@ class Evidence:
         if not self.on_support:
             return "its support is a sphere, and its draws are not equally long"
         if self.of_density:
-            return f"exp(log_prob) adds up to {self.mass:.4g} over a region that holds {self.share:.1%} of its draws"
+            return f"exp(log_prob) adds up to {self.mass:.4g} where {self.share:.1%} of its draws are"
         if self.p_value < FALSE_ALARMS:
             return (
-                f"its draws do not follow exp(log_prob): of {DRAWS:,} draws {self.share:.1%} fall where exp(log_prob) adds"
-                f" up to {self.mass:.1%} (a chi-squared test over {self.cells} cells gives p = {self.p_value:.1g})"
+                f"its draws do not follow exp(log_prob): {self.share:.1%} of {DRAWS:,} are where it adds up to"
+                f" {self.mass:.1%} (a chi-squared test over {self.cells} cells gives p = {self.p_value:.1g})"
             )
         return ""
 
@@ -107,7 +107,10 @@ def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> E
 
 
 def _p_value(masses: Tensor, counts: Tensor) -> float:
-    """Of Pearson's test over the cells and the rest; where little is expected in the rest, of that by itself as well."""
+    """Of Pearson's test over the cells and the rest, and of the rest by itself where little is expected there: a bound.
+
+    The smaller of the two, doubled: a correct density gives a value below p with a probability of at most p.
+    """
     large = masses * DRAWS >= LEAST_EXPECTED
     expected, observed = masses[large] * DRAWS, counts[large]
     rest_expected = max(0.0, DRAWS - float(expected.sum()))
@@ -152,7 +155,11 @@ class _Cell:
             low + (high - low) * (torch.arange(count, dtype=torch.float64) + 0.5) / count
             for low, high in zip(self.low, self.high, strict=True)
         ]
-        points = torch.cartesian_prod(*axes).reshape(-1, len(axes)) if axes else torch.zeros(1, 0, dtype=torch.float64)
+        points = (
+            torch.cartesian_prod(*axes).reshape(-1, len(axes))
+            if axes
+            else torch.zeros(1, 0, dtype=torch.float64)
+        )
         volume = math.prod((high - low) / count for low, high in zip(self.low, self.high, strict=True))
         return float(density(self.embed(points)).sum()) * volume * self.area
 
@@ -178,8 +185,11 @@ class _Flat:
         """Cells between quantiles of the draws, for each combination of discrete values."""
         patterns = draws[:, self.discrete].unique(dim=0) if self.discrete else draws.new_zeros(1, 0)
         edges = [quantiles(draws[:, axis], CELLS[len(self.continuous)]) for axis in self.continuous]
-        for pattern, box in itertools.product(patterns, itertools.product(*(itertools.pairwise(e) for e in edges))):
-            yield _Cell(pattern, tuple(low for low, _ in box), tuple(high for _, high in box), self._embedding(pattern))
+        for pattern, box in itertools.product(
+            patterns, itertools.product(*(itertools.pairwise(e) for e in edges))
+        ):
+            low, high = (tuple(edge[end] for edge in box) for end in (0, 1))
+            yield _Cell(pattern, low, high, self._embedding(pattern))
 
     def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
         """(B,) whether each draw falls into a cell."""
@@ -203,7 +213,9 @@ class _Sphere:
 
     def __init__(self, draws: Tensor) -> None:
         if draws.shape[1] not in (2, 3):
-            raise NotChecked("the density on a sphere is checked in two and three dimensions, and it accepts neither")
+            raise NotChecked(
+                "the density on a sphere is checked in two and three dimensions, and it accepts neither"
+            )
         self.radius = float(draws.double().norm(dim=1).mean())
         self.size = draws.shape[1]
 
@@ -216,7 +228,8 @@ class _Sphere:
         coordinates = self._coordinates(draws)
         edges = [quantiles(column, CELLS[self.size - 1]) for column in coordinates.T]
         for box in itertools.product(*(itertools.pairwise(e) for e in edges)):
-            yield _Cell(torch.zeros(0), tuple(low for low, _ in box), tuple(high for _, high in box), self._embed, self.radius)  # fmt: skip
+            low, high = (tuple(edge[end] for edge in box) for end in (0, 1))
+            yield _Cell(torch.zeros(0), low, high, self._embed, self.radius)
 
     def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
         """(B,) whether each draw falls into a cell."""
@@ -245,7 +258,7 @@ def refuse_dimensions(count: int) -> None:
     """
     if count > 3:
         raise NotChecked(
-            f"a density is integrated over in up to three dimensions, and the smallest codes that it accepts have {count}"
+            f"a density is integrated over in up to three dimensions, and its smallest codes have {count}"
         )
 
 

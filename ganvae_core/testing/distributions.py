@@ -55,7 +55,9 @@ def prior_gradients(component: Component) -> None:
         if value.requires_grad:
             (found,) = torch.autograd.grad(value.sum(), z, allow_unused=True)
             if found is not None and not found.isfinite().all():
-                raise CheckFailure(f"{situation.where}the gradient of log_prob is not finite", place_of(made.log_prob))
+                raise CheckFailure(
+                    f"{situation.where}the gradient of log_prob is not finite", place_of(made.log_prob)
+                )
 
 
 @check("prior", needs=["support", "same-seed"])
@@ -106,8 +108,8 @@ def posterior_density(component: Component) -> None:
 def likelihood(component: Component) -> None:
     """``log_prob`` is the logarithm of a density, or of probabilities, that add up to one and that the draws follow.
 
-    A chi-squared test for events of one value; a correct observation is reported for fewer than 1 seed in 1,000,000. For data
-    with bounds it is made where draws take separate values: of others, those beyond a bound may be set to it.
+    A chi-squared test for events of one value; a correct observation is reported for fewer than 1 seed in 1,000,000.
+    For data with bounds it is made where draws take separate values: of others, those beyond a bound may be set to it.
     """
     checked = 0
     for situation in component.situations:

@@ -20,7 +20,12 @@ WHY = {
     "backward": BACKWARD, "item": READS, "tolist": READS, "numpy": READS, "__bool__": READS, "__float__": READS,
     "__int__": READS, "__index__": READS,
 }  # fmt: skip
-WORDS = {"__bool__": "bool(), as `if` does,", "__float__": "float()", "__int__": "int()", "__index__": "an index"}
+WORDS = {
+    "__bool__": "bool(), as `if` does,",
+    "__float__": "float()",
+    "__int__": "int()",
+    "__index__": "an index",
+}
 BETWEEN = ("torch/_tensor.py", "torch/overrides.py", "torch/utils/_contextlib.py")
 """Files of torch that lie between a method of a tensor and whoever called it."""
 

@@ -125,7 +125,9 @@ def _first(condition: Tensor | None, count: int) -> Tensor | None:
 
 def _generator(made: Any, inputs: Inputs) -> Outputs:
     raw = _tensor(made(inputs.main, inputs.condition), "forward", made.forward)
-    return {"what forward returns": Output(raw, (len(inputs.main), *inputs.situation.data.shape), made.forward)}
+    return {
+        "what forward returns": Output(raw, (len(inputs.main), *inputs.situation.data.shape), made.forward)
+    }
 
 
 def _encoder(made: Any, inputs: Inputs) -> Outputs:
@@ -181,7 +183,9 @@ def _observation(made: Any, inputs: Inputs) -> Outputs:
     rows, shape = len(inputs.main), inputs.situation.data.shape
     found = {
         "mean": Output(_tensor(observed.mean, "mean", own[0]), (rows, *shape), own[0]),
-        "sample()": Output(_tensor(observed.sample(), "sample", own[1]), (rows, *shape), own[1], needs_gradient=False),
+        "sample()": Output(
+            _tensor(observed.sample(), "sample", own[1]), (rows, *shape), own[1], needs_gradient=False
+        ),
     }
     if made.has_likelihood:
         value = _tensor(observed.log_prob(inputs.x), "log_prob", own[2])

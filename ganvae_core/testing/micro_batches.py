@@ -48,13 +48,17 @@ def rows(component: Component) -> None:
         far = _apart([whole.value.detach(), *found], [mean.detach(), *map(_mean, *expected)])
         if far is None:
             continue
-        hint = "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"
+        hint = (
+            "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"
+        )
         if not differ(*summed, ROUNDING) and abs(float(summed[0])) > 1e-6:
-            hint = "the loss is a sum over rows: average over the batch, so that it does not depend on how many there are"
+            hint = "the loss is a sum over rows: average over the batch, whatever its size"
         raise CheckFailure(
             f"{play.where(prepared)}rows are tied together: a batch of {BATCH} rows has a loss of"
             f" {whole.value.item():.6g}, and its halves one of {mean.item():.6g} on average ({far})",
-            cut.line() or line_of_return(cut.whole, component.owns, loss_of(prepared)) or place_of(loss_of(prepared)),
+            cut.line()
+            or line_of_return(cut.whole, component.owns, loss_of(prepared))
+            or place_of(loss_of(prepared)),
             hint,
         )
 
@@ -107,7 +111,11 @@ def _tied(whole: Tensor, first: Tensor, second: Tensor) -> bool:
     """Whether a variable's value in a batch is not made of those in its halves."""
     if whole.dim() == 0 and first.dim() == 0:
         return differ(whole, (first + second) / 2, ROUNDING)
-    axes = [axis for axis, size in enumerate(whole.shape) if first.dim() == whole.dim() and first.shape[axis] != size]
+    axes = [
+        axis
+        for axis, size in enumerate(whole.shape)
+        if first.dim() == whole.dim() and first.shape[axis] != size
+    ]
     if len(axes) != 1 or whole.shape[axes[0]] != BATCH or first.shape[axes[0]] * 2 != BATCH:
         return first.shape == second.shape == whole.shape and differ(whole, (first + second) / 2, ROUNDING)
     return differ(whole, torch.cat([first, second], axes[0]), ROUNDING)
@@ -130,7 +138,11 @@ def _apart(found: list[Tensor | None], expected: list[Tensor | None]) -> str | N
         return None
     off = torch.stack([(a - b).square().sum() for a, b in pairs]).sum().sqrt()
     size = torch.stack([a.square().sum() for a, _ in pairs]).sum().sqrt()
-    return None if off <= 1e-4 * size + 1e-7 else f"their gradients differ by {float(off / size):.1g} of their length"
+    return (
+        None
+        if off <= 1e-4 * size + 1e-7
+        else f"their gradients differ by {float(off / size):.1g} of their length"
+    )
 
 
 @check("objective", needs=["losses", "work-of-the-engine", "loss-same-seed", "trains-what-it-says"])
@@ -145,7 +157,9 @@ def resume(component: Component) -> None:
         with tempfile.TemporaryDirectory() as folder:
             engine_of(situation, steps, directory=Path(folder)).fit(steps // 2)
             checkpoint = read_checkpoint(next(Path(folder, "checkpoints").iterdir()))
-            resumed = engine_of(situation, steps, seed=1)  # with other weights: what is restored is all that counts
+            resumed = engine_of(
+                situation, steps, seed=1
+            )  # with other weights: what is restored is all that counts
             resumed.restore(checkpoint)
             resumed.fit()
         after = remembered(whole.objective)

@@ -120,7 +120,9 @@ def _gradients_of(situation: Situation, made: nn.Module, inputs: Inputs) -> None
             continue
         if parameter.grad is None or not parameter.grad.any():
             place = place_of_parameter(made, name)
-            raise CheckFailure(f"{situation.where}no gradient reaches its parameter {name}", place, "remove it, or use it")
+            raise CheckFailure(
+                f"{situation.where}no gradient reaches its parameter {name}", place, "remove it, or use it"
+            )
         if not parameter.grad.isfinite().all():
             place = place_of_parameter(made, name)
             raise CheckFailure(f"{situation.where}the gradient of its parameter {name} is not finite", place)
@@ -150,15 +152,16 @@ def dtype(component: Component) -> None:
 
 @check(*NETWORKS, needs=["inputs-kept"])
 def device(component: Component) -> None:
-    """It makes tensors on the device where its inputs or weights are; on an accelerator, where there is one, it runs."""
+    """It makes tensors on the device of its inputs or weights; on an accelerator, where there is one, it runs."""
     for situation in component.situations:
         made = fresh(situation)
         inputs = Inputs.of(situation, made, 7)
         with unplaced(component.owns) as found:
             run(made, inputs)
         if found:
-            raise CheckFailure(f"{situation.where}{found[0].name} makes a tensor on the default device", found[0].place,
-                               "say where:  device=x.device, or x.new_zeros(…); a prior keeps an empty buffer for it")  # fmt: skip
+            hint = "say where:  device=x.device, or x.new_zeros(…); a prior keeps an empty buffer for it"
+            message = f"{situation.where}{found[0].name} makes a tensor on the default device"
+            raise CheckFailure(message, found[0].place, hint)
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         if accelerator is not None and not isinstance(made, FittedPrior):
             condition = inputs.condition
@@ -172,7 +175,7 @@ def device(component: Component) -> None:
 
 @check(*NETWORKS, needs=["same-seed"])
 def state_round_trip(component: Component) -> None:
-    """Its weights, shared ones included, go through safetensors into a new copy that then computes bit for bit the same."""
+    """Its weights, shared ones too, go through safetensors into a new one that then computes bit for bit the same."""
     for situation in component.situations:
         made, other = fresh(situation), situation.make(seed=1)
         perturb(made)
@@ -197,7 +200,9 @@ def state_round_trip(component: Component) -> None:
             first, second = run(made, inputs), run(restored, inputs)
             for name, output in first.items():
                 if not same(output.value.detach(), second[name].value.detach()):
-                    raise CheckFailure(f"{situation.where}when {what}, {name} differs", place_of(output.method))
+                    raise CheckFailure(
+                        f"{situation.where}when {what}, {name} differs", place_of(output.method)
+                    )
 
 
 @check("encoder", needs=["shapes"])
@@ -209,7 +214,7 @@ def posterior(component: Component) -> None:
         found: Posterior = made(inputs.main, inputs.condition)
         if not hasattr(type(found), "__dataclass_fields__"):
             raise CheckFailure(
-                f"{situation.where}its posterior {type(found).__name__} is no dataclass, so its tensors cannot be found",
+                f"{situation.where}its posterior {type(found).__name__} is no dataclass: its tensors are not found",
                 place_of(type(found)), "put @dataclass(frozen=True, eq=False) above it",
             )  # fmt: skip
         refuses = refuses_density(lambda: found.log_prob(found.mean))  # noqa: B023
@@ -247,8 +252,7 @@ def in_range(component: Component) -> None:
 
 def fresh(situation: Situation, seed: int = 0) -> Any:
     """The component, ready to be used."""
-    made = ready(situation, situation.make(seed))
-    return made
+    return ready(situation, situation.make(seed))
 
 
 def run(made: nn.Module, inputs: Inputs) -> Outputs:
@@ -341,7 +345,9 @@ def follows_seed(situation: Situation, made: nn.Module, call: Callable[[], objec
 
     def states() -> dict[str, Any]:
         now = other_generators(component.owns) | remembered_generators(made)
-        return {name: now.get(name, state) for name, state in before.items()}  # a module may be imported meanwhile
+        return {
+            name: now.get(name, state) for name, state in before.items()
+        }  # a module may be imported meanwhile
 
     def moved(frame: Any = None) -> list[str]:
         return changed(before, states())
@@ -368,4 +374,6 @@ def remembered_generators(made: nn.Module) -> dict[str, Any]:
 def line_that_remembers(made: nn.Module, inputs: Inputs, component: Component) -> Place | None:
     """The line that changes what a module remembers outside of its buffers."""
     before = remembered(made)
-    return line_that(lambda: run(made, inputs), component.owns, lambda frame: bool(changed(before, remembered(made))))
+    return line_that(
+        lambda: run(made, inputs), component.owns, lambda frame: bool(changed(before, remembered(made)))
+    )

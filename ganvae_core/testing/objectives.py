@@ -45,24 +45,30 @@ def losses(component: Component) -> None:
         try:
             check_loss(prepared.phase, loss)
         except GanvaeError as error:
-            raise CheckFailure(f"{play.situation.where}{error.message}", _returned(play, prepared), *error.hints) from None
+            raise CheckFailure(
+                f"{play.situation.where}{error.message}", _returned(play, prepared), *error.hints
+            ) from None
         for name in loss.terms:
             if not isinstance(name, str) or not name or "/" in name or name in (LOSS, GRADIENT_NORM):
                 raise CheckFailure(f"{where}a term is called {name!r}", _returned(play, prepared),
                                    f"terms are words without /, and neither {LOSS} nor {GRADIENT_NORM}")  # fmt: skip
         if not loss.value.isfinite():
             line = line_not_finite(lambda: evaluated(prepared, batch), component.owns)  # noqa: B023
-            raise CheckFailure(f"{where}the loss is {float(loss.value.detach())}", line or place_of(loss_of(prepared)))
+            raise CheckFailure(
+                f"{where}the loss is {float(loss.value.detach())}", line or place_of(loss_of(prepared))
+            )
 
 
 @check("objective", needs=["losses"])
 def work_of_the_engine(component: Component) -> None:
-    """A loss calls neither ``backward`` nor an optimizer's ``step``, and reads no tensor back with ``item`` or ``if``."""
+    """A loss calls neither ``backward`` nor an optimizer's ``step``, and reads no tensor by ``item`` or ``if``."""
     for play, prepared in plays(component):
         with engine_work(component.owns) as calls:
             evaluated(prepared, play.batch(ROWS))
         if calls:
-            raise CheckFailure(f"{play.where(prepared)}it calls {calls[0].name}", calls[0].place, calls[0].why)
+            raise CheckFailure(
+                f"{play.where(prepared)}it calls {calls[0].name}", calls[0].place, calls[0].why
+            )
         left = [name for name, parameter in play.objective.named_parameters() if parameter.grad is not None]
         if left:
             line = line_that(
@@ -86,45 +92,52 @@ def loss_keeps_state(component: Component) -> None:
     for play, prepared in plays(component):
         batch, allowed = play.batch(ROWS), statistics(play.objective)
         evaluated(prepared, batch)  # what is only remembered to be quicker is there from now on
-        before: dict[str, Any] = {}
-
-        def moved(frame: object = None) -> list[str]:
-            return [name for name in changed(before, _state(play, batch)) if name not in allowed]  # noqa: B023
-
         # Inside of a phase other parameters are held still, so it is looked at from inside.
         with prepared.only_training():
-            before.update(_state(play, batch))
+            before = _state(play, batch)
             prepared.phase.loss(batch)
-            names = moved()
-        if names:
-            with prepared.only_training():
-                before.update(_state(play, batch))
-                line = line_that(lambda: prepared.phase.loss(batch), component.owns, lambda frame: bool(moved()))  # noqa: B023
+            moved = [name for name in changed(before, _state(play, batch)) if name not in allowed]
+        if moved:
             raise CheckFailure(
-                f"{play.where(prepared)}evaluating the loss changes {names[0]}",
-                line or place_of(loss_of(prepared)),
-                "what must change is changed by Phase(after=…), once for each update; schedules follow batch.samples_seen",
+                f"{play.where(prepared)}evaluating the loss changes {moved[0]}",
+                _line_of_change(play, prepared, batch) or place_of(loss_of(prepared)),
+                "what must change is changed by Phase(after=…), once an update; schedules follow batch.samples_seen",
             )
+
+
+def _line_of_change(play: Play, prepared: PreparedPhase, batch: Batch) -> Place | None:
+    allowed = statistics(play.objective)
+    with prepared.only_training():
+        before = _state(play, batch)
+        return line_that(
+            lambda: prepared.phase.loss(batch),
+            play.situation.component.owns,
+            lambda frame: bool(set(changed(before, _state(play, batch))) - allowed),
+        )
 
 
 def _state(play: Play, batch: Batch) -> dict[str, Any]:
     """All that a loss could change."""
     flags = {f"requires_grad of {name}": p.requires_grad for name, p in play.objective.named_parameters()}
     condition = None if batch.condition is None else batch.condition.clone()
-    return {**remembered(play.objective), **flags, "the batch's x": batch.x.clone(), "the batch's condition": condition}
+    return {
+        **remembered(play.objective),
+        **flags,
+        "the batch's x": batch.x.clone(),
+        "the batch's condition": condition,
+    }
 
 
 @check("objective", needs=["loss-keeps-state"])
 def loss_same_seed(component: Component) -> None:
-    """All randomness of a loss is torch's default generator: one seed gives one loss, and no other generator is asked."""
+    """All randomness of a loss is torch's default generator: one seed, one loss, and no other generator asked."""
     for play, prepared in plays(component):
         batch = play.batch(ROWS)
         follows_seed(play.situation, play.objective, lambda: evaluated(prepared, batch))  # noqa: B023
         first, second = evaluated(prepared, batch), evaluated(prepared, batch)
         if not same(first.value.detach(), second.value.detach()):
             raise CheckFailure(
-                f"{play.where(prepared)}the loss is {first.value.item()} and then {second.value.item()}, though the seed"
-                " is the same",
+                f"{play.where(prepared)}the loss is {first.value.item()} and then {second.value.item()}, with one seed",
                 place_of(loss_of(prepared)),
                 "state that changes from call to call, or a source of randomness that the engine does not seed",
             )
@@ -139,7 +152,11 @@ def trains_what_it_says(component: Component) -> None:
         before = {name: parameter.detach().clone() for name, parameter in play.objective.named_parameters()}
 
         def leaking(frame: Any = None, others: dict[str, nn.Parameter] = others) -> list[str]:
-            return [name for name, parameter in others.items() if parameter.grad is not None or parameter.requires_grad]
+            return [
+                name
+                for name, parameter in others.items()
+                if parameter.grad is not None or parameter.requires_grad
+            ]
 
         optimizer = torch.optim.SGD(prepared.parameters, lr=1e-2)
         with prepared.only_training():
@@ -208,15 +225,18 @@ def loss_device(component: Component) -> None:
         with unplaced(component.owns) as found:
             evaluated(prepared, play.batch(ROWS))
         if found:
-            raise CheckFailure(f"{play.where(prepared)}{found[0].name} makes a tensor on the default device",
-                               found[0].place, "say where:  device=batch.x.device, or batch.x.new_zeros(…)")  # fmt: skip
+            message = f"{play.where(prepared)}{found[0].name} makes a tensor on the default device"
+            raise CheckFailure(
+                message, found[0].place, "say where:  device=batch.x.device, or batch.x.new_zeros(…)"
+            )
 
 
 @check("objective", needs=["losses", "loss-same-seed"])
 def closed_forms(component: Component) -> None:
     """In the cases that its author gives, a loss and its terms have the values that the author worked out.
 
-    A case is a function ``(objective, batch) -> {"phase/term": value}``, which may set weights; ``phase/loss`` is the loss.
+    A case is a function ``(objective, batch) -> {"phase/term": value}``, which may set weights; ``phase/loss`` is the
+    loss itself.
     """
     if not component.closed_forms:
         raise NotChecked("its author gives no closed form (closed_forms= of PluginSuite)")
@@ -227,7 +247,10 @@ def closed_forms(component: Component) -> None:
         found: dict[str, Tensor] = {}
         for prepared in play.phases:
             loss: Loss = evaluated(prepared, batch)
-            found |= {f"{prepared.phase.name}/{key}": value for key, value in {LOSS: loss.value, **loss.terms}.items()}
+            found |= {
+                f"{prepared.phase.name}/{key}": value
+                for key, value in {LOSS: loss.value, **loss.terms}.items()
+            }
         for key, value in expected.items():
             if key not in found:
                 raise CheckFailure(f"{component.label}, {_called(case)}: there is no term '{key}'", place_of(case),
@@ -235,7 +258,7 @@ def closed_forms(component: Component) -> None:
             if not math.isclose(float(found[key]), float(value), rel_tol=1e-4, abs_tol=1e-5):
                 prepared = next(p for p in play.phases if p.phase.name == key.partition("/")[0])
                 raise CheckFailure(
-                    f"{component.label}, {_called(case)}: {key} is {float(found[key]):.6g}, and is to be {float(value):.6g}",
+                    f"{component.label}, {_called(case)}: {key} is {float(found[key]):.6g}, not {float(value):.6g}",
                     place_of(loss_of(prepared)),
                     f"the case is at {place_of(case)}",
                 )

@@ -39,7 +39,9 @@ def offline() -> Generator[None]:
 
 
 def _refusal() -> OfflineError:
-    return OfflineError("it needs the network, and checks have none", "open it once, so that it is in the cache")
+    return OfflineError(
+        "it needs the network, and checks have none", "open it once, so that it is in the cache"
+    )
 
 
 def wanted_network(error: BaseException | None) -> bool:

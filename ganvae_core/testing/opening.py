@@ -34,7 +34,9 @@ def open_plugins(target: str | Path, given: Given | None = None) -> list[PluginU
     catalogue = installed_plugins()
     found = catalogue.find(str(target))
     if found.state in ("disabled", "denied"):
-        raise PluginError(f"plugin '{found.name}' is {found.state}: {found.reason}", "only what is loaded can be checked")
+        raise PluginError(
+            f"plugin '{found.name}' is {found.state}: {found.reason}", "only what is loaded can be checked"
+        )
     return [PluginUnderTest(found, catalogue, given)]
 
 
@@ -51,7 +53,8 @@ def _in_folder(folder: Path, given: Given | None) -> list[PluginUnderTest]:
         values: Mapping[str, Any] = tomllib.loads(project.read_text("utf-8"))
     except OSError:
         raise ConfigurationError(
-            f"'{folder}' is no folder of a distribution: it has no {PROJECT}.", "ganvae plugins check NAME|PATH"
+            f"'{folder}' is no folder of a distribution: it has no {PROJECT}.",
+            "ganvae plugins check NAME|PATH",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{project} is not TOML: {error}") from None
@@ -68,7 +71,9 @@ def _in_folder(folder: Path, given: Given | None) -> list[PluginUnderTest]:
     importlib.invalidate_caches()
     name, version = str(metadata.get("name", folder.name)), str(metadata.get("version", "of no version"))
     before = installed_plugins()
-    made = [_loaded(Plugin(key, "ready", "", name, version, str(value)), before) for key, value in points.items()]
+    made = [
+        _loaded(Plugin(key, "ready", "", name, version, str(value)), before) for key, value in points.items()
+    ]
     others = tuple(plugin for plugin in before.plugins if plugin.name not in points)
     catalogue = Catalogue((*others, *made), before.unreadable, before.known)
     return [PluginUnderTest(plugin, catalogue, given, project) for plugin in made]
@@ -82,5 +87,7 @@ def _loaded(plugin: Plugin, installed: Catalogue) -> Plugin:
         if other.name == plugin.name and normalised(other.distribution) != normalised(plugin.distribution)
     ]
     if rivals:
-        return replace(plugin, state="conflict", reason=f"'{plugin.name}' is claimed by {rivals[0].origin}, too")
+        return replace(
+            plugin, state="conflict", reason=f"'{plugin.name}' is claimed by {rivals[0].origin}, too"
+        )
     return loaded(plugin)

@@ -64,7 +64,7 @@ def place_of_caller(owns: Owns, frame: FrameType | None = None) -> Place | None:
 
 
 def place_of_assignment(cls: type, name: str) -> Place | None:
-    """The line of a class or its bases that last assigns ``self.<name>``; of a dotted name, else of what it begins with."""
+    """The line of a class or its bases that last assigns ``self.<name>``, or what a dotted name begins with."""
     steps = name.split(".")
     for length in range(len(steps), 0, -1):
         for owner in inspect.getmro(cls):
@@ -117,7 +117,9 @@ def place_of_names(file: str | Path, message: str) -> Place | None:
     """The first line of a file that has one of the names in a message: a path, or what it puts in quotes."""
     names = quoted(message)
     paths = [word for word in re.split(r"[\s'\"]+", message) if "/" in word and "." in word]
-    return place_of_text(file, *paths, *(f'"{name}"' for name in names), *(f"'{name}'" for name in names), *names)
+    return place_of_text(
+        file, *paths, *(f'"{name}"' for name in names), *(f"'{name}'" for name in names), *names
+    )
 
 
 def quoted(message: str) -> list[str]:

@@ -65,7 +65,9 @@ class Draws(TorchDispatchMode):
         if values is None:
             return outcome
         # In-place operations return what they wrote to.
-        return outcome.copy_(values) if str(func).partition(".")[2].partition(".")[0].endswith("_") else values
+        return (
+            outcome.copy_(values) if str(func).partition(".")[2].partition(".")[0].endswith("_") else values
+        )
 
 
 @contextmanager
@@ -78,8 +80,8 @@ def drawn(owns: Owns) -> Generator[list[Draw]]:
 class Halves:
     """The same random numbers for a batch and for its two halves: row i of a half gets those of its row in the batch.
 
-    A draw belongs to rows where its size follows the batch's: (rows, …) is cut in two. Where it is a multiple of it, as for several
-    draws a row, which of them belong to which row cannot be told, so all get the same. Other draws are shared.
+    A draw belongs to rows where its size follows the batch's: (rows, …) is cut in two. Where it is a multiple of it, as
+    for several draws a row, which belong to which row cannot be told, so all get the same. Other draws are shared.
 
     Args:
         whole: draws for a batch of ``rows``.
@@ -133,7 +135,7 @@ class Halves:
         fits = len(one) == len(other) and len(axes) == 1 and one[axes[0]] == 2 * other[axes[0]]
         if not fits or one[axes[0]] % self.rows:
             raise NotChecked(
-                f"a random draw has the shape {tuple(one)} for {self.rows} rows and {tuple(other)} for {self.rows // 2}:"
+                f"a random draw has the shape {tuple(one)} for {self.rows} rows and {tuple(other)} for half of them:"
                 " they cannot be held against each other"
             )
         return axes[0]
@@ -146,7 +148,11 @@ class Halves:
         """
         if whole.operation.startswith("aten.randperm"):
             return whole.numbers != half.numbers
-        if whole.operation.startswith("aten.randint") and self.rows in whole.numbers and whole.numbers != half.numbers:
+        if (
+            whole.operation.startswith("aten.randint")
+            and self.rows in whole.numbers
+            and whole.numbers != half.numbers
+        ):
             raise CheckFailure("it draws numbers of rows, which ties rows together", whole.place,
                                "say so:  Phase(…, couples_rows=True)")  # fmt: skip
         return False

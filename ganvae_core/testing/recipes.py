@@ -1,4 +1,4 @@
-"""Checks of recipes: they can be read, they train for a few steps on a CPU, and they go on where they were broken off."""
+"""Checks of recipes: they can be read, train for a few steps on a CPU, and go on where they were broken off."""
 
 from __future__ import annotations
 
@@ -50,12 +50,14 @@ def configuration(recipe: Recipe) -> None:
     made = configured(recipe)
     again = stored(recipe.owner.catalogue, parse_yaml(render(made), "config.yaml"))
     if again != made:
-        raise CheckFailure("the configuration that it makes is another when it is read from config.yaml", _first(recipe))
+        raise CheckFailure(
+            "the configuration that it makes is another when it is read from config.yaml", _first(recipe)
+        )
 
 
 @check("recipe", needs=["configuration"])
 def smoke_run(recipe: Recipe) -> None:
-    """It trains for a few steps on the CPU, and what it then samples is finite, of the data's shape and in its range."""
+    """It trains for a few steps on the CPU, and then samples what is finite, of the data's shape and in its range."""
     wait_for_components(recipe)
     prepared = _prepared(recipe)
     try:
@@ -66,7 +68,8 @@ def smoke_run(recipe: Recipe) -> None:
     with torch.no_grad():
         made = prepared.engine.model.sample(5)
     if tuple(made.shape) != (5, *spec.shape) or not made.isfinite().all():
-        raise CheckFailure(f"{recipe.label}: five samples have the shape {tuple(made.shape)}, or are not finite", _first(recipe))  # fmt: skip
+        found = f"five samples have the shape {tuple(made.shape)}, or are not finite"
+        raise CheckFailure(f"{recipe.label}: {found}", _first(recipe))
     low, high = spec.range or (-float("inf"), float("inf"))
     if not ((made >= low) & (made <= high)).all():
         raise CheckFailure(f"{recipe.label}: samples are beyond the data's range {spec.range}",
@@ -90,7 +93,9 @@ def recipe_resume(recipe: Recipe) -> None:
         resumed.fit()
     moved = changed(remembered(whole.objective), remembered(resumed.objective))
     if moved:
-        raise CheckFailure(f"{recipe.label}: after a break, {moved[0]} is not what it is without one", _first(recipe))
+        raise CheckFailure(
+            f"{recipe.label}: after a break, {moved[0]} is not what it is without one", _first(recipe)
+        )
 
 
 def wait_for_components(recipe: Recipe, checks: Sequence[str] = ()) -> None:
@@ -140,7 +145,9 @@ def _source(recipe: Recipe, made: Configuration) -> Source | None:
         Builder(made, recipe.owner.catalogue).split()
     except GanvaeError as error:
         if wanted_network(error):
-            raise NotChecked(f"its data needs the network, and checks have none ({made.components['data'].id})") from None
+            raise NotChecked(
+                f"its data needs the network, and checks have none ({made.components['data'].id})"
+            ) from None
         if made.components["data"].options.get("path", "") is None:
             raise NotChecked(f"its data must be given: {error.message}  (data= of PluginSuite)") from None
         raise
@@ -161,7 +168,9 @@ def _line_of(recipe: Recipe, error: Exception) -> Place | None:
     message = str(error).splitlines()[0]
     key = message.partition(":")[0].strip()
     texts = [*quoted(message), key.rpartition(".")[2], key.partition(".")[0]]
-    slots = [f"{word}:" for word in re.findall(r"\w+", message) if word in KEYS]  # "a Bernoulli observation needs …"
+    slots = [
+        f"{word}:" for word in re.findall(r"\w+", message) if word in KEYS
+    ]  # "a Bernoulli observation needs …"
     return place_of_text(recipe.file, *(text for text in texts if text), *slots) or _first(recipe)
 
 

@@ -1,7 +1,7 @@
-"""Runs the kit and tells of each check as a line of JSON: what ``ganvae plugins check`` starts as a process of its own.
+"""Runs the kit and tells of each check in a line of JSON: what ``ganvae plugins check`` starts as a process of its own.
 
-A plugin may crash, hang or end this process. Whoever started it knows from the last line which check that was, and goes on
-with another process, which is given the outcomes so far.
+A plugin may crash, hang or end this process. Whoever started it knows from the last line which check that was, and goes
+on with another process, which is given the outcomes so far.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def run(order: Mapping[str, Any]) -> None:
     """Run every check that has no outcome yet.
 
     Args:
-        order: ``target``, ``events`` (a file), ``seconds`` (that one check may take), ``only`` (names of checks, or none
-            for all), ``settings`` (``[label, key, value]`` as typed) and ``done`` (plugin and outcome of what was run before).
+        order: ``target``, ``events`` (a file), ``seconds`` (that one check may take), ``only`` (names of checks; none
+            for all), ``settings`` (``[label, key, value]`` as typed), ``done`` (the outcomes that were reached before).
     """
     teller = Teller(Path(order["events"]))
     target: str = order["target"]
@@ -105,7 +105,9 @@ def recall(plugin: PluginUnderTest, done: list[Mapping[str, Any]]) -> None:
     for subject in plugin.subjects:
         for values in done:
             if values["plugin"] == plugin.plugin.name and values["subject"] == subject.label:
-                subject.outcomes[values["check"]] = Outcome(**{key: values[key] for key in known & values.keys()})
+                subject.outcomes[values["check"]] = Outcome(
+                    **{key: values[key] for key in known & values.keys()}
+                )
 
 
 def keep_exits_visible() -> None:

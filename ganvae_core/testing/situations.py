@@ -113,7 +113,9 @@ def condition_of(data: DataSpec, rows: int) -> Tensor | None:
         return None
     values = Rows(replace(data, count=rows)).rows(slice(None))[1]
     assert values is not None
-    return torch.eye(len(data.classes))[torch.from_numpy(values)] if data.classes else torch.from_numpy(values)
+    return (
+        torch.eye(len(data.classes))[torch.from_numpy(values)] if data.classes else torch.from_numpy(values)
+    )
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,11 @@ class Situation:
             return {}
         facts: dict[str, Any] = {"data": self.data, "condition_shape": self.data.condition}
         if kind != "critic":
-            facts |= {"latent_shape": configuration.latent.shape, "raw_shape": self.data.shape, "encoder": None}
+            facts |= {
+                "latent_shape": configuration.latent.shape,
+                "raw_shape": self.data.shape,
+                "encoder": None,
+            }
         if kind == "prior" and "encoder" in component_facts(self.component.target):
             facts["encoder"] = small_encoder(self.data, configuration.latent.shape).to(dtype)
         return facts

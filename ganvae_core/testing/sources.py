@@ -33,12 +33,14 @@ def specification(component: Component) -> None:
         try:
             back = DataSpec.from_dict(json.loads(json.dumps(spec.as_dict())))
         except (TypeError, ValueError) as error:
-            raise CheckFailure(f"{situation.where}its specification does not go through JSON: {error}", place) from None
+            raise CheckFailure(
+                f"{situation.where}its specification does not go through JSON: {error}", place
+            ) from None
         if back != spec:
             field = next(name for name, value in spec.as_dict().items() if back.as_dict()[name] != value or
                          getattr(back, name) != getattr(spec, name))  # fmt: skip
             raise CheckFailure(
-                f"{situation.where}{field} is {getattr(spec, field)!r}, and comes back from JSON as {getattr(back, field)!r}",
+                f"{situation.where}{field} is {getattr(spec, field)!r}, and JSON gives back {getattr(back, field)!r}",
                 place, "sequences are tuples, and numbers Python's own",
             )  # fmt: skip
 
@@ -82,7 +84,11 @@ def rows_of_data(component: Component) -> None:
             again, labels = _rows(situation, source, indices, place)
             if not np.array_equal(again, x[indices]) or (condition is None) != (labels is None):
                 raise CheckFailure(f"{situation.where}rows are others when asked for {what}", place)
-            if condition is not None and labels is not None and not np.array_equal(labels, condition[indices]):
+            if (
+                condition is not None
+                and labels is not None
+                and not np.array_equal(labels, condition[indices])
+            ):
                 raise CheckFailure(f"{situation.where}conditions are others when asked for {what}", place)
         seen = Normaliser(spec, torch.device("cpu")).x(as_tensor(x))
         if not seen.isfinite().all():
@@ -95,14 +101,18 @@ def rows_of_data(component: Component) -> None:
                 place, "x = (raw - offset) / scale lies within spec.range",
             )  # fmt: skip
         back = in_own_units(seen.numpy(), spec.units)
-        if not np.allclose(back, x, rtol=1e-4, atol=1e-5 * max(1.0, float(np.abs(x.astype(np.float64)).max()))):
-            raise CheckFailure(f"{situation.where}its units do not give back the values that it began with", place)
+        if not np.allclose(
+            back, x, rtol=1e-4, atol=1e-5 * max(1.0, float(np.abs(x.astype(np.float64)).max()))
+        ):
+            raise CheckFailure(
+                f"{situation.where}its units do not give back the values that it began with", place
+            )
 
 
 def _rows(situation: Situation, source: Source, indices: Any, place: Place | None) -> tuple[np.ndarray, Any]:
     found: Any = source.rows(indices)
     if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], np.ndarray):
-        raise CheckFailure(f"{situation.where}rows returned {type(found).__name__}, not a pair of arrays (x, condition)",
+        raise CheckFailure(f"{situation.where}rows returned {type(found).__name__}, not (x, condition)",
                            place)  # fmt: skip
     return found
 
@@ -120,9 +130,11 @@ def _wrong_rows(spec: DataSpec, x: np.ndarray, condition: Any, count: int) -> st
         return f"its conditions are {type(condition).__name__}, not an array"
     if spec.classes is not None:
         if condition.shape != (count,) or condition.dtype.kind not in "iu":
-            return f"its labels are {condition.dtype} of shape {condition.shape}, not whole numbers of shape ({count},)"
+            return f"its labels are {condition.dtype} of shape {condition.shape}, not whole numbers (rows,)"
         if condition.min() < 0 or condition.max() >= len(spec.classes):
-            return f"its labels reach from {condition.min()} to {condition.max()}, and there are {len(spec.classes)} classes"
+            return (
+                f"its labels go from {condition.min()} to {condition.max()}, for {len(spec.classes)} classes"
+            )
     elif condition.shape != (count, *(spec.condition or ())):
         return f"its conditions have the shape {condition.shape}, not {(count, *(spec.condition or ()))}"
     return ""

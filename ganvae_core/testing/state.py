@@ -59,10 +59,14 @@ def same(first: Any, second: Any) -> bool:
             torch.equal(first, second)
         )  # fmt: skip
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        return first.dtype == second.dtype and first.tobytes() == second.tobytes() and first.shape == second.shape
+        return (
+            first.dtype == second.dtype
+            and first.tobytes() == second.tobytes()
+            and first.shape == second.shape
+        )
     if type(first) is not type(second):
         return False
-    return bool(first == second) or (first != first and second != second)  # noqa: PLR0124 - NaN
+    return bool(first == second) or (first != first and second != second)  # NaN
 
 
 _NONE = object()
@@ -107,5 +111,7 @@ def state_of_generator(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return repr(value.bit_generator.state)
     if isinstance(value, np.random.RandomState):
-        return value.get_state(legacy=False)["state"]["key"].tobytes() + bytes(str(value.get_state()[2:]), "ascii")
+        return value.get_state(legacy=False)["state"]["key"].tobytes() + bytes(
+            str(value.get_state()[2:]), "ascii"
+        )
     return value.getstate() if isinstance(value, random.Random) else None

@@ -58,7 +58,7 @@ except Seen:
 
 @check("plugin")
 def entry_point(plugin: PluginUnderTest) -> None:
-    """Its entry point has a plugin's name, is claimed by no other distribution, and is a module that can be imported."""
+    """Its entry point has a plugin's name, is claimed by no other distribution, and is a module that is imported."""
     found, place = plugin.plugin, described(plugin)
     if found.state == "conflict":
         raise CheckFailure(found.reason, place)
@@ -67,7 +67,9 @@ def entry_point(plugin: PluginUnderTest) -> None:
     except RefusalError as refusal:
         raise CheckFailure(refusal.reason, place) from None
     if not MODULE.fullmatch(found.entry_point):
-        raise CheckFailure(f"the entry point {found.entry_point!r} is not a module such as 'package.plugin'", place)
+        raise CheckFailure(
+            f"the entry point {found.entry_point!r} is not a module such as 'package.plugin'", place
+        )
     try:
         importlib.import_module(found.entry_point)
     except (Exception, SystemExit) as error:
@@ -92,7 +94,9 @@ def imports_no_torch(plugin: PluginUnderTest) -> None:
                 place_of_module(module_of(plugin)),
             )
         return
-    frames = [Place(file, line) for file, line in json.loads(done.stdout.splitlines()[0]) if plugin.owns(file)]
+    frames = [
+        Place(file, line) for file, line in json.loads(done.stdout.splitlines()[0]) if plugin.owns(file)
+    ]
     raise CheckFailure(
         f"importing {plugin.plugin.entry_point} imports torch",
         frames[0] if frames else place_of_module(module_of(plugin)),
@@ -120,7 +124,9 @@ def hook_names(plugin: PluginUnderTest) -> None:
                                f"hooks: {', '.join(HOOKS)}")  # fmt: skip
         if not hasattr(function, "ganvae_impl"):
             raise CheckFailure(
-                f"{name} is no hook implementation, so it is never called", place_of(function), "put @hookimpl above it"
+                f"{name} is no hook implementation, so it is never called",
+                place_of(function),
+                "put @hookimpl above it",
             )
 
 
@@ -149,7 +155,12 @@ def descriptions(plugin: PluginUnderTest) -> None:
         place = place_in_traceback(cause, plugin.owns) if cause else None
         hooks = [f"def {name}" for name in hooks_of(module) if name in refusal.reason]
         file = module.__file__ or ""
-        place = place or place_of_names(file, refusal.reason) or place_of_text(file, *hooks) or place_of_module(module)
+        place = (
+            place
+            or place_of_names(file, refusal.reason)
+            or place_of_text(file, *hooks)
+            or place_of_module(module)
+        )
         raise CheckFailure(refusal.reason, place) from None
 
 
@@ -196,7 +207,9 @@ def place_of_module(module: ModuleType) -> Place | None:
 
 def hooks_of(module: ModuleType) -> Mapping[str, Any]:
     """The functions of a module that are called like hooks."""
-    return {name: value for name, value in vars(module).items() if name.startswith("ganvae_") and callable(value)}
+    return {
+        name: value for name, value in vars(module).items() if name.startswith("ganvae_") and callable(value)
+    }
 
 
 def signature(hook: str) -> str:

@@ -95,7 +95,10 @@ class PluginUnderTest:
     @functools.cached_property
     def folders(self) -> tuple[str, ...]:
         """Where its code lies, as beginnings of file names: the packages of its description and of its components."""
-        modules = [self.plugin.entry_point, *(spec.target.partition(":")[0] for spec in self.plugin.components)]
+        modules = [
+            self.plugin.entry_point,
+            *(spec.target.partition(":")[0] for spec in self.plugin.components),
+        ]
         return tuple(dict.fromkeys(folder for module in modules if (folder := folder_of(module))))
 
     def owns(self, file: str) -> bool:
@@ -104,7 +107,7 @@ class PluginUnderTest:
 
 
 def folder_of(module: str) -> str:
-    """The folder of a module's topmost package, or the module's own file; of the core, its plugin's alone. Or nothing."""
+    """The folder of a module's topmost package, or the module's file; of the core, its plugin's alone; else nothing."""
     top = "ganvae_core.builtin" if module.startswith("ganvae_core.builtin") else module.partition(".")[0]
     try:
         found = importlib.util.find_spec(top)

@@ -40,7 +40,8 @@ class PluginSuite:
             import pytest
         except ModuleNotFoundError as error:
             raise ConfigurationError(
-                "PluginSuite is made of tests for pytest, which is not installed.", "pip install 'ganvae[testing]'"
+                "PluginSuite is made of tests for pytest, which is not installed.",
+                "pip install 'ganvae[testing]'",
             ) from error
         given = Given(cls.settings, cls.data, cls.closed_forms)
         try:
@@ -99,5 +100,6 @@ def _refuse_unknown(given: Given, plugins: Sequence[PluginUnderTest]) -> None:
     for label in (*given.settings, *given.closed_forms):
         if ready and label not in labels:
             raise ConfigurationError(
-                f"the plugin has no '{label}' that something is given for.", f"it has: {', '.join(sorted(labels))}"
+                f"the plugin has no '{label}' that something is given for.",
+                f"it has: {', '.join(sorted(labels))}",
             )

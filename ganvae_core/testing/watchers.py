@@ -63,17 +63,22 @@ def results(component: Component) -> None:
             for rows in (40, 2):
                 found, again = (_computed(metric, model, data, rows) for _ in range(2))
                 if not isinstance(found, dict) or not found:
-                    raise CheckFailure(f"{where}compute returned {found!r}, not numbers by name", place_of(metric.compute))
+                    raise CheckFailure(
+                        f"{where}compute returned {found!r}, not numbers by name", place_of(metric.compute)
+                    )
                 for name, value in found.items():
                     if isinstance(value, torch.Tensor) or not math.isfinite(value):
-                        raise CheckFailure(f"{where}'{name}' is {value!r} for {rows} rows, not a finite number",
-                                           place_of(metric.compute), "a tensor becomes a number by float(x)")  # fmt: skip
+                        found_ = f"'{name}' is {value!r} for {rows} rows, not a finite number"
+                        hint = "a tensor becomes a number by float(x)"
+                        raise CheckFailure(f"{where}{found_}", place_of(metric.compute), hint)
                     if not same(float(value), float(again[name])):
-                        raise CheckFailure(f"{where}'{name}' is {value} and then {again[name]}, though the seed is the same",
-                                           place_of(metric.compute))  # fmt: skip
+                        twice = f"'{name}' is {value} and then {again[name]}, though the seed is the same"
+                        raise CheckFailure(f"{where}{twice}", place_of(metric.compute))
             moved = changed(before, remembered(model))
             if moved or model.training:
-                raise CheckFailure(f"{where}it changes the model: {(moved or ['its mode'])[0]}", place_of(metric.compute))
+                raise CheckFailure(
+                    f"{where}it changes the model: {(moved or ['its mode'])[0]}", place_of(metric.compute)
+                )
 
 
 def _computed(metric: Metric, model: Model, data: DataSpec, rows: int) -> Any:
@@ -101,7 +106,9 @@ def small_engine(callbacks: list[Callback], directory: Path | None = None) -> En
 
     settings = EngineSettings(steps=STEPS, batch_size=8, device="cpu", precision="fp32", log_every=1,
                               samples_every=2, checkpoint_every=2, keep_checkpoints=9)  # fmt: skip
-    return Engine(Bound(small_model(IMAGE)), split_of(IMAGE), settings, callbacks=callbacks, directory=directory)
+    return Engine(
+        Bound(small_model(IMAGE)), split_of(IMAGE), settings, callbacks=callbacks, directory=directory
+    )
 
 
 def _watched(situation: Situation, directory: Path | None) -> tuple[Engine, Callback]:
@@ -165,7 +172,9 @@ def alters_no_run(component: Component) -> None:
                 moved = changed(remembered(alone.objective), remembered(engine.objective))
                 if moved:
                     place = _line_that_alters(situation, directory) or place_of(type(callback))
-                    raise CheckFailure(f"{situation.where}a run that it watches ends with another {moved[0]}", place)
+                    raise CheckFailure(
+                        f"{situation.where}a run that it watches ends with another {moved[0]}", place
+                    )
                 callback.on_error(engine, RuntimeError("an error that the kit made up"))
 
 

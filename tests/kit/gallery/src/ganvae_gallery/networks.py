@@ -42,7 +42,9 @@ class LaplaceEncoder(Encoder):
         super().__init__()
         self.latent_shape = tuple(latent_shape)
         self.drop = nn.Dropout(0.2)
-        self.layer = nn.Linear(math.prod(data.shape) + math.prod(condition_shape or (0,)), 2 * math.prod(latent_shape))
+        self.layer = nn.Linear(
+            math.prod(data.shape) + math.prod(condition_shape or (0,)), 2 * math.prod(latent_shape)
+        )
 
     def forward(self, x, condition=None):
         raw = self.layer(self.drop(flat(x, condition))).reshape(len(x), 2, *self.latent_shape)
@@ -56,7 +58,9 @@ class NoisyEncoder(Encoder):
         super().__init__()
         self.latent_shape = tuple(latent_shape)
         size = math.prod(data.shape) + math.prod(condition_shape or (0,))
-        self.layers = nn.Sequential(nn.Linear(size, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Linear(8, 2 * math.prod(latent_shape)))
+        self.layers = nn.Sequential(
+            nn.Linear(size, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Linear(8, 2 * math.prod(latent_shape))
+        )
 
     def forward(self, x, condition=None):
         seen = flat(x + 0.1 * torch.randn_like(x), condition)
@@ -78,7 +82,9 @@ class Convolutions(Generator):
         self.last = nn.utils.parametrizations.spectral_norm(nn.ConvTranspose2d(4, raw_shape[0], 4, 2, 1))
 
     def forward(self, z, condition=None):
-        hidden = self.first(flat(z, condition)).reshape(len(z), 4, self.raw_shape[1] // 2, self.raw_shape[2] // 2)
+        hidden = self.first(flat(z, condition)).reshape(
+            len(z), 4, self.raw_shape[1] // 2, self.raw_shape[2] // 2
+        )
         hidden = self.norm(hidden).relu()
         noise = torch.randn(len(z), 1, *hidden.shape[2:], dtype=z.dtype, device=z.device)
         return self.last(hidden + 0.1 * noise)

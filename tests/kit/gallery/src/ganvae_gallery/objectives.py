@@ -95,7 +95,14 @@ class Teacher(Objective):
         modules = [self.model, self.predictor]
         return [
             Phase("follow", self.follow, trains=modules, after=self.after, optimizer="all"),
-            Phase("smooth", self.smooth, trains=[self.model.generator], every=3, second_order=True, optimizer="all"),
+            Phase(
+                "smooth",
+                self.smooth,
+                trains=[self.model.generator],
+                every=3,
+                second_order=True,
+                optimizer="all",
+            ),
         ]
 
     def follow(self, batch):

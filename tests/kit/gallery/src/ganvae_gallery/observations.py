@@ -29,7 +29,9 @@ class LevelsData(ObservedData):
         return torch.where(x < self.low + step / 2, torch.zeros_like(lower), lower), upper
 
     def _probabilities(self):
-        levels = torch.linspace(self.low, self.high, LEVELS, dtype=self.location.dtype, device=self.location.device)
+        levels = torch.linspace(
+            self.low, self.high, LEVELS, dtype=self.location.dtype, device=self.location.device
+        )
         each = levels.reshape(-1, *[1] * self.location.dim()).expand(-1, *self.location.shape)
         lower, upper = self._edges(each)
         return levels, upper - lower
@@ -65,7 +67,12 @@ class Levels(Observation):
     def forward(self, raw):
         location, log_scale = raw.chunk(2, dim=1)
         width = self.high - self.low
-        return LevelsData(location.sigmoid() * width + self.low, log_scale.tanh() + math.log(0.1 * width), self.low, self.high)
+        return LevelsData(
+            location.sigmoid() * width + self.low,
+            log_scale.tanh() + math.log(0.1 * width),
+            self.low,
+            self.high,
+        )
 
 
 @dataclass(frozen=True, eq=False)

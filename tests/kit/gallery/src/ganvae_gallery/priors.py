@@ -25,7 +25,11 @@ class Vamp(LatentPrior):
         self.condition_shape = condition_shape
 
     def _posterior(self, condition):
-        condition = None if self.condition_shape is None else self.inputs.new_zeros(len(self.inputs), *self.condition_shape)
+        condition = (
+            None
+            if self.condition_shape is None
+            else self.inputs.new_zeros(len(self.inputs), *self.condition_shape)
+        )
         return self.encoder[0](self.inputs, condition)
 
     def sample(self, count, condition=None):
@@ -98,9 +102,13 @@ class Bits(LatentPrior):
         return torch.bernoulli(self.logits.sigmoid().expand(count, *self.logits.shape))
 
     def log_prob(self, z, condition=None):
-        return -nn.functional.binary_cross_entropy_with_logits(
-            self.logits.expand_as(z), z.to(self.logits.dtype), reduction="none"
-        ).flatten(1).sum(1)
+        return (
+            -nn.functional.binary_cross_entropy_with_logits(
+                self.logits.expand_as(z), z.to(self.logits.dtype), reduction="none"
+            )
+            .flatten(1)
+            .sum(1)
+        )
 
 
 class ByCondition(LatentPrior):
