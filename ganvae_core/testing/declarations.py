@@ -65,7 +65,7 @@ def target(component: Component) -> None:
                 place_of(made),
             )
         if inspect.isabstract(made):
-            missing = ", ".join(sorted(made.__abstractmethods__))
+            missing = ", ".join(sorted(getattr(made, "__abstractmethods__", ())))
             raise CheckFailure(f"{made.__name__} does not implement {missing}", place_of(made))
     elif not callable(made):
         raise CheckFailure(f"{spec.target} is neither a class nor a function that makes one", written)

@@ -14,7 +14,7 @@ from ganvae_core.interfaces import ANY_SUPPORT, FittedPrior
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
 from ganvae_core.testing.densities import DRAWS, FEW_VALUES, compared
 from ganvae_core.testing.exercise import Inputs, codes
-from ganvae_core.testing.modules import fresh, perturb, place_of_parameter, returned
+from ganvae_core.testing.modules import fresh, perturb, returned
 from ganvae_core.testing.places import Place, place_of, place_of_assignment
 from ganvae_core.testing.situations import Situation, condition_of, seeded
 from ganvae_core.testing.state import changed, remembered
@@ -128,7 +128,7 @@ def likelihood(component: Component) -> None:
             one,
             lambda count: made(raw.expand(count, *raw.shape[1:])).sample(),  # noqa: B023
             lambda x: made(raw.expand(len(x), *raw.shape[1:])).log_prob(x),  # noqa: B023
-            (place_of(type(made).forward),) * 2,
+            (place_of(type(made).forward), place_of(type(made).forward)),
         )
         checked += 1
     if not checked:
@@ -160,7 +160,7 @@ def fit(component: Component) -> None:
         if differing:
             raise CheckFailure(
                 f"{situation.where}the same codes give another {differing[0]} the second time",
-                place_of_parameter(made, differing[0]) or place_of(made.fit),
+                place_of(made.fit),
             )
 
 

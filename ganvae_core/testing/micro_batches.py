@@ -13,7 +13,7 @@ from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.testing.checks import CheckFailure, check
 from ganvae_core.testing.models import Play, engine_of, evaluated, gradients, loss_of
-from ganvae_core.testing.objectives import place_of_attribute, plays
+from ganvae_core.testing.objectives import causes_first, place_of_attribute, plays
 from ganvae_core.testing.places import Place, place_of
 from ganvae_core.testing.random_draws import Draws, Halves
 from ganvae_core.testing.state import changed, remembered
@@ -166,14 +166,12 @@ def resume(component: Component) -> None:
         differing = changed(after, remembered(resumed.objective))
         if not differing:
             continue
-        # What is the cause rather than one of its effects: plain attributes before tensors that follow from them.
-        stored = set(whole.objective.state_dict())
-        own = [name for name in differing if name not in stored]
-        name = (own or differing)[0]
+        name = causes_first(whole.objective, differing)[0]
+        stored = name in whole.objective.state_dict()
         moved = "changed by training and" if name in changed(started, after) else "drawn at the start and"
         raise CheckFailure(
             f"{situation.where}after {steps} steps with a break, {name} is not what it is without one"
-            + (f": it is {moved} not stored" if own else ""),
+            + (f": it is {moved} not stored" if not stored else ""),
             place_of_attribute(whole.objective, name) or place_of(type(whole.objective)),
             "what training changes or draws is a buffer, so that it is stored: self.register_buffer(…)",
         )

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganvae_core.config.options import component_facts
 from ganvae_core.engine.checkpoints import load_tensors, read_checkpoint, tensors_of, write_checkpoint
 from ganvae_core.interfaces import FittedPrior, Posterior
-from ganvae_core.testing.checks import CheckFailure, check
+from ganvae_core.testing.checks import CheckFailure, NotChecked, check
 from ganvae_core.testing.exercise import Inputs, Outputs, can_train_on, outputs, ready, refuses_density
-from ganvae_core.testing.places import Place, place_of, place_of_assignment
+from ganvae_core.testing.places import Owns, Place, place_of, place_of_assignment
 from ganvae_core.testing.random_draws import drawn, other_generators
 from ganvae_core.testing.situations import Situation, seeded
 from ganvae_core.testing.state import changed, remembered, same, statistics
@@ -25,6 +26,23 @@ from ganvae_core.testing.unplaced import unplaced
 
 NETWORKS = ("generator", "encoder", "critic", "observation", "prior")
 BATCHES = (2, 7, 1)
+
+
+@check("prior", needs=["makes"])
+def own_weights(component: Component) -> None:
+    """It keeps an encoder that it is given out of its own state, where the model would store and train it twice."""
+    for situation in component.situations:
+        made = situation.make()
+        if "encoder" not in component_facts(component.target):
+            raise NotChecked("it asks for no encoder")
+        shared = {id(parameter) for parameter in situation.encoder().parameters()}
+        held = [name for name, parameter in made.named_parameters() if id(parameter) in shared]
+        if held:
+            raise CheckFailure(
+                f"{situation.where}it holds the encoder's weights as its own, as {held[0]}",
+                place_of_parameter(made, held[0], component.owns),
+                "keep it where torch does not look:  self.encoder = (encoder,)",
+            )
 
 
 @check(*NETWORKS, needs=["makes"])
@@ -60,7 +78,8 @@ def inputs_kept(component: Component) -> None:
             return not (same(inputs.main, before[0]) and same(inputs.x, before[1]))
 
         if written(None):
-            inputs.main.copy_(before[0]), inputs.x.copy_(before[1])
+            for value, kept in zip((inputs.main, inputs.x), before, strict=True):
+                value.copy_(kept)
             place = line_that(lambda: run(made, inputs), component.owns, written)  # noqa: B023
             raise CheckFailure(f"{situation.where}it writes into what it is given", place or place_of(type(made)),
                                "operations that end in _ write in place")  # fmt: skip
@@ -119,12 +138,12 @@ def _gradients_of(situation: Situation, made: nn.Module, inputs: Inputs) -> None
         if not parameter.requires_grad or not parameter.numel():
             continue
         if parameter.grad is None or not parameter.grad.any():
-            place = place_of_parameter(made, name)
+            place = place_of_parameter(made, name, situation.component.owns)
             raise CheckFailure(
                 f"{situation.where}no gradient reaches its parameter {name}", place, "remove it, or use it"
             )
         if not parameter.grad.isfinite().all():
-            place = place_of_parameter(made, name)
+            place = place_of_parameter(made, name, situation.component.owns)
             raise CheckFailure(f"{situation.where}the gradient of its parameter {name} is not finite", place)
 
 
@@ -192,10 +211,11 @@ def state_round_trip(component: Component) -> None:
             if lost:
                 raise CheckFailure(
                     f"{situation.where}when {what}, it has another {lost[0]}",
-                    place_of_parameter(made, lost[0]),
+                    place_of_parameter(made, lost[0], component.owns),
                     "what must be kept is a parameter, or a buffer that is not persistent=False",
                 )
-            restored.eval(), made.eval()
+            for module in (made, restored):
+                module.eval()
             inputs = Inputs.of(situation, made, 7)
             first, second = run(made, inputs), run(restored, inputs)
             for name, output in first.items():
@@ -295,8 +315,8 @@ def place_of_error(error: BaseException, component: Component) -> Place | None:
     return place_in_traceback(error, component.owns)
 
 
-def place_of_parameter(made: nn.Module, name: str) -> Place | None:
-    """The line that gives a module a parameter or attribute, by its dotted name, else where its class begins."""
+def place_of_parameter(made: nn.Module, name: str, owns: Owns) -> Place | None:
+    """The line of the plugin that gives a module a parameter or attribute, by its dotted name; else its class's."""
     name = name.partition("[")[0].partition(" ")[0]
     owner, steps, found = made, name.split("."), place_of_assignment(type(made), name)
     for position, step in enumerate(steps[:-1]):
@@ -304,7 +324,8 @@ def place_of_parameter(made: nn.Module, name: str) -> Place | None:
         if not isinstance(below, nn.Module):
             break
         owner = below
-        found = place_of_assignment(type(owner), ".".join(steps[position + 1 :])) or found
+        inner = place_of_assignment(type(owner), ".".join(steps[position + 1 :]))
+        found = inner if inner and owns(inner.file) else found
     return found or place_of(type(made))
 
 
@@ -322,7 +343,7 @@ def refuse_shared_storage(situation: Situation, made: nn.Module) -> None:
         if memory in seen:
             raise CheckFailure(
                 f"{situation.where}{seen[memory]} and {name} share memory and are two parameters: both are stored",
-                place_of_parameter(made, name),
+                place_of_parameter(made, name, situation.component.owns),
                 "share the parameter itself:  self.second.weight = self.first.weight",
             )
         seen[memory] = name

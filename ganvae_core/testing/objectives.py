@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,8 @@ def losses(component: Component) -> None:
             raise CheckFailure(
                 f"{play.situation.where}{error.message}", _returned(play, prepared), *error.hints
             ) from None
-        for name in loss.terms:
+        names: list[Any] = list(loss.terms)  # of whatever type
+        for name in names:
             if not isinstance(name, str) or not name or "/" in name or name in (LOSS, GRADIENT_NORM):
                 raise CheckFailure(f"{where}a term is called {name!r}", _returned(play, prepared),
                                    f"terms are words without /, and neither {LOSS} nor {GRADIENT_NORM}")  # fmt: skip
@@ -147,41 +148,49 @@ def loss_same_seed(component: Component) -> None:
 def trains_what_it_says(component: Component) -> None:
     """An update of a phase changes the parameters of its ``trains`` and no other, and leaves no gradient elsewhere."""
     for play, prepared in plays(component):
+        leak = _Leak(play, prepared)
+        found = leak.after_an_update()
+        if found:
+            message = f"{play.where(prepared)}an update {found[0]}, which is not in its `trains`"
+            raise CheckFailure(message, leak.line() or place_of(loss_of(prepared)))
+
+
+class _Leak:
+    """A phase, and the parameters that it does not train."""
+
+    def __init__(self, play: Play, prepared: PreparedPhase) -> None:
         own = {id(parameter) for parameter in prepared.parameters}
-        others = {name: p for name, p in play.objective.named_parameters() if id(p) not in own}
-        before = {name: parameter.detach().clone() for name, parameter in play.objective.named_parameters()}
+        self.play, self.prepared = play, prepared
+        self.others = {name: p for name, p in play.objective.named_parameters() if id(p) not in own}
+        self.before = {name: parameter.detach().clone() for name, parameter in self.others.items()}
 
-        def leaking(frame: Any = None, others: dict[str, nn.Parameter] = others) -> list[str]:
-            return [
-                name
-                for name, parameter in others.items()
-                if parameter.grad is not None or parameter.requires_grad
-            ]
-
-        optimizer = torch.optim.SGD(prepared.parameters, lr=1e-2)
-        with prepared.only_training():
-            still = {name for name, p in others.items() if not p.requires_grad}
-            loss = prepared.phase.loss(play.batch(ROWS))
-            loss.value.backward()
-            optimizer.step()
-            leaked = [name for name in leaking() if name in still]
+    def now(self) -> list[str]:
+        """What has been done to them, in words."""
         moved = [
-            name
-            for name, parameter in play.objective.named_parameters()
-            if name in others and not same(before[name], parameter.detach())
+            f"changes {name}" for name, p in self.others.items() if not same(self.before[name], p.detach())
         ]
-        if leaked or moved:
-            what = f"leaves a gradient in {leaked[0]}" if leaked else f"changes {moved[0]}"
-            line = _line_of_leak(play, prepared, lambda frame: bool(set(leaking()) & still))  # noqa: B023
-            raise CheckFailure(f"{play.where(prepared)}an update {what}, which is not in its `trains`",
-                               line or place_of(loss_of(prepared)))  # fmt: skip
+        return [
+            f"leaves a gradient in {name}" for name, p in self.others.items() if p.grad is not None
+        ] + moved
 
+    def forward_and_back(self) -> None:
+        """The loss and its gradient."""
+        self.prepared.phase.loss(self.play.batch(ROWS)).value.backward()
 
-def _line_of_leak(play: Play, prepared: PreparedPhase, leaks: Callable[[object], bool]) -> Place | None:
-    with prepared.only_training():
-        return line_that(
-            lambda: prepared.phase.loss(play.batch(ROWS)), play.situation.component.owns, leaks
-        )  # fmt: skip
+    def after_an_update(self) -> list[str]:
+        """What an update as the engine makes it does to them."""
+        with self.prepared.only_training():
+            self.forward_and_back()
+            torch.optim.SGD(self.prepared.parameters, lr=1e-2).step()
+            return self.now()
+
+    def line(self) -> Place | None:
+        """The line that does it, in a fresh objective."""
+        play = Play.of(self.play.situation)
+        again = _Leak(play, play.phases[self.prepared.index])
+        with again.prepared.only_training():
+            owns = play.situation.component.owns
+            return line_that(again.forward_and_back, owns, lambda frame: bool(again.now()))
 
 
 @check("objective", needs=["losses", "work-of-the-engine"])
@@ -215,7 +224,7 @@ def every_parameter_learns(component: Component) -> None:
 def _place_of_unused(play: Play, name: str) -> Place | None:
     if name.startswith("model."):
         return place_of(type(play.objective).phases)
-    return place_of_parameter(play.objective, name)
+    return place_of_parameter(play.objective, name, play.situation.component.owns)
 
 
 @check("objective", needs=["losses"])
@@ -305,6 +314,12 @@ def _returned(play: Play, prepared: PreparedPhase) -> Place | None:
     owns, function = play.situation.component.owns, loss_of(prepared)
     line = line_of_return(lambda: evaluated(prepared, play.batch(ROWS)), owns, function)
     return line or place_of(function)
+
+
+def causes_first(objective: nn.Module, names: Sequence[str]) -> list[str]:
+    """The names of what differs, plain attributes before the stored tensors that follow from them."""
+    stored = objective.state_dict().keys()
+    return sorted(names, key=lambda name: name in stored)
 
 
 def place_of_attribute(objective: nn.Module, name: str) -> Place | None:

@@ -102,24 +102,23 @@ def _written_by(node: ast.AST) -> list[str]:
     return []
 
 
-def place_of_text(file: str | Path, *texts: str) -> Place | None:
-    """The first line of a file that has one of the texts, the first text that is found anywhere deciding."""
+def place_of_text(file: str | Path, *texts: str, last: bool = False) -> Place | None:
+    """The first line of a file, or the last, that has a text; of several texts the first that is there decides."""
     with suppress(OSError, UnicodeDecodeError):
         lines = Path(file).read_text("utf-8").splitlines()
         for text in texts:
-            for number, line in enumerate(lines, 1):
-                if text and text in line:
-                    return Place(str(file), number)
+            found = [number for number, line in enumerate(lines, 1) if text and text in line]
+            if found:
+                return Place(str(file), found[-1 if last else 0])
     return None
 
 
 def place_of_names(file: str | Path, message: str) -> Place | None:
-    """The first line of a file that has one of the names in a message: a path, or what it puts in quotes."""
+    """The line of a file that has one of the names in a message: a path, or what it puts in quotes."""
     names = quoted(message)
     paths = [word for word in re.split(r"[\s'\"]+", message) if "/" in word and "." in word]
-    return place_of_text(
-        file, *paths, *(f'"{name}"' for name in names), *(f"'{name}'" for name in names), *names
-    )
+    texts = [*paths, *(f'"{name}"' for name in names), *(f"'{name}'" for name in names), *names]
+    return place_of_text(file, *texts, last=message.endswith("twice"))
 
 
 def quoted(message: str) -> list[str]:

@@ -19,6 +19,7 @@ from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Source
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
+from ganvae_core.testing.objectives import causes_first, place_of_attribute
 from ganvae_core.testing.offline import wanted_network
 from ganvae_core.testing.places import Place, place_in_traceback, place_of_text, quoted
 from ganvae_core.testing.situations import ROWS, Rows
@@ -93,8 +94,11 @@ def recipe_resume(recipe: Recipe) -> None:
         resumed.fit()
     moved = changed(remembered(whole.objective), remembered(resumed.objective))
     if moved:
+        moved = causes_first(whole.objective, moved)
+        place = place_of_attribute(whole.objective, moved[0])
         raise CheckFailure(
-            f"{recipe.label}: after a break, {moved[0]} is not what it is without one", _first(recipe)
+            f"{recipe.label}: after a break, {moved[0]} is not what it is without one",
+            place if place and recipe.owns(place.file) else _first(recipe),
         )
 
 

@@ -223,8 +223,18 @@ class Situation:
                 "encoder": None,
             }
         if kind == "prior" and "encoder" in component_facts(self.component.target):
-            facts["encoder"] = small_encoder(self.data, configuration.latent.shape).to(dtype)
+            facts["encoder"] = self.encoder(dtype)
         return facts
+
+    def encoder(self, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """The small encoder that a prior is given if it asks for one, always the same."""
+        if dtype not in self._encoders:
+            self._encoders[dtype] = small_encoder(self.data, self.shape).to(dtype)
+        return self._encoders[dtype]
+
+    @functools.cached_property
+    def _encoders(self) -> dict[torch.dtype, nn.Module]:
+        return {}
 
     @functools.cached_property
     def opened(self) -> Source:

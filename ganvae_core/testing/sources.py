@@ -24,9 +24,10 @@ CHECKED_ROWS = 64
 def specification(component: Component) -> None:
     """Its specification is whole: shape, range, columns, classes and units agree, and JSON gives it back."""
     for situation, source in opened(component):
-        spec, place = source.spec, place_of_property(source, "spec")
-        if not isinstance(spec, DataSpec):
-            raise CheckFailure(f"{situation.where}spec is {type(spec).__name__}, not a DataSpec", place)
+        place, found = place_of_property(source, "spec"), type(source.spec)
+        if not issubclass(found, DataSpec):
+            raise CheckFailure(f"{situation.where}spec is {found.__name__}, not a DataSpec", place)
+        spec = source.spec
         wrong = _wrong_in(spec, len(source))
         if wrong:
             raise CheckFailure(f"{situation.where}{wrong}", place)

@@ -55,9 +55,9 @@ def same(first: Any, second: Any) -> bool:
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         if first.shape != second.shape or first.dtype != second.dtype:
             return False
-        return bool(((first == second) | (first.isnan() & second.isnan())).all()) if first.is_floating_point() else (
-            torch.equal(first, second)
-        )  # fmt: skip
+        return torch.equal(first, second) or bool(
+            ((first == second) | (first.isnan() & second.isnan())).all()
+        )
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return (
             first.dtype == second.dtype
@@ -111,7 +111,6 @@ def state_of_generator(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return repr(value.bit_generator.state)
     if isinstance(value, np.random.RandomState):
-        return value.get_state(legacy=False)["state"]["key"].tobytes() + bytes(
-            str(value.get_state()[2:]), "ascii"
-        )
+        state: Any = value.get_state(legacy=False)
+        return state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"], state["gauss"]
     return value.getstate() if isinstance(value, random.Random) else None

@@ -137,7 +137,8 @@ def _plain(situation: Situation, callback: Callback) -> dict[str, Any]:
     Raises:
         CheckFailure: it does not.
     """
-    state, place = callback.state_dict(), place_of(callback.state_dict)
+    state: Any = callback.state_dict()  # of whatever type
+    place = place_of(callback.state_dict)
     try:
         plain = json.loads(json.dumps(state))
     except (TypeError, ValueError) as error:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SPECIMEN = HERE / "specimen"
-PACKAGE = "ganvae_specimen"
+PROJECTS = {name: HERE / name for name in ("specimen", "gallery")}
+PACKAGE = "ganvae_mutant"
+"""What a mutant's package is called, so that it is not taken for what it is made of."""
 SUBJECTS = {
     "objective.py": ("objective/contrast",),
     "networks.py": ("generator/plain", "encoder/plain", "critic/plain"),
@@ -34,6 +35,8 @@ class Mutant:
         after: what they are replaced by.
         at: text of the line that the failure must name.
         at_file: where that line is.
+        of: the only subject that is looked at; by default all that the file concerns.
+        made_of: ``specimen`` or ``gallery``.
     """
 
     name: str
@@ -44,45 +47,56 @@ class Mutant:
     after: str
     at: str
     at_file: str
+    of: str
+    made_of: str
 
-    def write(self, folder: Path, package: str = PACKAGE) -> Path:
-        """Write the mutant as a project under another package name, and return its folder."""
-        project = write_specimen(folder, package)
-        target = self._path(project, package, self.file)
+    def write(self, folder: Path) -> Path:
+        """Write the mutant as a project, and return its folder."""
+        project = write_project(folder, self.made_of)
+        target = self._path(project, self.file)
         text = "\n" + target.read_text("utf-8")
-        before, after = (f"\n{part}\n".replace(PACKAGE, package) for part in (self.before, self.after))
+        before, after = (f"\n{part}\n".replace(self._package, PACKAGE) for part in (self.before, self.after))
         assert text.count(before) == 1, (
             f"{self.name}: the lines to be changed are there {text.count(before)} times"
         )
         target.write_text(text.replace(before, after)[1:], "utf-8")
         return project
 
-    def place(self, project: Path, package: str = PACKAGE) -> tuple[str, int]:
-        """The file and the line that the failure must name."""
-        target = self._path(project, package, self.at_file)
-        wanted = self.at.strip().replace(PACKAGE, package)
+    def place(self, project: Path) -> tuple[str, int]:
+        """The file and the line that the failure must name: of several with the text, the nearest to the change."""
+        target = self._path(project, self.at_file)
         lines = target.read_text("utf-8").splitlines()
-        return str(target), next(number for number, line in enumerate(lines, 1) if wanted in line)
+        wanted = self.at.strip().replace(self._package, PACKAGE)
+        found = [number for number, line in enumerate(lines, 1) if wanted in line]
+        change = self.after.splitlines()[-1].strip().replace(self._package, PACKAGE)
+        changed = next((number for number, line in enumerate(lines, 1) if change in line), 0)
+        return str(target), min(found, key=lambda number: abs(number - changed))
 
     def concerns(self, label: str) -> bool:
         """Whether a subject is looked at."""
+        if self.of:
+            return label == self.of
         described = ("plugin", "callback/tally") if self.check == "target" else ("plugin",)
         return label in SUBJECTS.get(self.file, described)
 
+    @property
+    def _package(self) -> str:
+        return f"ganvae_{self.made_of}"
+
     @staticmethod
-    def _path(project: Path, package: str, file: str) -> Path:
-        return (project / "src" / package / file).resolve()
+    def _path(project: Path, file: str) -> Path:
+        return (project / "src" / PACKAGE / file).resolve()
 
 
-def write_specimen(folder: Path, package: str = PACKAGE) -> Path:
-    """The specimen as a project, under another package name."""
+def write_project(folder: Path, name: str = "specimen") -> Path:
+    """A copy of the specimen or of the gallery as a project whose package is called as mutants' are."""
     project = folder / "project"
-    shutil.copytree(SPECIMEN, project, ignore=shutil.ignore_patterns("__pycache__"))
-    if package != PACKAGE:
-        (project / "src" / PACKAGE).rename(project / "src" / package)
-        for path in project.rglob("*"):
-            if path.suffix in (".py", ".toml"):
-                path.write_text(re.sub(rf"\b{PACKAGE}\b", package, path.read_text("utf-8")), "utf-8")
+    shutil.copytree(PROJECTS[name], project, ignore=shutil.ignore_patterns("__pycache__"))
+    package = f"ganvae_{name}"
+    (project / "src" / package).rename(project / "src" / PACKAGE)
+    for path in project.rglob("*"):
+        if path.suffix in (".py", ".toml"):
+            path.write_text(re.sub(rf"\b{package}\b", PACKAGE, path.read_text("utf-8")), "utf-8")
     return project
 
 
@@ -93,11 +107,13 @@ def read(text: str) -> list[Mutant]:
 
 
 def _mutant(lines: list[str]) -> Mutant:
-    fields = dict(line.split(": ", 1) for line in lines[1:] if re.match(r"(file|check|says|at): ", line))
+    fields = dict(
+        line.split(": ", 1) for line in lines[1:] if re.match(r"(in|file|of|check|says|at): ", line)
+    )
     change = [line for line in lines[1:] if line[0] in " +-"]
     assert len(lines) == 1 + len(fields) + len(change), lines
     at = fields.get("at") or next(line[1:] for line in change if line[0] == "+")
-    at_file, bar, text = at.partition(" | ")
+    at_file, bar, text = at.partition(" | ") if "at" in fields else ("", "", "")
     return Mutant(
         lines[0],
         fields["file"],
@@ -107,6 +123,8 @@ def _mutant(lines: list[str]) -> Mutant:
         after="\n".join(line[1:] for line in change if line[0] in " +"),
         at=text if bar else at,
         at_file=at_file if bar else fields["file"],
+        of=fields.get("of", ""),
+        made_of=fields.get("in", "specimen"),
     )
 
 
