@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.config.configuration import Choice, Configuration, Draft
+from ganvae_core.config.configuration import LISTS, SLOTS, Choice, Configuration, Draft
 from ganvae_core.config.options import component_facts, component_options
 from ganvae_core.engine.data import Split, split
 from ganvae_core.engine.phases import check_needs
@@ -136,6 +136,16 @@ class Builder:
         """The callbacks, in the order of the configuration."""
         chosen = self.configuration.lists["callbacks"]
         return [self._make("callbacks", "callback", choice, {}) for choice in chosen]
+
+    def component(self, slot: str, facts: Mapping[str, Any]) -> Any:
+        """The component of one slot by itself, or the first of a list, given these facts: for the conformance kit.
+
+        Raises:
+            ConfigurationError: it refuses its options or facts.
+        """
+        if slot in LISTS:
+            return self._make(slot, LISTS[slot], self.configuration.lists[slot][0], facts)
+        return self._make(slot, SLOTS[slot], self.configuration.components[slot], facts)
 
     def _model(self, spec: DataSpec, conditions: tuple[Tensor, Tensor] | None) -> Model:
         components = self.configuration.components

@@ -1,0 +1,166 @@
+"""Checks of what a component is: a class of its kind, with options and facts that a configuration can give it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+
+from ganvae_core import interfaces
+from ganvae_core.config.configuration import DataSettings
+from ganvae_core.config.options import REQUIRED, component_facts, component_options, convert, settings_options
+from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
+from ganvae_core.plugins.specs import KINDS, Kind
+from ganvae_core.testing.checks import CheckFailure, NotChecked, check
+from ganvae_core.testing.places import Place, place_in_traceback, place_of, place_of_text
+from ganvae_core.testing.static import module_of, place_of_module
+from ganvae_core.testing.subjects import Component
+
+INTERFACES: Mapping[Kind, type] = {
+    "generator": interfaces.Generator,
+    "encoder": interfaces.Encoder,
+    "critic": interfaces.Critic,
+    "objective": interfaces.Objective,
+    "prior": interfaces.LatentPrior,
+    "observation": interfaces.Observation,
+    "source": interfaces.Source,
+    "metric": interfaces.Metric,
+    "callback": interfaces.Callback,
+}
+_NETWORK = {"data", "latent_shape", "raw_shape", "condition_shape", "encoder"}
+FACTS: Mapping[Kind, set[str]] = {
+    "generator": _NETWORK,
+    "encoder": {"data", "latent_shape", "raw_shape", "condition_shape"},
+    "critic": {"data", "condition_shape"},
+    "objective": {"model", "encoder", "data", "latent_shape", "condition_shape", "critic"},
+    "prior": _NETWORK,
+    "observation": {"data", "latent_shape", "condition_shape"},
+    "source": set(),
+    "metric": set(),
+    "callback": set(),
+}
+"""The facts that the builder supplies to each kind."""
+
+
+@check(*KINDS)
+def target(component: Component) -> None:
+    """Its target can be imported, and is a class of its kind with every abstract method implemented."""
+    spec, module = component.spec, module_of(component.owner)
+    written = place_of_text(
+        module.__file__ or "", spec.target, spec.target.partition(":")[2]
+    ) or place_of_module(module)
+    try:
+        made = component.target
+    except PluginError as error:
+        cause = error.__cause__ or error
+        raise CheckFailure(
+            error.message, place_in_traceback(cause, component.owns) or written, *error.hints
+        ) from error
+    interface = INTERFACES[spec.kind]
+    if inspect.isclass(made):
+        if not issubclass(made, interface):
+            raise CheckFailure(
+                f"{made.__name__} is described as a {spec.kind}, and does not derive from {interface.__name__}",
+                place_of(made),
+            )
+        if inspect.isabstract(made):
+            missing = ", ".join(sorted(getattr(made, "__abstractmethods__", ())))
+            raise CheckFailure(f"{made.__name__} does not implement {missing}", place_of(made))
+    elif not callable(made):
+        raise CheckFailure(f"{spec.target} is neither a class nor a function that makes one", written)
+
+
+@check(*KINDS, needs=["target"])
+def options(component: Component) -> None:
+    """Each of its options has a type that a configuration can hold, and a default of that type."""
+    try:
+        found = component_options(component.target)
+    except PluginError as error:
+        raise CheckFailure(error.message, _parameter(component, error.message), *error.hints) from error
+    taken = settings_options(DataSettings) if component.spec.kind == "source" else {}
+    for name, option in found.items():
+        if name in (*taken, "name"):
+            raise CheckFailure(
+                f"{component.label}: no option can be called '{name}': it means something else there",
+                _parameter(component, f"'{name}'"),
+            )
+        if option.default is REQUIRED or option.kind is not None:
+            continue
+        try:
+            convert(option, option.default, name)
+        except ConfigurationError as error:
+            raise CheckFailure(
+                f"{component.label}: the default of an option is not of its type: {error.message}",
+                _parameter(component, f"'{name}'"),
+                "an option that may be None says so:  name: float | None = None",
+            ) from None
+        except TypeError as error:
+            raise CheckFailure(
+                f"{component.label}: option '{name}' has a type that no configuration can hold: {error}",
+                _parameter(component, f"'{name}'"),
+            ) from None
+
+
+@check(*KINDS, needs=["target"])
+def facts(component: Component) -> None:
+    """The positional parameters of its constructor are facts that its kind is given."""
+    known = FACTS[component.spec.kind]
+    for name, required in component_facts(component.target).items():
+        if required and name not in known:
+            given = ", ".join(sorted(known)) or "none"
+            raise CheckFailure(
+                f"{component.label} asks for '{name}', which a {component.spec.kind} is not given."
+                f"{did_you_mean(name, known)}",
+                _parameter(component, f"'{name}'"),
+                f"facts of a {component.spec.kind}: {given}; an option is keyword-only: put * before it",
+            )
+
+
+@check(*KINDS, needs=["options", "facts"])
+def makes(component: Component) -> None:
+    """It can be made with its default options, and accepts at least one kind of the data that the kit has."""
+    tried = component.tried
+    if any(situation.refusal is None for situation in tried):
+        return
+    refusals = [situation.refusal for situation in tried if situation.refusal]
+    first = refusals[0]
+    if all(refusal.crash for refusal in refusals) and first.crash is not None:
+        raise CheckFailure(
+            f"{tried[0].where}it can be made for no data: {first.reason}",
+            place_in_traceback(first.crash, component.owns) or _constructor(component),
+            "data that it is not for is refused by a ConfigurationError, which says what it takes",
+        ) from first.crash
+    raise NotChecked(
+        f"it accepts nothing that the kit has: {first.reason}"
+        "  (give settings= or data= to PluginSuite, or KIND/NAME:KEY=VALUE to ganvae plugins check)"
+    )
+
+
+@check("generator", "encoder", "critic", "objective", "prior", "observation", needs=["makes"])
+def accepts_usual_data(component: Component) -> None:
+    """It accepts images, points and tables, with labels and without. To refuse some is no failure, but it is said."""
+    refused = [(situation, situation.refusal) for situation in component.tried if situation.refusal]
+    if refused:
+        reasons = "; ".join(f"{situation.name}: {refusal.reason}" for situation, refusal in refused)
+        raise NotChecked(f"it is not checked on what it refuses ({reasons})")
+
+
+def _constructor(component: Component) -> Place | None:
+    made = component.target
+    return place_of(made.__init__ if inspect.isclass(made) else made) or place_of(made)
+
+
+def _parameter(component: Component, message: str) -> Place | None:
+    """The line of the parameter that a message names in quotes."""
+    made = component.target
+    function = typing.cast("typing.Any", made.__init__ if inspect.isclass(made) else made)
+    begin = place_of(function)
+    if begin is None:
+        return place_of(made)
+    lines, first = inspect.getsourcelines(function)
+    for name in (text for text in message.split("'")[1::2]):
+        for number, line in enumerate(lines):
+            if re.search(rf"\b{re.escape(name)}\b", line):
+                return Place(begin.file, first + number)
+    return begin

@@ -1,0 +1,217 @@
+"""ganvae's own plugins keep the promises that it asks of others, and compute what their papers say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganvae_core as gv
+from ganvae_core.plugins import installed_plugins
+from ganvae_core.testing import PluginSuite
+
+Case = Callable[..., Any]
+
+
+def test_every_plugin_of_ganvae_is_held_to_the_kit() -> None:
+    own = {plugin.name for plugin in installed_plugins().plugins if plugin.distribution == "ganvae"}
+    assert {suite.plugin for suite in PluginSuite.__subclasses__() if suite.__module__ == __name__} == own
+
+
+def zeroed(*modules: nn.Module | None) -> None:
+    for module in modules:
+        for parameter in () if module is None else module.parameters():
+            nn.init.zeros_(parameter)
+
+
+def blind_critic(**expected: float) -> Case:
+    """A critic whose logits are all zero."""
+
+    def case(objective: Any, batch: gv.Batch) -> Mapping[str, float]:
+        zeroed(objective.critic)
+        return {key.replace("__", "/"): value for key, value in expected.items()}
+
+    case.__name__ = f"blind_critic({expected})"
+    return case
+
+
+def knows_nothing(objective: Any, batch: gv.Batch) -> Mapping[str, float]:
+    """With all weights zero the posterior is N(0, I), and each of the 64 pixels is on with probability one half."""
+    zeroed(objective.model)
+    return {"elbo/kl": 0.0, "elbo/reconstruction": 64 * math.log(2), "elbo/loss": 64 * math.log(2)}
+
+
+def always_half(objective: Any, batch: gv.Batch) -> Mapping[str, float]:
+    """With all weights zero each pixel is the middle of its range."""
+    zeroed(objective.model)
+    error = (batch.x - 0.5).square().flatten(1).sum(1).mean()
+    return {"autoencoder/reconstruction": float(error), "autoencoder/loss": float(error)}
+
+
+def log_prob_at_zero(expected: Callable[[int], float]) -> Case:
+    def case(prior: Any) -> tuple[Tensor, float]:
+        z = torch.zeros(3, *prior.latent_shape)
+        return prior.log_prob(z), expected(math.prod(prior.latent_shape))
+
+    return case
+
+
+def first_class(prior: Any) -> tuple[Tensor, float]:
+    classes = prior.latent_shape[0]
+    return prior.log_prob(torch.eye(classes)), -math.log(classes)
+
+
+def on_the_circle(prior: Any) -> tuple[Tensor, float]:
+    return prior.log_prob(torch.tensor([[0.6, 0.8], [-1.0, 0.0]])), -math.log(2 * math.pi)
+
+
+def even_coins(observation: Any) -> tuple[Tensor, float]:
+    return observation(torch.zeros(2, 1, 8, 8)).log_prob(torch.zeros(2, 1, 8, 8)), -64 * math.log(2)
+
+
+class TestBuiltin(PluginSuite):
+    plugin = "builtin"
+    settings: ClassVar = {
+        "generator/mlp": [{}, {"generator.batch_norm": True, "generator.activation": "maxout"}],
+        "encoder/mlp": [{}, {"encoder.posterior": "dirac", "encoder.batch_norm": True}],
+        "critic/mlp": [
+            {},
+            {"critic.dropout": 0.3},
+            {"critic.conditioning": "projection", "critic.activation": "maxout"},
+        ],
+        "prior/truncated-normal": [{}, {"prior.bound": 0.5}],
+        "prior/hypersphere": [{}, {"prior.radius": 2.5, "latent.shape": [3]}],
+        "prior/categorical": [{}, {"latent.shape": [7]}],
+        "prior/mixture": [{}, {"prior.components": 3, "prior.spread": 2.0}],
+        "prior/gaussian-mixture": [
+            {"prior.components": 3},
+            {"prior.components": 2, "prior.covariance": "diagonal"},
+        ],
+        "prior/composite": [
+            {
+                "latent.shape": [3],
+                "prior.parts": [
+                    {"name": "truncated-normal", "latent_shape": [1], "bound": 1.0},
+                    {"name": "categorical", "latent_shape": [2]},
+                ],
+            },
+            {
+                "latent.shape": [2],
+                "prior.parts": [
+                    {"name": "normal", "latent_shape": [1]},
+                    {"name": "mixture", "latent_shape": [1], "components": 2},
+                ],
+            },
+        ],
+        "observation/gaussian": [{}, {"observation.learn_scale": True, "observation.scale": 0.3}],
+        "source/array": [{"data.path": "x.npy"}, {"data.path": "x.npz"}],
+        "source/idx": [{"data.path": "train-images-idx3-ubyte.gz"}],
+        "source/folder": [{"data.path": "photos", "data.resize": 12}],
+        "source/table": [{"data.path": "wine.csv"}],
+    }
+    closed_forms: ClassVar = {
+        "prior/normal": [log_prob_at_zero(lambda size: -0.5 * size * math.log(2 * math.pi))],
+        "prior/uniform": [log_prob_at_zero(lambda size: -size * math.log(2))],
+        "prior/categorical": [first_class],
+        "prior/hypersphere": [on_the_circle],
+        "observation/bernoulli": [even_coins],
+    }
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def files(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        """The files that sources read."""
+        from own_files import make_own_files
+
+        folder = tmp_path_factory.mktemp("files")
+        make_own_files(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv(
+                "GANVAE_CACHE_DIR", str(folder / "cache")
+            )  # nothing is there, and nothing is downloaded
+            yield
+
+
+class TestVAE(PluginSuite):
+    plugin = "vae"
+    settings: ClassVar = {"objective/elbo": [{}, {"objective.beta": 0.5}]}
+    closed_forms: ClassVar = {"objective/elbo": [knows_nothing]}
+
+
+class TestAE(PluginSuite):
+    plugin = "ae"
+    settings: ClassVar = {
+        "objective/autoencoder": [
+            {},
+            {"objective.code_weight": 0.1},
+            {"objective.reconstruction": "likelihood"},
+        ]
+    }
+    closed_forms: ClassVar = {"objective/autoencoder": [always_half]}
+
+
+class TestDCGAN(PluginSuite):
+    plugin = "dcgan"
+    settings: ClassVar = {
+        "generator/dcgan": [{"generator.filters": 4}],
+        "encoder/dcgan": [{"encoder.filters": 4}, {"encoder.filters": 4, "encoder.posterior": "dirac"}],
+        "critic/dcgan": [
+            {"critic.filters": 4},
+            {"critic.filters": 4, "critic.batch_norm": False, "critic.conditioning": "projection"},
+        ],
+    }
+
+
+NONSATURATING = blind_critic(critic__loss=2 * math.log(2), generator__loss=math.log(2))
+
+
+class TestGAN(PluginSuite):
+    plugin = "gan"
+    settings: ClassVar = {
+        "objective/non-saturating": [
+            {},
+            {"objective.r1_weight": 2.0, "objective.r2_weight": 0.5, "objective.spectral_norm": True},
+            {"objective.augmentation_target": 0.6},
+            {"objective.rotation_weight": 1.0},
+        ],
+        "objective/hinge": [{}, {"objective.packing": 2}, {"objective.dragan_weight": 10.0}],
+        "objective/relativistic": [{}, {"objective.penalty_half_life_samples": 100.0}],
+        "objective/wasserstein": [{}, {"objective.critic_steps": 2}],
+    }
+    closed_forms: ClassVar = {
+        "objective/non-saturating": [NONSATURATING],
+        "objective/minimax": [blind_critic(critic__loss=2 * math.log(2), generator__loss=-math.log(2))],
+        "objective/least-squares": [blind_critic(critic__loss=0.5, generator__loss=0.5)],
+        "objective/hinge": [blind_critic(critic__loss=2.0, generator__loss=0.0)],
+        "objective/wasserstein": [blind_critic(critic__loss=0.0, generator__loss=0.0)],
+        "objective/wgan-gp": [blind_critic(critic__loss=10.0, critic__lipschitz=10.0, generator__loss=0.0)],
+        "objective/relativistic": [
+            blind_critic(
+                critic__loss=math.log(2), critic__r1=0.0, critic__r2=0.0, generator__loss=math.log(2)
+            )
+        ],
+    }
+
+
+class TestBiGAN(PluginSuite):
+    plugin = "bigan"
+    closed_forms: ClassVar = {
+        "objective/bigan": [blind_critic(critic__loss=2 * math.log(2), generator__loss=2 * math.log(2))]
+    }
+
+
+class TestCGAN(PluginSuite):
+    plugin = "cgan"
+
+
+class TestInfoGAN(PluginSuite):
+    plugin = "infogan"
+
+
+class TestSSGAN(PluginSuite):
+    plugin = "ssgan"

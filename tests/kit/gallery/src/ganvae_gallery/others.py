@@ -1,0 +1,68 @@
+"""A source of sounds, a metric and a callback that stops a run."""
+
+import numpy as np
+
+from ganvae_core import Callback, DataSpec, Metric, Source, Units
+
+
+class Tones(Source):
+    """Sines of random pitch, as 16-bit sound, told their pitch.
+
+    Args:
+        length: samples in each.
+        count: of them.
+    """
+
+    def __init__(self, *, length: int, count: int = 50):
+        pitch = np.random.default_rng(0).uniform(1, 4, count)
+        self._pitch = pitch[:, None].astype(np.float32)
+        wave = np.sin(np.arange(length) / length * 2 * np.pi * pitch[:, None])
+        self._x = np.rint(wave * 32767).astype(np.int16)[:, None]
+        self._length = length
+
+    @property
+    def spec(self):
+        units = Units((0.0,), (32767.0,), "int16")
+        return DataSpec((1, self._length), (-1.0, 1.0), "array", (1,), len(self._x), units=units)
+
+    def __len__(self):
+        return len(self._x)
+
+    def rows(self, indices):
+        return self._x[indices], self._pitch[indices]
+
+
+class Error(Metric):
+    """The largest error of a reconstruction."""
+
+    needs = frozenset({"encoder"})
+    better = "lower"
+
+    def compute(self, model, x, condition):
+        return {"largest": float((model.reconstruct(x, condition) - x).abs().max())}
+
+
+class Patience(Callback):
+    """Stops a run when its loss has not fallen for some logging intervals.
+
+    Args:
+        intervals: that it waits.
+    """
+
+    def __init__(self, *, intervals: int = 1):
+        self.intervals, self.best, self.waited = intervals, None, 0
+
+    def on_step(self, engine, record):
+        loss = next((value for name, value in record.items() if name.endswith("/loss")), 0.0)
+        if self.best is None or loss < self.best:
+            self.best, self.waited = loss, 0
+        else:
+            self.waited += 1
+        if self.waited >= self.intervals:
+            engine.stop_requested = True
+
+    def state_dict(self):
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state):
+        self.best, self.waited = state["best"], state["waited"]

@@ -1,0 +1,37 @@
+"""What the gallery offers."""
+
+from ganvae_core.plugins import ComponentSpec, hookimpl
+
+ganvae_api = 1
+
+COMPONENTS = (
+    ("prior", "vamp", "priors:Vamp"),
+    ("prior", "ring", "priors:Ring"),
+    ("prior", "circle", "priors:Circle"),
+    ("prior", "bits", "priors:Bits"),
+    ("prior", "by-condition", "priors:ByCondition"),
+    ("prior", "half", "priors:HalfNormal"),
+    ("prior", "mean-and-scale", "priors:MeanAndScale"),
+    ("observation", "levels", "observations:Levels"),
+    ("observation", "two-numbers", "observations:TwoNumbers"),
+    ("encoder", "laplace", "networks:LaplaceEncoder"),
+    ("encoder", "noisy", "networks:NoisyEncoder"),
+    ("generator", "convolutions", "networks:Convolutions"),
+    ("generator", "from-zero", "networks:FromZero"),
+    ("critic", "batch-statistics", "networks:BatchStatistics"),
+    ("objective", "importance", "objectives:Importance"),
+    ("objective", "sliced", "objectives:Sliced"),
+    ("objective", "teacher", "objectives:Teacher"),
+    ("objective", "critic-of-its-own", "objectives:OwnCritic"),
+    ("source", "tones", "others:Tones"),
+    ("metric", "error", "others:Error"),
+    ("callback", "patience", "others:Patience"),
+)
+
+
+@hookimpl
+def ganvae_components():
+    return [
+        ComponentSpec(kind, name, f"ganvae_gallery.{target}", name.replace("-", " "))
+        for kind, name, target in COMPONENTS
+    ]

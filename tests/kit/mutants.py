@@ -1,0 +1,131 @@
+"""Plugins that break one promise each: the specimen with a change that ``mutants.txt`` describes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PROJECTS = {name: HERE / name for name in ("specimen", "gallery")}
+PACKAGE = "ganvae_mutant"
+"""What a mutant's package is called, so that it is not taken for what it is made of."""
+SUBJECTS = {
+    "objective.py": ("objective/contrast",),
+    "networks.py": ("generator/plain", "encoder/plain", "critic/plain"),
+    "densities.py": ("prior/logistic", "observation/laplace"),
+    "rows.py": ("source/spiral",),
+    "watchers.py": ("metric/spread", "callback/tally"),
+    "recipes/specimen.yaml": ("recipe/specimen",),
+}
+"""What a change of a file can concern. A change of the description concerns the plugin, and what it names."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """The specimen with one change.
+
+    Args:
+        name: what is wrong with it.
+        file: below the package.
+        check: the name of the check that must fail, the only one.
+        says: a pattern that its message must match.
+        before: lines of the file.
+        after: what they are replaced by.
+        at: text of the line that the failure must name.
+        at_file: where that line is.
+        of: the only subject that is looked at; by default all that the file concerns.
+        made_of: ``specimen`` or ``gallery``.
+    """
+
+    name: str
+    file: str
+    check: str
+    says: str
+    before: str
+    after: str
+    at: str
+    at_file: str
+    of: str
+    made_of: str
+
+    def write(self, folder: Path) -> Path:
+        """Write the mutant as a project, and return its folder."""
+        project = write_project(folder, self.made_of)
+        target = self._path(project, self.file)
+        text = "\n" + target.read_text("utf-8")
+        before, after = (f"\n{part}\n".replace(self._package, PACKAGE) for part in (self.before, self.after))
+        assert text.count(before) == 1, (
+            f"{self.name}: the lines to be changed are there {text.count(before)} times"
+        )
+        target.write_text(text.replace(before, after)[1:], "utf-8")
+        return project
+
+    def place(self, project: Path) -> tuple[str, int]:
+        """The file and the line that the failure must name: of several with the text, the nearest to the change."""
+        target = self._path(project, self.at_file)
+        lines = target.read_text("utf-8").splitlines()
+        wanted = self.at.strip().replace(self._package, PACKAGE)
+        found = [number for number, line in enumerate(lines, 1) if wanted in line]
+        change = self.after.splitlines()[-1].strip().replace(self._package, PACKAGE)
+        changed = next((number for number, line in enumerate(lines, 1) if change in line), 0)
+        return str(target), min(found, key=lambda number: abs(number - changed))
+
+    def concerns(self, label: str) -> bool:
+        """Whether a subject is looked at."""
+        if self.of:
+            return label == self.of
+        described = ("plugin", "callback/tally") if self.check == "target" else ("plugin",)
+        return label in SUBJECTS.get(self.file, described)
+
+    @property
+    def _package(self) -> str:
+        return f"ganvae_{self.made_of}"
+
+    @staticmethod
+    def _path(project: Path, file: str) -> Path:
+        return (project / "src" / PACKAGE / file).resolve()
+
+
+def write_project(folder: Path, name: str = "specimen") -> Path:
+    """A copy of the specimen or of the gallery as a project whose package is called as mutants' are."""
+    project = folder / "project"
+    shutil.copytree(PROJECTS[name], project, ignore=shutil.ignore_patterns("__pycache__"))
+    package = f"ganvae_{name}"
+    (project / "src" / package).rename(project / "src" / PACKAGE)
+    for path in project.rglob("*"):
+        if path.suffix in (".py", ".toml"):
+            path.write_text(re.sub(rf"\b{package}\b", PACKAGE, path.read_text("utf-8")), "utf-8")
+    return project
+
+
+def read(text: str) -> list[Mutant]:
+    """The mutants of a text: blocks between empty lines, of a name, fields and a diff."""
+    blocks = [block.splitlines() for block in re.split(r"\n{2,}", text.strip()) if not block.startswith("#")]
+    return [_mutant(block) for block in blocks]
+
+
+def _mutant(lines: list[str]) -> Mutant:
+    fields = dict(
+        line.split(": ", 1) for line in lines[1:] if re.match(r"(in|file|of|check|says|at): ", line)
+    )
+    change = [line for line in lines[1:] if line[0] in " +-"]
+    assert len(lines) == 1 + len(fields) + len(change), lines
+    at = fields.get("at") or next(line[1:] for line in change if line[0] == "+")
+    at_file, bar, text = at.partition(" | ") if "at" in fields else ("", "", "")
+    return Mutant(
+        lines[0],
+        fields["file"],
+        fields["check"],
+        fields["says"],
+        before="\n".join(line[1:] for line in change if line[0] in " -"),
+        after="\n".join(line[1:] for line in change if line[0] in " +"),
+        at=text if bar else at,
+        at_file=at_file if bar else fields["file"],
+        of=fields.get("of", ""),
+        made_of=fields.get("in", "specimen"),
+    )
+
+
+MUTANTS = read((HERE / "mutants.txt").read_text("utf-8"))

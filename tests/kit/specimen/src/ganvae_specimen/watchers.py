@@ -1,0 +1,43 @@
+"""A metric and a callback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+from torch import Tensor
+
+from ganvae_core import Callback, Engine, Metric, Model
+
+
+@final
+class Spread(Metric):
+    """The standard deviation of samples, averaged over their values."""
+
+    needs: ClassVar = frozenset({"prior"})
+    better: ClassVar = "higher"
+
+    def compute(self, model: Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+        """``spread``: in the model's units."""
+        made = model.sample(len(x), condition)
+        return {"spread": float(made.flatten(1).std(0).mean())}
+
+
+@final
+class Tally(Callback):
+    """Counts the logging intervals of a run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+        """One more."""
+        self.count += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count."""
+        return {"count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The count."""
+        self.count = int(state["count"])

@@ -1,0 +1,189 @@
+"""``ganvae plugins check``: what it prints, its exit code, and plugins that crash, hang or end the process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mutants import PACKAGE, write_project
+
+from ganvae_core.cli import main
+from ganvae_core.cli.supervision import check_plugins
+
+LOSS = "        value = ((real_logits - 1).square() + fake_logits.square()).mean()"
+ALONE = ("--only", "losses")
+"""The loss is evaluated, and not much else is done."""
+
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Run ``ganvae plugins check``."""
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["plugins", "check", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def in_the_loss(folder: Path, line: str) -> tuple[Path, str]:
+    """A specimen that does something in its loss, and ``file:line`` of it."""
+    project = write_project(folder)
+    file = project / "src" / PACKAGE / "objective.py"
+    text = file.read_text("utf-8")
+    file.write_text(text.replace(LOSS, f"{LOSS}\n        {line}"), "utf-8")
+    number = next(
+        n for n, other in enumerate(file.read_text("utf-8").splitlines(), 1) if other.strip() == line
+    )
+    return project, f"{file}:{number}"
+
+
+def test_a_plugin_that_keeps_its_promises_ends_with_0_and_a_table(say: Say, tmp_path: Path) -> None:
+    code, out, err = say(write_project(tmp_path))
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["specimen", "ganvae-specimen", "0.1.0"]
+    assert ["passed", "failed", "not", "checked"] in lines
+    assert any(line[:1] == ["objective/contrast"] and int(line[1]) > 10 for line in lines)
+    assert "its author gives no closed form" in out, "what is left out is said"
+    assert out.splitlines()[-1].split()[1:3] == ["checks", "passed,"]
+
+
+def test_an_installed_plugin_is_checked_by_its_name_and_told_as_json(say: Say) -> None:
+    code, out, _ = say("vae", "--json", "--only", "makes", "--only", "configuration")
+    told = json.loads(out)
+    assert code == 0
+    assert told["passed"] is True
+    assert [plugin["plugin"] for plugin in told["plugins"]] == ["vae"]
+    checks = {(outcome["subject"], outcome["check"]): outcome["state"] for outcome in told["outcomes"]}
+    assert checks["objective/elbo", "makes"] == checks["recipe/vae", "configuration"] == "passed"
+    assert ("objective/elbo", "options") in checks, "what a check needs is run before it"
+    assert ("objective/elbo", "rows") not in checks
+
+
+def test_a_failure_names_the_check_what_is_wrong_and_the_line(say: Say, tmp_path: Path) -> None:
+    project, place = in_the_loss(tmp_path, "value.backward(retain_graph=True)")
+    code, out, _ = say(project, "--only", "work-of-the-engine")
+    assert code == 1
+    lines = out.splitlines()
+    begin = lines.index("failed: work-of-the-engine")
+    assert "it calls backward()" in lines[begin + 1]
+    assert lines[begin + 2] == f"  look at {place}"
+    assert "the engine calls backward" in lines[begin + 3]
+    assert " checks failed, in " in lines[-1]
+
+
+def test_all_shows_every_check(say: Say, tmp_path: Path) -> None:
+    _, out, _ = say(write_project(tmp_path), "--all", "--only", "api")
+    assert [line.split() for line in out.splitlines() if "api" in line] == [["plugin", "api", "passed"]]
+
+
+ENDS = {
+    "ends": ("import os; os._exit(0)", "it ended the process (exit code 0)"),
+    "crashes": ("import ctypes; ctypes.string_at(0)", "it crashed the process (signal 11)"),
+    "hangs": ("while True: pass", "it did not end within 3 seconds"),
+}
+
+
+@pytest.mark.parametrize("how", list(ENDS))
+def test_a_plugin_that_ends_the_process_is_named_and_the_other_checks_go_on(how: str, tmp_path: Path) -> None:
+    line, message = ENDS[how]
+    project, place = in_the_loss(tmp_path, line)
+    report = check_plugins(
+        str(project), only=["losses", "results"], check_seconds=3.0 if how == "hangs" else 60.0
+    )
+    (failed,) = report.of("failed")
+    assert (failed["subject"], failed["check"], failed["message"]) == (
+        "objective/contrast",
+        "losses",
+        message,
+    )
+    assert f"{failed['file']}:{failed['line']}" == place
+    after = [outcome["state"] for outcome in report.outcomes if outcome["check"] == "results"]
+    assert after == ["passed"]
+    names = [(outcome["subject"], outcome["check"]) for outcome in report.outcomes]
+    assert len(names) == len(set(names)), "nothing is done twice"
+
+
+def test_a_plugin_that_exits_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    project, place = in_the_loss(tmp_path, 'raise SystemExit("enough")')
+    report = check_plugins(str(project), only=["losses"])
+    (failed,) = report.of("failed")
+    assert "SystemExit: enough" in failed["message"]
+    assert f"{failed['file']}:{failed['line']}" == place
+
+
+def test_what_a_plugin_prints_and_reads_disturbs_nothing(say: Say, tmp_path: Path) -> None:
+    project, _ = in_the_loss(tmp_path, "print('noise'); value = value + len(__import__('sys').stdin.read())")
+    code, out, err = say(project, *ALONE, "--json")
+    assert code == 0, out
+    assert json.loads(out)["passed"]
+    assert "noise" not in out + err
+
+
+def test_a_component_is_given_settings_as_they_are_typed(say: Say) -> None:
+    gallery = Path(__file__).with_name("gallery")
+    code, out, _ = say(gallery, "source/tones:data.length=16", "--only", "specification", "--json")
+    states = {o["check"]: o["state"] for o in json.loads(out)["outcomes"] if o["subject"] == "source/tones"}
+    assert (code, states["specification"]) == (0, "passed")
+    code, out, _ = say(gallery, "source/tones:data.length=long", "--only", "specification")
+    assert code == 0
+    assert "data.length: 'long' is not possible here: it must be a whole number" in out
+    assert "it accepts nothing" in out
+
+
+REFUSED: dict[str, tuple[list[Any], str]] = {
+    "unknown name": (["vea"], "there is no plugin 'vea'. Did you mean 'vae'?"),
+    "no folder": (["./nowhere"], "is no folder of a distribution"),
+    "a setting without a value": (["vae", "objective/elbo:objective.beta"], "KIND/NAME:KEY=VALUE"),
+    "an unknown check": (["vae", "--only", "shape"], "there is no check 'shape'. Did you mean 'shapes'?"),
+}
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+def test_what_cannot_be_checked_is_refused_in_a_line(case: str, say: Say) -> None:
+    arguments, message = REFUSED[case]
+    code, out, err = say(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def test_a_folder_without_a_plugin_is_refused(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    code, _, err = say(tmp_path)
+    assert code == 2
+    assert "names no plugin" in err
+    (tmp_path / "pyproject.toml").write_text("[project\n")
+    code, _, err = say(tmp_path)
+    assert code == 2
+    assert "is not TOML" in err
+
+
+def test_a_plugin_that_is_disabled_cannot_be_checked(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAE_DISABLE_PLUGINS", "vae")
+    code, _, err = say("vae")
+    assert code == 3
+    assert "is disabled" in err
+
+
+def test_the_help_names_what_is_typed_and_needs_no_torch() -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from ganvae_core.cli import main; main(['plugins', 'check', '--help'])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ), check=True
+    )
+    assert "NAME|PATH" in done.stdout

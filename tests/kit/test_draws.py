@@ -1,0 +1,93 @@
+"""Random draws that are written down for a batch, and given again to its halves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganvae_core.testing.checks import CheckFailure, NotChecked
+from ganvae_core.testing.random_draws import Draw, Draws, Halves, drawn
+
+ROWS = 14
+
+
+def nobody(file: str) -> bool:
+    return False
+
+
+def draws_of(call: object, rows: int) -> list[Draw]:
+    with drawn(nobody) as draws:
+        call(rows)  # pyright: ignore
+    return draws
+
+
+def cut(call: object) -> tuple[Tensor, Tensor, Tensor]:
+    """What a function of the number of rows gives for a batch and its halves, with draws that agree."""
+    halves = Halves(draws_of(call, ROWS), draws_of(call, ROWS // 2), ROWS)
+    results: list[Tensor] = []
+    for rows, substitute in ((ROWS, halves.of_whole), (7, halves.of_half(0)), (7, halves.of_half(1))):
+        with Draws(nobody, substitute):
+            results.append(call(rows))  # pyright: ignore
+    return results[0], results[1], results[2]
+
+
+BY_ROWS = {
+    "normal": lambda rows: torch.randn(rows, 3),
+    "like": lambda rows: torch.rand_like(torch.zeros(rows, 2, 2)),
+    "in place": lambda rows: torch.empty(rows, 2).uniform_(),
+    "whole numbers": lambda rows: torch.randint(4, (rows,)).float(),
+    "bernoulli": lambda rows: torch.bernoulli(torch.full((rows, 2), 0.5)),
+    "dropout": lambda rows: F.dropout(torch.ones(rows, 3), 0.5),
+    "gamma": lambda rows: torch._standard_gamma(torch.ones(rows, 2)),  # pyright: ignore
+    "classes": lambda rows: torch.multinomial(torch.ones(5), rows, replacement=True).float(),
+    "several draws, then rows": lambda rows: torch.randn(4, rows, 3).transpose(0, 1),
+}
+
+
+@pytest.mark.parametrize("name", list(BY_ROWS))
+def test_a_row_gets_the_same_numbers_in_its_half_as_in_the_batch(name: str) -> None:
+    whole, first, second = cut(BY_ROWS[name])
+    assert torch.equal(whole, torch.cat([first, second]))
+    assert len(whole.unique()) > 1
+
+
+def test_draws_that_have_nothing_to_do_with_rows_are_shared() -> None:
+    whole, first, second = cut(lambda rows: torch.randn(5, 3))
+    assert torch.equal(whole, first)
+    assert torch.equal(whole, second)
+
+
+def test_draws_of_which_rows_cannot_be_told_are_all_alike() -> None:
+    whole, first, second = cut(lambda rows: torch.randn(3 * rows, 2))
+    assert (whole == whole[0]).all()
+    assert torch.equal(whole[: len(first)], first)
+    assert torch.equal(first, second)
+
+
+def test_a_permutation_of_rows_is_one_of_each_half() -> None:
+    whole, first, second = cut(lambda rows: torch.randperm(rows).float())
+    assert sorted(whole.tolist()) == list(range(ROWS))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(7))
+    assert not torch.equal(whole, torch.cat([first, second + 7])), "it is no permutation within the halves"
+
+
+def test_numbers_of_rows_tie_rows_together() -> None:
+    with pytest.raises(CheckFailure, match="numbers of rows"):
+        cut(lambda rows: torch.randint(rows, (rows,)))
+
+
+def test_draws_that_cannot_be_matched_are_said() -> None:
+    with pytest.raises(NotChecked, match="14 random draws and one of 7"):
+        cut(lambda rows: torch.stack([torch.randn(2) for _ in range(rows)]))
+    with pytest.raises(NotChecked, match="cannot be held against"):
+        cut(lambda rows: torch.randn(rows + 1))
+
+
+def test_a_generator_that_was_handed_over_is_noticed() -> None:
+    with drawn(nobody) as draws:
+        torch.randn(2)
+        torch.randn(2, generator=torch.Generator())
+        torch.empty(2).normal_(generator=torch.Generator())
+    assert [draw.own_generator for draw in draws] == [False, True, True]

@@ -1,0 +1,43 @@
+"""Each broken plugin is noticed by the check that is meant for it, by that alone, and at the right line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mutants import MUTANTS, Mutant, write_project
+
+from ganvae_core.testing import CHECKS, Outcome, checks_of, held, open_plugins
+
+WITHOUT_MUTANT = {"accepts-usual-data", "closed-forms", "worked-out", "reserved-name"}
+"""The first never fails; the others need more than a plugin: ``test_suite.py`` has them."""
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_a_broken_promise_is_noticed_by_its_check_and_no_other(mutant: Mutant, tmp_path: Path) -> None:
+    project = mutant.write(tmp_path)
+    failed = [outcome for outcome in outcomes(project, mutant) if outcome.state == "failed"]
+    assert [outcome.check for outcome in failed] == [mutant.check], failed
+    assert (failed[0].file, failed[0].line) == mutant.place(project), failed[0].message
+    assert re.search(mutant.says, failed[0].message), failed[0].message
+
+
+def outcomes(project: Path, mutant: Mutant) -> list[Outcome]:
+    (plugin,) = open_plugins(project)
+    subjects = [subject for subject in plugin.subjects if mutant.concerns(subject.label)]
+    return [held(check, subject) for subject in subjects for check in checks_of(subject)]
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_what_all_mutants_are_made_of_passes_every_check(tmp_path: Path) -> None:
+    (plugin,) = open_plugins(write_project(tmp_path))
+    for subject in plugin.subjects:
+        for check in checks_of(subject):
+            assert held(check, subject).state != "failed", held(check, subject)
+
+
+def test_there_is_a_mutant_for_every_check() -> None:
+    assert set(CHECKS) - {mutant.check for mutant in MUTANTS} == WITHOUT_MUTANT
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) > 85
