@@ -22,7 +22,7 @@ class SlicedWasserstein(Objective):
         lines: random directions at each step.
     """
 
-    needs: ClassVar = frozenset({"encoder"})
+    needs: ClassVar = frozenset({"encoder", "prior"})
     accepts: ClassVar = frozenset({"real", "bounded", "sphere"})
 
     def __init__(self, model: Model, *, weight: float = 10.0, lines: int = 50) -> None:
