@@ -43,7 +43,9 @@ def row(title: str, plugin: str, overrides: Mapping[str, Any], folder: Path) -> 
     }
     run = gv.train(plugin, out=folder / "run", overrides=settings)
     later = [record for record in run.metrics if record["step"] > ALIKE_STEPS]
-    lowest = [f"{min(record[name] for record in later if name in record):.2g}" for name in (SPREAD, NEAREST)]
+    measured = [[record[name] for record in later if name in record] for name in (SPREAD, NEAREST)]
+    # A prior that is fitted after training gives no sample before, and the last ones are in no interval.
+    lowest = [f"{min(values):.2g}" if values else "–" for values in measured]
     accuracies = [record[CRITIC] for record in later if CRITIC in record]
     highest = f"{max(accuracies):.3f}" if accuracies else "–"
     texts = [text for record in run.metrics for text in record.get("warnings", [])]
