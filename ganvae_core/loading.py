@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -17,17 +20,16 @@ from ganvae_core.config.layers import parse_yaml
 from ganvae_core.config.options import Text
 from ganvae_core.engine.checkpoints import (
     Checkpoint,
-    folder_name,
-    list_checkpoints,
     load_tensors,
+    newest_whole,
     read_checkpoint,
 )
 from ganvae_core.engine.data import Normaliser, Split, as_tensor, in_own_units, split
 from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.evaluation import sample_rows
-from ganvae_core.engine.saving import best_checkpoint
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback
+from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.runs import CONFIG, DATA, RunDirectory
@@ -46,6 +48,7 @@ class Run:
         source_spec: what its data was, with labels that the model was not given.
         model: the averaged model, in evaluation mode.
         step: steps that the model has been trained for.
+        damage: a sentence for each newer checkpoint that was passed over because it is not whole.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Run:
         source_spec: DataSpec,
         model: Model,
         step: int,
+        damage: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
         self.configuration = configuration
@@ -65,6 +69,7 @@ class Run:
         self.source_spec = source_spec
         self.model = model
         self.step = step
+        self.damage = damage
 
     @property
     def path(self) -> Path:
@@ -73,8 +78,8 @@ class Run:
 
     @property
     def results(self) -> dict[str, float]:
-        """Held-out results at the newest checkpoint."""
-        return dict(self.directory.newest_manifest().get("results", {}))
+        """Held-out results at the newest checkpoint that was measured."""
+        return self.directory.newest_results()
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -239,7 +244,9 @@ def load(
     device: str = "cpu",
     catalogue: Catalogue | None = None,
 ) -> Run:
-    """A run from its directory, with the model of its newest checkpoint.
+    """A run from its directory, with the model of its newest checkpoint that is whole.
+
+    A newer checkpoint that is passed over because it is damaged is told by a ``UserWarning``.
 
     Args:
         path: the run directory.
@@ -251,53 +258,71 @@ def load(
         RunError: it is no run, or has no such checkpoint that is whole.
         PluginError: a plugin that it was made with is not ready.
     """
+    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
+    for passed_over in run.damage:
+        warnings.warn(passed_over, stacklevel=2)
+    return run
+
+
+def read_run(
+    path: str | Path,
+    *,
+    checkpoint: int | str | None = None,
+    device: str = "cpu",
+    catalogue: Catalogue | None = None,
+) -> Run:
+    """As ``load``, for a caller who says himself what is in ``Run.damage``."""
     directory = RunDirectory.open(Path(path))
     catalogue = catalogue or installed_plugins()
     configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
-    spec, source_spec, conditions = _stored_data(directory)
-    chosen = find_checkpoint(directory, checkpoint)
+    chosen, damage = find_checkpoint(directory, checkpoint)
+    tensors = chosen.model()
+    spec, source_spec, conditions = _stored_data(
+        directory, sum(tensor.numel() for tensor in tensors.values())
+    )
     model = Builder(configuration, catalogue).model(spec, conditions)
-    load_tensors(model, chosen.model(), str(chosen.folder))
+    load_tensors(model, tensors, str(chosen.folder))
     model.eval().requires_grad_(False).to(select_device(device))
-    return Run(directory, configuration, catalogue, spec, source_spec, model, chosen.step)
+    return Run(directory, configuration, catalogue, spec, source_spec, model, chosen.step, damage)
 
 
-def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> Checkpoint:
-    """The newest checkpoint, that of a step, or the best, with its files checked.
+def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The newest whole checkpoint, that of a step, or the best; and a sentence for each that was passed over.
 
     Raises:
-        RunError: there is none, or it is not whole.
+        RunError: there is none, or the one that was asked for is not whole.
     """
-    folders = list_checkpoints(directory.checkpoints)
+    folders = checkpoint_folders(directory.checkpoints)
     if not folders:
         raise RunError(
             f"'{directory.path}' has no checkpoint yet.",
-            "it was stopped before its first one; train it again",
+            "it is training still, or was stopped before its first one; to begin anew:"
+            f"  ganvae run --resume {shlex.quote(str(directory.path))}",
         )
+    if wanted is None:
+        newest, damage = newest_whole(directory.checkpoints)
+        return (newest, damage) if newest else (read_checkpoint(list(folders.values())[-1]), ())
+    best = best_checkpoint(directory.checkpoints)
     if wanted == "best":
-        best = best_checkpoint(directory.checkpoints)
         if best is None:
             raise RunError(f"'{directory.path}' was not measured by any metric, so there is no best checkpoint.",
                            "leave --checkpoint out to take the newest")  # fmt: skip
-        return read_checkpoint(best)
-    if wanted is not None:
-        steps = [str(int(folder.name[5:])) for folder in folders]
-        if not str(wanted).isdigit() or folder_name(int(wanted)) not in [folder.name for folder in folders]:
-            best = ["best"] if best_checkpoint(directory.checkpoints) else []
-            raise RunError(
-                f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join([*steps, *best])}"
-            )
-        return read_checkpoint(directory.checkpoints / folder_name(int(wanted)))
-    return read_checkpoint(folders[-1])
+        return read_checkpoint(best), ()
+    if not str(wanted).isdecimal() or int(wanted) not in folders:
+        has = [*map(str, folders), *(["best"] if best else [])]
+        raise RunError(f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(has)}")
+    return read_checkpoint(folders[int(wanted)]), ()
 
 
 def _stored_data(
-    directory: RunDirectory,
+    directory: RunDirectory, stored_values: int
 ) -> tuple[DataSpec, DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
     record = directory.read_json(DATA)
     try:
         spec, source = DataSpec.from_dict(record["spec"]), DataSpec.from_dict(record["source_spec"])
         shape = record.get("conditions")
+        if shape is not None and math.prod(shape) > stored_values:
+            raise ValueError(f"conditions of shape {shape} are more than the weights hold")
         conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error

@@ -171,9 +171,12 @@ def encode(path: Path, data: str | None, checkpoint: str | None, device: str, ou
 
 
 def _load(path: Path, checkpoint: str | None, device: str) -> Run:
-    from ganvae_core.loading import load
+    from ganvae_core.loading import read_run
 
-    return load(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
+    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
+    for passed_over in run.damage:
+        note(f"note: {passed_over}")
+    return run
 
 
 def _need_encoder(run: Run, path: Path) -> None:

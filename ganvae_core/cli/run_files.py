@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import yaml
 
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory
+from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory, metrics_record
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -68,7 +66,7 @@ def outline(run: RunDirectory) -> Outline:
     changed = datetime.fromtimestamp(written).astimezone()
     try:
         config = read_config(run)
-        newest = run.newest_manifest()
+        saved = max((step for step, manifest in run.manifests().items() if manifest), default=0)
         logged = last_record(run).get("step", 0)
     except RunError as error:
         return Outline(run.path, changed, problem=error.message)
@@ -78,9 +76,9 @@ def outline(run: RunDirectory) -> Outline:
         config["plugin"],
         recipe_name(config),
         data_name(config["data"]),
-        max(logged, newest.get("step", 0)),
+        max(logged, saved),
         config["engine"]["steps"],
-        numbers(newest.get("results")),
+        run.newest_results(),
     )
 
 
@@ -124,10 +122,8 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.") from error
     for line in reversed(lines):
-        with suppress(ValueError):  # a line that was cut short, or is being written
-            record = settings(json.loads(line))
-            if isinstance(record.get("step"), int):
-                return record
+        if record := metrics_record(line):  # it is empty where a line was cut short, or is being written
+            return record
     return {}
 
 
@@ -171,11 +167,6 @@ def data_name(data: Mapping[str, Any]) -> str:
 def settings(value: Any) -> dict[str, Any]:
     """A mapping as it is, and anything else as an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def numbers(value: Any) -> dict[str, float]:
-    """The entries of a mapping that are numbers."""
-    return {name: item for name, item in settings(value).items() if isinstance(item, int | float)}
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:

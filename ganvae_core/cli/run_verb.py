@@ -84,7 +84,7 @@ def run(
         return _resume(resume, given, settings_pairs(overrides, short), dry_run, quiet)
 
     from ganvae_core.runs import refuse_taken
-    from ganvae_core.training import prepare, start
+    from ganvae_core.training import prepare, started
 
     catalogue = current_catalogue()
     pairs = settings_pairs(overrides, short)
@@ -98,8 +98,8 @@ def run(
     if dry_run:
         _print_dry_run(preparation)
         return 0
-    directory = start(preparation, out)
-    _train(preparation, directory, quiet)
+    with started(preparation, out) as directory:
+        _train(preparation, directory, quiet)
     return 0
 
 
@@ -193,6 +193,8 @@ def _resume(
     path: Path, given: dict[str, Any], pairs: list[tuple[str, Any]], dry_run: bool, quiet: bool
 ) -> int:
     from ganvae_core.config.layers import nest
+    from ganvae_core.holding import held
+    from ganvae_core.runs import RunDirectory
     from ganvae_core.training import go_on, prepare_resume
 
     for option, value in given.items():
@@ -202,13 +204,15 @@ def _resume(
                 f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
             )
     check_settings(pairs)
-    with nullcontext() if quiet else said_if_slow("reading the data"):
-        directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
-    if dry_run:
-        _print_dry_run(preparation)
-        return 0
-    go_on(directory, preparation)
-    _train(preparation, directory, quiet)
+    directory = RunDirectory.open(path)
+    with nullcontext() if dry_run else held(directory.path):
+        with nullcontext() if quiet else said_if_slow("reading the data"):
+            directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
+        if dry_run:
+            _print_dry_run(preparation)
+            return 0
+        go_on(directory, preparation)
+        _train(preparation, directory, quiet)
     return 0
 
 

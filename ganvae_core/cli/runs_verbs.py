@@ -25,7 +25,8 @@ from ganvae_core.cli.run_files import (
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, RunDirectory, best_step, find_runs
+from ganvae_core.manifests import best_step
+from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, RunDirectory, find_runs
 from ganvae_core.types import DataSpec
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
@@ -164,7 +165,7 @@ def outcome(run: RunDirectory, about: Outline, manifests: Mapping[int, Mapping[s
     """The checkpoints, the held-out results and what was logged last."""
     best = best_step(manifests)
     steps = [
-        f"{step:,}" + (" (best)" if step == best else "" if manifest else " (damaged: no manifest)")
+        f"{step:,}" + (" (best)" if step == best else "" if manifest else " (damaged)")
         for step, manifest in manifests.items()
     ]
     facts = [("checkpoints", " · ".join(["step " + steps[0], *steps[1:]]))] if steps else []

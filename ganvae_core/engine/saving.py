@@ -1,10 +1,10 @@
-"""An engine's state to and from checkpoints, and which of them stay."""
+"""An engine's state to and from checkpoints, written while training goes on, and which of them stay."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,14 @@ from torch import Tensor
 
 from ganvae_core.engine.checkpoints import (
     Checkpoint,
-    folder_name,
-    list_checkpoints,
     load_tensors,
+    remove_checkpoint,
     tensors_of,
     write_checkpoint,
 )
 from ganvae_core.errors import RunError
 from ganvae_core.interfaces import Callback
-from ganvae_core.runs import best_step, manifests_in
+from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -31,19 +30,67 @@ OPTIMIZER = "optimizer."
 
 
 class CheckpointStore:
-    """Writes an engine's checkpoints under one folder, and keeps the newest and the best of them."""
+    """Writes an engine's checkpoints under one folder, and keeps the newest and the best of them.
+
+    Training waits while its state is copied, not while the copy is written: that is done by a thread, one checkpoint
+    at a time. What is written is a function of the copy alone.
+
+    Attributes:
+        saved_step: of the newest checkpoint that is known to be on disk, of those written here; None before.
+    """
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder = folder
         self.engine = engine
+        self.saved_step: int | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[int] | None = None
 
-    def save(self) -> None:
-        """Write a checkpoint of this moment, then remove those that are neither among the newest nor the best."""
+    def begin(self, results: Mapping[str, float]) -> None:
+        """Copy the state of this moment, and have it written; ``finish`` says when it is on disk.
+
+        Args:
+            results: held-out results of this moment; empty where nothing was measured.
+        """
+        assert self._writing is None, "the checkpoint before is finished first"
         engine = self.engine
         state = {OBJECTIVE + name: tensor for name, tensor in tensors_of(engine.objective).items()}
         state |= _optimizer_tensors(engine)
-        write_checkpoint(self.folder, tensors_of(engine.model), state, _manifest(engine))
-        self._retain()
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="ganvae-checkpoint")
+        self._writing = self._writer.submit(
+            self._write, _copied(tensors_of(engine.model)), _copied(state), _manifest(engine, results)
+        )
+
+    def finish(self) -> bool:
+        """Wait until what was begun is on disk; whether there was anything.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
+        if self._writing is None:
+            return False
+        try:
+            self.saved_step = self._writing.result()
+        finally:
+            if self._writing.done():
+                self._writing = None
+        return True
+
+    def close(self) -> BaseException | None:
+        """Let what was begun come to its end, when training has failed; returns why it could not be written, if so."""
+        failure = None if self._writing is None else self._writing.exception()
+        self._writing = None
+        if self._writer is not None:
+            self._writer.shutdown()
+            self._writer = None
+        return failure
+
+    def _write(self, model: dict[str, Tensor], state: dict[str, Tensor], manifest: dict[str, Any]) -> int:
+        write_checkpoint(self.folder, model, state, manifest)
+        step: int = manifest["step"]
+        self._retain(step)
+        return step
 
     @staticmethod
     def restore(engine: Engine, checkpoint: Checkpoint) -> None:
@@ -61,38 +108,46 @@ class CheckpointStore:
         engine.step_index = checkpoint.step
         engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
 
-    def _retain(self) -> None:
-        folders = list_checkpoints(self.folder)
-        kept = {folder_name(self.engine.step_index)}
-        kept |= {folder.name for folder in folders[-self.engine.settings.keep_checkpoints :]}
+    def _retain(self, written: int) -> None:
+        """Remove what is neither among the newest, nor the best, nor the one that was just written."""
+        folders = checkpoint_folders(self.folder)
+        kept = {written, *list(folders)[-self.engine.settings.keep_checkpoints :]}
         best = best_checkpoint(self.folder)
-        for folder in folders:
-            if folder.name not in kept and folder != best:
-                shutil.rmtree(folder)
+        for step, folder in folders.items():
+            if step not in kept and folder != best:
+                remove_checkpoint(folder)
 
 
-def best_checkpoint(parent: Path) -> Path | None:
-    """The checkpoint with the best held-out result, by the run's first metric; None where nothing was measured."""
-    step = best_step(manifests_in(parent))
-    return None if step is None else parent / folder_name(step)
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, in memory of their own and in the usual order of dimensions."""
+    copies: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        copies[name] = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)
+    return copies
 
 
-def _manifest(engine: Engine) -> dict[str, Any]:
+def _manifest(engine: Engine, results: Mapping[str, float]) -> dict[str, Any]:
     import ganvae_core
 
-    first = next(iter(engine.results), None)
+    first = next(iter(results), None)
     return {
         "step": engine.step_index,
         "samples_seen": engine.samples_seen,
         "batch_size": engine.batch_size,
-        "results": engine.results,
+        "results": dict(results),
         "judged_by": first,
         "better": engine.metrics[0].better if first is not None else None,
         "callbacks": _callback_states(engine.callbacks),
         "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
-        "threads": torch.get_num_threads(),
+        "circumstances": circumstances(engine),
         "settings": dataclasses.asdict(engine.settings),
     }
+
+
+def circumstances(engine: Engine) -> dict[str, Any]:
+    """What bits depend on beside configuration and data."""
+    name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else engine.device.type
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": name}
 
 
 def _callback_states(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from ganvae_core.engine.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
-from ganvae_core.engine.saving import best_checkpoint
+from ganvae_core.manifests import best_checkpoint, manifest_text
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def test_a_file_that_is_not_safetensors_is_said_to_be_none(written: Path, conten
     path = written / "model.safetensors"
     path.write_bytes(content)
     manifest = json.loads((written / "manifest.json").read_text())
-    manifest["sha256"] = {}
-    (written / "manifest.json").write_text(json.dumps(manifest))
+    manifest["sha256"]["model.safetensors"] = hashlib.sha256(content).hexdigest()
+    (written / "manifest.json").write_text(manifest_text(manifest))
     with pytest.raises(gv.RunError, match=r"model\.safetensors is not a safetensors file"):
         read_checkpoint(written).model()
 
