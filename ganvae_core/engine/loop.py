@@ -323,9 +323,11 @@ class Engine:
                 self.save()  # what was trained is not lost with it
                 raise
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
-        self.save()
-        if complete:
-            self._tell("on_samples")
+        try:
+            if complete:
+                self._tell("on_samples")
+        finally:
+            self.save()  # after the pictures: a run that is killed over them does its end again, and has them then
         self._tell("on_end")
 
     def _tell(self, event: str, *arguments: Any) -> None:

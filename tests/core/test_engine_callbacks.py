@@ -30,8 +30,8 @@ def test_callbacks_are_told_of_each_interval_once_and_in_order(tmp_path: Path) -
         ("step", 6),
         ("samples", 6),
         ("step", 7),
-        ("checkpoint", 7),
         ("samples", 7),
+        ("checkpoint", 7),
         ("end", 7),
     ]
 
@@ -71,7 +71,7 @@ class Stopper(gv.Callback):
     ("interrupted", "ends"),
     [
         (True, [("step", 3), ("checkpoint", 3), ("end", 3)]),
-        (False, [("step", 3), ("checkpoint", 3), ("samples", 3), ("end", 3)]),
+        (False, [("step", 3), ("samples", 3), ("checkpoint", 3), ("end", 3)]),
     ],
 )
 def test_a_stop_that_is_asked_for_is_saved_and_a_run_that_had_enough_is_complete(
