@@ -49,6 +49,7 @@ def held(directory: Path) -> Generator[None]:
         ) from error
     try:
         if lock.lock_counter == 1:
+            refuse_links(directory, CHECKPOINTS)
             mend_checkpoints(directory / CHECKPOINTS)
             _take_away_drafts(directory)
         yield
@@ -65,7 +66,8 @@ def _take_away_drafts(directory: Path) -> None:
     Whatever training writes is a dead process's, since this one holds the directory. Other verbs write there without
     asking, so their drafts stay until they are old.
     """
-    for draft in list(directory.rglob(f".*{DRAFT}")):
+    folders = [directory, *(path for path in directory.iterdir() if path.is_dir() and not path.is_symlink())]
+    for draft in [path for folder in folders for path in folder.glob(f".*{DRAFT}")]:
         match = _NAMED_DRAFT.fullmatch(draft.name)
         if match is None or not draft.is_file() or draft.is_symlink():
             continue
@@ -74,15 +76,20 @@ def _take_away_drafts(directory: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def refuse_links(directory: Path) -> None:
+def refuse_links(directory: Path, part: str = "") -> None:
     """Raise where a part of a run directory lies elsewhere: writing there would leave the folder.
+
+    Args:
+        directory: of the run, which may be a link itself.
+        part: of it that is looked at, with all below it; everything by default.
 
     Raises:
         RunError: names the link.
     """
-    for path in directory.rglob("*"):
+    below = directory / part
+    for path in ([below] if part else []) + list(below.rglob("*")):
         if path.is_symlink():
             raise RunError(
                 f"'{path}' is a link: a run is written to only where all of it lies in its own folder.",
-                "put what it leads to in its place, or link the whole run directory",
+                "put what it leads to in its place; the whole run directory may be a link",
             )

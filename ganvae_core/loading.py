@@ -33,6 +33,7 @@ from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.runs import CONFIG, DATA, RunDirectory
+from ganvae_core.specifications import sizes
 from ganvae_core.types import DataSpec
 
 
@@ -320,7 +321,7 @@ def _stored_data(
     record = directory.read_json(DATA)
     try:
         spec, source = DataSpec.from_dict(record["spec"]), DataSpec.from_dict(record["source_spec"])
-        shape = record.get("conditions")
+        shape = None if record.get("conditions") is None else sizes(record["conditions"], "conditions")
         if shape is not None and math.prod(shape) > stored_values:
             raise ValueError(f"conditions of shape {shape} are more than the weights hold")
         conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))

@@ -16,6 +16,7 @@ from typing import IO, Any, final
 
 from ganvae_core.errors import RunError, TrainingError
 from ganvae_core.manifests import manifests_in, without_gaps
+from ganvae_core.pickles import refuse_pickle
 
 CONFIG = "config.yaml"
 DATA = "data.json"
@@ -64,6 +65,9 @@ class RunDirectory:
         """
         if not path.exists():
             raise RunError(f"there is no run '{path}'.", "ganvae runs  lists those that there are")
+        refuse_pickle(
+            path, "RUN", RunError, "a run is a folder that `ganvae run` made; its weights are safetensors"
+        )
         if not (path / CONFIG).is_file():
             raise RunError(
                 f"'{path}' is not a run: it has no {CONFIG}.",

@@ -66,22 +66,9 @@ class DataSpec:
             KeyError, TypeError, ValueError: the values are not a specification.
         """
 
-        def sequence(value: Any) -> tuple[Any, ...] | None:
-            return None if value is None else tuple(value)
+        from ganvae_core.specifications import read_spec
 
-        units = values["units"]
-        return cls(
-            shape=tuple(int(size) for size in values["shape"]),
-            range=sequence(values["range"]),  # pyright: ignore[reportArgumentType]
-            modality=values["modality"],
-            condition=sequence(values["condition"]),
-            count=int(values["count"]),
-            columns=sequence(values["columns"]),
-            classes=sequence(values["classes"]),
-            units=Units(
-                tuple(units["offset"]), tuple(units["scale"]), str(units["dtype"]), tuple(units["constant"])
-            ),
-        )
+        return read_spec(values)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
 from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory, metrics_record
 
@@ -90,12 +91,18 @@ def read_config(run: RunDirectory) -> dict[str, Any]:
     """
     where = run.path / CONFIG
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = run.config_text()
     try:
-        config = yaml.load(run.config_text(), Loader=loader)
+        check_tokens(text)
+        config = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RunError(f"{where}{line}: {error.problem}.") from None
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError is a date that does not exist, say
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a ValueError is a date that does not exist, say
         raise RunError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
     for key, kind in NEEDED:
         value = config
@@ -148,7 +155,7 @@ def read_lock(run: RunDirectory) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 

@@ -173,7 +173,11 @@ def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> 
 
 def _read_file(file: Path) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_yaml
+    from ganvae_core.pickles import refuse_pickle
 
+    refuse_pickle(
+        file, "--config", ConfigurationError, "settings are YAML; a run's config.yaml is such a file"
+    )
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
