@@ -34,7 +34,7 @@ from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.runs import CONFIG, DATA, RunDirectory
 from ganvae_core.specifications import sizes
-from ganvae_core.types import DataSpec
+from ganvae_core.types import DataSpec, Units
 
 
 @final
@@ -158,8 +158,7 @@ class Run:
             DataError: a value is beyond the range that the model was trained on, or a class is unknown to it.
         """
         spec = data.source.spec
-        if spec.units.dtype not in ("uint8", "bool") or self.spec.range is None:
-            spec = dataclasses.replace(spec, units=self.spec.units)
+        spec = dataclasses.replace(spec, units=self._fitting_units(spec))
         normaliser = Normaliser(dataclasses.replace(spec, classes=self.source_spec.classes), self.device)
         raw, condition = data.source.rows(indices)
         x = normaliser.x(as_tensor(raw).to(self.device))
@@ -173,6 +172,22 @@ class Run:
         if spec.classes:
             condition = self._class_numbers(spec.classes)[np.asarray(condition)]
         return x, normaliser.condition(as_tensor(condition).to(self.device))
+
+    def _fitting_units(self, spec: DataSpec) -> Units:
+        """The units by which other data means to the model what the training data did.
+
+        Raises:
+            DataError: it lies in another range than the training data, which no numbers can tell apart.
+        """
+        if self.spec.range is None or spec.range is None or not (_is_fixed(spec) and _is_fixed(self.spec)):
+            return self.spec.units
+        if spec.range != self.spec.range:
+            (low, high), (least, most) = spec.range, self.spec.range
+            raise DataError(
+                f"this data lies in {low:g} to {high:g}, and the model was trained on data in {least:g} to {most:g}.",
+                "scale it as the training data was, and store it anew",
+            )
+        return spec.units
 
     def _class_numbers(self, classes: tuple[str, ...]) -> np.ndarray:
         """The run's number of each of other data's classes, which are matched by name."""
@@ -236,6 +251,12 @@ class Run:
         from ganvae_core.training import resume
 
         return resume(self.path, data=data, overrides=given, callbacks=callbacks)
+
+
+def _is_fixed(spec: DataSpec) -> bool:
+    """Whether the scaling follows from the type, or from lying in a unit range, and not from the extreme values."""
+    units = spec.units
+    return units.dtype in ("uint8", "bool") or units == Units(dtype=units.dtype)
 
 
 def load(

@@ -64,10 +64,14 @@ def _units(value: Mapping[str, Any], shape: tuple[int, ...]) -> Units:
     widths = (1, shape[-1])
     if len(offset) not in widths or len(scale) not in widths or 0.0 in scale:
         raise ValueError("units that do not fit the shape")
-    dtype, constant = value["dtype"], value["constant"]
+    dtype = value["dtype"]
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}")
-    return Units(offset, scale, dtype, _positions(constant, len(scale), "constant"))
+    constant = _positions(value["constant"], len(scale), "constant")
+    whole = _positions(
+        value.get("whole", ()), shape[-1], "whole"
+    )  # runs from before there was such a thing have none
+    return Units(offset, scale, dtype, constant, whole)
 
 
 def _positions(value: Any, count: int, name: str) -> tuple[int, ...]:

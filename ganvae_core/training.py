@@ -128,8 +128,11 @@ def resume(
         RunError: it is no run, none of its checkpoints is whole, it has done its steps, or it is in use.
     """
     directory = RunDirectory.open(Path(path))
+    changes = dict(overrides or {})
+    if isinstance(data, str | Path):
+        changes["data"], data = str(data), None
     with held(directory.path):
-        layer = nest(list((overrides or {}).items()))
+        layer = nest(list(changes.items()))
         directory, preparation = prepare_resume(directory.path, data=data, layer=layer)
         for warning in preparation.warnings:
             warnings.warn(warning, stacklevel=2)

@@ -22,12 +22,14 @@ class Units:
         scale: one number, or one a column; never zero.
         dtype: the numpy name of the source's own type, in which samples are given back.
         constant: positions in ``offset`` whose values never vary: they are given back exactly, whatever a model says.
+        whole: positions of columns that hold whole numbers: samples are rounded to such.
     """
 
     offset: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     dtype: str = "float32"
     constant: tuple[int, ...] = ()
+    whole: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,16 +41,16 @@ WORDS = st.text(st.characters(blacklist_characters="/~\\", blacklist_categories=
 )
 NAMES = st.sampled_from([
     "vae", "gan", "dcgan", "ae", "digits", "ring", "mlp", "normal", "elbo", "builtin/mlp", "auto", "cpu", "cuda:7",
-    "best", "null", "~", "no", "[]", "{}", "[1,", "[[1]]", "{name: mlp}", "{name: mlp, hidden: 3}", "${x}", "=", "==", "-",
-    "--", "0", "-1", "3", "1e-3", "1e999", "nan", "007", "99999999999999999999999", "true", "[16]", "[0]", "[1e9]",
+    "best", "null", "~", "no", "[]", "{}", "[1,", "[[1]]", "{name: mlp}", "{name: mlp, hidden: 3}", "${x}", "=", "==",
+    "-", "--", "0", "-1", "3", "1e-3", "1e999", "nan", "007", "99999999999999999999999", "true", "[16]", "[0]", "[1e9]",
     "\x00", "é",
 ])  # fmt: skip
 VALUES = st.one_of(NAMES, WORDS, st.integers(-5, 300).map(str), st.floats().map(str))
 SETTINGS = st.sampled_from([
     *KEYS, "engine.batch_size", "engine.seed", "engine.log_every", "engine.micro_batch_size", "engine.evaluate_every",
     "objective.beta", "generator.hidden", "encoder.hidden", "latent.shape", "data.held_out", "data.condition",
-    "data.name", "data.path", "optimizers.default.lr", "optimizers.default.betas", "optimizers.x.lr", "prior.parts", "a.b.c.d",
-    ".", "",
+    "data.name", "data.path", "optimizers.default.lr", "optimizers.default.betas", "optimizers.x.lr", "prior.parts",
+    "a.b.c.d", ".", "",
 ])  # fmt: skip
 PAIRS = st.tuples(SETTINGS, VALUES).map("=".join)
 OPTIONS = st.sampled_from([
@@ -103,14 +103,8 @@ LAYERS = st.dictionaries(st.one_of(st.sampled_from(KEYS), WORDS), PLAIN, max_siz
 @bounded
 @given(layer=LAYERS)
 def test_any_layer_of_a_configuration(layer: dict[str, Any]) -> None:
-    for make in (
-        lambda: configure(installed_plugins(), "vae", None, [layer]),
-        lambda: stored(installed_plugins(), layer),
-    ):
-        try:
-            make()
-        except gv.GanvaeError as error:
-            assert str(error)
+    answered(lambda: configure(installed_plugins(), "vae", None, [layer]))
+    answered(lambda: stored(installed_plugins(), layer))
 
 
 @bounded
