@@ -233,7 +233,7 @@ class Callback:
         """Each sampling interval, and at the end."""
 
     def on_checkpoint(self, engine: Engine) -> None:
-        """After a checkpoint became complete on disk."""
+        """At the first interval after a checkpoint was begun, when it is on disk: that of ``engine.saved_step``."""
 
     def on_end(self, engine: Engine) -> None:
         """After the last step of this fit, when it was reached or training was stopped."""

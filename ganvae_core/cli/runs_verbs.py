@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ganvae_core.cli import describe
+from ganvae_core.cli.frame import PathName
 from ganvae_core.cli.output import aligned, note, print_json, table
 from ganvae_core.cli.run_files import (
     Outline,
@@ -37,7 +38,7 @@ Fact = tuple[str, str]
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", required=False, type=PathName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(folder: Path | None, as_json: bool) -> None:
     """List the runs in DIR (default: runs), the newest last."""
@@ -58,7 +59,7 @@ def runs(folder: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN", type=PathName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(path: Path, as_json: bool) -> None:
     """Say how RUN was trained, on what, how far, with which result, and where its pictures are."""

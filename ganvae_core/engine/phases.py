@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +79,10 @@ def prepare_phases(objective: Objective) -> list[PreparedPhase]:
             or a trainable parameter is in no phase.
     """
     name = type(objective).__name__
-    given: object = objective.phases()
+    given = cast(object, objective.phases())  # by somebody who may not have run a type checker
     if not isinstance(given, Iterable):
         raise ConfigurationError(f"{name}.phases() returned {type(given).__name__}.", PHASES_HINT)
-    phases = list(given)
+    phases = list(cast("Iterable[Any]", given))
     strangers = [type(phase).__name__ for phase in phases if not isinstance(phase, Phase)]
     if strangers:
         raise ConfigurationError(f"{name}.phases() returned a list with a {strangers[0]} in it.", PHASES_HINT)
