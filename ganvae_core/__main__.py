@@ -1,7 +1,13 @@
 """``python -m ganvae_core``: the same as ``ganvae``."""
 
+import os
 import sys
 
-from ganvae_core.cli import main
+if __name__ == "__main__":
+    # Python looks for modules in the current folder first, which may be a run that somebody else made.
+    if sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]
 
-sys.exit(main())
+    from ganvae_core.cli import main
+
+    sys.exit(main())

@@ -235,8 +235,11 @@ class Callback:
     def on_samples(self, engine: Engine) -> None:
         """Each sampling interval, and at the end."""
 
+    def on_results(self, engine: Engine, results: Mapping[str, float]) -> None:
+        """When held-out results were measured, before they and the callbacks' states are stored with a checkpoint."""
+
     def on_checkpoint(self, engine: Engine) -> None:
-        """After a checkpoint became complete on disk."""
+        """At the first interval after a checkpoint was begun, when it is on disk: that of ``engine.saved_step``."""
 
     def on_end(self, engine: Engine) -> None:
         """After the last step of this fit, when it was reached or training was stopped."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -17,22 +20,22 @@ from ganvae_core.config.layers import parse_yaml
 from ganvae_core.config.options import Text
 from ganvae_core.engine.checkpoints import (
     Checkpoint,
-    folder_name,
-    list_checkpoints,
     load_tensors,
+    newest_whole,
     read_checkpoint,
 )
 from ganvae_core.engine.data import Normaliser, Split, as_tensor, in_own_units, split
 from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.evaluation import sample_rows
-from ganvae_core.engine.saving import best_checkpoint
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback
+from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
 from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
-from ganvae_core.types import DataSpec
+from ganvae_core.specifications import sizes
+from ganvae_core.types import DataSpec, Units
 
 
 @final
@@ -47,6 +50,7 @@ class Run:
         source_spec: what its data was, with labels that the model was not given.
         model: the averaged model, in evaluation mode.
         step: steps that the model has been trained for.
+        damage: a sentence for each newer checkpoint that was passed over because it is not whole.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Run:
         source_spec: DataSpec,
         model: Model,
         step: int,
+        damage: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
         self.configuration = configuration
@@ -66,6 +71,7 @@ class Run:
         self.source_spec = source_spec
         self.model = model
         self.step = step
+        self.damage = damage
 
     @property
     def path(self) -> Path:
@@ -74,8 +80,8 @@ class Run:
 
     @property
     def results(self) -> dict[str, float]:
-        """Held-out results at the newest checkpoint."""
-        return dict(self.directory.newest_manifest().get("results", {}))
+        """Held-out results at the newest checkpoint that was measured."""
+        return self.directory.newest_results()
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -153,8 +159,7 @@ class Run:
             DataError: a value is beyond the range that the model was trained on, or a class is unknown to it.
         """
         spec = data.source.spec
-        if spec.units.dtype not in ("uint8", "bool") or self.spec.range is None:
-            spec = dataclasses.replace(spec, units=self.spec.units)
+        spec = dataclasses.replace(spec, units=self._fitting_units(spec))
         normaliser = Normaliser(dataclasses.replace(spec, classes=self.source_spec.classes), self.device)
         raw, condition = data.source.rows(indices)
         x = normaliser.x(as_tensor(raw).to(self.device))
@@ -168,6 +173,22 @@ class Run:
         if spec.classes:
             condition = self._class_numbers(spec.classes)[np.asarray(condition)]
         return x, normaliser.condition(as_tensor(condition).to(self.device))
+
+    def _fitting_units(self, spec: DataSpec) -> Units:
+        """The units by which other data means to the model what the training data did.
+
+        Raises:
+            DataError: it lies in another range than the training data, which no numbers can tell apart.
+        """
+        if self.spec.range is None or spec.range is None or not (_is_fixed(spec) and _is_fixed(self.spec)):
+            return self.spec.units
+        if spec.range != self.spec.range:
+            (low, high), (least, most) = spec.range, self.spec.range
+            raise DataError(
+                f"this data lies in {low:g} to {high:g}, and the model was trained on data in {least:g} to {most:g}.",
+                "scale it as the training data was, and store it anew",
+            )
+        return spec.units
 
     def _class_numbers(self, classes: tuple[str, ...]) -> np.ndarray:
         """The run's number of each of other data's classes, which are matched by name."""
@@ -233,6 +254,12 @@ class Run:
         return resume(self.path, data=data, overrides=given, callbacks=callbacks)
 
 
+def _is_fixed(spec: DataSpec) -> bool:
+    """Whether the scaling follows from the type, or from lying in a unit range, and not from the extreme values."""
+    units = spec.units
+    return units.dtype in ("uint8", "bool") or units == Units(dtype=units.dtype)
+
+
 def load(
     path: str | Path,
     *,
@@ -240,7 +267,9 @@ def load(
     device: str = "cpu",
     catalogue: Catalogue | None = None,
 ) -> Run:
-    """A run from its directory, with the model of its newest checkpoint.
+    """A run from its directory, with the model of its newest checkpoint that is whole.
+
+    A newer checkpoint that is passed over because it is damaged is told by a ``UserWarning``.
 
     Args:
         path: the run directory.
@@ -253,54 +282,72 @@ def load(
         ConfigurationError: a plugin that it was made with is not installed.
         PluginError: a plugin that it was made with is not ready.
     """
+    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
+    for passed_over in run.damage:
+        warnings.warn(passed_over, stacklevel=2)
+    return run
+
+
+def read_run(
+    path: str | Path,
+    *,
+    checkpoint: int | str | None = None,
+    device: str = "cpu",
+    catalogue: Catalogue | None = None,
+) -> Run:
+    """As ``load``, for a caller who says himself what is in ``Run.damage``."""
     directory = RunDirectory.open(Path(path))
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
     configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
-    spec, source_spec, conditions = _stored_data(directory)
-    chosen = find_checkpoint(directory, checkpoint)
+    chosen, damage = find_checkpoint(directory, checkpoint)
+    tensors = chosen.model()
+    spec, source_spec, conditions = _stored_data(
+        directory, sum(tensor.numel() for tensor in tensors.values())
+    )
     model = Builder(configuration, catalogue).model(spec, conditions)
-    load_tensors(model, chosen.model(), str(chosen.folder))
+    load_tensors(model, tensors, str(chosen.folder))
     model.eval().requires_grad_(False).to(select_device(device))
-    return Run(directory, configuration, catalogue, spec, source_spec, model, chosen.step)
+    return Run(directory, configuration, catalogue, spec, source_spec, model, chosen.step, damage)
 
 
-def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> Checkpoint:
-    """The newest checkpoint, that of a step, or the best, with its files checked.
+def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The newest whole checkpoint, that of a step, or the best; and a sentence for each that was passed over.
 
     Raises:
-        RunError: there is none, or it is not whole.
+        RunError: there is none, or the one that was asked for is not whole.
     """
-    folders = list_checkpoints(directory.checkpoints)
+    folders = checkpoint_folders(directory.checkpoints)
     if not folders:
         raise RunError(
             f"'{directory.path}' has no checkpoint yet.",
-            "it was stopped before its first one; train it again",
+            "it is training still, or was stopped before its first one; to begin anew:"
+            f"  ganvae run --resume {shlex.quote(str(directory.path))}",
         )
+    if wanted is None:
+        newest, damage = newest_whole(directory.checkpoints)
+        return (newest, damage) if newest else (read_checkpoint(list(folders.values())[-1]), ())
+    best = best_checkpoint(directory.checkpoints)
     if wanted == "best":
-        best = best_checkpoint(directory.checkpoints)
         if best is None:
             raise RunError(f"'{directory.path}' was not measured by any metric, so there is no best checkpoint.",
                            "leave --checkpoint out to take the newest")  # fmt: skip
-        return read_checkpoint(best)
-    if wanted is not None:
-        steps = [str(int(folder.name[5:])) for folder in folders]
-        if not str(wanted).isdigit() or folder_name(int(wanted)) not in [folder.name for folder in folders]:
-            best = ["best"] if best_checkpoint(directory.checkpoints) else []
-            raise RunError(
-                f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join([*steps, *best])}"
-            )
-        return read_checkpoint(directory.checkpoints / folder_name(int(wanted)))
-    return read_checkpoint(folders[-1])
+        return read_checkpoint(best), ()
+    if not str(wanted).isdecimal() or int(wanted) not in folders:
+        has = [*map(str, folders), *(["best"] if best else [])]
+        raise RunError(f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(has)}")
+    return read_checkpoint(folders[int(wanted)]), ()
 
 
 def _stored_data(
-    directory: RunDirectory,
+    directory: RunDirectory, stored_values: int
 ) -> tuple[DataSpec, DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
     record = directory.read_json(DATA)
     try:
         spec, source = DataSpec.from_dict(record["spec"]), DataSpec.from_dict(record["source_spec"])
-        shape = record.get("conditions")
+        shape = None if record.get("conditions") is None else sizes(record["conditions"], "conditions")
+        if shape is not None and math.prod(shape) > stored_values:
+            raise ValueError(f"conditions of shape {shape} are more than the weights hold")
         conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error

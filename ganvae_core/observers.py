@@ -60,9 +60,12 @@ class Pictures(Callback):
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
+        self._losses_until = -1
 
     def on_samples(self, engine: Engine) -> None:
-        """Draw what the averaged model makes now."""
+        """Draw what the averaged model makes now; at the end of a run, its losses, too."""
+        if engine.step_index >= engine.target_steps or engine.stop_requested:
+            self._draw_losses(engine)
         spec = engine.data.spec
         if not is_drawable(spec):
             return
@@ -82,11 +85,15 @@ class Pictures(Callback):
             self._reconstruct(engine, spec)
 
     def on_end(self, engine: Engine) -> None:
-        """Draw the curves of the whole run."""
+        """Draw the curves of the whole run, unless they are there."""
+        self._draw_losses(engine)
+
+    def _draw_losses(self, engine: Engine) -> None:
         records = self.directory.metrics()
-        if records:
+        if records and self._losses_until != engine.step_index:
             unit = "nats" if "likelihood" in engine.objective.needs else ""
             draw_losses(records, self.directory.path / LOSSES, unit)
+        self._losses_until = engine.step_index
 
     def _reconstruct(self, engine: Engine, spec: DataSpec) -> None:
         indices = engine.data.held_out if len(engine.data.held_out) else engine.data.training

@@ -117,7 +117,10 @@ def write_rows(
         write_arrays(path, {"samples": rows, **(further or {})})
     else:
         names = spec.columns or tuple(f"column_{number + 1}" for number in range(rows.shape[1]))
-        columns = {name: rows[:, number] for number, name in enumerate(names)}
+        columns = {
+            name: _whole(rows[:, number]) if number in spec.units.whole else rows[:, number]
+            for number, name in enumerate(names)
+        }
         for name, values in (further or {}).items():
             while name in columns:  # one of the user's own is called so
                 name += "_"
@@ -150,6 +153,14 @@ def write_images(folder: Path, images: np.ndarray) -> None:
             os.replace(draft / "images", folder)
         finally:
             shutil.rmtree(draft)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """(N,) rounded values as integers, those beyond the largest one as that."""
+    limits = np.iinfo(np.int64)
+    return np.clip(values, limits.min, limits.max - 1023).astype(
+        np.int64
+    )  # the largest that float64 has below it
 
 
 def _write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any, final
 
 from ganvae_core.errors import RunError, TrainingError
+from ganvae_core.manifests import manifests_in, without_gaps
+from ganvae_core.pickles import refuse_pickle
 
 CONFIG = "config.yaml"
 DATA = "data.json"
@@ -22,6 +24,11 @@ LOCK = "plugins.lock.toml"
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
 DEFAULT_PARENT = "runs"
+CHECKPOINTS = "checkpoints"
+IN_USE = ".lock"
+DRAFT = ".draft"
+BEFORE_CONFIG = (DATA, LOCK, IN_USE)
+"""What a process may have written that was killed while it made a run directory: ``config.yaml`` comes last."""
 
 
 @final
@@ -58,6 +65,9 @@ class RunDirectory:
         """
         if not path.exists():
             raise RunError(f"there is no run '{path}'.", "ganvae runs  lists those that there are")
+        refuse_pickle(
+            path, "RUN", RunError, "a run is a folder that `ganvae run` made; its weights are safetensors"
+        )
         if not (path / CONFIG).is_file():
             raise RunError(
                 f"'{path}' is not a run: it has no {CONFIG}.",
@@ -73,7 +83,15 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
+
+    def has_nothing_of_training(self) -> bool:
+        """Whether there is only what a run is made from: nothing was logged, saved or drawn."""
+        known = (CONFIG, *BEFORE_CONFIG)
+        return all(
+            entry.name in known or (entry.is_dir() and not any(entry.iterdir()))
+            for entry in self.path.iterdir()
+        )
 
     def picture(self, kind: str, step: int) -> Path:
         """Where the picture of one kind (``samples``, ``reconstructions``) for a step goes."""
@@ -101,7 +119,7 @@ class RunDirectory:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{path} is missing, so this run cannot be used.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
         if not isinstance(values, dict):
             raise RunError(f"{path} does not hold what a run writes there.")
@@ -119,60 +137,60 @@ class RunDirectory:
             raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add one line to ``metrics.jsonl``.
+        """Add one line to ``metrics.jsonl``; a number that is not finite, which JSON has not, is null there.
 
         Raises:
             TrainingError: it could not be written.
         """
-        try:
-            with (self.path / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise TrainingError(f"{self.path / METRICS} could not be written: {error.strerror}.") from error
+        with writing(self.path / METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(_line(record))
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop what was logged after a step: training goes on from there and logs it again."""
         if (self.path / METRICS).exists():
             kept = [record for record in self.metrics() if record["step"] <= step]
-            self.write(METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+            self.write(METRICS, "".join(_line(record) for record in kept))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """What ``metrics.jsonl`` holds; a last line that was cut short is left out."""
+        """What ``metrics.jsonl`` holds, null as NaN; a last line that was cut short is left out.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
         path = self.path / METRICS
-        if not path.exists():
-            return []
-        records: list[dict[str, Any]] = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                record = json.loads(line)
-                if isinstance(record, dict) and isinstance(record.get("step"), int):
-                    records.append(record)
-        return records
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+        return [record for line in lines if (record := metrics_record(line))]
 
     def manifests(self) -> dict[int, dict[str, Any]]:
         """All checkpoints' manifests by step, oldest first, unchecked; empty where one cannot be read."""
         return manifests_in(self.checkpoints)
 
-    def newest_manifest(self) -> dict[str, Any]:
-        """The manifest of the newest checkpoint, unchecked; empty where there is none."""
-        return next((manifest for manifest in reversed(self.manifests().values()) if manifest), {})
+    def newest_results(self) -> dict[str, float]:
+        """Held-out results of the newest checkpoint that was measured; empty where there is none."""
+        measured = [manifest.get("results") for manifest in self.manifests().values()]
+        return next((numbers(results) for results in reversed(measured) if results), {})
 
 
-def manifests_in(checkpoints: Path) -> dict[int, dict[str, Any]]:
-    """The manifests of a folder of checkpoints by step, oldest first, unchecked; empty where one is damaged."""
-    folders = [path for path in checkpoints.glob("step-*") if path.name[5:].isdecimal()]
-    return dict(sorted((int(path.name[5:]), _manifest(path)) for path in folders))
+def numbers(value: Any) -> dict[str, float]:
+    """The entries of a mapping that are numbers, null as NaN; empty where it is no mapping."""
+    if not isinstance(value, dict):
+        return {}
+    values = {name: math.nan if item is None else item for name, item in value.items()}
+    return {name: item for name, item in values.items() if isinstance(item, int | float)}
 
 
-def best_step(manifests: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """The step with the best held-out result by the run's first metric; None where nothing was measured."""
-    rated: dict[int, float] = {}
-    for step, manifest in manifests.items():
-        results = manifest.get("results")
-        value = results.get(manifest.get("judged_by")) if isinstance(results, dict) else None
-        if isinstance(value, int | float) and math.isfinite(value):
-            rated[step] = value if manifest.get("better") == "higher" else -value
-    return max(rated, key=lambda step: rated[step]) if rated else None
+def metrics_record(line: str | bytes) -> dict[str, Any]:
+    """One line of ``metrics.jsonl`` with NaN for null; empty where it is not whole, or something else."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
+        return {}
+    return numbers(record)
 
 
 def find_runs(parent: Path) -> list[RunDirectory]:
@@ -200,9 +218,11 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent)
             with os.fdopen(descriptor, "wb") as file:
                 yield file
+                file.flush()
+                os.fsync(descriptor)
             os.chmod(draft, 0o666 & ~_umask())
             os.replace(draft, path)
             draft = None
@@ -224,12 +244,8 @@ def writing(path: Path) -> Generator[None]:
         raise TrainingError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
-def _manifest(checkpoint: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        if isinstance(manifest, dict) and isinstance(manifest.get("step"), int):
-            return manifest
-    return {}
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(without_gaps(record)) + "\n"
 
 
 def _umask() -> int:
@@ -260,7 +276,7 @@ def refuse_taken(path: Path) -> None:
     Raises:
         RunError: there is a run already, or something else.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or (path.is_dir() and all(_before_config(entry) for entry in path.iterdir())):
         return
     if (path / CONFIG).is_file():
         raise RunError(
@@ -272,3 +288,8 @@ def refuse_taken(path: Path) -> None:
         f"--out {path}: this is not a run and not empty, so nothing is written there.",
         "name a folder that does not exist yet",
     )
+
+
+def _before_config(entry: Path) -> bool:
+    """Whether a process that was killed while it made a run directory may have left this, and nobody else."""
+    return entry.name in BEFORE_CONFIG or (entry.name.startswith(".") and entry.name.endswith(DRAFT))

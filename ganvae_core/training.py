@@ -7,7 +7,9 @@ import hashlib
 import json
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,20 @@ from ganvae_core.build import Builder, conditions_of
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored, with_absolute_path
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.render import render
-from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_checkpoint
+from ganvae_core.engine.checkpoints import newest_whole
 from ganvae_core.engine.data import Split
 from ganvae_core.engine.evaluation import evenly
 from ganvae_core.engine.loop import Engine
-from ganvae_core.engine.recovery import Recovery
-from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.errors import ConfigurationError, DataError, RunError
+from ganvae_core.holding import held, refuse_links
 from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.loading import Run, find_checkpoint, load
 from ganvae_core.observers import Pictures, Recorder
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
-from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.resuming import differing_settings, other_circumstances, refuse_other_policy
+from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
+from ganvae_core.types import DataSpec
 from ganvae_core.watching import Watch
 
 FINGERPRINT_ROWS = 64
@@ -44,8 +47,7 @@ class Preparation:
     builder: Builder
     data: Split
     engine: Engine
-    damage: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -55,9 +57,8 @@ class Preparation:
         small = [f"there {rows} to learn from, so the batch is {batch:,} instead of {wanted:,}"]
         unmeasurable = self.builder.unmeasurable(self.engine.model)
         return [
-            *self.damage,
+            *self.warnings,
             *self.engine.recovery.notes,
-            *self.changes,
             *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
             *self.data.source.notes,
             *self.builder.notes,
@@ -108,8 +109,8 @@ def train(
         pairs.append(("data", IN_MEMORY))
     configuration = configure(catalogue, plugin, recipe, [nest(pairs)])
     preparation = prepare(configuration, catalogue, source)
-    directory = start(preparation, Path(out) if out is not None else None, callbacks)
-    preparation.engine.fit()
+    with started(preparation, Path(out) if out is not None else None, callbacks) as directory:
+        preparation.engine.fit()
     return load(directory.path)
 
 
@@ -122,15 +123,23 @@ def resume(
 ) -> Run:
     """Go on with a run from its newest whole checkpoint, as if it had never stopped.
 
+    A checkpoint that is passed over because it is damaged is told by a ``UserWarning``.
+
     Raises:
         ConfigurationError: a setting that would change what was trained so far is to be changed.
-        RunError: it is no run, it has no whole checkpoint, or it has done its steps.
+        RunError: it is no run, none of its checkpoints is whole, it has done its steps, or it is in use.
     """
-    directory, preparation = prepare_resume(
-        Path(path), data=data, layer=nest(list((overrides or {}).items()))
-    )
-    go_on(directory, preparation, callbacks)
-    preparation.engine.fit()
+    directory = RunDirectory.open(Path(path))
+    changes = dict(overrides or {})
+    if isinstance(data, str | Path):
+        changes["data"], data = str(data), None
+    with held(directory.path):
+        layer = nest(list(changes.items()))
+        directory, preparation = prepare_resume(directory.path, data=data, layer=layer)
+        for warning in preparation.warnings:
+            warnings.warn(warning, stacklevel=2)
+        go_on(directory, preparation, callbacks)
+        preparation.engine.fit()
     return load(directory.path)
 
 
@@ -178,30 +187,38 @@ def _refuse_single_row(engine: Engine) -> None:
         )
 
 
-def start(preparation: Preparation, out: Path | None, callbacks: Sequence[Callback] = ()) -> RunDirectory:
-    """Make the run directory, write down what the run is made from, and attach the observers.
+@contextmanager
+def started(
+    preparation: Preparation, out: Path | None, callbacks: Sequence[Callback] = ()
+) -> Generator[RunDirectory]:
+    """A new run directory that is this process's while the block lasts, with what the run is made from written down.
+
+    If the block fails before anything was logged or saved, the directory is taken away again.
 
     Raises:
         RunError: there is something at ``out``, or it cannot be made.
-        TrainingError: its files could not be written; then nothing is left behind.
+        TrainingError: its files could not be written.
     """
     configuration = with_absolute_path(preparation.configuration)
     lock = lock_text(preparation.catalogue, configuration.plugins)
     directory = RunDirectory.create(out, f"{configuration.recipe}-{data_name(configuration)}")
-    try:
-        directory.write(CONFIG, render(configuration))
-        directory.write_json(DATA, _data_record(preparation))
-        directory.write(LOCK, lock)
-    except BaseException:
-        shutil.rmtree(directory.path, ignore_errors=True)
-        raise
-    attach(preparation.engine, directory, callbacks)
-    return directory
+    with held(directory.path):
+        refuse_taken(directory.path)  # another process may have been quicker
+        try:
+            directory.write_json(DATA, _data_record(preparation))
+            directory.write(LOCK, lock)
+            directory.write(CONFIG, render(configuration))  # last: what has one is a whole run
+            attach(preparation.engine, directory, callbacks)
+            yield directory
+        except BaseException:
+            if directory.has_nothing_of_training():
+                shutil.rmtree(directory.path, ignore_errors=True)
+            raise
 
 
 def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence[Callback] = ()) -> None:
-    """Write down what has changed in a run that goes on, and attach the observers."""
-    directory.write(CONFIG, render(preparation.configuration))
+    """Write down what has changed in a run that goes on, and attach the observers. The directory is held."""
+    directory.write(CONFIG, render(with_absolute_path(preparation.configuration)))
     directory.keep_metrics_until(preparation.engine.step_index)
     attach(preparation.engine, directory, callbacks)
 
@@ -221,37 +238,51 @@ def prepare_resume(
 ) -> tuple[RunDirectory, Preparation]:
     """Everything as it was at the newest whole checkpoint of a run, ready to go on; nothing is written.
 
+    A run that was stopped before its first checkpoint begins anew, which comes to the same.
+
     Raises:
         ConfigurationError: a setting that would change what was trained so far is to be changed, or a plugin of
             the run is not installed.
         DataError: the data cannot be read, or is not what it was.
-        RunError: it is no run, it has no whole checkpoint, or it has done its steps.
+        RunError: it is no run, none of its checkpoints is whole, or it has done its steps.
     """
     directory = RunDirectory.open(path)
+    refuse_links(directory.path)
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
     tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
     _refuse_changes(before, configuration)
-    checkpoint, damage = _newest_whole(directory)
-    _refuse_other_policy(before, configuration, checkpoint)
-    if before.engine.steps > checkpoint.step >= configuration.engine.steps:
-        raise RunError(
-            f"'{path}' has done {checkpoint.step:,} steps, more than the {configuration.engine.steps:,} asked for.",
-            f"go on to the {before.engine.steps:,} that it began with:  ganvae run --resume {shlex.quote(str(path))}",
-        )
-    if checkpoint.step >= configuration.engine.steps:
-        raise RunError(
-            f"'{path}' is finished: it has done its {checkpoint.step:,} steps.",
-            f"train it for longer:  ganvae run --resume {shlex.quote(str(path))}"
-            f" engine.steps={2 * checkpoint.step}",
-        )
+    checkpoint, damage = newest_whole(directory.checkpoints)
+    if checkpoint is None and damage:
+        find_checkpoint(directory, None)  # says what is wrong with the newest
+    done = 0 if checkpoint is None else checkpoint.step
+    _refuse_finished(path, done, before.engine.steps, configuration.engine.steps)
+    if checkpoint is not None:
+        refuse_other_policy(before, configuration, checkpoint.manifest)
     preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
     changed = changes(directory.path / LOCK, catalogue)
-    preparation = dataclasses.replace(preparation, damage=damage, changes=changed)
     _refuse_other_data(preparation, directory)
+    if checkpoint is None:
+        note = "it was stopped before its first checkpoint, so it begins anew"
+        return directory, dataclasses.replace(preparation, warnings=(*changed, note))
     preparation.engine.restore(checkpoint)
-    return directory, preparation
+    told = (*damage, *changed, *other_circumstances(checkpoint.manifest, preparation.engine))
+    return directory, dataclasses.replace(preparation, warnings=told)
+
+
+def _refuse_finished(path: Path, done: int, planned: int, wanted: int) -> None:
+    command = f"ganvae run --resume {shlex.quote(str(path))}"
+    if planned > done >= wanted:
+        raise RunError(
+            f"'{path}' has done {done:,} steps, more than the {wanted:,} asked for.",
+            f"go on to the {planned:,} that it began with:  {command}",
+        )
+    if done >= wanted:
+        raise RunError(
+            f"'{path}' is finished: it has done its {done:,} steps.",
+            f"train it for longer:  {command} engine.steps={2 * done}",
+        )
 
 
 def data_name(configuration: Configuration) -> str:
@@ -261,21 +292,6 @@ def data_name(configuration: Configuration) -> str:
     name = Path(str(path)).name.partition(".")[0] if path else choice.id.partition("/")[2]
     kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
     return kept or "data"
-
-
-def _newest_whole(directory: RunDirectory) -> tuple[Checkpoint, tuple[str, ...]]:
-    """The newest checkpoint that is whole, and a sentence for each newer one that is not.
-
-    Raises:
-        RunError: there is none; the message says what is wrong with the newest.
-    """
-    damage: list[str] = []
-    for folder in reversed(list_checkpoints(directory.checkpoints)):
-        try:
-            return read_checkpoint(folder), tuple(damage)
-        except RunError as error:
-            damage.append(f"passed over: {error.message}")
-    return find_checkpoint(directory, None), ()
 
 
 def _source_again(configuration: Configuration, directory: RunDirectory, data: Any) -> Source | None:
@@ -293,19 +309,8 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
 
 
 def _refuse_changes(before: Configuration, after: Configuration) -> None:
-    """Only how far and how often may differ when a run goes on."""
-    harmless = {"steps", "log_every", "samples_every", "keep_checkpoints", "device"}
-    harmless |= {"on_nonfinite", "on_callback_error"}
-    if after.engine.on_nonfinite != ROLLBACK:  # training goes back to a checkpoint that was due
-        harmless.add("checkpoint_every")
-    old, new = before.as_dict(), after.as_dict()
-    # Callbacks only watch, and may be what ended a run.
-    changed = [key for key in old if key not in ("engine", "callbacks") and old[key] != new.get(key)]
-    changed += [f"engine.{key}" for key in old["engine"] if old["engine"][key] != new["engine"][key]
-                and key not in harmless]  # fmt: skip
-    scheduled = any(settings.schedule != "constant" for settings in after.optimizers.values())
-    if scheduled and old["engine"]["steps"] != new["engine"]["steps"]:
-        changed.append("engine.steps (a learning-rate schedule depends on it)")
+    """Only how far, how often and where from may differ when a run goes on."""
+    changed = differing_settings(before, after)
     if changed:
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
@@ -313,25 +318,17 @@ def _refuse_changes(before: Configuration, after: Configuration) -> None:
         )
 
 
-def _refuse_other_policy(before: Configuration, after: Configuration, checkpoint: Checkpoint) -> None:
-    """Until something was not finite, all policies lead to the same weights, and from there on to others."""
-    old, new = before.engine.on_nonfinite, after.engine.on_nonfinite
-    if old != new and Recovery.stored(checkpoint.manifest).happened:
-        raise ConfigurationError(
-            f"engine.on_nonfinite: this run has met numbers that were not finite, and with '{new}' it would have gone"
-            f" another way than with '{old}'.",
-            "start a new run from its settings:  ganvae run --config RUN/config.yaml engine.on_nonfinite="
-            + new,
-        )
-
-
 def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> None:
     """The order of the rows and their scaling follow from the data, so it must be what it was."""
-    before: Mapping[str, Any] = directory.read_json(DATA).get("spec", {})
+    record = directory.read_json(DATA)
+    try:
+        before = json.loads(json.dumps(DataSpec.from_dict(record["spec"]).as_dict()))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
     now = json.loads(json.dumps(preparation.data.spec.as_dict()))
     changed = [key for key in ("shape", "count", "columns", "range", "condition", "units")
                if now[key] != before.get(key)]  # fmt: skip
-    if directory.read_json(DATA).get("fingerprint") != fingerprint(preparation.data):
+    if record.get("fingerprint") != fingerprint(preparation.data):
         changed.append("values")
     if changed:
         raise DataError(

@@ -22,12 +22,14 @@ class Units:
         scale: one number, or one a column; never zero.
         dtype: the numpy name of the source's own type, in which samples are given back.
         constant: positions in ``offset`` whose values never vary: they are given back exactly, whatever a model says.
+        whole: positions of columns that hold whole numbers: samples are rounded to such.
     """
 
     offset: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     dtype: str = "float32"
     constant: tuple[int, ...] = ()
+    whole: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,9 @@ class DataSpec:
             KeyError, TypeError, ValueError: the values are not a specification.
         """
 
-        def sequence(value: Any) -> tuple[Any, ...] | None:
-            return None if value is None else tuple(value)
+        from ganvae_core.specifications import read_spec
 
-        units = values["units"]
-        return cls(
-            shape=tuple(int(size) for size in values["shape"]),
-            range=sequence(values["range"]),  # pyright: ignore[reportArgumentType]
-            modality=values["modality"],
-            condition=sequence(values["condition"]),
-            count=int(values["count"]),
-            columns=sequence(values["columns"]),
-            classes=sequence(values["classes"]),
-            units=Units(
-                tuple(units["offset"]), tuple(units["scale"]), str(units["dtype"]), tuple(units["constant"])
-            ),
-        )
+        return read_spec(values)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from ganvae_core.config.configuration import Configuration, configure, with_abso
 from ganvae_core.config.layers import nest
 from ganvae_core.config.render import render
 from ganvae_core.engine.checkpoints import Checkpoint
+from ganvae_core.holding import held
 from ganvae_core.loading import find_checkpoint
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs import RunDirectory
-from ganvae_core.training import go_on, prepare, start
+from ganvae_core.training import go_on, prepare, started
 
 CHECKPOINTS, FEWEST_STEPS = 20, 1_000
 """What a run that is interrupted loses at most: a twentieth of it, or so many steps."""
@@ -128,11 +129,13 @@ def train(row: Row, seed: int, folder: Path, *, steps: int | None = None) -> Tra
     checkpoint = _checkpoint(folder, configuration)
     if checkpoint is None:
         shutil.rmtree(folder, ignore_errors=True)
-        start(preparation, folder, [watch])
+        with started(preparation, folder, [watch]):
+            engine = preparation.engine.fit()
     else:
         preparation.engine.restore(checkpoint)
-        go_on(RunDirectory.open(folder), preparation, [watch])
-    engine = preparation.engine.fit()
+        with held(folder):
+            go_on(RunDirectory.open(folder), preparation, [watch])
+            engine = preparation.engine.fit()
     run = gv.load(folder, device=str(engine.device))
     return Trained(run, engine.objective.eval(), watch.seconds, engine.samples_seen)
 
@@ -150,6 +153,6 @@ def _checkpoint(folder: Path, configuration: Configuration) -> Checkpoint | None
     try:
         directory = RunDirectory.open(folder)
         same = directory.config_text() == render(configuration)
-        return find_checkpoint(directory, None) if same else None
+        return find_checkpoint(directory, None)[0] if same else None
     except gv.RunError:
         return None

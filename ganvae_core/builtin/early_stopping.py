@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 @final
 class EarlyStopping(Callback):
-    """Ends a run whose held-out result has not improved for some checkpoints.
+    """Ends a run whose held-out result has not improved for some measurements.
 
-    The result is that of the run's first metric, by which the best checkpoint is chosen too; it is measured whenever
-    a checkpoint is written (``engine.checkpoint_every``). The best checkpoint stays on disk: ``--checkpoint best``.
+    The result is that of the run's first metric, by which the best checkpoint is chosen too. It is measured whenever a
+    checkpoint is written (``engine.checkpoint_every``), or more rarely (``engine.evaluate_every``). The best checkpoint
+    stays on disk: ``--checkpoint best``.
 
     Args:
-        patience: checkpoints in a row without an improvement after which the run ends.
+        patience: measurements in a row without an improvement after which the run ends.
         min_improvement: how much better a result must be to count as one, in the metric's units.
 
     Raises:
@@ -49,7 +50,7 @@ class EarlyStopping(Callback):
             )
         self._end(engine)
 
-    def on_checkpoint(self, engine: Engine) -> None:
+    def on_results(self, engine: Engine, results: Mapping[str, float]) -> None:
         """Hold the newest result against the best."""
         step = engine.step_index
         # What is saved besides, because training was interrupted, must not count: a run that goes on ends where one
@@ -57,7 +58,7 @@ class EarlyStopping(Callback):
         if step % engine.settings.checkpoint_every or step <= self.judged_step:
             return
         self.judged_step = step
-        value = next(iter(engine.results.values()))
+        value = next(iter(results.values()))
         if self._improved(value, engine.metrics[0].better == "higher"):
             self.best, self.waited = value, 0
         else:
@@ -72,10 +73,10 @@ class EarlyStopping(Callback):
     def _end(self, engine: Engine) -> None:
         if self.waited >= self.patience:
             best = "" if self.best is None else f", the best being {self.best:.4g}"
-            engine.stop(f"the held-out result has not improved for {self.waited} checkpoints{best}")
+            engine.stop(f"the held-out result has not improved for {self.waited} measurements{best}")
 
     def state_dict(self) -> dict[str, Any]:
-        """The best result, the checkpoints since, and the last of them."""
+        """The best result, the measurements since, and the last of them."""
         return {"best": self.best, "waited": self.waited, "judged_step": self.judged_step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

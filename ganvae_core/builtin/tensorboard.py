@@ -62,9 +62,9 @@ class TensorBoard(Callback):
         """One point of each curve."""
         self._write(engine, {name: value for name, value in record.items() if name not in NOT_CURVES})
 
-    def on_checkpoint(self, engine: Engine) -> None:
+    def on_results(self, engine: Engine, results: Mapping[str, float]) -> None:
         """Held-out results."""
-        self._write(engine, {f"held_out/{name}": value for name, value in engine.results.items()})
+        self._write(engine, {f"held_out/{name}": value for name, value in results.items()})
 
     @torch.no_grad()
     def on_samples(self, engine: Engine) -> None:

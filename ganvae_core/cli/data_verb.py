@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli import describe
-from ganvae_core.cli.frame import current_catalogue
+from ganvae_core.cli.frame import PathName, current_catalogue
 from ganvae_core.cli.output import aligned, note, print_json, table
 from ganvae_core.errors import ConfigurationError
 
@@ -53,9 +53,7 @@ class Contents:
 @click.argument("source", metavar="S")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="Draw a preview: a .png file."
-)
+@click.option("-o", "file", type=PathName(), metavar="FILE", help="Draw a preview: a .png file.")
 def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | None) -> None:
     """Say what S holds: the name of a source, or the path of your data, as with ganvae run --data S.
 

@@ -78,6 +78,8 @@ class PathName(click.Path):
         """The path as a ``Path``."""
         if not str(value):
             self.fail("it is empty", param, ctx)
+        if "\0" in str(value):
+            self.fail("a path has no null character", param, ctx)
         return super().convert(value, param, ctx)
 
 

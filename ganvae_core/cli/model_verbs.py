@@ -70,7 +70,7 @@ def sample(
     run = _load(path, checkpoint, device, locked)
     image = run.spec.modality == "image"
     count = count or (64 if image else 1000)
-    output = output or path / "samples" / f"seed-{seed}-n-{count}{_default_ending(run)}"
+    output = output or _within(path, f"samples/seed-{seed}-n-{count}{_default_ending(run)}")
 
     from ganvae_core.engine.evaluation import sample_rows
     from ganvae_core.observers import by_class, can_sample, drawn_with_noise
@@ -134,7 +134,7 @@ def reconstruct(
     from ganvae_core.outputs import reconstruction_endings
 
     possible = reconstruction_endings(run.spec)
-    output = output or path / "reconstructions" / f"n-{count or (32 if image else 'all')}{possible[0]}"
+    output = output or _within(path, f"reconstructions/n-{count or (32 if image else 'all')}{possible[0]}")
     _check_output(run, output, "reconstructions", possible, data)
     with said_if_slow("reading and reconstructing the data"):
         split = run.open_data(data)
@@ -160,8 +160,8 @@ def encode(
 
     FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any.
     """
-    output = output or path / "codes.npz"
     run = _load(path, checkpoint, device, locked)
+    output = output or _within(path, "codes.npz")
     _need_encoder(run, path)
     _check_output(run, output, "codes", [".npz"], data)
 
@@ -188,9 +188,20 @@ def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
     if locked:
         refuse_other_plugins(path)
 
-    from ganvae_core.loading import load
+    from ganvae_core.loading import read_run
 
-    return load(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
+    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
+    for passed_over in run.damage:
+        note(f"note: {passed_over}")
+    return run
+
+
+def _within(path: Path, name: str) -> Path:
+    """Where something goes that a person has named no place for: into the run, and nowhere else."""
+    from ganvae_core.holding import refuse_links
+
+    refuse_links(path, name.partition("/")[0])
+    return path / name
 
 
 def _need_encoder(run: Run, path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +12,9 @@ from typing import Any
 
 import yaml
 
+from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory
+from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory, metrics_record
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -68,7 +67,7 @@ def outline(run: RunDirectory) -> Outline:
     changed = datetime.fromtimestamp(written).astimezone()
     try:
         config = read_config(run)
-        newest = run.newest_manifest()
+        saved = max((step for step, manifest in run.manifests().items() if manifest), default=0)
         logged = last_record(run).get("step", 0)
     except RunError as error:
         return Outline(run.path, changed, problem=error.message)
@@ -78,9 +77,9 @@ def outline(run: RunDirectory) -> Outline:
         config["plugin"],
         recipe_name(config),
         data_name(config["data"]),
-        max(logged, newest.get("step", 0)),
+        max(logged, saved),
         config["engine"]["steps"],
-        numbers(newest.get("results")),
+        run.newest_results(),
     )
 
 
@@ -92,12 +91,18 @@ def read_config(run: RunDirectory) -> dict[str, Any]:
     """
     where = run.path / CONFIG
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = run.config_text()
     try:
-        config = yaml.load(run.config_text(), Loader=loader)
+        check_tokens(text)
+        config = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RunError(f"{where}{line}: {error.problem}.") from None
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError is a date that does not exist, say
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a ValueError is a date that does not exist, say
         raise RunError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
     for key, kind in NEEDED:
         value = config
@@ -124,11 +129,10 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.") from error
     for line in reversed(lines):
-        with suppress(ValueError):  # a line that was cut short, or is being written
-            record = settings(json.loads(line))
-            # A last line may only say what was warned of after the last interval.
-            if isinstance(record.get("step"), int) and ("warnings" not in record or len(record) > 4):
-                return record
+        record = metrics_record(line)  # it is empty where a line was cut short, or is being written
+        # A last line may only say what was warned of after the last interval.
+        if record and ("warnings" not in record or len(record) > 4):
+            return record
     return {}
 
 
@@ -153,7 +157,7 @@ def read_lock(run: RunDirectory) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 
@@ -172,11 +176,6 @@ def data_name(data: Mapping[str, Any]) -> str:
 def settings(value: Any) -> dict[str, Any]:
     """A mapping as it is, and anything else as an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def numbers(value: Any) -> dict[str, float]:
-    """The entries of a mapping that are numbers."""
-    return {name: item for name, item in settings(value).items() if isinstance(item, int | float)}
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def run(
     lock = refuse_other_plugins_beside(file) if locked else None
 
     from ganvae_core.runs import refuse_taken
-    from ganvae_core.training import prepare, start
+    from ganvae_core.training import prepare, started
 
     pairs = settings_pairs(overrides, short)
     configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
@@ -111,8 +111,8 @@ def run(
     if dry_run:
         _print_dry_run(preparation)
         return 0
-    directory = start(preparation, out)
-    _train(preparation, directory, quiet)
+    with started(preparation, out) as directory:
+        _train(preparation, directory, quiet)
     return 0
 
 
@@ -190,7 +190,11 @@ def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> 
 
 def _read_file(file: Path) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_yaml
+    from ganvae_core.pickles import refuse_pickle
 
+    refuse_pickle(
+        file, "--config", ConfigurationError, "settings are YAML; a run's config.yaml is such a file"
+    )
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -218,6 +222,8 @@ def _resume(
         refuse_other_plugins(path)
 
     from ganvae_core.config.layers import nest
+    from ganvae_core.holding import held
+    from ganvae_core.runs import RunDirectory
     from ganvae_core.training import go_on, prepare_resume
 
     for option, value in given.items():
@@ -227,13 +233,15 @@ def _resume(
                 f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
             )
     check_settings(pairs)
-    with nullcontext() if quiet else said_if_slow("reading the data"):
-        directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
-    if dry_run:
-        _print_dry_run(preparation)
-        return 0
-    go_on(directory, preparation)
-    _train(preparation, directory, quiet)
+    directory = RunDirectory.open(path)
+    with nullcontext() if dry_run else held(directory.path):
+        with nullcontext() if quiet else said_if_slow("reading the data"):
+            directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
+        if dry_run:
+            _print_dry_run(preparation)
+            return 0
+        go_on(directory, preparation)
+        _train(preparation, directory, quiet)
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ganvae_core.cli import describe
+from ganvae_core.cli.frame import PathName
 from ganvae_core.cli.output import aligned, note, print_json, table
 from ganvae_core.cli.run_files import (
     Outline,
@@ -25,7 +26,8 @@ from ganvae_core.cli.run_files import (
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, METRICS, RunDirectory, best_step, find_runs
+from ganvae_core.manifests import best_step
+from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, METRICS, RunDirectory, find_runs
 from ganvae_core.types import DataSpec
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
@@ -36,7 +38,7 @@ Fact = tuple[str, str]
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", required=False, type=PathName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(folder: Path | None, as_json: bool) -> None:
     """List the runs in DIR (default: runs), the newest last."""
@@ -57,7 +59,7 @@ def runs(folder: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN", type=PathName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(path: Path, as_json: bool) -> None:
     """Say how RUN was trained, on what, how far, with which result, and where its pictures are."""
@@ -164,7 +166,7 @@ def outcome(run: RunDirectory, about: Outline, manifests: Mapping[int, Mapping[s
     """The checkpoints, the held-out results and what was logged last."""
     best = best_step(manifests)
     steps = [
-        f"{step:,}" + (" (best)" if step == best else "" if manifest else " (damaged: no manifest)")
+        f"{step:,}" + (" (best)" if step == best else "" if manifest else " (damaged)")
         for step, manifest in manifests.items()
     ]
     facts = [("checkpoints", " · ".join(["step " + steps[0], *steps[1:]]))] if steps else []

@@ -20,6 +20,7 @@ from ganvae_core.config.options import (
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import ConfigurationError, did_you_mean
+from ganvae_core.pickles import refuse_pickle
 from ganvae_core.plugins import Catalogue
 from ganvae_core.plugins.specs import Kind
 
@@ -265,6 +266,9 @@ class Draft:
         if name in known or name in {identity.partition("/")[2] for identity in known}:
             return self.catalogue.component("source", name, plugin=plugin)[0], {}
         path = Path(name).expanduser()
+        refuse_pickle(
+            path, "data", ConfigurationError, "store its array:  np.save('x.npy', x)   then  --data x.npy"
+        )
         readers = self.catalogue.sources_reading(name)
         if len(readers) == 1 and (path.exists() or path.suffix or "/" in name):
             return readers[0], {"path": str(path)}

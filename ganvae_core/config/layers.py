@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ganvae_core.config.options import Text, as_text
+from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import ConfigurationError
 
 NULLS = ("null", "~")
@@ -36,8 +37,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         ConfigurationError: the text is no YAML, no mapping, or uses aliases; the message says where.
     """
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ConfigurationError(f"{where}: aliases (*name) are not used in configurations.")
+        check_tokens(text)
         loaded = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""

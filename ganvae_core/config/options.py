@@ -17,6 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
 from ganvae_core.plugins.specs import Kind
 
@@ -227,6 +228,7 @@ def _sequence(base: Any, value: Any, key: str, option: Option) -> Any:
     if isinstance(value, Text):
         text = value if value.startswith("[") else f"[{value}]"
         try:
+            check_tokens(text)
             value = as_text(yaml.load(text, Loader=yaml.BaseLoader))
         except yaml.YAMLError:
             raise ConfigurationError(f"{key}: '{text}' is not {option.type_name}.") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,10 +16,20 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ganvae_core.errors import RunError, TrainingError
+from ganvae_core.manifests import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    REPLACED,
+    STATE_FILE,
+    checkpoint_folders,
+    folder_name,
+    manifest_text,
+    read_manifest,
+    set_aside,
+)
 
-MODEL_FILE = "model.safetensors"
-STATE_FILE = "state.safetensors"
-MANIFEST_FILE = "manifest.json"
+DRAFT, RUBBISH = ".draft", ".rubbish"
+"""What hidden folders of a step end in while they are written, or removed."""
 
 
 @dataclass(frozen=True)
@@ -77,58 +86,106 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str) ->
             own[name].copy_(tensor)
 
 
-def folder_name(step: int) -> str:
-    """``step-002000``."""
-    return f"step-{step:06d}"
-
-
 def write_checkpoint(
     parent: Path, model: Mapping[str, Tensor], state: Mapping[str, Tensor], manifest: Mapping[str, Any]
 ) -> Path:
     """Write a checkpoint for ``manifest["step"]`` under ``parent``, durably, and return its folder.
 
+    Whatever ends the process meanwhile, there is a whole checkpoint of this step afterwards, or none if there was
+    none before. Only one process may write at a time: ``ganvae_core.holding`` sees to that.
+
     Raises:
         TrainingError: the disk is full or not writable; what was there before is whole.
     """
     target = parent / folder_name(int(manifest["step"]))
-    draft = parent / f".{target.name}.{os.getpid()}"
+    draft = parent / f".{target.name}{DRAFT}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(draft, ignore_errors=True)
+        if not parent.is_dir():
+            parent.mkdir(parents=True)
+            _to_disk(parent.parent)
+        _remove(draft)
         draft.mkdir()
-        _save(model, draft / MODEL_FILE)
-        _save(state, draft / STATE_FILE)
-        sums = {name: _sha256(draft / name) for name in (MODEL_FILE, STATE_FILE)}
-        text = json.dumps({**manifest, "sha256": sums}, indent=2, sort_keys=True)
-        (draft / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
-        for name in (MODEL_FILE, STATE_FILE):  # which safetensors writes for their owner alone
-            shutil.copymode(draft / MANIFEST_FILE, draft / name)
-        for name in (MODEL_FILE, STATE_FILE, MANIFEST_FILE):
-            _to_disk(draft / name)
-        if target.exists():
-            replaced = parent / f".{target.name}.{os.getpid()}.replaced"
-            target.rename(replaced)
-            draft.rename(target)
-            shutil.rmtree(replaced)
-        else:
-            draft.rename(target)
-        _to_disk(parent)
+        _write_files(draft, model, state, manifest)
+        _put_in_place(draft, target)
     except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise TrainingError(
-            f"the checkpoint {target} could not be written: {error}",
-            "checkpoints written before it are whole; free some space and go on with --resume",
+            f"the checkpoint {target} could not be written: {reason}.", *_hints(parent)
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
 
 
+def remove_checkpoint(folder: Path) -> None:
+    """Take a checkpoint away, such that it is never seen half removed."""
+    rubbish = folder.with_name(f".{folder.name}{RUBBISH}")
+    _remove(rubbish)
+    folder.rename(rubbish)
+    _remove(rubbish)
+
+
+def mend_checkpoints(parent: Path) -> None:
+    """Bring a folder of checkpoints into order after a process was killed that wrote there.
+
+    What was set aside to be replaced goes back where its successor has not arrived; drafts and rubbish go.
+    """
+    if not parent.is_dir():
+        return
+    for path in list(parent.glob(".step-*")):
+        name = path.name.removeprefix(".")
+        if name.endswith(REPLACED) and not (target := parent / name.removesuffix(REPLACED)).exists():
+            path.rename(target)
+        elif name.endswith((REPLACED, DRAFT, RUBBISH)):
+            _remove(path)
+
+
+def _write_files(
+    folder: Path, model: Mapping[str, Tensor], state: Mapping[str, Tensor], manifest: Mapping[str, Any]
+) -> None:
+    _save(model, folder / MODEL_FILE)
+    _save(state, folder / STATE_FILE)
+    sums = {name: _sha256(folder / name) for name in (MODEL_FILE, STATE_FILE)}
+    (folder / MANIFEST_FILE).write_text(manifest_text({**manifest, "sha256": sums}), encoding="utf-8")
+    for name in (MODEL_FILE, STATE_FILE):  # which safetensors writes for their owner alone
+        shutil.copymode(folder / MANIFEST_FILE, folder / name)
+    for name in (MODEL_FILE, STATE_FILE, MANIFEST_FILE):
+        _to_disk(folder / name)
+    _to_disk(folder)
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    """Rename a draft to its place. No system renames a folder over another one, so that one is set aside first."""
+    aside = set_aside(target)
+    if target.exists():
+        _remove(aside)
+        target.rename(aside)
+    try:
+        draft.rename(target)
+    except BaseException:
+        if aside.exists():
+            aside.rename(target)
+        raise
+    _to_disk(target.parent)
+    _remove(aside)
+
+
+def _hints(parent: Path) -> tuple[str, ...]:
+    if checkpoint_folders(parent):
+        return ("checkpoints written before it are whole: make room for it, then go on with --resume",)
+    return ("it would have been the first, so nothing is saved yet: make room for it and start again",)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
+
+
 def list_checkpoints(parent: Path) -> list[Path]:
     """Folders of checkpoints under ``parent``, oldest first, unchecked."""
-    if not parent.is_dir():
-        return []
-    found = [path for path in parent.iterdir() if path.name.startswith("step-") and path.name[5:].isdigit()]
-    return sorted(found, key=lambda path: int(path.name[5:]))
+    return list(checkpoint_folders(parent).values())
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -138,11 +195,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         RunError: something is missing, cut short or changed; the message names the file.
     """
     manifest = read_manifest(folder)
-    for name, expected in manifest["sha256"].items():
-        path = folder / Path(name).name
+    for name in (MODEL_FILE, STATE_FILE):
+        path = folder / name
         if not path.is_file():
             raise RunError(f"{path} is missing.", "take another checkpoint:  --checkpoint STEP")
-        if _sha256(path) != expected:
+        if _sha256(path) != manifest["sha256"][name]:
             raise RunError(
                 f"{path} is not what was written (its SHA-256 differs: cut short or changed).",
                 "take another checkpoint:  --checkpoint STEP",
@@ -150,22 +207,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, manifest)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest alone, without checking the files that it names.
-
-    Raises:
-        RunError: it is missing or is no manifest.
-    """
-    path = folder / MANIFEST_FILE
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest["sha256"], dict) or not isinstance(manifest["step"], int):
-            raise TypeError("its entries have other types")
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing, so this checkpoint is not complete.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is not a checkpoint's manifest: {error}") from error
-    return manifest
+def newest_whole(parent: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
+    """The newest checkpoint that is whole, and a sentence for each newer one that is not."""
+    damage: list[str] = []
+    for folder in reversed(list_checkpoints(parent)):
+        try:
+            return read_checkpoint(folder), tuple(damage)
+        except RunError as error:
+            damage.append(f"passed over: {error.message}")
+    return None, tuple(damage)
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

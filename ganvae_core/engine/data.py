@@ -243,6 +243,8 @@ def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
     scale = np.array(units.scale)
     scale[list(units.constant)] = 0.0
     raw = x.astype(np.float64) * scale + np.asarray(units.offset)
+    if units.whole:
+        raw[..., list(units.whole)] = np.rint(raw[..., list(units.whole)])
     kind = np.dtype(units.dtype)
     if kind.kind in "iu":
         limits = np.iinfo(kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, final
 
@@ -28,6 +29,7 @@ from ganvae_core.engine.saving import CheckpointStore
 from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
 from ganvae_core.engine.telling import restore, tell
 from ganvae_core.errors import ConfigurationError, GanvaeError
+from ganvae_core.holding import held
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
@@ -48,7 +50,7 @@ class Engine:
         optimizers: settings by optimizer name; ``default`` stands in for the others.
         metrics: measured on held-out rows whenever a checkpoint is written, and at the end.
         callbacks: watch the run; they are asked at intervals, never inside a step.
-        directory: where ``checkpoints/`` is written; None keeps everything in memory.
+        directory: where ``checkpoints/`` is written, by one process at a time; None keeps everything in memory.
 
     Raises:
         ConfigurationError: the objective, its model and the settings do not go together.
@@ -136,8 +138,13 @@ class Engine:
         """Train until ``steps`` steps have been done in all (default: the settings'), and return the engine.
 
         Raises:
+            RunError: another process trains in the engine's directory.
             TrainingError: a loss or gradient was not finite, memory ran out, or a checkpoint could not be written.
         """
+        with self._holding_directory():
+            return self._fit(steps)
+
+    def _fit(self, steps: int | None) -> Engine:
         self.target_steps = steps = self.settings.steps if steps is None else steps
         for optimizer in self.optimizers.values():
             optimizer.total_samples = steps * self.batch_size
@@ -154,9 +161,11 @@ class Engine:
                 self._train(steps, generator)
                 self._finish(complete=not self.interrupted)
             except BaseException as error:
+                self._end_writing(error)
                 tell(self, "on_error", error)
                 raise
             finally:
+                self._end_writing()
                 self.stop_requested = self.interrupted = False
                 self._stream.close()
         return self
@@ -244,13 +253,48 @@ class Engine:
         self.directory = directory
         self.store = CheckpointStore(directory / "checkpoints", self)
 
+    @property
+    def saved_step(self) -> int | None:
+        """The step of the newest checkpoint that this engine knows to be on disk."""
+        return None if self.store is None else self.store.saved_step
+
     def save(self) -> None:
-        """Measure, and write a checkpoint where the engine has a directory."""
-        self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
-        if self.store is not None:
-            self.store.save()
+        """Measure, and write a checkpoint where the engine has a directory; it is on disk afterwards."""
+        with self._holding_directory():
+            self._begin_saving(measured=True)
+            self.finish_saving()
+
+    def finish_saving(self) -> None:
+        """Wait until the checkpoint that is being written, if any, is on disk, and tell the callbacks of it.
+
+        Raises:
+            TrainingError: it could not be written; those before it are whole.
+        """
+        if self.store is not None and self.store.finish():
             tell(self, "on_checkpoint")
+
+    def _begin_saving(self, measured: bool) -> None:
+        """Have a checkpoint of this moment written; that is known to be done after ``finish_saving``."""
+        self.finish_saving()
+        self.results = {}
+        if measured:
+            self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
+            if self.results:
+                tell(self, "on_results", self.results)
+        if self.store is not None:
+            self.store.begin()
         self._return_points.keep()
+
+    def _end_writing(self, error: BaseException | None = None) -> None:
+        """Let the writing end, and say with the error that ended training if it failed, too."""
+        failure = None if self.store is None else self.store.close()
+        if error is not None and failure is not None and failure is not error:
+            error.add_note(str(failure))
+            if isinstance(error, GanvaeError):
+                error.hints += (str(failure),)
+
+    def _holding_directory(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.directory is None else held(self.directory)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of a run with the same configuration.
@@ -317,6 +361,7 @@ class Engine:
     def _at_intervals(self, last: bool) -> None:
         settings = self.settings
         if last or self.step_index % settings.log_every == 0:
+            self.finish_saving()  # at a fixed step: what callbacks do then must not depend on how fast a disk is
             self.report()
         if last:
             return
@@ -324,7 +369,7 @@ class Engine:
             tell(self, "on_samples")
         if self.step_index % settings.checkpoint_every == 0:
             self.report_pending()
-            self.save()
+            self._begin_saving(measured=settings.measured_at(self.step_index))
 
     def report_pending(self) -> None:
         """Make sure that what is about to be saved is finite."""
@@ -340,9 +385,11 @@ class Engine:
                 self.save()  # what was trained is not lost with it
                 raise
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
-        self.save()
-        if complete:
-            tell(self, "on_samples")
+        try:
+            if complete:
+                tell(self, "on_samples")
+        finally:
+            self.save()  # after the pictures: a run that is killed over them does its end again, and has them then
         tell(self, "on_end")
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from ganvae_core.errors import ConfigurationError, TrainingError
 from ganvae_core.interfaces import FittedPrior, Objective
 from ganvae_core.types import Loss, Phase
+
+PHASES_HINT = "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]"
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,14 @@ def prepare_phases(objective: Objective) -> list[PreparedPhase]:
         ConfigurationError: two phases share a name, a phase trains nothing or something that is not the objective's,
             or a trainable parameter is in no phase.
     """
-    phases = list(objective.phases())
     name = type(objective).__name__
+    given = cast(object, objective.phases())  # by somebody who may not have run a type checker
+    if not isinstance(given, Iterable):
+        raise ConfigurationError(f"{name}.phases() returned {type(given).__name__}.", PHASES_HINT)
+    phases = list(cast("Iterable[Any]", given))
+    strangers = [type(phase).__name__ for phase in phases if not isinstance(phase, Phase)]
+    if strangers:
+        raise ConfigurationError(f"{name}.phases() returned a list with a {strangers[0]} in it.", PHASES_HINT)
     idle = _idle(objective)
     trainable = {
         parameter: key

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_checkpoint
+from ganvae_core.engine.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.engine.recovery import NotFiniteError, described, share
 from ganvae_core.engine.saving import capture, put_back, return_point
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.engine.telling import restore
 from ganvae_core.errors import RunError, TrainingError
+from ganvae_core.manifests import checkpoint_folders
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -68,8 +69,9 @@ class ReturnPoints:
         if engine.settings.on_nonfinite != ROLLBACK:
             return
         if engine.store is not None:
-            if self._folder() is None:
-                engine.store.save()
+            if not engine.store.writing and self._folder() is None:
+                engine.store.begin()
+                engine.store.finish()
         elif self._memory is None or engine.step_index % engine.settings.checkpoint_every == 0:
             self._memory = MemoryCheckpoint(engine)
 
@@ -87,6 +89,7 @@ class ReturnPoints:
                 "the same step may fail at any learning rate: look at the data and the loss",
                 "or leave such updates out:  engine.on_nonfinite=skip",
             ) from error
+        engine.finish_saving()
         unsaid: list[str] = engine.take_pending().get("warnings", [])
         put_back(engine, self._newest())
         told: list[str] = engine.pending.get("warnings", [])
@@ -104,7 +107,7 @@ class ReturnPoints:
 
     def _folder(self) -> Path | None:
         assert self.engine.store is not None
-        folders = list_checkpoints(self.engine.store.folder)
+        folders = checkpoint_folders(self.engine.store.folder)
         return return_point(folders, self.engine.step_index, self.engine.settings.checkpoint_every)
 
     def _newest(self) -> Checkpoint | MemoryCheckpoint:

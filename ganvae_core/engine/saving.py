@@ -1,11 +1,11 @@
-"""An engine's state to and from checkpoints, and which of them stay."""
+"""An engine's state to and from checkpoints, written while training goes on, and which of them stay."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,8 @@ from torch import Tensor
 
 from ganvae_core.engine.checkpoints import (
     Checkpoint,
-    folder_name,
-    list_checkpoints,
     load_tensors,
+    remove_checkpoint,
     tensors_of,
     write_checkpoint,
 )
@@ -24,7 +23,7 @@ from ganvae_core.engine.recovery import Recovery
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.engine.telling import states_of
 from ganvae_core.errors import RunError
-from ganvae_core.runs import best_step, manifests_in
+from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -35,16 +34,64 @@ OPTIMIZER = "optimizer."
 
 
 class CheckpointStore:
-    """Writes an engine's checkpoints under one folder, and keeps the newest and the best of them."""
+    """Writes an engine's checkpoints under one folder, and keeps the newest and the best of them.
+
+    Training waits while its state is copied, not while the copy is written: that is done by a thread, one checkpoint
+    at a time. What is written is a function of the copy alone.
+
+    Attributes:
+        saved_step: of the newest checkpoint that is known to be on disk, of those written here; None before.
+    """
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder = folder
         self.engine = engine
+        self.saved_step: int | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[int] | None = None
 
-    def save(self) -> None:
-        """Write a checkpoint of this moment, then remove those that are neither among the newest nor the best."""
-        write_checkpoint(self.folder, *capture(self.engine))
-        self._retain()
+    @property
+    def writing(self) -> bool:
+        """Whether a checkpoint has been begun that is not known to be on disk."""
+        return self._writing is not None
+
+    def begin(self) -> None:
+        """Copy the state of this moment, and have it written; ``finish`` says when it is on disk."""
+        assert self._writing is None, "the checkpoint before is finished first"
+        model, state, manifest = capture(self.engine)
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="ganvae-checkpoint")
+        self._writing = self._writer.submit(self._write, _copied(model), _copied(state), manifest)
+
+    def finish(self) -> bool:
+        """Wait until what was begun is on disk; whether there was anything.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
+        if self._writing is None:
+            return False
+        try:
+            self.saved_step = self._writing.result()
+        finally:
+            if self._writing.done():
+                self._writing = None
+        return True
+
+    def close(self) -> BaseException | None:
+        """Let what was begun come to its end, when training has failed; returns why it could not be written, if so."""
+        failure = None if self._writing is None else self._writing.exception()
+        self._writing = None
+        if self._writer is not None:
+            self._writer.shutdown()
+            self._writer = None
+        return failure
+
+    def _write(self, model: dict[str, Tensor], state: dict[str, Tensor], manifest: dict[str, Any]) -> int:
+        write_checkpoint(self.folder, model, state, manifest)
+        step: int = manifest["step"]
+        self._retain(step)
+        return step
 
     @staticmethod
     def restore(engine: Engine, checkpoint: Checkpoint) -> None:
@@ -53,37 +100,38 @@ class CheckpointStore:
         engine.recovery = Recovery.stored(checkpoint.manifest, engine.recovery)
         engine.apply_recovery()
 
-    def _retain(self) -> None:
-        folders = list_checkpoints(self.folder)
-        kept = {folder_name(self.engine.step_index)}
-        kept |= {folder.name for folder in folders[-self.engine.settings.keep_checkpoints :]}
+    def _retain(self, written: int) -> None:
+        """Remove what is neither among the newest, nor the best, nor just written, nor what training goes back to."""
+        folders, settings = checkpoint_folders(self.folder), self.engine.settings
+        kept = {written, *list(folders)[-settings.keep_checkpoints :]}
         spared = [best_checkpoint(self.folder)]
-        if self.engine.settings.on_nonfinite == ROLLBACK:
-            spared.append(
-                return_point(folders, self.engine.step_index, self.engine.settings.checkpoint_every)
-            )
-        for folder in folders:
-            if folder.name not in kept and folder not in spared:
-                shutil.rmtree(folder)
+        if settings.on_nonfinite == ROLLBACK:
+            spared.append(return_point(folders, written, settings.checkpoint_every))
+        for step, folder in folders.items():
+            if step not in kept and folder not in spared:
+                remove_checkpoint(folder)
 
 
-def best_checkpoint(parent: Path) -> Path | None:
-    """The checkpoint with the best held-out result, by the run's first metric; None where nothing was measured."""
-    step = best_step(manifests_in(parent))
-    return None if step is None else parent / folder_name(step)
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, in memory of their own and in the usual order of dimensions."""
+    copies: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        copies[name] = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)
+    return copies
 
 
-def return_point(folders: Sequence[Path], step: int, checkpoint_every: int) -> Path | None:
+def return_point(folders: Mapping[int, Path], step: int, checkpoint_every: int) -> Path | None:
     """Which checkpoint a run that is at a step goes back to: the newest that was due, else the newest of all.
 
     Args:
-        folders: of checkpoints, oldest first.
+        folders: of checkpoints by step, oldest first.
         step: where training is.
         checkpoint_every: steps after which one is due.
     """
-    before = [folder for folder in folders if int(folder.name[5:]) <= step]
-    due = [folder for folder in before if int(folder.name[5:]) % checkpoint_every == 0]
-    return next(reversed(due or before), None)
+    before = [saved for saved in folders if saved <= step]
+    due = [saved for saved in before if saved % checkpoint_every == 0]
+    chosen = next(reversed(due or before), None)
+    return None if chosen is None else folders[chosen]
 
 
 def capture(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
@@ -116,16 +164,22 @@ def _manifest(engine: Engine) -> dict[str, Any]:
         "step": engine.step_index,
         "samples_seen": engine.samples_seen,
         "batch_size": engine.batch_size,
-        "results": engine.results,
+        "results": dict(engine.results),
         "judged_by": first,
         "better": engine.metrics[0].better if first is not None else None,
         "callbacks": states_of(engine),
         "recovery": engine.recovery.as_dict(),
-        "pending": engine.pending,
+        "pending": copy.deepcopy(engine.pending),  # written while training goes on
         "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
-        "threads": torch.get_num_threads(),
+        "circumstances": circumstances(engine),
         "settings": dataclasses.asdict(engine.settings),
     }
+
+
+def circumstances(engine: Engine) -> dict[str, Any]:
+    """What bits depend on beside configuration and data."""
+    name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else engine.device.type
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": name}
 
 
 def _optimizer_tensors(engine: Engine) -> dict[str, Tensor]:

@@ -32,7 +32,8 @@ class EngineSettings:
         log_every: steps between two lines of metrics.jsonl.
         samples_every: steps between two sample grids; 0 draws them at the end only.
         checkpoint_every: steps between two checkpoints; there is always one at the end.
-        keep_checkpoints: how many of the newest checkpoints stay on disk; the best one stays besides.
+        keep_checkpoints: how many of the newest checkpoints stay on disk; the best by the first metric stays besides.
+        evaluate_every: steps between two held-out measurements, taken when a checkpoint is; null: at every checkpoint.
         on_nonfinite: where a loss or gradient is not finite: stop, skip that update, or rollback to the last checkpoint
             and go on with half the learning rate, five times at most.
         on_callback_error: where a callback fails: stop, or disable that callback and go on.
@@ -50,6 +51,7 @@ class EngineSettings:
     samples_every: int = 500
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    evaluate_every: int | None = None
     on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
     on_callback_error: Literal["stop", "disable"] = "stop"
 
@@ -61,8 +63,14 @@ class EngineSettings:
             _require(
                 getattr(self, name) >= 0, f"engine.{name}", getattr(self, name), "it must not be negative"
             )
-        rows = self.micro_batch_size
-        _require(rows is None or rows >= 1, "engine.micro_batch_size", rows, "it must be at least 1")
+        for name in ("micro_batch_size", "evaluate_every"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"engine.{name}", value, "it must be at least 1, or null")
+
+    def measured_at(self, step: int) -> bool:
+        """Whether the checkpoint of a step is measured: the first one at or after each ``evaluate_every`` steps."""
+        every = self.evaluate_every
+        return every is None or step // every > (step - self.checkpoint_every) // every
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,7 @@ def states_of(engine: Engine) -> list[dict[str, Any]]:
     states: list[dict[str, Any]] = []
     for callback in list(engine.callbacks):
         with _answering_for(engine, callback, "state_dict"):
-            state = callback.state_dict()
-            json.dumps(state)
+            state = json.loads(json.dumps(callback.state_dict()))  # a copy, written while training goes on
             if state:
                 states.append({"callback": type(callback).__qualname__, "state": state})
     return states

@@ -28,7 +28,7 @@ from ganvae_core.cli.preview import draw_preview
 from ganvae_core.cli.run_files import last_record
 from ganvae_core.cli.runs_verbs import moment
 from ganvae_core.engine import devices
-from ganvae_core.engine.saving import best_checkpoint
+from ganvae_core.manifests import best_checkpoint, manifest_text
 from ganvae_core.plugins import Catalogue, Plugin
 from ganvae_core.runs import RunDirectory
 
@@ -82,7 +82,7 @@ def change_config(run: Path, key: str, **values: Any) -> None:
 
 def change_manifest(run: Path, step: int, **values: Any) -> None:
     path = run / "checkpoints" / f"step-{step:06d}" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    path.write_text(manifest_text(json.loads(path.read_text()) | values))
 
 
 def test_runs_has_a_line_for_each_run_and_says_what_to_do_next(run: Path, say: Say) -> None:
@@ -233,7 +233,7 @@ def test_show_marks_the_best_checkpoint_and_the_damaged_one(run: Path, say: Say)
     change_manifest(run, 4, results={"elbo_nats": -1.0})
     assert "  step 4 (best) · 6\n" in say("show", run)[1]
     (run / "checkpoints" / "step-000004" / "manifest.json").write_text('{"step"')
-    assert "  step 4 (damaged: no manifest) · 6 (best)\n" in say("show", run)[1]
+    assert "  step 4 (damaged) · 6 (best)\n" in say("show", run)[1]
 
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
@@ -248,8 +248,12 @@ def test_the_best_checkpoint_is_the_one_that_the_engine_keeps(better: str, run: 
 def test_the_newest_checkpoint_is_told_by_its_number(run: Path) -> None:
     million = run / "checkpoints" / "step-1000000"
     shutil.copytree(run / "checkpoints" / "step-000006", million)
-    (million / "manifest.json").write_text('{"step": 1000000}')
-    assert RunDirectory(run).newest_manifest() == {"step": 1000000}
+    manifest = json.loads((million / "manifest.json").read_text())
+    (million / "manifest.json").write_text(
+        manifest_text(manifest | {"step": 1_000_000, "results": {"x": 3.0}})
+    )
+    assert list(RunDirectory(run).manifests()) == [4, 6, 1_000_000]
+    assert RunDirectory(run).newest_results() == {"x": 3.0}
 
 
 def test_an_unfinished_run_can_be_gone_on_with(run: Path, say: Say) -> None:

@@ -394,3 +394,70 @@ def test_a_run_on_data_from_python_asks_for_it_where_it_is_needed(
     done("encode", "run", "--data", "x.npy", "-o", "codes.npz")
     expected = gv.load("run").model.encode(torch.tensor(0.0).expand(1, 3)).mean.shape[1]
     assert array("codes.npz")["codes"].shape == (40, expected)
+
+
+# Whole numbers, and other ranges
+
+
+def test_columns_of_whole_numbers_come_back_whole(folder: Path, done: Say) -> None:
+    generator = np.random.default_rng(0)
+    lines = [
+        f"{age},{height:.2f}"
+        for age, height in zip(generator.integers(18, 90, 40), generator.normal(size=40), strict=True)
+    ]
+    Path("people.csv").write_text("\n".join(["age,height", *lines]) + "\n")
+    run = train(
+        folder / "run",
+        "--plugin",
+        "vae",
+        "--data",
+        "people.csv",
+        "generator.hidden=[4]",
+        "encoder.hidden=[4]",
+    )
+    for verb in (("sample", run, "-n", "20", "-o"), ("reconstruct", run, "--data", "people.csv", "-o")):
+        done(*verb, "made.csv")
+        made = pyarrow.csv.read_csv("made.csv")
+        assert [str(field.type) for field in made.schema][:2] == ["int64", "double"]
+        assert "." not in Path("made.csv").read_text().splitlines()[1].partition(",")[0]
+        done(*verb, "made.parquet")
+        assert str(pyarrow.parquet.read_schema("made.parquet").field("age").type) == "int64"
+
+
+@pytest.fixture(scope="session")
+def by_range(kept: Path) -> dict[str, Path]:
+    """Runs on the same images as bytes, as numbers in 0 to 1, and in -1 to 1."""
+    grey = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    grey[:, 0, :2] = 0, 255  # whatever part of them is taken, it has both ends of the range
+    scaled = {"bytes": grey, "unit": grey / 255, "signed": grey / 127.5 - 1}
+    runs: dict[str, Path] = {}
+    for name, x in scaled.items():
+        np.save(kept / f"{name}.npy", x)
+        small = ("generator.hidden=[4]", "encoder.hidden=[4]", "latent.shape=[2]", "prior.components=2")
+        runs[name] = train(kept / f"on-{name}", "--plugin", "ae", "--data", kept / f"{name}.npy", *small)
+    return runs
+
+
+@pytest.mark.parametrize(("trained", "given"), [("bytes", "unit"), ("unit", "bytes"), ("signed", "signed")])
+def test_data_of_another_type_means_the_same_to_a_model(
+    trained: str, given: str, by_range: dict[str, Path], kept: Path, done: Say
+) -> None:
+    done("encode", by_range[trained], "-o", "own.npz")
+    done("encode", by_range[trained], "--data", kept / f"{given}.npy", "-o", "other.npz")
+    np.testing.assert_allclose(np.load("other.npz")["codes"], np.load("own.npz")["codes"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "told"),
+    [("bytes", "signed", "-1 to 1, and the model was trained on data in 0 to 1"),
+     ("unit", "signed", "-1 to 1, and the model was trained on data in 0 to 1"),
+     ("signed", "unit", "0 to 1, and the model was trained on data in -1 to 1"),
+     ("signed", "bytes", "0 to 1, and the model was trained on data in -1 to 1")],
+)  # fmt: skip
+def test_data_of_another_range_is_refused(
+    trained: str, given: str, told: str, by_range: dict[str, Path], kept: Path, refused: Refused
+) -> None:
+    for verb in ("reconstruct", "encode"):
+        assert f"this data lies in {told}" in refused(
+            verb, by_range[trained], "--data", kept / f"{given}.npy", "-o", "x.npz"
+        )

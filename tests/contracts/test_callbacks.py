@@ -53,7 +53,7 @@ def test_a_run_ends_when_its_result_has_not_improved_for_so_many_checkpoints(tmp
     found = stopped(tmp_path, [5.0, 4.0, 4.5, 3.0, 3.5, 3.0], patience=2)
     assert found.step_index == 12  # the sixth checkpoint: two after that of step 8
     assert found.stopped_because is not None
-    assert "has not improved for 2 checkpoints, the best being 3" in found.stopped_because
+    assert "has not improved for 2 measurements, the best being 3" in found.stopped_because
 
 
 def test_too_small_an_improvement_is_none_and_no_number_never_is_one(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +25,7 @@ from ganvae_core.engine.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
-from ganvae_core.engine.saving import best_checkpoint
+from ganvae_core.manifests import best_checkpoint, manifest_text
 
 
 @pytest.fixture
@@ -78,8 +80,8 @@ def test_a_file_that_is_not_safetensors_is_said_to_be_none(written: Path, conten
     path = written / "model.safetensors"
     path.write_bytes(content)
     manifest = json.loads((written / "manifest.json").read_text())
-    manifest["sha256"] = {}
-    (written / "manifest.json").write_text(json.dumps(manifest))
+    manifest["sha256"]["model.safetensors"] = hashlib.sha256(content).hexdigest()
+    (written / "manifest.json").write_text(manifest_text(manifest))
     with pytest.raises(gv.RunError, match=r"model\.safetensors is not a safetensors file"):
         read_checkpoint(written).model()
 
@@ -285,3 +287,110 @@ def test_another_batch_size_is_refused(written: Path) -> None:
 def test_the_weights_may_be_read_by_whoever_may_read_the_manifest(written: Path) -> None:
     modes = {file.name: file.stat().st_mode & 0o777 for file in written.iterdir()}
     assert modes["model.safetensors"] == modes["state.safetensors"] == modes["manifest.json"]
+
+
+def test_a_flip_of_any_bit_of_the_manifest_is_found(written: Path) -> None:
+    path = written / "manifest.json"
+    content = path.read_bytes()
+    for position in range(len(content)):
+        for bit in (0, 3, 6):
+            path.write_bytes(
+                content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+            )
+            with pytest.raises(gv.RunError, match=r"manifest\.json"):
+                read_checkpoint(written)
+    path.write_bytes(content)
+    assert read_checkpoint(written).step == 2
+
+
+def test_a_manifest_of_another_tool_or_step_is_refused(written: Path) -> None:
+    path = written / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for changed in (json.dumps(manifest), json.dumps(manifest, indent=2, sort_keys=True)):
+        path.write_text(changed)  # without the newline at the end, which is a byte as well
+        with pytest.raises(gv.RunError, match="its checksum differs"):
+            read_checkpoint(written)
+    path.write_text(manifest_text(manifest))
+    moved = written.rename(written.with_name("step-000007"))
+    with pytest.raises(gv.RunError, match="it is that of step 2"):
+        read_checkpoint(moved)
+
+
+def test_numbers_that_json_has_not_are_null_in_the_manifest(tmp_path: Path) -> None:
+    engine(regression(), steps=1, metrics=[Scripted(float("nan"))], directory=tmp_path).fit()
+    text = (tmp_path / "checkpoints" / "step-000001" / "manifest.json").read_text()
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    assert json.loads(text, parse_constant=refuse)["results"] == {"score": None, "other": 0.0}
+
+
+class SlowWriter:
+    """Writes checkpoints as ever, once it is let."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.let = threading.Event()
+        write_files = checkpoints._write_files
+
+        def slow(*arguments: Any) -> None:
+            assert self.let.wait(60)
+            write_files(*arguments)
+
+        monkeypatch.setattr(checkpoints, "_write_files", slow)
+
+
+def test_training_goes_on_while_a_checkpoint_is_written_which_holds_the_moment_it_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SlowWriter(monkeypatch)
+    reached: list[int] = []
+
+    class LetGo(gv.Callback):
+        def on_samples(self, engine: gv.Engine) -> None:
+            reached.append(engine.step_index)
+            if engine.step_index == 3:
+                assert not list_checkpoints(tmp_path / "checkpoints")
+                assert engine.saved_step is None
+                writer.let.set()
+
+    training = engine(regression(), steps=6, checkpoint_every=2, samples_every=3, log_every=4, keep_checkpoints=9,
+                      callbacks=[LetGo()], directory=tmp_path).fit()  # fmt: skip
+    assert reached == [3, 6]
+    assert training.saved_step == 6
+    expected = engine(regression(), steps=2).fit()
+    kept = read_checkpoint(tmp_path / "checkpoints" / "step-000002")
+    assert same(kept.model(), tensors_of(expected.model)), "not that of the step at which it was written"
+
+
+def test_an_error_in_training_lets_the_writing_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SlowWriter(monkeypatch)
+
+    class Breaking(gv.Callback):
+        def on_samples(self, engine: gv.Engine) -> None:
+            threading.Timer(0.1, writer.let.set).start()
+            raise KeyError("broken")
+
+    with pytest.raises(gv.TrainingError, match="broken"):
+        engine(regression(), steps=9, checkpoint_every=2, samples_every=3, log_every=50, callbacks=[Breaking()],
+               directory=tmp_path).fit()  # fmt: skip
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000002"]
+    assert read_checkpoint(tmp_path / "checkpoints" / "step-000002").step == 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ganvae-checkpoint")]
+
+
+class Distance(LowerIsBetter):
+    def compute(self, model: gv.Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+        return {"distance": next(self.values)}
+
+
+def test_the_first_metric_chooses_the_best(tmp_path: Path) -> None:
+    for name, metrics in (("first", [Scripted(1, 3, 2), Distance(1, 2, 3)]),
+                          ("second", [Distance(1, 2, 3), Scripted(1, 3, 2)])):  # fmt: skip
+        folder = tmp_path / name
+        engine(
+            regression(), steps=3, checkpoint_every=1, keep_checkpoints=1, metrics=metrics, directory=folder
+        ).fit()
+        best = best_checkpoint(folder / "checkpoints")
+        assert best is not None
+        assert best.name == {"first": "step-000002", "second": "step-000001"}[name]

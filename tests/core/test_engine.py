@@ -275,3 +275,17 @@ def test_fit_goes_on_from_where_it_was() -> None:
     parts.fit()
     assert same(state(whole.objective), state(parts.objective))
     assert same(state(whole.model), state(parts.model))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, r"phases\(\) returned NoneType"),
+        (3, r"phases\(\) returned int"),
+        (["critic"], "a list with a str in it"),
+    ],
+)
+def test_what_is_no_list_of_phases_is_said(given: Any, told: str) -> None:
+    with pytest.raises(gv.ConfigurationError, match=told) as raised:
+        engine(FromPhases(model(), lambda objective: given))
+    assert "return [Phase(" in raised.value.hints[0]

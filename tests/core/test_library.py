@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch.utils.data import Dataset, TensorDataset
 from toys import Watcher, images, rows, same, state
 
 import ganvae_core as gv
+from ganvae_core.figures import draw_losses
+from ganvae_core.runs import RunDirectory
 
 SMALL: dict[str, Any] = {
     "generator.hidden": [8],
@@ -328,3 +331,17 @@ def test_an_engine_of_ones_own_runs_where_no_plugin_can_be_found(tmp_path: Path)
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.strip() == "[]"
+
+
+def test_a_logged_number_that_is_not_finite_is_null_in_the_file_and_nan_when_it_is_read(
+    tmp_path: Path,
+) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.append_metrics({"step": 1, "a/x": float("nan"), "a/y": float("inf"), "a/z": 0.5})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "a/x": null, "a/y": null, "a/z": 0.5}\n'
+    directory.append_metrics({"step": 2, "a/z": 1.0})
+    directory.keep_metrics_until(1)
+    (record,) = directory.metrics()
+    assert math.isnan(record["a/x"])
+    assert (record["step"], record["a/z"]) == (1, 0.5)
+    draw_losses(directory.metrics(), tmp_path / "losses.png")

@@ -112,13 +112,51 @@ def test_palettes_alpha_and_cmyk_become_rgb(tmp_path: Path) -> None:
     colour = Image.fromarray(pixels())
     palette = colour.quantize(256)
     write(tmp_path / "a.png", palette)
-    write(tmp_path / "b.png", palette, transparency=bytes(range(256)))
+    write(tmp_path / "b.png", palette, transparency=b"\xff" * 256)
     write(tmp_path / "c.png", Image.fromarray(pixels(channels=4)))
     write(tmp_path / "d.jpg", colour.convert("CMYK"))
     x = rows(tmp_path)
     assert x.shape == (4, 3, 6, 8)
     assert np.array_equal(x[0], np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
     assert np.array_equal(x[0], x[1])
+
+
+def forms_of(colour: np.ndarray, alpha: np.ndarray) -> dict[str, Image.Image]:
+    """One picture with its transparency in each way that a PNG can have it."""
+    solid = Image.fromarray(colour)
+    gray = solid.convert("L")
+    return {
+        "RGBA": Image.fromarray(np.dstack([colour, alpha])),
+        "LA": Image.merge("LA", (gray, Image.fromarray(alpha))),
+    }
+
+
+@pytest.mark.parametrize("form", ["RGBA", "LA"])
+def test_transparent_pixels_are_white_whatever_colour_they_hide(form: str, tmp_path: Path) -> None:
+    colour = pixels()
+    alpha = np.zeros((6, 8), np.uint8)
+    alpha[:, 4:] = 255
+    picture = forms_of(colour, alpha)[form]
+    write(tmp_path / "a.png", picture)
+    (x,) = rows(tmp_path)
+    assert (x[:, :, :4] == 255).all()
+    visible = np.asarray(picture.convert("L" if form == "LA" else "RGB"))[:, 4:]
+    assert np.array_equal(x[:, :, 4:], visible.reshape(6, 4, -1).transpose(2, 0, 1))
+    alpha[:] = 128
+    write(tmp_path / "a.png", forms_of(colour * 0, alpha)[form])
+    assert set(np.unique(rows(tmp_path))) == {127}, "black, half through which white is seen"
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "L"])
+def test_a_colour_that_stands_for_transparency_is_white(mode: str, tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 6), (10, 10, 10))
+    image.putpixel((3, 2), (200, 200, 200))
+    picture = image.quantize(2) if mode == "P" else image.convert(mode)
+    hidden = picture.getpixel((0, 0))
+    write(tmp_path / "a.png", picture, transparency=hidden)
+    x = rows(tmp_path)[0]
+    assert (x[:, 0, 0] == 255).all()
+    assert (x[:, 2, 3] == 200).all()
 
 
 def test_images_stand_upright_as_their_exif_says(tmp_path: Path) -> None:

@@ -199,3 +199,16 @@ def test_a_missing_table_is_answered_with_the_nearest_name(tmp_path: Path) -> No
     text(tmp_path, CSV, "people.csv")
     with pytest.raises(DataError, match=r"Did you mean 'people.csv'\?"):
         Table(path=str(tmp_path / "peple.csv"))
+
+
+def test_columns_of_whole_numbers_are_known_as_such(tmp_path: Path) -> None:
+    columns: dict[str, object] = {
+        "a": [1.5, 2.5, 4.0],
+        "b": [1, 2, 9],
+        "c": [True, False, True],
+        "d": [1.0, 2.0, 3.0],
+    }
+    assert Table(path=parquet(tmp_path, columns)).spec.units.whole == (1, 2)
+    assert Table(path=text(tmp_path, "x,y,kind\n1,2.5,0\n2,3,1\n9,4,0\n"), label="kind").spec.units.whole == (
+        0,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from toys import FromPhases, engine, images, model, recipes, rows, same, state
 
 import ganvae_core as gv
 from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.engine.data import DataStream
+from ganvae_core.manifests import manifest_text
 from ganvae_core.training import prepare_resume
 
 STEPS, FIRST = 7, 3
@@ -46,12 +49,37 @@ def weights(run: gv.Run) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("model.safetensors", "state.safetensors")}
 
 
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """The position and the contents of each batch that is trained on."""
+    seen: list[tuple[int, str]] = []
+    batch_at = DataStream.batch_at
+
+    def noted(self: DataStream, samples_seen: int) -> gv.Batch:
+        batch = batch_at(self, samples_seen)
+        digest = hashlib.sha256(batch.x.contiguous().numpy().tobytes() + batch.index.numpy().tobytes())
+        if batch.condition is not None:
+            digest.update(batch.condition.numpy().tobytes())
+        seen.append((batch.samples_seen, digest.hexdigest()))
+        return batch
+
+    monkeypatch.setattr(DataStream, "batch_at", noted)
+    return seen
+
+
 @pytest.mark.parametrize("recipe", recipes())
-def test_every_recipe_goes_on_bit_for_bit(recipe: str, tmp_path: Path) -> None:
+def test_every_recipe_goes_on_bit_for_bit(
+    recipe: str, tmp_path: Path, batches: list[tuple[int, str]]
+) -> None:
+    """Weights, their average, the optimizers' state, what is logged and measured afterwards, and each next batch."""
     whole = run_recipe(recipe, tmp_path / "whole", STEPS)
+    expected_batches = batches.copy()
+    batches.clear()
     interrupted = run_recipe(recipe, tmp_path / "interrupted", FIRST)
     assert interrupted.step == FIRST
     resumed = interrupted.resume(steps=STEPS)
+    assert len({digest for _, digest in batches}) == STEPS
+    assert batches == expected_batches
     assert resumed.step == STEPS
     assert weights(resumed) == weights(whole)
     assert logged(resumed) == logged(whole)
@@ -217,7 +245,9 @@ def test_settings_that_would_change_what_was_trained_are_refused(key: str, finis
     before = everything(finished.path)
     with pytest.raises(gv.ConfigurationError, match="these differ") as raised:
         finished.resume(steps=9, overrides={key: CHANGES[key]})
-    assert key.partition(".")[0] in raised.value.message
+    listed = raised.value.message.partition("these differ: ")[2]
+    assert listed.startswith((f"{key} (", f"{key}."))
+    assert "→" in listed
     assert everything(finished.path) == before
 
 
@@ -279,14 +309,18 @@ def test_a_run_goes_on_from_its_newest_whole_checkpoint_and_says_which_it_passed
     _, preparation = prepare_resume(run.path)
     assert preparation.engine.step_index == 4
     assert any("step-000006" in note and "passed over" in note for note in preparation.notes)
-    assert weights(gv.load(run.path, checkpoint=4).resume()) == expected
+    with pytest.warns(
+        UserWarning, match=r"passed over: .*step-000006/state\.safetensors is not what was written"
+    ):
+        resumed = gv.load(run.path, checkpoint=4).resume()
+    assert weights(resumed) == expected
 
 
 def test_where_no_checkpoint_is_whole_the_error_names_the_newest(tmp_path: Path) -> None:
     run = small(tmp_path / "run")
     for manifest in run.path.glob("checkpoints/*/manifest.json"):
         manifest.write_text("{")
-    with pytest.raises(gv.RunError, match=r"step-000004/manifest\.json is not a checkpoint's manifest"):
+    with pytest.raises(gv.RunError, match=r"step-000004/manifest\.json is not what was written"):
         run.resume(steps=9)
 
 
@@ -308,3 +342,67 @@ def test_a_table_whose_scaling_changed_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "table.npy", rows() * 2)
     with pytest.raises(gv.DataError, match="units"):
         run.resume(steps=2)
+
+
+def test_all_settings_that_differ_are_listed_with_what_they_were(finished: gv.Run) -> None:
+    with pytest.raises(gv.ConfigurationError) as raised:
+        finished.resume(steps=9, overrides={"objective.beta": 2, "engine.seed": 1, "engine.log_every": 7})
+    listed = raised.value.message.partition("these differ: ")[2]
+    assert listed == "objective.beta (1.0 → 2.0), engine.seed (0 → 1)."
+
+
+def test_data_that_has_moved_is_named_and_must_be_the_same(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "x.npy").rename(tmp_path / "moved" / "y.npy")
+    with pytest.raises(gv.DataError, match="there is no file"):
+        run.resume(steps=6)
+    np.save(tmp_path / "other.npy", images(36, seed=5)[::-1])
+    with pytest.raises(gv.DataError, match=r"is not what .* was trained on: its count and values differ"):
+        run.resume(steps=6, overrides={"data": str(tmp_path / "other.npy")})
+    resumed = run.resume(steps=6, overrides={"data": str(tmp_path / "moved" / "y.npy")})
+    whole = small(tmp_path / "whole", steps=6)
+    assert weights(resumed) == weights(whole)
+    assert gv.load(run.path).resume(steps=8).step == 8, "from now on it is found there"
+
+
+def test_other_circumstances_are_told_since_they_round_otherwise(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    _, same_again = prepare_resume(run.path, layer={"engine": {"steps": 6}})
+    assert same_again.warnings == ()
+    manifest = json.loads((path := run.path / "checkpoints" / "step-000004" / "manifest.json").read_text())
+    manifest["circumstances"] |= {"torch": "2.0.0", "threads": 64}
+    path.write_text(manifest_text(manifest))
+    _, preparation = prepare_resume(run.path, layer={"engine": {"steps": 6}})
+    (told,) = preparation.warnings
+    assert told.startswith(
+        "it goes on within rounding and not bit for bit: it was trained with torch 2.0.0, now "
+    )
+    assert "threads 64, now 1" in told
+
+
+def test_checkpoints_may_be_measured_more_rarely_than_they_are_written(tmp_path: Path) -> None:
+    run = small(tmp_path / "run", steps=7, **{"engine.checkpoint_every": 1, "engine.keep_checkpoints": 9,
+                                              "engine.evaluate_every": 3})  # fmt: skip
+    measured = {step: bool(manifest["results"]) for step, manifest in run.directory.manifests().items()}
+    assert [step for step, is_measured in measured.items() if is_measured] == [3, 6, 7]
+    every = small(tmp_path / "every", steps=7)
+    assert weights(run) == weights(every)
+    assert run.results == every.results
+
+
+@pytest.mark.parametrize(
+    ("every", "saved", "measured"),
+    [
+        (None, 2, [2, 4, 6, 8, 10]),
+        (2, 2, [2, 4, 6, 8, 10]),
+        (3, 2, [4, 6, 10]),
+        (5, 2, [6, 10]),
+        (1, 3, [3, 6, 9]),
+    ],
+)
+def test_the_first_checkpoint_at_or_after_each_interval_is_measured(
+    every: int | None, saved: int, measured: list[int]
+) -> None:
+    settings = gv.EngineSettings(evaluate_every=every, checkpoint_every=saved)
+    assert [step for step in range(saved, 11, saved) if settings.measured_at(step)] == measured

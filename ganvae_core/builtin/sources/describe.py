@@ -56,8 +56,16 @@ def describe(x: np.ndarray, where: str) -> Description:
     return Description(x, spec, notes)
 
 
-def describe_table(x: np.ndarray, columns: tuple[str, ...], where: str) -> Description:
+def describe_table(
+    x: np.ndarray, columns: tuple[str, ...], where: str, whole: tuple[int, ...] = ()
+) -> Description:
     """A table (N, D) of named columns, each standardised.
+
+    Args:
+        x: the values.
+        columns: their names.
+        where: what the data is called in an error.
+        whole: positions of the columns that hold whole numbers.
 
     Raises:
         DataError: a value is NaN or infinite.
@@ -67,7 +75,7 @@ def describe_table(x: np.ndarray, columns: tuple[str, ...], where: str) -> Descr
         summary.add(piece)
     shape = x.shape[1:]
     (offset, scale, bounds, constant), notes = standardised(summary)
-    units = Units(offset, scale, x.dtype.name, constant)
+    units = Units(offset, scale, x.dtype.name, constant, whole)
     spec = DataSpec(shape, bounds, modality(shape), None, len(x), columns, None, units)
     return Description(x, spec, notes)
 

@@ -93,9 +93,16 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
         image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
     elif image.mode == "F":
         raise UnreadableImageError("its pixels are floating point: store such data as .npy")
-    elif image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
+    elif image.has_transparency_data:
+        image = _on_white(image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """What a person sees on a white page. The colour that a transparent pixel happens to have is never seen."""
+    opaque = Image.new("RGBA", image.size, "white")
+    opaque.alpha_composite(image.convert("RGBA"))
+    return opaque.convert("RGB")
 
 
 @contextmanager

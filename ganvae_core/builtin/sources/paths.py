@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ganvae_core.errors import DataError, did_you_mean
+from ganvae_core.pickles import refuse_pickle
 
 DATA_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 
@@ -24,6 +25,7 @@ def existing_file(path: str) -> Path:
     with readable(file):
         if file.stat().st_size == 0:
             raise DataError(f"'{path}' is empty (0 bytes).")
+    refuse_pickle(file, "data", DataError, "store its array:  np.save('x.npy', x)")
     return file
 
 

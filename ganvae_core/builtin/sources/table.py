@@ -40,7 +40,10 @@ class Table(StoredSource):
         with _Reader(existing_file(path)) as reader:
             chosen = _chosen(reader, columns, label)
             x, labels = _read(reader, chosen, label)
-        described = describe_table(x, tuple(chosen), f"'{path}'")
+            whole = tuple(
+                position for position, name in enumerate(chosen) if _is_whole(reader.schema.field(name).type)
+            )
+        described = describe_table(x, tuple(chosen), f"'{path}'", whole)
         super().__init__(described.x, described.spec, labels, (*reader.notes, *described.notes))
 
 
@@ -163,6 +166,10 @@ def _is_numeric(kind: pa.DataType) -> bool:
         check(kind)
         for check in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
     )
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def _not_numeric(reader: _Reader, chosen: list[str], name: str) -> DataError:

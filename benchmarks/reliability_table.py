@@ -1,0 +1,124 @@
+"""The table of docs/reliability.md, from what the benchmarks have measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "reliability.md"
+BEGINS, ENDS = "<!-- table begins -->", "<!-- table ends -->"
+NOT_MEASURED = "*not measured*"
+SETTLED_SHARE = 0.1
+"""The first part of a long run, in which memory is still taken for the first time."""
+
+Row = tuple[str, str, str, str]
+"""What is asked, the aim, what was found, and how to measure it."""
+
+
+def rows(results: Path = HERE / "results") -> Iterator[Row]:
+    """A row for each aim."""
+    yield crashes(_stored(results / "crash_test.json"))
+    figures = _stored(results / "reliability.json")
+    yield from checkpoint_cost(figures.get("checkpoints"))
+    yield memory(figures.get("memory"))
+
+
+def crashes(stored: dict[str, Any]) -> Row:
+    """How often a process was killed, and whether what came of it was the same each time."""
+    told = ("kills at random moments, then resumed", "all equal bit for bit")
+    tallies = [(recipe, tally) for seed in stored.get("seeds", {}).values() for recipe, tally in seed.items()]
+    if not tallies:
+        return (*told, NOT_MEASURED, "`benchmarks/crash_test.py --kills 200`")
+    kills, writing, first = (sum(tally[key] for _, tally in tallies)
+                             for key in ("kills", "while_writing", "before_first"))  # fmt: skip
+    recipes = ", ".join(dict.fromkeys(recipe for recipe, _ in tallies))
+    seeds = ", ".join(stored["seeds"])
+    found = (
+        f"**{kills:,} of {kills:,}** equal ({writing:,} while a checkpoint was written, {first:,} before the first);"
+        f" {recipes}; seed {seeds}"
+    )
+    return (*told, found, "`benchmarks/crash_test.py --kills 200`")
+
+
+def checkpoint_cost(stored: dict[str, Any] | None) -> Iterator[Row]:
+    """The share of the time that checkpoints take."""
+    command = "`benchmarks/reliability.py --only checkpoints`"
+    if stored is None:
+        yield "a checkpoint every 100 steps, VAE on MNIST", "under 3 % of the time", NOT_MEASURED, command
+        return
+    for comparison in stored["found"]:
+        ratio = comparison["ratio"]
+        # The ratio is of speeds, the cost is in time: of the time of training without.
+        costs = [100 * (1 / ratio[key] - 1) for key in ("median", "upper_quartile", "lower_quartile")]
+        measured = "measured" in comparison["first"]
+        yield (
+            f"{comparison['first']}, every 100 steps, VAE on MNIST",
+            "" if measured else "under 3 % of the time",
+            f"**{costs[0]:.1f} %** ({costs[1]:.1f} to {costs[2]:.1f}; {comparison['pairs']} pairs of"
+            f" {comparison['steps']} steps, {_threads(comparison['threads'])})",
+            command,
+        )
+
+
+def memory(stored: dict[str, Any] | None) -> Row:
+    """How far the resident memory moved after it had settled."""
+    told = ("memory over 50,000 steps, 500 checkpoints", "does not grow")
+    command = "`benchmarks/reliability.py --only memory`"
+    if stored is None:
+        return (*told, NOT_MEASURED, command)
+    found = stored["found"]
+    settled = [one for one in found["readings"] if one["step"] >= SETTLED_SHARE * found["steps"]]
+    first, last = (settled[position]["resident_bytes"] / 2**20 for position in (0, -1))
+    most = max(one["resident_bytes"] for one in settled) / 2**20
+    return (
+        *told,
+        f"**{last - first:+.1f} MiB** from step {settled[0]['step']:,} ({first:.0f} MiB) to {settled[-1]['step']:,},"
+        f" at most {most:.0f} MiB",
+        command,
+    )
+
+
+def machines(results: Path = HERE / "results") -> str:
+    """What the figures were taken on, a sentence."""
+    stored = [*_stored(results / "reliability.json").values()]
+    stored += [
+        tally
+        for seed in _stored(results / "crash_test.json").get("seeds", {}).values()
+        for tally in seed.values()
+    ]
+    where = [one["machine"] for one in stored]
+    lines = dict.fromkeys(
+        f"{one['cpu']}, {one['cores']} cores, Python {one['python']}, torch {one['torch']}, {one['date']}"
+        for one in where
+    )
+    return f"Taken on {'; '.join(lines)}." if lines else ""
+
+
+def table(results: Path = HERE / "results") -> str:
+    """The whole table."""
+    lines = ["| what | aim | found | how |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows(results)]
+    return "\n".join([*lines, "", machines(results)]).rstrip()
+
+
+def with_table(text: str, new: str) -> str:
+    """A page with the table between its marks."""
+    before, _, rest = text.partition(BEGINS)
+    _, _, after = rest.partition(ENDS)
+    return f"{before}{BEGINS}\n{new}\n{ENDS}{after}"
+
+
+def write_page() -> None:
+    """Put the table into the page."""
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table()), encoding="utf-8")
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -1,0 +1,91 @@
+"""What may change when a run goes on, and what has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ganvae_core.config.configuration import Configuration
+from ganvae_core.engine.settings import ROLLBACK
+from ganvae_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+
+HARMLESS = frozenset(
+    f"engine.{name}"
+    for name in (
+        "steps", "log_every", "samples_every", "checkpoint_every", "keep_checkpoints", "evaluate_every", "device",
+        "on_nonfinite", "on_callback_error",
+    )
+)  # fmt: skip
+"""Settings that change nothing of what is trained up to a step."""
+MOVABLE = ("path", "labels", "mirror")
+"""Options of data that say where it lies; that it is the same data is seen from the rows."""
+
+
+def differing_settings(before: Configuration, after: Configuration) -> list[str]:
+    """Each setting that would change what was trained so far: its key, what it was and what it would be."""
+    changed = [
+        f"{key} ({_shown(old)} → {_shown(new)})"
+        for key, old, new in _differences("", before.as_dict(), after.as_dict())
+        if not _is_harmless(key, after)
+        and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
+    ]
+    scheduled = any(settings.schedule != "constant" for settings in after.optimizers.values())
+    if scheduled and before.engine.steps != after.engine.steps:
+        changed.append("engine.steps (a learning-rate schedule depends on it)")
+    return changed
+
+
+def refuse_other_policy(before: Configuration, after: Configuration, manifest: Mapping[str, Any]) -> None:
+    """Until something was not finite, all policies lead to the same weights, and from there on to others.
+
+    Raises:
+        ConfigurationError: it is to be changed after something was not finite.
+    """
+    from ganvae_core.engine.recovery import Recovery
+
+    old, new = before.engine.on_nonfinite, after.engine.on_nonfinite
+    if old != new and Recovery.stored(manifest).happened:
+        raise ConfigurationError(
+            f"engine.on_nonfinite: this run has met numbers that were not finite, and with '{new}' it would have gone"
+            f" another way than with '{old}'.",
+            "start a new run from its settings:  ganvae run --config RUN/config.yaml engine.on_nonfinite="
+            + new,
+        )
+
+
+def other_circumstances(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
+    """A sentence where a checkpoint was written under circumstances that round otherwise than those of now."""
+    from ganvae_core.engine.saving import circumstances
+
+    then, now = manifest.get("circumstances"), circumstances(engine)
+    if not isinstance(then, Mapping):
+        return
+    changed = [
+        f"{name} {then.get(name)}, now {value}" for name, value in now.items() if then.get(name) != value
+    ]
+    if changed:
+        yield f"it goes on within rounding and not bit for bit: it was trained with {'; '.join(changed)}"
+
+
+def _is_harmless(key: str, after: Configuration) -> bool:
+    if key == "engine.checkpoint_every" and after.engine.on_nonfinite == ROLLBACK:
+        return False  # training goes back to a checkpoint that was due
+    return (
+        key in HARMLESS or key.partition(".")[0] == "callbacks"
+    )  # which only watch, and may have ended the run
+
+
+def _differences(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in dict.fromkeys([*before, *after]):
+            below = f"{key}.{name}" if key else str(name)
+            yield from _differences(below, before.get(name), after.get(name))
+    elif before != after:
+        yield key, before, after
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,127 @@
+"""The product's syntax tree: nothing in it turns the contents of a file into code, or into objects of any class."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted([*(ROOT / "ganvae_core").rglob("*.py"), *(ROOT / "plugins").rglob("*.py"),
+                *(ROOT / "benchmarks").rglob("*.py"), ROOT / "docs" / "generate.py"])  # fmt: skip
+MODULES = {
+    "pickle", "_pickle", "cPickle", "pickletools", "dill", "cloudpickle", "joblib", "marshal", "shelve", "copyreg",
+    "code", "codeop", "runpy", "torch.package", "torch.serialization",
+}  # fmt: skip
+BUILTINS = {"eval", "exec", "compile", "__import__", "execfile"}
+CALLS = {
+    "torch.load", "torch.save", "torch.jit.load", "torch.jit.save", "torch.hub.load", "torch.export.load",
+    "np.load", "numpy.load", "np.fromregex", "pandas.read_pickle", "pd.read_pickle", "os.system", "os.popen",
+    "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.unsafe_load_all", "yaml.full_load_all",
+}  # fmt: skip
+YAML_LOADERS = {"_Loader", "yaml.BaseLoader", "loader"}
+"""``_Loader`` is a BaseLoader, ``loader`` the C form of SafeLoader; neither constructs more than lists and mappings."""
+IMPORTERS = {
+    "ganvae_core/__init__.py": "its own public names",
+    "ganvae_core/cli/main.py": "its own verbs",
+    "ganvae_core/plugins/discovery.py": "entry points of installed distributions",
+    "ganvae_core/plugins/catalogue.py": "targets that an installed plugin declares",
+}
+"""Where something is imported by a name that is computed, and whose names these are: never a file's."""
+
+
+def dotted(node: ast.expr) -> str:
+    """``torch.load`` for such an expression; empty for another one."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (above := dotted(node.value)):
+        return f"{above}.{node.attr}"
+    return ""
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or ""
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def findings(source: str) -> list[str]:
+    """What a source does that could run what a file holds."""
+    tree = ast.parse(source)
+    found = [
+        f"{line}: imports {name}"
+        for line, name in imported(tree)
+        if name in MODULES or name.partition(".")[0] in MODULES or name in CALLS
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = dotted(node)
+            if name in BUILTINS or name in CALLS:
+                found.append(f"{node.lineno}: {name}")
+        if isinstance(node, ast.Call):
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            if isinstance(pickled := given.get("allow_pickle"), ast.expr) and not is_false(pickled):
+                found.append(f"{node.lineno}: allow_pickle")
+            if "weights_only" in given:
+                found.append(f"{node.lineno}: weights_only")
+            if (
+                dotted(node.func) == "yaml.load"
+                and dotted(given.get("Loader", ast.Constant(0))) not in YAML_LOADERS
+            ):
+                found.append(f"{node.lineno}: yaml.load with another loader")
+    return found
+
+
+def is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_nothing_runs_or_unpickles_what_a_file_holds(file: Path) -> None:
+    assert findings(file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from pickle import loads", "import joblib as j", "from torch import load", "import dill",
+        "torch.load(path)", "torch.save(x, path)", "keep = torch.save", "np.load(path)", "numpy.load(path)",
+        "eval(text)", "exec(text)", "compile(text, '', 'exec')", "__import__(name)", "run = exec",
+        "yaml.load(text)", "yaml.load(text, Loader=yaml.Loader)", "yaml.load(text, yaml.FullLoader)",
+        "yaml.unsafe_load(text)", "np.save(file, x, allow_pickle=True)", "read(file, allow_pickle=wanted)",
+        "import marshal", "import shelve", "os.system('ls')", "torch.jit.load(path)", "from runpy import run_path",
+    ],
+)  # fmt: skip
+def test_the_search_finds_what_it_is_for(source: str) -> None:
+    assert findings(source) != []
+
+
+@pytest.mark.parametrize(
+    "source", ["model.eval()", "re.compile(x)", "np.save(f, x, allow_pickle=False)", "json.load(f)"]
+)
+def test_the_search_leaves_harmless_names_alone(source: str) -> None:
+    assert findings(source) == []
+
+
+def test_modules_are_imported_by_computed_names_only_where_plugins_and_own_names_are_looked_up() -> None:
+    importing = {
+        file.relative_to(ROOT).as_posix()
+        for file in FILES
+        if any(isinstance(node, ast.Attribute | ast.Name) and dotted(node).endswith("import_module")
+               for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    }  # fmt: skip
+    assert importing == set(IMPORTERS)
+
+
+def test_yaml_is_read_by_loaders_that_construct_nothing() -> None:
+    import yaml
+
+    from ganvae_core.config.layers import _Loader
+
+    assert issubclass(_Loader, yaml.BaseLoader)
+    assert not issubclass(_Loader, yaml.constructor.SafeConstructor | yaml.constructor.FullConstructor)
