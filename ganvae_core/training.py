@@ -21,6 +21,8 @@ from ganvae_core.engine.checkpoints import Checkpoint, list_checkpoints, read_ch
 from ganvae_core.engine.data import Split
 from ganvae_core.engine.evaluation import evenly
 from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.ranks import world
+from ganvae_core.engine.sharing import notes as sharing_notes
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.loading import Run, find_checkpoint, load
@@ -42,6 +44,7 @@ class Preparation:
     data: Split
     engine: Engine
     damage: tuple[str, ...] = ()
+    processes_before: int | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -50,8 +53,13 @@ class Preparation:
         rows = "is only 1 row" if batch == 1 else f"are only {batch:,} rows"
         small = [f"there {rows} to learn from, so the batch is {batch:,} instead of {wanted:,}"]
         unmeasurable = self.builder.unmeasurable(self.engine.model)
+        before, now = self.processes_before, self.engine.world.size
+        other = [f"trained by {_processes(before or 0)} so far, and by {_processes(now)} from here on: numbers may"
+                 " differ by rounding"]  # fmt: skip
         return [
             *self.damage,
+            *(other if before not in (None, now) else []),
+            *sharing_notes(self.engine),
             *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
             *self.data.source.notes,
             *self.builder.notes,
@@ -82,6 +90,9 @@ def train(
         out: the run directory; by default the next free ``runs/<recipe>-<data>-<n>``.
         callbacks: further callbacks.
 
+    Under torchrun, or in a process group of torch, all processes call it alike, train together and return the same
+    run; the callbacks are called in that of rank 0.
+
     Raises:
         ConfigurationError, DataError, PluginError: something is wrong before the first step.
         TrainingError: something went wrong later.
@@ -100,8 +111,9 @@ def train(
 
         source = as_source(data, labels)
         pairs.append(("data", IN_MEMORY))
-    configuration = configure(catalogue, plugin, recipe, [nest(pairs)])
-    preparation = prepare(configuration, catalogue, source)
+    preparation = world().together(
+        lambda: prepare(configure(catalogue, plugin, recipe, [nest(pairs)]), catalogue, source)
+    )
     directory = start(preparation, Path(out) if out is not None else None, callbacks)
     preparation.engine.fit()
     return load(directory.path)
@@ -120,8 +132,8 @@ def resume(
         ConfigurationError: a setting that would change what was trained so far is to be changed.
         RunError: it is no run, it has no whole checkpoint, or it has done its steps.
     """
-    directory, preparation = prepare_resume(
-        Path(path), data=data, layer=nest(list((overrides or {}).items()))
+    directory, preparation = world().together(
+        lambda: prepare_resume(Path(path), data=data, layer=nest(list((overrides or {}).items())))
     )
     go_on(directory, preparation, callbacks)
     preparation.engine.fit()
@@ -179,6 +191,14 @@ def start(preparation: Preparation, out: Path | None, callbacks: Sequence[Callba
         RunError: there is something at ``out``, or it cannot be made.
         TrainingError: its files could not be written; then nothing is left behind.
     """
+    ranks = preparation.engine.world
+    directory = RunDirectory(Path(ranks.from_first(lambda: str(_made(preparation, out).path))))
+    ranks.announce_run(str(directory.path))
+    attach(preparation.engine, directory, callbacks)
+    return directory
+
+
+def _made(preparation: Preparation, out: Path | None) -> RunDirectory:
     configuration = with_absolute_path(preparation.configuration)
     used = {choice.id.partition("/")[0] for choice in configuration.components.values()}
     lock = lock_text(preparation.catalogue, used | {configuration.plugin})
@@ -190,14 +210,19 @@ def start(preparation: Preparation, out: Path | None, callbacks: Sequence[Callba
     except BaseException:
         shutil.rmtree(directory.path, ignore_errors=True)
         raise
-    attach(preparation.engine, directory, callbacks)
     return directory
 
 
 def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence[Callback] = ()) -> None:
     """Write down what has changed in a run that goes on, and attach the observers."""
-    directory.write(CONFIG, render(preparation.configuration))
-    directory.keep_metrics_until(preparation.engine.step_index)
+
+    def write_down() -> None:
+        directory.write(CONFIG, render(preparation.configuration))
+        directory.keep_metrics_until(preparation.engine.step_index)
+
+    ranks = preparation.engine.world
+    ranks.from_first(write_down)
+    ranks.announce_run(str(directory.path))
     attach(preparation.engine, directory, callbacks)
 
 
@@ -239,10 +264,15 @@ def prepare_resume(
             f" engine.steps={2 * checkpoint.step}",
         )
     preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
-    preparation = dataclasses.replace(preparation, damage=damage)
+    processes = int(checkpoint.manifest.get("processes", 1))
+    preparation = dataclasses.replace(preparation, damage=damage, processes_before=processes)
     _refuse_other_data(preparation, directory)
     preparation.engine.restore(checkpoint)
     return directory, preparation
+
+
+def _processes(count: int) -> str:
+    return f"{count} processes" if count != 1 else "one process"
 
 
 def data_name(configuration: Configuration) -> str:

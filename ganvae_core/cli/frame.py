@@ -22,11 +22,13 @@ class Settings:
         disabled: plugins that are not to be loaded.
         traceback: show where errors come from.
         catalogue: the plugins to work with; None for those of the environment.
+        typed: the words of the command line.
     """
 
     disabled: set[str] = field(default_factory=set[str])
     traceback: bool = False
     catalogue: Catalogue | None = None
+    typed: tuple[str, ...] = ()
 
 
 def settings(context: click.Context | None = None) -> Settings:

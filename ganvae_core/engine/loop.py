@@ -20,8 +20,11 @@ from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import PreparedPhase, check_loss, check_needs, has_batch_norm, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.engine.ranks import world
 from ganvae_core.engine.saving import CheckpointStore, restore_callbacks
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.engine.sharing import UpdateSum, same_everywhere, synchronises
+from ganvae_core.engine.stopping import StopAgreement
 from ganvae_core.errors import ConfigurationError, GanvaeError, TrainingError
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.memory import keep_freed_memory
@@ -34,6 +37,9 @@ STEP = purpose("random numbers of a step")
 @final
 class Engine:
     """Trains an objective on data. It has no subclasses: what differs is in the objective's phases.
+
+    Under torchrun, or in a process group of torch, the engines of all processes train as one: each computes its own
+    rows of the batch, and the callbacks, metrics and files are those of rank 0.
 
     Args:
         objective: what is trained; it is moved to the device.
@@ -61,7 +67,8 @@ class Engine:
         directory: Path | None = None,
     ) -> None:
         self.settings = settings or EngineSettings()
-        self.device = select_device(self.settings.device)
+        self.world = world()
+        self.device = self.world.own_device(select_device(self.settings.device))
         self.precision = select_precision(self.settings, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -69,9 +76,14 @@ class Engine:
         self.data = _as_split(data)
         self.metrics, self.callbacks = list(metrics), list(callbacks)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
-        if self.batch_size == 1 and has_batch_norm(objective):
+        self._rows = self.world.rows(self.batch_size)
+        self.rows_at_once = self.settings.micro_batch_size or self._rows.stop - self._rows.start
+        synchronised = synchronises(self.world, self.device)
+        fewest = self.batch_size if synchronised else self.batch_size // self.world.size
+        if fewest == 1 and has_batch_norm(objective):
             raise ConfigurationError(
-                "a batch of one row cannot be normalised: these networks have batch norm.",
+                f"{'a batch of one row' if self.batch_size == 1 else 'one row a process'} cannot be normalised: these"
+                " networks have batch norm.",
                 "take a larger engine.batch_size, more data, or networks without it (generator.batch_norm=false)",
             )
         self.step_index = 0
@@ -81,6 +93,8 @@ class Engine:
         self.callback_states: list[dict[str, Any]] = []
 
         check_needs(objective)
+        if synchronised:
+            nn.SyncBatchNorm.convert_sync_batchnorm(objective)
         if self._channels_last:
             objective.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.phases = prepare_phases(objective)
@@ -92,7 +106,12 @@ class Engine:
             self.settings.steps * self.batch_size,
         )
         self._components = ComponentPrecision(objective, self.device, self.precision)
-        self._stream = DataStream(self.data, self.batch_size, self.settings.seed, self.device)
+        sharers = self.world.local_size if self.device.type == "cpu" else 1
+        self._stream = DataStream(
+            self.data, self.batch_size, self.settings.seed, self.device, rows=self._rows, sharers=sharers
+        )
+        self._sums = [UpdateSum(self.world, prepared) for prepared in self.phases]
+        self._agreement = StopAgreement(self.world, self.device)
         self._found_inf = torch.zeros((), device=self.device)
         self._log = StepLog()
         self._checked: set[str] = set()
@@ -124,18 +143,20 @@ class Engine:
         if steps < 0:
             raise ConfigurationError(f"fit: {steps} steps are not possible: it must not be negative.")
         self._found_inf.zero_()
+        self._agreement.clear()
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
         with borrowed_randomness(self.device) as generator, self._components.covering():
             try:
+                same_everywhere(self)
                 restore_callbacks(self.callbacks, self.callback_states)
                 self._tell("on_start")
-                while self.step_index < steps and not self.stop_requested:
+                while self.step_index < steps and not self._stops:
                     self.step(generator)
                     self._at_intervals(last=self.step_index == steps)
-                self._finish(complete=not self.interrupted)
+                self._finish(complete=not self._interrupted)
             except BaseException as error:
-                self._tell("on_error", error)
+                self._tell_callbacks("on_error", error)
                 raise
             finally:
                 self.stop_requested = self.interrupted = False
@@ -176,6 +197,7 @@ class Engine:
                 "the weights were left as they were before that step",
                 "try a smaller learning rate:  optimizers.default.lr=…",
             )
+        self._agreement.read()
         now, done = time.perf_counter(), self.step_index
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
@@ -190,11 +212,15 @@ class Engine:
         self._store = CheckpointStore(directory / "checkpoints", self)
 
     def save(self) -> None:
-        """Measure, and write a checkpoint where the engine has a directory."""
+        """Measure, and write a checkpoint where the engine has a directory: on rank 0, while the others wait."""
+        self.results = self.world.from_first(self._save)
+
+    def _save(self) -> dict[str, float]:
         self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
         if self._store is not None:
             self._store.save()
-            self._tell("on_checkpoint")
+            self._tell_callbacks("on_checkpoint")
+        return self.results
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of a run with the same configuration.
@@ -225,11 +251,21 @@ class Engine:
             losses.append(loss)
 
         loss = losses[0] if len(losses) == 1 else _sum(losses)
+        if self.world.size > 1:
+            loss = self._over_ranks(prepared, loss)
         norm = self._gradient_norm(prepared.parameters, loss.value.detach())
         if optimizer.settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
         optimizer.step(batch.samples_seen, self._found_inf)
         self._log.add(self.step_index, phase.name, loss, norm)
+        return loss
+
+    def _over_ranks(self, prepared: PreparedPhase, loss: Loss) -> Loss:
+        """The loss of the whole batch, after its gradient has been summed over ranks."""
+        share = (self._rows.stop - self._rows.start) / self.batch_size
+        wish = self._agreement.flags(self.stop_requested, self.interrupted)
+        loss, wishes = self._sums[prepared.index].over_ranks(loss, share, wish)
+        self._agreement.hear(wishes)
         return loss
 
     def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
@@ -242,16 +278,19 @@ class Engine:
         return norm
 
     def _micro_batches(self, couples_rows: bool, batch: Batch) -> Iterator[tuple[int, float, Batch]]:
-        """(first row, share of the batch, rows) for each micro-batch; the whole batch where rows are coupled."""
-        size = self.settings.micro_batch_size or self.batch_size
-        if couples_rows or size >= self.batch_size:
-            yield 0, 1.0, batch
+        """(first row in the global batch, share of it, rows) for each micro-batch of this rank.
+
+        Where rows are coupled there is one.
+        """
+        first, count = self._rows.start, self._rows.stop - self._rows.start
+        if couples_rows or self.rows_at_once >= count:
+            yield first, count / self.batch_size, batch
             return
-        for row in range(0, self.batch_size, size):
-            rows = slice(row, min(row + size, self.batch_size))
+        for row in range(0, count, self.rows_at_once):
+            rows = slice(row, min(row + self.rows_at_once, count))
             condition = None if batch.condition is None else batch.condition[rows]
             part = Batch(batch.x[rows], condition, batch.index[rows], batch.samples_seen)
-            yield row, (rows.stop - row) / self.batch_size, part
+            yield first + row, (rows.stop - row) / self.batch_size, part
 
     def _at_intervals(self, last: bool) -> None:
         settings = self.settings
@@ -275,10 +314,11 @@ class Engine:
         self.report_pending()
         if complete and isinstance(self.model.prior, FittedPrior):
             try:
-                fit_prior(self.model, self.data, self.device)
+                self.world.from_first(lambda: fit_prior(self.model, self.data, self.device))
             except GanvaeError:
                 self.save()  # what was trained is not lost with it
                 raise
+            self.world.broadcast_(self.model.prior.state_dict().values(), self.device)
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
         self.save()
         if complete:
@@ -286,8 +326,26 @@ class Engine:
         self._tell("on_end")
 
     def _tell(self, event: str, *arguments: Any) -> None:
-        for callback in self.callbacks:
+        """Tell rank 0's callbacks, while the others wait; if one of them asks for a stop, all ranks know it."""
+
+        def tell() -> list[bool]:
+            self._tell_callbacks(event, *arguments)
+            return [self.stop_requested, self.interrupted]
+
+        self._agreement.adopt(*self.world.from_first(tell))
+
+    def _tell_callbacks(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks if self.world.first else ():
             getattr(callback, event)(self, *arguments)
+
+    @property
+    def _stops(self) -> bool:
+        """Whether training ends after this step: what this process was asked for, or what all ranks agree on."""
+        return self.stop_requested if self.world.size == 1 else self._agreement.stop
+
+    @property
+    def _interrupted(self) -> bool:
+        return self.interrupted if self.world.size == 1 else self._agreement.interrupted
 
     @property
     def _channels_last(self) -> bool:

@@ -58,6 +58,10 @@ class CheckpointStore:
             raise RunError(
                 f"{what} was written with another batch size: {checkpoint.manifest.get('batch_size')}."
             )
+        # Where fewer processes go on with what more of them began, random numbers stay those of the smaller parts.
+        engine.rows_at_once = min(
+            engine.rows_at_once, checkpoint.manifest.get("rows_at_once", engine.batch_size)
+        )
         engine.step_index = checkpoint.step
         engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
 
@@ -90,6 +94,8 @@ def _manifest(engine: Engine) -> dict[str, Any]:
         "better": engine.metrics[0].better if first is not None else None,
         "callbacks": _callback_states(engine.callbacks),
         "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
+        "processes": engine.world.size,
+        "rows_at_once": engine.rows_at_once,
         "threads": torch.get_num_threads(),
         "settings": dataclasses.asdict(engine.settings),
     }
