@@ -9,7 +9,7 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from ganvae_core.engine.checkpoints import newest_whole
 from ganvae_core.engine.data import Split
 from ganvae_core.engine.evaluation import evenly
 from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.ranks import world
+from ganvae_core.engine.sharing import notes as sharing_notes
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.holding import held, refuse_links
 from ganvae_core.interfaces import Callback, FittedPrior, Source
@@ -59,6 +61,7 @@ class Preparation:
         return [
             *self.warnings,
             *self.engine.recovery.notes,
+            *sharing_notes(self.engine),
             *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
             *self.data.source.notes,
             *self.builder.notes,
@@ -89,6 +92,9 @@ def train(
         out: the run directory; by default the next free ``runs/<recipe>-<data>-<n>``.
         callbacks: further callbacks.
 
+    Under torchrun, or in a process group of torch, all processes call it alike, train together and return the same
+    run; the callbacks are called in that of rank 0.
+
     Raises:
         ConfigurationError, DataError, PluginError: something is wrong before the first step.
         TrainingError: something went wrong later.
@@ -107,8 +113,9 @@ def train(
 
         source = as_source(data, labels)
         pairs.append(("data", IN_MEMORY))
-    configuration = configure(catalogue, plugin, recipe, [nest(pairs)])
-    preparation = prepare(configuration, catalogue, source)
+    preparation = world().together(
+        lambda: prepare(configure(catalogue, plugin, recipe, [nest(pairs)]), catalogue, source)
+    )
     with started(preparation, Path(out) if out is not None else None, callbacks) as directory:
         preparation.engine.fit()
     return load(directory.path)
@@ -133,9 +140,11 @@ def resume(
     changes = dict(overrides or {})
     if isinstance(data, str | Path):
         changes["data"], data = str(data), None
-    with held(directory.path):
+    with held_by_first(directory.path):
         layer = nest(list(changes.items()))
-        directory, preparation = prepare_resume(directory.path, data=data, layer=layer)
+        directory, preparation = world().together(
+            lambda: prepare_resume(directory.path, data=data, layer=layer)
+        )
         for warning in preparation.warnings:
             warnings.warn(warning, stacklevel=2)
         go_on(directory, preparation, callbacks)
@@ -188,6 +197,19 @@ def _refuse_single_row(engine: Engine) -> None:
 
 
 @contextmanager
+def held_by_first(path: Path) -> Generator[None]:
+    """Keep other processes than the ranks of this training from training in a directory while this lasts.
+
+    Raises:
+        RunError: another process holds it, or there can be no lock.
+    """
+    ranks = world()
+    with ExitStack() as stack:
+        ranks.together(lambda: stack.enter_context(held(path) if ranks.first else nullcontext()))
+        yield
+
+
+@contextmanager
 def started(
     preparation: Preparation, out: Path | None, callbacks: Sequence[Callback] = ()
 ) -> Generator[RunDirectory]:
@@ -199,6 +221,17 @@ def started(
         RunError: there is something at ``out``, or it cannot be made.
         TrainingError: its files could not be written.
     """
+    ranks = preparation.engine.world
+    with ExitStack() as stack:
+        made = ranks.from_first(lambda: str(stack.enter_context(_made(preparation, out)).path))
+        directory = RunDirectory(Path(made))
+        ranks.announce_run(made)
+        attach(preparation.engine, directory, callbacks)
+        yield directory
+
+
+@contextmanager
+def _made(preparation: Preparation, out: Path | None) -> Generator[RunDirectory]:
     configuration = with_absolute_path(preparation.configuration)
     lock = lock_text(preparation.catalogue, configuration.plugins)
     directory = RunDirectory.create(out, f"{configuration.recipe}-{data_name(configuration)}")
@@ -208,7 +241,6 @@ def started(
             directory.write_json(DATA, _data_record(preparation))
             directory.write(LOCK, lock)
             directory.write(CONFIG, render(configuration))  # last: what has one is a whole run
-            attach(preparation.engine, directory, callbacks)
             yield directory
         except BaseException:
             if directory.has_nothing_of_training():
@@ -218,8 +250,14 @@ def started(
 
 def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence[Callback] = ()) -> None:
     """Write down what has changed in a run that goes on, and attach the observers. The directory is held."""
-    directory.write(CONFIG, render(with_absolute_path(preparation.configuration)))
-    directory.keep_metrics_until(preparation.engine.step_index)
+
+    def write_down() -> None:
+        directory.write(CONFIG, render(with_absolute_path(preparation.configuration)))
+        directory.keep_metrics_until(preparation.engine.step_index)
+
+    ranks = preparation.engine.world
+    ranks.from_first(write_down)
+    ranks.announce_run(str(directory.path))
     attach(preparation.engine, directory, callbacks)
 
 

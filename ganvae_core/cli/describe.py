@@ -31,7 +31,8 @@ def machine(engine: Engine) -> str:
     place = f"{threads}, no accelerator" if device == "cpu" else f"{engine.device}, {threads}"
     precision = "bf16" if "bfloat16" in str(engine.precision) else "fp32"
     python = ".".join(platform.python_version_tuple()[:2])
-    return f"python {python} · torch {version('torch').partition('+')[0]} · {place} · {precision}"
+    processes = f" · {engine.world.size} processes" if engine.world.size > 1 else ""
+    return f"python {python} · torch {version('torch').partition('+')[0]} · {place} · {precision}{processes}"
 
 
 def busy(engine: Engine) -> list[str]:

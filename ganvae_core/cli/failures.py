@@ -8,6 +8,7 @@ from types import FrameType
 import click
 
 from ganvae_core.cli.output import note, print_error
+from ganvae_core.engine.environment import is_other_rank
 from ganvae_core.errors import GanvaeError, Interrupted
 
 INTERRUPTED = 130
@@ -30,6 +31,8 @@ def report(error: BaseException) -> int:
         case click.Abort() | KeyboardInterrupt():
             note("stopped.")
             return INTERRUPTED
+        case click.ClickException() if is_other_rank():  # they all have read the same words
+            return error.exit_code
         case click.ClickException():
             print_error(as_ours(error.format_message()), *usage_hints(error))
             return error.exit_code

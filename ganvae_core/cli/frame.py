@@ -23,12 +23,14 @@ class Settings:
         registry: a registry file with further plugins and a policy; None for that of the environment.
         traceback: show where errors come from.
         catalogue: the plugins to work with; None for those of the environment.
+        typed: the words of the command line.
     """
 
     disabled: set[str] = field(default_factory=set[str])
     registry: Path | None = None
     traceback: bool = False
     catalogue: Catalogue | None = None
+    typed: tuple[str, ...] = ()
 
 
 def settings(context: click.Context | None = None) -> Settings:

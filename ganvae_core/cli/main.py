@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    settings = Settings()
+    settings = Settings(typed=tuple(typed))
     survive_narrow_encodings()
     try:
         result = ganvae.main(typed, prog_name="ganvae", standalone_mode=False, obj=settings)

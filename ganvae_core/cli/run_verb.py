@@ -7,13 +7,13 @@ import shlex
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.frame import PathName, PluginName, WholeNumber, current_catalogue
+from ganvae_core.cli.frame import PathName, PluginName, WholeNumber, current_catalogue, settings
 from ganvae_core.cli.locked import (
     LOCKED,
     refuse_newcomers,
@@ -21,6 +21,7 @@ from ganvae_core.cli.locked import (
     refuse_other_plugins_beside,
 )
 from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.engine.environment import end_with_launcher, world_size
 from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def configuration_options(command: click.Command) -> click.Command:
 )
 @click.option("--out", type=PathName(), metavar="DIR", help="The run directory itself.")
 @click.option("--resume", type=PathName(), metavar="RUN", help="Go on with this run.")
+@click.option(
+    "--processes", type=WholeNumber(min=1), metavar="N", help="Processes of this machine that train together."
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and print the configuration; train nothing.")
 @click.option("--quiet", is_flag=True, help="Print the run directory and nothing else.")
 @LOCKED
@@ -71,6 +75,7 @@ def run(
     epochs: int | None,
     out: Path | None,
     resume: Path | None,
+    processes: int | None,
     dry_run: bool,
     quiet: bool,
     locked: bool,
@@ -86,32 +91,59 @@ def run(
     ganvae run --plugin vae
     ganvae run --plugin dcgan --data photos/ data.resize=64 --steps 20000
     ganvae run --plugin vae objective.beta=4 engine.seed=1
+    ganvae run --plugin dcgan --processes 2
     ganvae run --resume runs/vae-digits-1 engine.steps=10000
     """
     catalogue = current_catalogue()
-    if resume is not None:
-        given = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs}
-        return _resume(resume, given, settings_pairs(overrides, short), dry_run, quiet, locked)
+    if processes is not None and processes > 1 and world_size() == 1:
+        from ganvae_core.cli.processes import launch
 
-    lock = refuse_other_plugins_beside(file) if locked else None
+        return launch(settings().typed, processes)
 
-    from ganvae_core.runs import refuse_taken
-    from ganvae_core.training import prepare, started
+    from ganvae_core.cli.processes import check_count
+    from ganvae_core.cli.ranks import one_voice
+    from ganvae_core.engine.ranks import world
+    from ganvae_core.runs import RunDirectory
+    from ganvae_core.training import go_on, held_by_first, prepare, prepare_resume, started
 
     pairs = settings_pairs(overrides, short)
-    configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
-    if lock is not None:
-        refuse_newcomers(lock, configuration)
-    if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
-        raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
-    if out is not None:
-        refuse_taken(out)
-    with nullcontext() if quiet else said_if_slow("reading the data"):
-        preparation = prepare(configuration, catalogue, epochs=epochs)
-    if dry_run:
-        _print_dry_run(preparation)
-        return 0
-    with started(preparation, out) as directory:
+
+    def prepared() -> tuple[RunDirectory | None, Preparation]:
+        if processes is not None:
+            check_count(processes)
+        if resume is not None:
+            given = {
+                "--plugin": plugin,
+                "--recipe": recipe,
+                "--config": file,
+                "--out": out,
+                "--epochs": epochs,
+            }
+            layer = _layer_for_resuming(resume, given, pairs)
+            if locked:
+                refuse_other_plugins(resume)
+            with _said_while_reading(quiet):
+                return prepare_resume(resume, catalogue=catalogue, layer=layer)
+        lock = refuse_other_plugins_beside(file) if locked else None
+        configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
+        if lock is not None:
+            refuse_newcomers(lock, configuration)
+        _check_new_run(pairs, epochs, out)
+        with _said_while_reading(quiet):
+            return None, prepare(configuration, catalogue, epochs=epochs)
+
+    end_with_launcher()
+    with one_voice(), ExitStack() as stack:
+        if resume is not None and not dry_run:
+            stack.enter_context(held_by_first(RunDirectory.open(resume).path))
+        directory, preparation = world().together(prepared)
+        if dry_run:
+            _print_dry_run(preparation)
+            return 0
+        if directory is None:
+            directory = stack.enter_context(started(preparation, out))
+        else:
+            go_on(directory, preparation)
         _train(preparation, directory, quiet)
     return 0
 
@@ -210,21 +242,24 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _resume(
-    path: Path,
-    given: dict[str, Any],
-    pairs: list[tuple[str, Any]],
-    dry_run: bool,
-    quiet: bool,
-    locked: bool,
-) -> int:
-    if locked:
-        refuse_other_plugins(path)
+def _check_new_run(pairs: list[tuple[str, Any]], epochs: int | None, out: Path | None) -> None:
+    from ganvae_core.engine.ranks import world
+    from ganvae_core.runs import refuse_taken
 
+    if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
+        raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
+    if out is not None and world().first:
+        refuse_taken(out)
+
+
+def _said_while_reading(quiet: bool) -> AbstractContextManager[None]:
+    from ganvae_core.engine.ranks import world
+
+    return said_if_slow("reading the data") if world().first and not quiet else nullcontext()
+
+
+def _layer_for_resuming(path: Path, given: dict[str, Any], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     from ganvae_core.config.layers import nest
-    from ganvae_core.holding import held
-    from ganvae_core.runs import RunDirectory
-    from ganvae_core.training import go_on, prepare_resume
 
     for option, value in given.items():
         if value is not None:
@@ -233,16 +268,7 @@ def _resume(
                 f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
             )
     check_settings(pairs)
-    directory = RunDirectory.open(path)
-    with nullcontext() if dry_run else held(directory.path):
-        with nullcontext() if quiet else said_if_slow("reading the data"):
-            directory, preparation = prepare_resume(path, catalogue=current_catalogue(), layer=nest(pairs))
-        if dry_run:
-            _print_dry_run(preparation)
-            return 0
-        go_on(directory, preparation)
-        _train(preparation, directory, quiet)
-    return 0
+    return nest(pairs)
 
 
 def _resume_command(path: Path) -> str:
@@ -271,6 +297,8 @@ def _announce(preparation: Preparation) -> None:
 def _print_dry_run(preparation: Preparation) -> None:
     from ganvae_core.config.render import render_commented
 
+    if not preparation.engine.world.first:
+        return
     click.echo(render_commented(preparation.configuration, preparation.catalogue), nl=False)
     _announce(preparation)
     objective = preparation.engine.objective
@@ -286,9 +314,12 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
 
     from ganvae_core.cli.describe import NOUNS, results
     from ganvae_core.cli.progress import Progress
+    from ganvae_core.cli.ranks import lost
+    from ganvae_core.engine.ranks import RankLostError
     from ganvae_core.engine.recovery import NotFiniteError
 
     engine = preparation.engine
+    quiet = quiet or not engine.world.first
     if not quiet:
         _announce(preparation)
         engine.callbacks.append(
@@ -306,6 +337,9 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
             raise
         except KeyboardInterrupt:
             raise _stopped(engine, directory, received, _newest_step(directory)) from None
+        except RankLostError as error:
+            raise lost(error, engine, directory) from error
+        received = [number for each in engine.world.exchange(received) for number in each]
     if received and engine.step_index < engine.settings.steps:
         raise _stopped(engine, directory, received, engine.step_index)
     if not quiet:
@@ -314,7 +348,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
             note(f"stopped early at step {engine.step_index:,}: {engine.stopped_because}")
         if engine.results:
             note(f"held out: {results(engine.results)}")
-    click.echo(str(directory.path))
+    if engine.world.first:
+        click.echo(str(directory.path))
     if not quiet:
         _say_where(directory, engine)
 

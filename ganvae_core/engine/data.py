@@ -120,15 +120,28 @@ class DataStream:
         batch_size: rows of one global batch.
         seed: the order follows from it.
         device: where batches are wanted.
+        rows: of each global batch, those that are wanted; all by default.
+        sharers: processes that share this device's memory.
     """
 
-    def __init__(self, data: Split, batch_size: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        data: Split,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        *,
+        rows: slice | None = None,
+        sharers: int = 1,
+    ) -> None:
         if len(data.training) == 0:
             raise DataError("there is not one row to learn from.")
         self.data = data
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
+        self._rows = rows
+        self._sharers = sharers
         self._normaliser = Normaliser(data.source.spec, device)
         self._orders: dict[int, Tensor] = {}
         self._training = torch.from_numpy(data.training)
@@ -162,7 +175,8 @@ class DataStream:
             parts.append(part)
             wanted -= len(part)
             epoch, start = epoch + 1, 0
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        index = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return index if self._rows is None else index[self._rows]
 
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
@@ -177,7 +191,7 @@ class DataStream:
     def _fits(self) -> bool:
         spec = self.data.source.spec
         size = len(self.data.source) * int(np.prod(spec.shape)) * np.dtype(spec.units.dtype).itemsize
-        return size <= RESIDENT_SHARE * _free_memory(self.device)
+        return size <= RESIDENT_SHARE * _free_memory(self.device) / self._sharers
 
     def _load(self) -> tuple[Tensor, Tensor | None]:
         x, condition = self.data.source.rows(slice(None))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,13 @@ from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import PreparedPhase, check_loss, check_needs, has_batch_norm, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.engine.ranks import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery, count_dropped, stopped_by
 from ganvae_core.engine.rollback import ReturnPoints
 from ganvae_core.engine.saving import CheckpointStore
 from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
+from ganvae_core.engine.sharing import UpdateSum, same_everywhere, synchronises
+from ganvae_core.engine.stopping import StopAgreement
 from ganvae_core.engine.telling import restore, tell
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.holding import held
@@ -39,9 +42,15 @@ STEP = purpose("random numbers of a step")
 LOGGER = logging.getLogger("ganvae")
 
 
+T = TypeVar("T")
+
+
 @final
 class Engine:
     """Trains an objective on data. It has no subclasses: what differs is in the objective's phases.
+
+    Under torchrun, or in a process group of torch, the engines of all processes train as one: each computes its own
+    rows of the batch, and the callbacks, metrics and files are those of rank 0.
 
     Args:
         objective: what is trained; it is moved to the device.
@@ -69,7 +78,8 @@ class Engine:
         directory: Path | None = None,
     ) -> None:
         self.settings = settings or EngineSettings()
-        self.device = select_device(self.settings.device)
+        self.world = world()
+        self.device = self.world.own_device(select_device(self.settings.device))
         self.precision = select_precision(self.settings, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -77,9 +87,13 @@ class Engine:
         self.data = _as_split(data)
         self.metrics, self.callbacks = list(metrics), list(callbacks)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
-        if self.batch_size == 1 and has_batch_norm(objective):
+        self._rows = self.world.rows(self.batch_size)
+        synchronised = synchronises(self.world, self.device)
+        fewest = self.batch_size if synchronised else self.batch_size // self.world.size
+        if fewest == 1 and has_batch_norm(objective):
             raise ConfigurationError(
-                "a batch of one row cannot be normalised: these networks have batch norm.",
+                f"{'a batch of one row' if self.batch_size == 1 else 'one row a process'} cannot be normalised: these"
+                " networks have batch norm.",
                 "take a larger engine.batch_size, more data, or networks without it (generator.batch_norm=false)",
             )
         self.step_index = 0
@@ -90,6 +104,8 @@ class Engine:
         self.callback_states: list[dict[str, Any]] = []
 
         check_needs(objective)
+        if synchronised:
+            nn.SyncBatchNorm.convert_sync_batchnorm(objective)
         if self._channels_last:
             objective.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.phases = prepare_phases(objective)
@@ -101,7 +117,12 @@ class Engine:
             self.settings.steps * self.batch_size,
         )
         self._components = ComponentPrecision(objective, self.device, self.precision)
-        self._stream = DataStream(self.data, self.batch_size, self.settings.seed, self.device)
+        sharers = self.world.local_size if self.device.type == "cpu" else 1
+        self._stream = DataStream(
+            self.data, self.batch_size, self.settings.seed, self.device, rows=self._rows, sharers=sharers
+        )
+        self._sums = [UpdateSum(self.world, prepared) for prepared in self.phases]
+        self._agreement = StopAgreement(self.world, self.device)
         self._found_inf = torch.zeros((), device=self.device)
         self._log = StepLog()
         self._checked: set[str] = set()
@@ -127,7 +148,8 @@ class Engine:
     @property
     def rows_at_once(self) -> int:
         """Rows of a micro-batch, where a phase's rows can be split."""
-        return min(self.recovery.micro_batch_size or self.batch_size, self.batch_size)
+        own = self._rows.stop - self._rows.start
+        return min(self.recovery.micro_batch_size or own, own)
 
     def apply_recovery(self) -> None:
         """Let the optimizers go as slowly as the recovery says."""
@@ -151,18 +173,21 @@ class Engine:
         if steps < 0:
             raise ConfigurationError(f"fit: {steps} steps are not possible: it must not be negative.")
         self._found_inf.zero_()
+        self._agreement.clear()
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
         with borrowed_randomness(self.device) as generator, self._components.covering():
             try:
-                restore(self)
-                tell(self, "on_start")
+                same_everywhere(self)
+                self._on_first(lambda: restore(self))
+                self._tell("on_start")
                 self._return_points.keep()
                 self._train(steps, generator)
-                self._finish(complete=not self.interrupted)
+                self._finish(complete=not self._interrupted)
             except BaseException as error:
                 self._end_writing(error)
-                tell(self, "on_error", error)
+                if self.world.first:
+                    tell(self, "on_error", error)
                 raise
             finally:
                 self._end_writing()
@@ -175,7 +200,7 @@ class Engine:
         finished = False
         while not finished:
             try:
-                while self.step_index < steps and not self.stop_requested:
+                while self.step_index < steps and not self._stops:
                     self.step(generator)
                     self._at_intervals(last=self.step_index == steps)
                 self.report_pending()
@@ -228,19 +253,21 @@ class Engine:
         if reading.first is not None and self.settings.on_nonfinite != SKIP:
             raise stopped_by(reading.first)
         numbers = {**reading.averages, **count_dropped(self, reading)}
+        self._agreement.read()
         now, done = time.perf_counter(), self.step_index
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
         speed = steps * self.batch_size / seconds if seconds else 0.0
         record = {"step": done, "samples_seen": self.samples_seen, **numbers, **self.take_pending(),
                   "samples_per_second": speed}  # fmt: skip
-        tell(self, "on_step", record)
+        self._tell("on_step", record)
         return record
 
     def warn(self, message: str, *hints: str) -> None:
         """Say something to whoever trains: at once by Python's logging, and in the next record under ``warnings``."""
         text = "\n  ".join((message, *hints))
-        LOGGER.warning(text)
+        if self.world.first:
+            LOGGER.warning(text)
         self.pending.setdefault("warnings", []).append(text)
 
     def take_pending(self) -> dict[str, Any]:
@@ -270,12 +297,20 @@ class Engine:
         Raises:
             TrainingError: it could not be written; those before it are whole.
         """
+        if self.store is not None:
+            self._on_first(self._finish_writing)
+
+    def _finish_writing(self) -> None:
         if self.store is not None and self.store.finish():
             tell(self, "on_checkpoint")
 
     def _begin_saving(self, measured: bool) -> None:
         """Have a checkpoint of this moment written; that is known to be done after ``finish_saving``."""
-        self.finish_saving()
+        self.results = self._on_first(lambda: self._begin_writing(measured))
+        self._return_points.keep()
+
+    def _begin_writing(self, measured: bool) -> dict[str, float]:
+        self._finish_writing()
         self.results = {}
         if measured:
             self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
@@ -283,7 +318,7 @@ class Engine:
                 tell(self, "on_results", self.results)
         if self.store is not None:
             self.store.begin()
-        self._return_points.keep()
+        return self.results
 
     def _end_writing(self, error: BaseException | None = None) -> None:
         """Let the writing end, and say with the error that ended training if it failed, too."""
@@ -294,7 +329,7 @@ class Engine:
                 error.hints += (str(failure),)
 
     def _holding_directory(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.directory is None else held(self.directory)
+        return held(self.directory) if self.directory is not None and self.world.first else nullcontext()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of a run with the same configuration.
@@ -311,6 +346,8 @@ class Engine:
         optimizer.clear_gradients()
         losses = within_memory(self, prepared, lambda: self._accumulate(prepared, batch, generator))
         loss = losses[0] if len(losses) == 1 else _sum(losses)
+        if self.world.size > 1:
+            loss = self._over_ranks(prepared, loss)
         norm = self._gradient_norm(prepared.parameters, loss.value.detach())
         if optimizer.settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
@@ -337,6 +374,14 @@ class Engine:
             losses.append(loss)
         return losses
 
+    def _over_ranks(self, prepared: PreparedPhase, loss: Loss) -> Loss:
+        """The loss of the whole batch, after its gradient has been summed over ranks."""
+        share = (self._rows.stop - self._rows.start) / self.batch_size
+        wish = self._agreement.flags(self.stop_requested, self.interrupted)
+        loss, wishes = self._sums[prepared.index].over_ranks(loss, share, wish)
+        self._agreement.hear(wishes)
+        return loss
+
     def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
         """() the norm of the gradient; notes in ``_found_inf``, which is sticky, if it or the loss is not finite."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -347,16 +392,19 @@ class Engine:
         return norm
 
     def _micro_batches(self, couples_rows: bool, batch: Batch) -> Iterator[tuple[int, float, Batch]]:
-        """(first row, share of the batch, rows) for each micro-batch; the whole batch where rows are coupled."""
-        size = self.rows_at_once
-        if couples_rows or size >= self.batch_size:
-            yield 0, 1.0, batch
+        """(first row in the global batch, share of it, rows) for each micro-batch of this rank.
+
+        Where rows are coupled there is one.
+        """
+        first, count = self._rows.start, self._rows.stop - self._rows.start
+        if couples_rows or self.rows_at_once >= count:
+            yield first, count / self.batch_size, batch
             return
-        for row in range(0, self.batch_size, size):
-            rows = slice(row, min(row + size, self.batch_size))
+        for row in range(0, count, self.rows_at_once):
+            rows = slice(row, min(row + self.rows_at_once, count))
             condition = None if batch.condition is None else batch.condition[rows]
             part = Batch(batch.x[rows], condition, batch.index[rows], batch.samples_seen)
-            yield row, (rows.stop - row) / self.batch_size, part
+            yield first + row, (rows.stop - row) / self.batch_size, part
 
     def _at_intervals(self, last: bool) -> None:
         settings = self.settings
@@ -366,7 +414,7 @@ class Engine:
         if last:
             return
         if settings.samples_every and self.step_index % settings.samples_every == 0:
-            tell(self, "on_samples")
+            self._tell("on_samples")
         if self.step_index % settings.checkpoint_every == 0:
             self.report_pending()
             self._begin_saving(measured=settings.measured_at(self.step_index))
@@ -380,17 +428,43 @@ class Engine:
         """Save; a run that is complete, and not only interrupted, also gets its prior fitted and its last pictures."""
         if complete and isinstance(self.model.prior, FittedPrior):
             try:
-                fit_prior(self.model, self.data, self.device)
+                self.world.from_first(lambda: fit_prior(self.model, self.data, self.device))
             except GanvaeError:
                 self.save()  # what was trained is not lost with it
                 raise
+            self.world.broadcast_(self.model.prior.state_dict().values(), self.device)
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
         try:
             if complete:
-                tell(self, "on_samples")
+                self._tell("on_samples")
         finally:
             self.save()  # after the pictures: a run that is killed over them does its end again, and has them then
-        tell(self, "on_end")
+        self._tell("on_end")
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        """Tell rank 0's callbacks, while the others wait."""
+        self._on_first(lambda: tell(self, event, *arguments))
+
+    def _on_first(self, work: Callable[[], T]) -> T:
+        """What rank 0 gets from doing something alone; if a callback asks for a stop meanwhile, all ranks know it."""
+        if self.world.size == 1:
+            return work()
+
+        def work_and_wish() -> tuple[T, bool, bool]:
+            return work(), self.stop_requested, self.interrupted
+
+        found, stop, interrupted = self.world.from_first(work_and_wish)
+        self._agreement.adopt(stop, interrupted)
+        return found
+
+    @property
+    def _stops(self) -> bool:
+        """Whether training ends after this step: what this process was asked for, or what all ranks agree on."""
+        return self.stop_requested if self.world.size == 1 else self._agreement.stop
+
+    @property
+    def _interrupted(self) -> bool:
+        return self.interrupted if self.world.size == 1 else self._agreement.interrupted
 
     @property
     def _channels_last(self) -> bool:

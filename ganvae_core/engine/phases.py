@@ -65,6 +65,20 @@ class KeptBuffers:
         if self._buffers:
             torch._foreach_copy_(self._buffers, self._values)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
+    def changes(self) -> list[Tensor]:
+        """How far each floating-point buffer has moved from the value that was remembered."""
+        # Not the plain difference, which is not a number where a buffer holds an infinity.
+        return [torch.where(buffer == value, 0.0, buffer - value) for buffer, value in self._floating()]
+
+    def move_by(self, changes: Sequence[Tensor]) -> None:
+        """Let each floating-point buffer be so far from the value that was remembered."""
+        for (buffer, value), change in zip(self._floating(), changes, strict=True):
+            torch.add(value, change, out=buffer)
+
+    def _floating(self) -> list[tuple[Tensor, Tensor]]:
+        pairs = zip(self._buffers, self._values, strict=True)
+        return [(buffer, value) for buffer, value in pairs if buffer.is_floating_point()]
+
     def put_back_where(self, failed: Tensor) -> None:
         """Give the buffers the values that were remembered if ``failed`` () is not 0, without waiting for it."""
         for buffer, value in zip(self._buffers, self._values, strict=True):

@@ -69,11 +69,16 @@ class ReturnPoints:
         if engine.settings.on_nonfinite != ROLLBACK:
             return
         if engine.store is not None:
-            if not engine.store.writing and self._folder() is None:
-                engine.store.begin()
-                engine.store.finish()
+            engine.world.from_first(self._keep_on_disk)
         elif self._memory is None or engine.step_index % engine.settings.checkpoint_every == 0:
             self._memory = MemoryCheckpoint(engine)
+
+    def _keep_on_disk(self) -> None:
+        store = self.engine.store
+        assert store is not None
+        if not store.writing and self._folder() is None:
+            store.begin()
+            store.finish()
 
     def go_back(self, error: NotFiniteError) -> None:
         """Put the engine where it was, with smaller learning rates; what went wrong before is not forgotten.

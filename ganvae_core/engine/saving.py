@@ -99,6 +99,10 @@ class CheckpointStore:
         put_back(engine, checkpoint)
         engine.recovery = Recovery.stored(checkpoint.manifest, engine.recovery)
         engine.apply_recovery()
+        # Where fewer processes go on with what more of them began, random numbers stay those of the smaller parts.
+        rows = checkpoint.manifest.get("rows_at_once", engine.batch_size)
+        if rows < engine.rows_at_once:
+            engine.recovery.micro_batch_size = rows
 
     def _retain(self, written: int) -> None:
         """Remove what is neither among the newest, nor the best, nor just written, nor what training goes back to."""
@@ -172,6 +176,7 @@ def _manifest(engine: Engine) -> dict[str, Any]:
         "pending": copy.deepcopy(engine.pending),  # written while training goes on
         "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
         "circumstances": circumstances(engine),
+        "rows_at_once": engine.rows_at_once,
         "settings": dataclasses.asdict(engine.settings),
     }
 
@@ -179,7 +184,12 @@ def _manifest(engine: Engine) -> dict[str, Any]:
 def circumstances(engine: Engine) -> dict[str, Any]:
     """What bits depend on beside configuration and data."""
     name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else engine.device.type
-    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": name}
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": name,
+        "processes": engine.world.size,
+    }
 
 
 def _optimizer_tensors(engine: Engine) -> dict[str, Tensor]:

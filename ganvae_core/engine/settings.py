@@ -22,11 +22,12 @@ class EngineSettings:
 
     Args:
         steps: global batches in all; a resumed run counts on from where it was.
-        batch_size: rows a step.
+        batch_size: rows a step, of all processes together.
         seed: initial weights, random draws and the order of the data follow from it.
         device: auto (the accelerator that torch reports, else cpu), cpu, cuda, cuda:1, mps, …
         precision: auto (bf16 on accelerators that have it, else fp32), fp32 or bf16.
-        micro_batch_size: rows computed at once; fewer save memory. What ties rows together (batch norm) stays whole.
+        micro_batch_size: rows that a process computes at once; fewer save memory. What ties rows together (batch norm)
+            stays whole.
         channels_last: how image tensors lie in memory; null means with bf16 only.
         ema_half_life_samples: the model that is sampled averages the weights over this many rows; 0 takes the last.
         log_every: steps between two lines of metrics.jsonl.

@@ -1,0 +1,321 @@
+"""The processes that train together, called ranks: which of them this one is, and what they tell each other.
+
+A world of one rank has nobody to talk to, and never touches torch.distributed. Numbers travel in the default process
+group, over NCCL between accelerators and over gloo between CPUs. What a program says (an error, a path, results)
+travels as JSON in a group of its own, in which ranks may wait for as long as rank 0 needs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar, final
+
+import torch
+from torch import Tensor, distributed
+
+from ganvae_core import errors
+from ganvae_core.engine.environment import LAUNCHER, RUN_KEY, world_size
+from ganvae_core.errors import ConfigurationError, GanvaeError, TrainingError
+
+T = TypeVar("T")
+
+VOICE_KEY = "ganvae/voice"
+PATIENCE = timedelta(days=7)
+"""How long ranks wait while rank 0 measures or writes. One that has died is noticed at once, by its connections."""
+HEARING_SECONDS = 0.5
+"""How long the other ranks leave it to rank 0 to report a failure that it shares."""
+
+
+class RankLostError(TrainingError):
+    """Another rank cannot be reached any more: it has died, or the network between the two has failed."""
+
+
+@final
+class World:
+    """The ranks of one training.
+
+    Args:
+        rank: number of this process, from 0.
+        size: how many there are.
+        local_rank: number of this process on its machine; None where nobody has said.
+        local_size: how many of them are on this machine.
+        store: torch's, where ranks leave messages; None where this process does not know it.
+        group: torch's process group for numbers; None in a world of one.
+    """
+
+    def __init__(
+        self,
+        rank: int = 0,
+        size: int = 1,
+        local_rank: int | None = 0,
+        local_size: int = 1,
+        store: Any = None,
+        group: Any = None,
+    ) -> None:
+        self.rank = rank
+        self.size = size
+        self.local_rank = local_rank
+        self.local_size = local_size
+        self.group = group
+        self._store = store
+        self._talk = None if group is None else distributed.new_group(backend="gloo", timeout=PATIENCE)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0, the only one that writes, measures and prints."""
+        return self.rank == 0
+
+    def rows(self, batch_size: int) -> slice:
+        """This rank's rows of a global batch; where it cannot be shared evenly, the first ranks have one more.
+
+        Raises:
+            ConfigurationError: there are fewer rows than ranks.
+        """
+        if batch_size < self.size:
+            raise ConfigurationError(
+                f"a batch of {batch_size} row{'s' * (batch_size > 1)} cannot be shared by {self.size} processes.",
+                "engine.batch_size is that of all processes together: take a larger one, or fewer processes",
+            )
+        each, more = divmod(batch_size, self.size)
+        start = self.rank * each + min(self.rank, more)
+        return slice(start, start + each + (self.rank < more))
+
+    def own_device(self, device: torch.device) -> torch.device:
+        """This rank's device: the ranks of a machine share its CPU, and have an accelerator each.
+
+        Raises:
+            ConfigurationError: there are fewer accelerators than ranks, or one is named for all.
+        """
+        if self.size == 1 or device.type == "cpu":
+            return device
+        if device.index is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise ConfigurationError(
+                f"engine.device: {device} is one device, and each of {self.size} processes needs its own.",
+                f"let each take one:  --device {device.type}",
+            )
+        count = torch.accelerator.device_count()
+        index = torch.accelerator.current_device_index() if self.local_rank is None else self.local_rank
+        if index >= count:
+            raise ConfigurationError(
+                f"engine.device: {self.local_size} processes need a {device.type} device each, and this machine has"
+                f" {count}.",
+                f"start {count} of them, or train on the CPU:  --device cpu",
+            )
+        torch.accelerator.set_device_index(index)
+        return torch.device(device.type, index)
+
+    def sum_(self, values: Tensor) -> None:
+        """Replace values by their sum over ranks, which is the same on all of them bit for bit.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+        """
+        with _contact():
+            distributed.all_reduce(values, group=self.group)
+
+    def broadcast_(self, tensors: Iterable[Tensor], device: torch.device) -> None:
+        """Replace tensors by those of rank 0.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+        """
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            values = tensor.detach().to(device).contiguous()
+            with _contact():
+                distributed.broadcast(values, 0, group=self.group)
+            tensor.detach().copy_(values)
+
+    def exchange(self, message: Any) -> list[Any]:
+        """What each rank says, by rank: JSON values.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+        """
+        if self.size == 1:
+            return [message]
+        text = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        with _contact():
+            distributed.all_gather(lengths, torch.tensor([len(text)]), group=self._talk)
+            longest = max(int(length) for length in lengths)
+            texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+            padded = torch.nn.functional.pad(text, (0, longest - len(text)))
+            distributed.all_gather(texts, padded, group=self._talk)
+        return [
+            json.loads(bytes(said[: int(length)].tolist()))
+            for said, length in zip(texts, lengths, strict=True)
+        ]
+
+    def from_first(self, work: Callable[[], T]) -> T:
+        """What rank 0 gets from doing something alone, a JSON value; the others wait for it, and fail with it.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+        """
+        if self.size == 1:
+            return work()
+        value, error = _tried(work) if self.first else (None, None)
+        failure, value = self.exchange([_as_json(error), None if error else value])[0]
+        if error is not None:
+            raise error
+        if failure is not None:
+            raise _from_json(failure, 0)
+        return value  # pyright: ignore[reportReturnType]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """What this rank gets from something that all ranks do; where it fails on one of them, all fail.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+        """
+        if self.size == 1:
+            return work()
+        value, error = _tried(work)
+        failures = self.exchange(_as_json(error))
+        if error is not None:
+            raise error
+        for rank, failure in enumerate(failures):
+            if failure is not None:
+                raise _from_json(failure, rank)
+        return value  # pyright: ignore[reportReturnType]
+
+    def announce_run(self, path: str) -> None:
+        """Tell the launcher, if there is one, where the run is that has been started."""
+        if self.first and self._store is not None:
+            self._store.set(RUN_KEY, path)
+
+    def has_the_word(self) -> bool:
+        """Whether this rank is the one to report a failure: rank 0 where it fails too, else the first that does."""
+        if self._store is None:
+            return self.first
+        if not self.first:
+            time.sleep(HEARING_SECONDS)
+        try:
+            return self._store.compare_set(VOICE_KEY, "", str(self.rank)).decode() == str(self.rank)
+        except RuntimeError:  # whoever held the store is gone: better said twice than not at all
+            return True
+
+
+ALONE = World()
+_current = ALONE
+
+
+def world() -> World:
+    """The ranks that this process trains with. The first call joins them, if the environment names any.
+
+    They are those of torch's process group where it has been initialised, else those that torchrun, or whatever set
+    ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``, has started.
+
+    Raises:
+        ConfigurationError: the environment is incomplete, or the ranks do not find each other.
+    """
+    global _current
+    if not distributed.is_available():
+        return ALONE
+    store = None
+    if not distributed.is_initialized():
+        if world_size() == 1:
+            return ALONE
+        store = _join()
+    if _current.group is not distributed.group.WORLD:
+        size = distributed.get_world_size()
+        if size == 1:
+            return ALONE
+        local = os.environ.get("LOCAL_RANK")
+        _current = World(
+            distributed.get_rank(),
+            size,
+            None if local is None else int(local),
+            int(os.environ.get("LOCAL_WORLD_SIZE", size)),
+            store,
+            distributed.group.WORLD,
+        )
+    return _current
+
+
+def _join() -> Any:
+    """Initialise torch's process group from the environment."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    backend = "gloo"
+    if accelerator is not None and accelerator.type != "mps":
+        backend = f"cpu:gloo,{accelerator.type}:{distributed.get_default_backend_for_device(accelerator)}"
+    try:
+        store, rank, size = _rendezvous()
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"the {world_size()} processes of this run did not find each other: {_first_sentence(error)}.",
+            "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say where they are; torchrun sets them",
+        ) from error
+    atexit.register(_leave)
+    return store
+
+
+def _rendezvous() -> tuple[Any, int, int]:
+    if LAUNCHER in os.environ:  # which holds the store itself
+        from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(address, port, world_size(), is_master=False)
+        return store, int(os.environ["RANK"]), world_size()
+    from torch.distributed.rendezvous import rendezvous
+
+    return next(rendezvous("env://"))
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _contact() -> Generator[None]:
+    """Say in a line what torch's backends report at length.
+
+    Raises:
+        RankLostError: a rank cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLostError(
+            "contact with another process of this run was lost.", _first_sentence(error)
+        ) from error
+
+
+def _first_sentence(error: Exception) -> str:
+    message = str(error).strip().partition("\n")[0] or type(error).__name__
+    return message.rpartition(".cc:")[2].partition("] ")[2].partition(". ")[0] or message.partition(". ")[0]
+
+
+def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return work(), None
+    except RankLostError:
+        raise
+    except Exception as error:
+        return None, error
+
+
+def _as_json(error: Exception | None) -> dict[str, Any] | None:
+    """An error for other ranks to raise again, as the nearest of the kinds that ``ganvae_core.errors`` names."""
+    if error is None:
+        return None
+    if not isinstance(error, GanvaeError):
+        reason = str(error).strip().partition("\n")[0]
+        return {"kind": "TrainingError", "message": f"{type(error).__name__}: {reason}", "hints": []}
+    kind = next(kind.__name__ for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind)
+    return {"kind": kind, "message": error.message, "hints": list(error.hints)}
+
+
+def _from_json(failure: dict[str, Any], rank: int) -> GanvaeError:
+    where = f"rank {rank}: " if rank else ""
+    return vars(errors)[failure["kind"]](where + failure["message"], *failure["hints"])

@@ -1,0 +1,187 @@
+"""How ranks share one update: gradients, loss and moved buffers summed over them in one all-reduce."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from ganvae_core.engine.phases import PreparedPhase, has_batch_norm
+from ganvae_core.engine.ranks import World
+from ganvae_core.errors import TrainingError
+from ganvae_core.types import Loss
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.loop import Engine
+
+
+@final
+class FlatTensors:
+    """Tensors side by side in one piece of memory, so that they travel together; one piece for each type of number.
+
+    Each lies there in the order in which it lies in memory, which the fused optimizers rely on.
+    """
+
+    def __init__(self, like: Sequence[Tensor]) -> None:
+        sizes: dict[torch.dtype, int] = {}
+        for tensor in like:
+            sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
+        self.flats = {dtype: like[0].new_zeros(size, dtype=dtype) for dtype, size in sizes.items()}
+        self.views: list[Tensor] = []
+        used = dict.fromkeys(sizes, 0)
+        for tensor in like:
+            strides = torch.empty_like(tensor, device="meta").stride()
+            flat, start = self.flats[tensor.dtype], used[tensor.dtype]
+            self.views.append(flat.as_strided(tensor.shape, strides, start))
+            used[tensor.dtype] += tensor.numel()
+
+
+@final
+class UpdateSum:
+    """Sums what one phase's update consists of over ranks.
+
+    Every rank ends with the same gradients and the same loss, bit for bit, so that all of them make the same update.
+    A parameter has a gradient where it has one on any rank. Buffers that the phase moves (the running statistics of
+    batch norm) move by the average over ranks.
+
+    Args:
+        world: the ranks.
+        prepared: the phase.
+    """
+
+    def __init__(self, world: World, prepared: PreparedPhase) -> None:
+        self.world = world
+        self.prepared = prepared
+        self._signature: object = None
+        self._flat = FlatTensors([torch.zeros(())])
+        self._patterns: dict[tuple[bool, ...], Tensor] = {}
+        self._receiving: list[float] = []
+
+    def over_ranks(self, loss: Loss, share: float, flags: Tensor) -> tuple[Loss, Tensor]:
+        """Put the sum over ranks into the gradients and the buffers, and return that of the loss and of ``flags``.
+
+        Args:
+            loss: of this rank's rows, weighted by their share; its gradient is in the parameters.
+            share: of the batch that this rank's rows are.
+            flags: (2,) further numbers to be summed.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+            TrainingError: on an accelerator, a parameter got no gradient in the first update, and has one now.
+        """
+        parameters = self.prepared.parameters
+        gradients = [parameter.grad for parameter in parameters]
+        present = tuple(gradient is not None for gradient in gradients)
+        changes = [change * share for change in self.prepared.moving.changes()]
+        scalars = [loss.value.detach(), *(value.detach() for value in loss.terms.values())]
+        statistics = [value.detach() for value in loss.statistics.values()]
+        others = [self._pattern(present, loss.value.device), flags, *changes, *scalars, *statistics]
+        self._lay_out(loss, others)
+
+        views = self._flat.views
+        absent = [view for view, there in zip(views, present, strict=False) if not there]
+        if absent:
+            torch._foreach_zero_(absent)  # pyright: ignore
+        there = [view for view, there in zip(views, present, strict=False) if there]
+        torch._foreach_copy_(  # pyright: ignore
+            [*there, *views[len(parameters) :]], [*(g for g in gradients if g is not None), *others]
+        )
+        for flat in self._flat.flats.values():
+            self.world.sum_(flat)
+
+        summed = iter(views[len(parameters) :])
+        self._receive(next(summed), present)
+        # The flat memory is used again by the next update: what outlives this one is copied out of it.
+        flags = next(summed).clone()
+        self.prepared.moving.move_by([next(summed) for _ in changes])
+        value = next(summed).clone()
+        terms = {name: next(summed).clone() for name in loss.terms}
+        return Loss(value, terms, {name: next(summed).clone() for name in loss.statistics}), flags
+
+    def _lay_out(self, loss: Loss, others: list[Tensor]) -> None:
+        """Make the flat memory, at the first update and where the loss returns other terms than before."""
+        signature = (*loss.terms, *loss.statistics, *((tensor.shape, tensor.dtype) for tensor in others))
+        if signature == self._signature:
+            return
+        first, self._signature = self._signature is None, signature
+        self._flat = FlatTensors([*self.prepared.parameters, *others])
+        if first and len(set(self.world.exchange(str(signature)))) > 1:
+            raise TrainingError(
+                f"phase '{self.prepared.phase.name}': its loss returns other terms or statistics, or of other shapes,"
+                " on some ranks than on others.",
+                "terms are scalars, and statistics have a shape that does not depend on the number of rows",
+            )
+
+    def _pattern(self, present: tuple[bool, ...], device: torch.device) -> Tensor:
+        """(parameters,) 1 for each parameter that has a gradient on this rank."""
+        if present not in self._patterns:
+            self._patterns[present] = torch.tensor(present, dtype=torch.float32, device=device)
+        return self._patterns[present]
+
+    def _receive(self, counts: Tensor, present: tuple[bool, ...]) -> None:
+        """Give each parameter the summed gradient, if it has one on any rank: known from the sum of the patterns.
+
+        Reading the sum makes an accelerator wait, so there it is read in the first update alone.
+        """
+        if counts.device.type == "cpu" or not self._receiving:
+            self._receiving = counts.tolist()
+        rows = zip(self.prepared.parameters, self._flat.views, self._receiving, present, strict=False)
+        for number, (parameter, view, count, there) in enumerate(rows):
+            if there and not count:
+                raise TrainingError(
+                    f"phase '{self.prepared.phase.name}': its parameter {number}, of shape {tuple(parameter.shape)},"
+                    " has a gradient now and had none in the first update.",
+                    "with several processes on accelerators, a loss uses the same parameters in every step",
+                )
+            parameter.grad = view if count else None
+
+
+def synchronises(world: World, device: torch.device) -> bool:
+    """Whether batch norm normalises the rows of all ranks together; torch has no such form for CPUs."""
+    return world.size > 1 and device.type != "cpu"
+
+
+def notes(engine: Engine) -> list[str]:
+    """Sentences on what several ranks do otherwise than one."""
+    if engine.world.size == 1:
+        return []
+    found: list[str] = []
+    if has_batch_norm(engine.objective):
+        found.append(
+            "batch norm normalises the rows of all processes together"
+            if synchronises(engine.world, engine.device)
+            else "batch norm normalises the rows of each process by themselves, and its running statistics are"
+            " averaged over processes"
+        )
+    coupling = [f"'{prepared.phase.name}'" for prepared in engine.phases if prepared.phase.couples_rows]
+    if coupling:
+        whose = f"phase {coupling[0]} ties" if len(coupling) == 1 else f"phases {' and '.join(coupling)} tie"
+        found.append(f"{whose} rows together: of the rows of each process, not of all")
+    return found
+
+
+def same_everywhere(engine: Engine) -> None:
+    """Let all ranks start from rank 0's weights, averages and optimizer states.
+
+    Raises:
+        TrainingError: ranks have not restored the same checkpoint.
+    """
+    if engine.world.size == 1:
+        return
+    tensors: list[Tensor] = []
+    for module in (engine.objective, engine.model):
+        tensors += [*module.parameters(), *module.buffers()]
+    for optimizer in engine.optimizers.values():
+        for parameter in optimizer.parameters:
+            values = optimizer.torch_optimizer.state.get(parameter, {}).values()
+            tensors += [value for value in values if isinstance(value, Tensor)]
+    there = engine.world.exchange([engine.step_index, len(tensors), engine.target_steps])
+    if any(other != there[0] for other in there):
+        raise TrainingError(
+            f"the processes of this run do not start at the same place: steps {[step for step, _, _ in there]} of"
+            f" {[steps for _, _, steps in there]}.",
+            "restore the same checkpoint in all of them, and ask all of them for as many steps",
+        )
+    engine.world.broadcast_(tensors, engine.device)

@@ -1,0 +1,262 @@
+"""``ganvae run --processes`` and torchrun: what a person sees, which code it ends with, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import ganvae_core as gv
+from ganvae_core.engine.checkpoints import read_checkpoint
+
+ENOUGH_SECONDS = 120
+SMALL = ("--plugin", "vae", "engine.batch_size=16", "engine.device=cpu", "generator.hidden=[4]", "encoder.hidden=[4]",
+         "metrics=[]")  # fmt: skip
+ENDLESS = (
+    *SMALL,
+    "--steps",
+    "1000000",
+    "engine.checkpoint_every=20",
+    "engine.samples_every=0",
+    "engine.log_every=20",
+)
+TWO = ("--processes", "2")
+GANVAE = (sys.executable, "-m", "ganvae_core", "run")
+TORCHRUN = (
+    sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+    "--nproc-per-node", "2", "-m", "ganvae_core", "run",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def finished(*words: str, how: tuple[str, ...] = GANVAE) -> subprocess.CompletedProcess[str]:
+    """A command, run until it ends."""
+    return subprocess.run([*how, *words], capture_output=True, text=True, timeout=ENOUGH_SECONDS)
+
+
+def until(there: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + ENOUGH_SECONDS
+    while not there():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def children_of(process: int) -> list[int]:
+    """The processes that one has started, oldest first."""
+    found: list[tuple[int, int]] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            if int(fields[1]) == process and fields[0] != "Z":
+                found.append((int(fields[19]), int(entry.name)))
+    return [number for _, number in sorted(found)]
+
+
+class Going:
+    """An endless training by two processes that has saved something."""
+
+    def __init__(self, out: str) -> None:
+        words = [*GANVAE, *ENDLESS, *TWO, "--out", out]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until(lambda: (Path(out) / "checkpoints" / "step-000020").exists())
+        self.ranks = children_of(self.process.pid)
+        assert len(self.ranks) == 2
+
+    def end(self) -> None:
+        """End what a test that failed has left."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGTERM)
+            self.process.communicate(timeout=ENOUGH_SECONDS)
+
+    def ended(self) -> tuple[int, str, str]:
+        """Its code and what it printed, once it and its ranks are gone."""
+        out, err = self.process.communicate(timeout=ENOUGH_SECONDS)
+        until(lambda: not any(Path(f"/proc/{rank}").exists() for rank in self.ranks))
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def going(request: pytest.FixtureRequest) -> Callable[[str], Going]:
+    def begin(out: str) -> Going:
+        begun = Going(out)
+        request.addfinalizer(begun.end)
+        return begun
+
+    return begin
+
+
+def newest(run: str) -> int:
+    return max(int(path.name[5:]) for path in Path(run, "checkpoints").glob("step-*"))
+
+
+def model_of(run: str, step: int) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(Path(run, "checkpoints", f"step-{step:06d}", "model.safetensors"))
+
+
+def test_two_processes_say_what_one_says_and_train_what_one_trains() -> None:
+    words = (*SMALL, "--steps", "4", "engine.checkpoint_every=2")
+    found = finished(*words, *TWO, "--out", "two")
+    assert (found.returncode, found.stdout) == (0, "two\n"), found.stderr
+    machine, what, *rest = found.stderr.splitlines()
+    machine, what = (what, rest[0]) if machine.startswith("reading") else (machine, what)
+    assert machine.endswith(" · 2 processes")
+    assert what == "vae on digits (1,617 images of 8 × 8 to learn from, 180 held out), 4 steps of 16"
+    assert found.stderr.count("vae on digits") == 1
+    assert finished(*words, "engine.micro_batch_size=8", "--out", "one", "--quiet").returncode == 0
+    for name, value in model_of("one", 4).items():
+        torch.testing.assert_close(model_of("two", 4)[name], value, rtol=1e-5, atol=1e-6)
+
+    # One process goes on with what two began as two would have, and two with what one began in such micro-batches.
+    again = finished("--resume", "two", "--steps", "8")
+    assert again.returncode == 0
+    assert "it goes on within rounding and not bit for bit" in again.stderr
+    back = finished("--resume", "one", "--steps", "8", "--quiet", *TWO)
+    assert (back.returncode, back.stdout, back.stderr) == (0, "one\n", "")
+    for name, value in model_of("one", 8).items():
+        torch.testing.assert_close(model_of("two", 8)[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("objective.bta=3",), "error: objective.bta: 'vae/elbo' has no option 'bta'."),
+        (("--data", "nowhere.csv"), "error: there is no file 'nowhere.csv'."),
+        (("engine.batch_size=1",), "error: a batch of 1 row cannot be shared by 2 processes."),
+    ],
+)
+def test_a_mistake_is_said_once_and_nothing_is_written(
+    words: tuple[str, ...], expected: str, folder: Path
+) -> None:
+    found = finished("--plugin", "vae", "engine.device=cpu", *words, *TWO, "--quiet")
+    assert (found.returncode, found.stdout) == (2, ""), found.stderr
+    assert found.stderr.startswith(expected)
+    assert found.stderr.count("error:") == 1
+    assert "Traceback" not in found.stderr
+    assert all(line.startswith("  ") for line in found.stderr.splitlines()[1:])
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its processes in /proc")
+class TestEnds:
+    """What ends one process ends all, with something to go on from."""
+
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_a_rank_that_is_killed_is_named(self, rank: int, going: Callable[[str], Going]) -> None:
+        begun = going("run")
+        os.kill(begun.ranks[rank], signal.SIGKILL)
+        began = time.monotonic()
+        code, out, err = begun.ended()
+        assert time.monotonic() - began < 30
+        assert (code, out) == (1, "")
+        step = newest("run")
+        read_checkpoint(Path("run", "checkpoints", f"step-{step:06d}"))  # which checks its files
+        error, *hints = err[err.index("error:") :].splitlines()
+        assert error.startswith(f"error: rank {rank} of 2 (process {begun.ranks[rank]}) was ended by SIGKILL")
+        assert [hint.strip() for hint in hints] == [
+            f"saved up to step {step}",
+            "go on:  ganvae run --resume run",
+        ]
+        again = finished("--resume", "run", "--steps", str(step + 5), "--quiet", *(TWO if rank else ()))
+        assert (again.returncode, again.stdout, again.stderr) == (0, "run\n", ""), again.stderr
+        assert gv.load("run").step == step + 5
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_saves_and_ends(self, number: int, going: Callable[[str], Going]) -> None:
+        begun = going("run")
+        os.kill(begun.process.pid if number == signal.SIGINT else begun.ranks[1], number)
+        code, out, err = begun.ended()
+        assert (code, out) == (128 + number, "")
+        step = newest("run")
+        said = err[err.index("stopped") :].splitlines()
+        assert said == [f"stopped at step {step:,} of 1,000,000; saved.", "go on:  ganvae run --resume run"]
+
+    def test_ranks_whose_launcher_is_gone_save_and_end(self, going: Callable[[str], Going]) -> None:
+        begun = going("run")
+        os.kill(begun.process.pid, signal.SIGKILL)
+        begun.process.wait()
+        until(lambda: not any(alive(rank) for rank in begun.ranks))
+        assert newest("run") >= 20
+        assert "stopped at step" in begun.process.communicate()[1]
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+BROKEN = """
+import numpy as np, sys
+import ganvae_core as gv
+from ganvae_core.cli import main
+from ganvae_core.engine.data import DataStream
+read = DataStream.batch_at
+def batch_at(self, samples_seen):
+    from ganvae_core.engine.ranks import world
+    if samples_seen == 32 and world().rank == 1:
+        raise {error}
+    return read(self, samples_seen)
+DataStream.batch_at = batch_at
+sys.exit(main({words!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            "gv.DataError('x.png cannot be read.', 'mend it')",
+            "error: rank 1: x.png cannot be read.\n  mend it\n",
+        ),
+        ("MemoryError('no more')", "error: rank 1: something went wrong inside "),
+    ],
+)
+def test_an_error_of_one_rank_alone_is_said_with_its_number(error: str, expected: str, folder: Path) -> None:
+    words = ["run", *ENDLESS, "--out", "run", "--quiet"]
+    (folder / "broken.py").write_text(BROKEN.format(error=error, words=words))
+    script = (
+        "import sys; from ganvae_core.cli.processes import watch;"
+        f"sys.exit(watch([sys.executable, {str(folder / 'broken.py')!r}], 2))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=ENOUGH_SECONDS
+    )
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith(expected), found.stderr
+    assert found.stderr.count("error:") == 1
+    assert "Traceback" not in found.stderr
+
+
+def test_torchrun_trains_the_same() -> None:
+    words = (*SMALL, "--steps", "4")
+    found = finished(*words, "--out", "run", how=TORCHRUN)
+    assert (found.returncode, found.stdout) == (0, "run\n"), found.stderr
+    assert found.stderr.count("vae on digits") == 1
+    assert " · 2 processes" in found.stderr
+    assert gv.load("run").step == 4
+
+
+def test_torchrun_and_processes_must_agree_on_how_many() -> None:
+    found = finished(*SMALL, "--steps", "4", "--processes", "3", how=TORCHRUN)
+    assert found.returncode == 1  # torchrun's own code for any failure
+    assert found.stderr.count("error: --processes 3: this is one of 2 processes that are there already.") == 1
+    assert not Path("runs").exists()
