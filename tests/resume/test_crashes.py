@@ -153,6 +153,9 @@ def test_a_rename_that_fails_brings_back_what_was_set_aside(
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.timeout(
+    1200
+)  # half a minute alone; half a dozen processes start in it, which a busy machine slows down
 def test_a_few_kills_of_a_training_process_change_nothing(tmp_path: Path) -> None:
     """A short form of benchmarks/crash_test.py; the whole of it makes 200 kills."""
     case = Case("vae", steps=200)
