@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CHECKPOINTS, CONFIG, DATA, DRAFT, IN_USE, LOCK, LOSSES, METRICS
+from ganvae_core.runs import CHECKPOINTS, CONFIG, DATA, DRAFT, IN_USE, LOCK, LOSSES, METRICS, writing
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.ranks import World
 
 ABANDONED_SECONDS = 3600.0
 """A draft that a verb like ``sample`` made, and to which nothing was written for so long, is nobody's."""
@@ -29,12 +33,14 @@ def held(directory: Path) -> Generator[None]:
 
     Raises:
         RunError: another process holds it, or there can be no lock.
+        TrainingError: the directory cannot be made.
     """
     from filelock import FileLock, Timeout
 
     from ganvae_core.engine.checkpoints import mend_checkpoints
 
-    directory.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory.resolve() / IN_USE, timeout=0, is_singleton=True)
     try:
         lock.acquire()
@@ -58,6 +64,18 @@ def held(directory: Path) -> Generator[None]:
             # While it is held: who opens the file now, and locks it later, finds that it has no name, and tries again.
             (directory / IN_USE).unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def held_by_first(directory: Path, ranks: World) -> Generator[None]:
+    """The same for the ranks of one training: rank 0 holds the directory, and all fail where it cannot.
+
+    Raises:
+        RunError: another process holds it, or there can be no lock.
+    """
+    with ExitStack() as stack:
+        ranks.together(lambda: stack.enter_context(held(directory) if ranks.first else nullcontext()))
+        yield
 
 
 def _take_away_drafts(directory: Path) -> None:

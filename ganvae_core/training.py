@@ -9,7 +9,7 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.ranks import world
 from ganvae_core.engine.sharing import notes as sharing_notes
 from ganvae_core.errors import ConfigurationError, DataError, RunError
-from ganvae_core.holding import held, refuse_links
+from ganvae_core.holding import held, held_by_first, refuse_links
 from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.loading import Run, find_checkpoint, load
 from ganvae_core.observers import Pictures, Recorder
@@ -140,7 +140,7 @@ def resume(
     changes = dict(overrides or {})
     if isinstance(data, str | Path):
         changes["data"], data = str(data), None
-    with held_by_first(directory.path):
+    with held_by_first(directory.path, world()):
         layer = nest(list(changes.items()))
         directory, preparation = world().together(
             lambda: prepare_resume(directory.path, data=data, layer=layer)
@@ -194,19 +194,6 @@ def _refuse_single_row(engine: Engine) -> None:
             f"{type(prior).__name__} is fitted on the codes of two rows or more, and there is one to learn from.",
             "take another prior (prior=normal) or more data",
         )
-
-
-@contextmanager
-def held_by_first(path: Path) -> Generator[None]:
-    """Keep other processes than the ranks of this training from training in a directory while this lasts.
-
-    Raises:
-        RunError: another process holds it, or there can be no lock.
-    """
-    ranks = world()
-    with ExitStack() as stack:
-        ranks.together(lambda: stack.enter_context(held(path) if ranks.first else nullcontext()))
-        yield
 
 
 @contextmanager

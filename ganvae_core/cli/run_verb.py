@@ -103,8 +103,9 @@ def run(
     from ganvae_core.cli.processes import check_count
     from ganvae_core.cli.ranks import one_voice
     from ganvae_core.engine.ranks import world
+    from ganvae_core.holding import held_by_first
     from ganvae_core.runs import RunDirectory
-    from ganvae_core.training import go_on, held_by_first, prepare, prepare_resume, started
+    from ganvae_core.training import go_on, prepare, prepare_resume, started
 
     pairs = settings_pairs(overrides, short)
 
@@ -135,7 +136,7 @@ def run(
     end_with_launcher()
     with one_voice(), ExitStack() as stack:
         if resume is not None and not dry_run:
-            stack.enter_context(held_by_first(RunDirectory.open(resume).path))
+            stack.enter_context(held_by_first(RunDirectory.open(resume).path, world()))
         directory, preparation = world().together(prepared)
         if dry_run:
             _print_dry_run(preparation)

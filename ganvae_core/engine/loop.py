@@ -32,7 +32,7 @@ from ganvae_core.engine.sharing import UpdateSum, same_everywhere, synchronises
 from ganvae_core.engine.stopping import StopAgreement
 from ganvae_core.engine.telling import restore, tell
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.holding import held
+from ganvae_core.holding import held_by_first
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
@@ -329,7 +329,7 @@ class Engine:
                 error.hints += (str(failure),)
 
     def _holding_directory(self) -> AbstractContextManager[None]:
-        return held(self.directory) if self.directory is not None and self.world.first else nullcontext()
+        return nullcontext() if self.directory is None else held_by_first(self.directory, self.world)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of a run with the same configuration.
