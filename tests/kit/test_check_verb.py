@@ -181,6 +181,8 @@ def test_a_plugin_that_is_disabled_cannot_be_checked(say: Say, monkeypatch: pyte
     code, _, err = say("vae")
     assert code == 3
     assert "is disabled" in err
+    monkeypatch.delenv("GANVAE_DISABLE_PLUGINS")
+    assert say("vae", "--disable-plugin", "vae")[0] == 3
 
 
 def test_the_help_names_what_is_typed_and_needs_no_torch() -> None:
