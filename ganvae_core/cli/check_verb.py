@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganvae_core.cli.frame import settings as everywhere
 from ganvae_core.cli.output import print_json, table
 
 if TYPE_CHECKING:
@@ -48,7 +49,14 @@ def check(
             last = report.outcomes[-1]
             status.update(f"{len(report.outcomes)} of {total}   {last['subject']}   {last['check']}")
 
-        report = check_plugins(target, settings=given, only=only, check_seconds=seconds, progress=progress)
+        report = check_plugins(
+            target,
+            settings=given,
+            only=only,
+            check_seconds=seconds,
+            disabled=everywhere().disabled,
+            progress=progress,
+        )
     if as_json:
         print_json({"passed": report.passed, "plugins": report.plugins, "outcomes": report.outcomes})
     else:

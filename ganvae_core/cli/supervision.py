@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ganvae_core.errors import ConfigurationError, GanvaeError, PluginError
+from ganvae_core.plugins.discovery import DISABLE_VARIABLE, disabled_by_environment
 
 CHECK_SECONDS = 60.0
 """What one check may take before it counts as hanging."""
@@ -62,6 +63,7 @@ def check_plugins(
     settings: Sequence[tuple[str, str, str]] = (),
     only: Sequence[str] = (),
     check_seconds: float = CHECK_SECONDS,
+    disabled: Collection[str] = (),
     progress: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Check a plugin by its name, or those of a distribution's folder.
@@ -71,6 +73,7 @@ def check_plugins(
         settings: component, key and value of settings that components are checked with.
         only: names of checks; all by default.
         check_seconds: that one check may take.
+        disabled: plugins that are left out, beside those that the environment disables.
         progress: is called after every check.
 
     Raises:
@@ -85,7 +88,7 @@ def check_plugins(
                 "only": list(only),
                 "settings": list(settings),
             }
-            process = _Process(Path(folder), {**order, "done": report.outcomes})
+            process = _Process(Path(folder), {**order, "done": report.outcomes}, disabled)
             if process.follow(report, progress):
                 return report
     raise PluginError(f"'{target}' has ended the checks {MOST_PROCESSES} times; the rest was left out.",
@@ -95,16 +98,21 @@ def check_plugins(
 class _Process:
     """One process of the kit, and the file that it writes to."""
 
-    def __init__(self, folder: Path, order: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, order: dict[str, Any], disabled: Collection[str]) -> None:
         self.events = folder / f"events-{time.monotonic_ns()}.jsonl"
         self.events.touch()
         self.output = folder / f"{self.events.stem}.txt"
         self.seconds: float = order["seconds"]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            DISABLE_VARIABLE: ",".join([*disabled_by_environment(), *sorted(disabled)]),
+        }
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ganvae_core.testing"],
                 stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env=environment,
             )  # fmt: skip
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({**order, "events": str(self.events)}, default=str).encode())

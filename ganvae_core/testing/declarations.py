@@ -41,6 +41,7 @@ FACTS: Mapping[Kind, set[str]] = {
     "callback": set(),
 }
 """The facts that the builder supplies to each kind."""
+WITHOUT_FACTS = tuple(kind for kind, facts in FACTS.items() if not facts)
 
 
 @check(*KINDS)
@@ -119,8 +120,9 @@ def facts(component: Component) -> None:
 
 @check(*KINDS, needs=["options", "facts"])
 def makes(component: Component) -> None:
-    """It can be made with its default options, and accepts at least one kind of the data that the kit has."""
+    """It can be made with its default options, or the settings given, and accepts some of the data that the kit has."""
     tried = component.tried
+    _refuse_given_settings(component)
     if any(situation.refusal is None for situation in tried):
         return
     refusals = [situation.refusal for situation in tried if situation.refusal]
@@ -131,10 +133,27 @@ def makes(component: Component) -> None:
             place_in_traceback(first.crash, component.owns) or _constructor(component),
             "data that it is not for is refused by a ConfigurationError, which says what it takes",
         ) from first.crash
+    what = "cannot be made as it is" if component.of in WITHOUT_FACTS else "accepts nothing that the kit has"
     raise NotChecked(
-        f"it accepts nothing that the kit has: {first.reason}"
+        f"it {what}: {first.reason}"
         "  (give settings= or data= to PluginSuite, or KIND/NAME:KEY=VALUE to ganvae plugins check)"
     )
+
+
+def _refuse_given_settings(component: Component) -> None:
+    """Settings that someone gave, and with which it cannot be made at all, are a mistake to be told.
+
+    Raises:
+        CheckFailure: there are such.
+    """
+    for settings in component.owner.given.settings.get(component.label, ()):
+        refusals = [at.refusal for at in component.tried if at.settings is settings]
+        first = next((refusal for refusal in refusals if refusal), None)
+        if settings and first and all(refusals) and not first.offline:
+            written = ", ".join(f"{key}={value}" for key, value in settings.items())
+            raise CheckFailure(
+                f"{component.label} cannot be made with {written}: {first.reason}", _constructor(component)
+            )
 
 
 @check("generator", "encoder", "critic", "objective", "prior", "observation", needs=["makes"])

@@ -24,8 +24,14 @@ FALSE_ALARMS = 1e-6
 LEAST_EXPECTED = 10.0
 """Cells with fewer expected draws go into the rest, as the chi-squared distribution would not hold for them."""
 CELLS = {0: 1, 1: 16, 2: 5, 3: 3}
-POINTS = {0: 1, 1: 1_024, 2: 64, 3: 24}
-"""Cells for each axis, and points along each axis of a cell, by the number of continuous coordinates."""
+PIECES = {0: 1, 1: 64, 2: 16, 3: 5}
+POINTS = {0: (1,), 1: (8, 16, 64), 2: (2, 4, 8), 3: (2, 4)}
+"""Cells for each continuous axis, pieces of a cell, which are the smaller the more draws there are, and points in each
+piece: more of them, until the integral no longer changes. By the number of continuous coordinates."""
+MOST_PATTERNS = 300
+"""Combinations of discrete values that have cells of their own: the most frequent ones."""
+SETTLED = 0.3
+"""How much an integral may change with more points, in standard errors of the share of draws that is in a cell."""
 FEW_VALUES = 300
 """A coordinate that takes no more values than this in all draws is a discrete one."""
 CHUNK = 65_536
@@ -100,10 +106,34 @@ def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> E
         return _in_chunks(log_prob, z.reshape(-1, *shape).to(second.dtype)).double().exp()
 
     cells = list(space.cells(first))
-    masses = torch.tensor([cell.mass(density) for cell in cells], dtype=torch.float64)
     counts = torch.stack([space.inside(cell, flat).sum() for cell in cells]).double()
     share = float(counts.sum()) / DRAWS
+    masses = _integrals(cells, density, share)
     return Evidence(0.0, float(masses.sum()), share, _p_value(masses, counts), len(cells))
+
+
+def _integrals(cells: Sequence[_Cell], density: Callable[[Tensor], Tensor], share: float) -> Tensor:
+    """(cells,) the integral of the density over each of the cells, which hold a share of the draws.
+
+    Raises:
+        NotChecked: they go on changing with the number of points.
+    """
+    before: Tensor | None = None
+    for points in POINTS[len(cells[0].nodes)]:
+        masses = torch.tensor([cell.mass(density, points) for cell in cells], dtype=torch.float64)
+        if before is None and not cells[0].nodes:
+            return masses  # nothing to integrate over
+        if before is not None and _settled(before, masses, share):
+            return masses
+        before = masses
+    raise NotChecked("its density varies too quickly to be integrated over cells")
+
+
+def _settled(before: Tensor, after: Tensor, share: float) -> bool:
+    errors = (after.clamp(min=LEAST_EXPECTED / DRAWS) / DRAWS).sqrt()
+    error = math.sqrt(max(share * (1 - share), LEAST_EXPECTED / DRAWS) / DRAWS)
+    together = float((before.sum() - after.sum()).abs()) <= SETTLED * error
+    return together and bool(((before - after).abs() <= SETTLED * errors).all())
 
 
 def _p_value(masses: Tensor, counts: Tensor) -> float:
@@ -135,39 +165,41 @@ class _Cell:
     """A value for each discrete coordinate, and an interval for each continuous one.
 
     Args:
-        values: of the discrete coordinates.
-        low: ends of the intervals.
-        high: their other ends.
+        key: stands for the values of the discrete coordinates.
+        nodes: for each continuous coordinate, where its interval begins, is divided, and ends.
         embed: (n, continuous coordinates) -> (n, D) codes with these discrete values.
         area: of the code space for one unit of volume of the coordinates.
     """
 
-    values: Tensor
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    key: Tensor
+    nodes: tuple[Tensor, ...]
     embed: Callable[[Tensor], Tensor]
     area: float = 1.0
 
-    def mass(self, density: Callable[[Tensor], Tensor]) -> float:
-        """The integral of a density, by the midpoint rule."""
-        count = POINTS[len(self.low)]
-        axes = [
-            low + (high - low) * (torch.arange(count, dtype=torch.float64) + 0.5) / count
-            for low, high in zip(self.low, self.high, strict=True)
-        ]
-        points = (
-            torch.cartesian_prod(*axes).reshape(-1, len(axes))
-            if axes
-            else torch.zeros(1, 0, dtype=torch.float64)
-        )
-        volume = math.prod((high - low) / count for low, high in zip(self.low, self.high, strict=True))
-        return float(density(self.embed(points)).sum()) * volume * self.area
+    def mass(self, density: Callable[[Tensor], Tensor], points: int) -> float:
+        """The integral of a density, by the midpoint rule with so many points in each piece of an interval."""
+        if not self.nodes:
+            return float(density(self.embed(torch.zeros(1, 0, dtype=torch.float64))).sum())
+        shares = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+        axes = [(nodes[:-1, None] + nodes.diff()[:, None] * shares).flatten() for nodes in self.nodes]
+        widths = [(nodes.diff() / points).repeat_interleave(points) for nodes in self.nodes]
+        at = torch.cartesian_prod(*axes).reshape(-1, len(axes))
+        weights = torch.cartesian_prod(*widths).reshape(-1, len(axes)).prod(1)
+        return float((density(self.embed(at)) * weights).sum()) * self.area
+
+    def holds(self, coordinates: Tensor) -> Tensor:
+        """(B,) whether continuous coordinates (B, continuous coordinates) lie within the intervals."""
+        found = torch.ones(len(coordinates), dtype=torch.bool)
+        for column, nodes in zip(coordinates.T, self.nodes, strict=True):
+            found &= (column >= nodes[0]) & (column < nodes[-1])
+        return found
 
 
 class _Flat:
     """Codes as they are, some coordinates discrete and some continuous."""
 
     def __init__(self, draws: Tensor) -> None:
+        self._keyed: tuple[Tensor, Tensor] | None = None
         distinct = [len(column.unique()) for column in draws.T]
         self.discrete = [axis for axis, number in enumerate(distinct) if number <= FEW_VALUES]
         self.continuous = [axis for axis in range(draws.shape[1]) if axis not in self.discrete]
@@ -183,20 +215,25 @@ class _Flat:
 
     def cells(self, draws: Tensor) -> Iterator[_Cell]:
         """Cells between quantiles of the draws, for each combination of discrete values."""
-        patterns = draws[:, self.discrete].unique(dim=0) if self.discrete else draws.new_zeros(1, 0)
-        edges = [quantiles(draws[:, axis], CELLS[len(self.continuous)]) for axis in self.continuous]
-        for pattern, box in itertools.product(
-            patterns, itertools.product(*(itertools.pairwise(e) for e in edges))
-        ):
-            low, high = (tuple(edge[end] for edge in box) for end in (0, 1))
-            yield _Cell(pattern, low, high, self._embedding(pattern))
+        values = draws[:, self.discrete]
+        keys, first, counts = _distinct(self._keys(draws))
+        most = counts.argsort(descending=True, stable=True)[:MOST_PATTERNS]
+        boxes = _boxes([draws[:, axis] for axis in self.continuous])
+        for number, box in itertools.product(most.tolist(), boxes):
+            yield _Cell(keys[number], box, self._embedding(values[first[number]]))
 
     def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
         """(B,) whether each draw falls into a cell."""
-        found = (draws[:, self.discrete] == cell.values).all(1)
-        for axis, low, high in zip(self.continuous, cell.low, cell.high, strict=True):
-            found &= (draws[:, axis] >= low) & (draws[:, axis] < high)
-        return found
+        return (self._keys(draws) == cell.key) & cell.holds(draws[:, self.continuous])
+
+    def _keys(self, draws: Tensor) -> Tensor:
+        """(B,) a number for the discrete values of each draw: the same for the same values, and else another."""
+        if self._keyed is None or self._keyed[0] is not draws:
+            weights = torch.rand(
+                len(self.discrete), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+            )
+            self._keyed = (draws, (draws[:, self.discrete].double() * weights).sum(1))
+        return self._keyed[1]
 
     def _embedding(self, pattern: Tensor) -> Callable[[Tensor], Tensor]:
         def embed(points: Tensor) -> Tensor:
@@ -225,17 +262,12 @@ class _Sphere:
 
     def cells(self, draws: Tensor) -> Iterator[_Cell]:
         """Cells between quantiles of the coordinates."""
-        coordinates = self._coordinates(draws)
-        edges = [quantiles(column, CELLS[self.size - 1]) for column in coordinates.T]
-        for box in itertools.product(*(itertools.pairwise(e) for e in edges)):
-            low, high = (tuple(edge[end] for edge in box) for end in (0, 1))
-            yield _Cell(torch.zeros(0), low, high, self._embed, self.radius)
+        for box in _boxes(list(self._coordinates(draws).T)):
+            yield _Cell(torch.zeros(()), box, self._embed, self.radius)
 
     def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
         """(B,) whether each draw falls into a cell."""
-        coordinates = self._coordinates(draws)
-        low, high = torch.tensor(cell.low), torch.tensor(cell.high)
-        return ((coordinates >= low) & (coordinates < high)).all(1)
+        return cell.holds(self._coordinates(draws))
 
     def _coordinates(self, draws: Tensor) -> Tensor:
         angle = torch.atan2(draws[:, 1], draws[:, 0])
@@ -262,10 +294,25 @@ def refuse_dimensions(count: int) -> None:
         )
 
 
-def quantiles(values: Tensor, cells: int) -> Sequence[float]:
-    """Edges of cells with about as many values each; one in a hundred values lies beyond either end."""
-    shares = torch.linspace(0.01, 0.99, cells + 1, dtype=torch.float64)
-    return values.double().quantile(shares).tolist()
+def _distinct(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct values of (B,) keys, where each stands first, and how often it is there."""
+    distinct, inverse, counts = keys.unique(return_inverse=True, return_counts=True)
+    first = torch.full((len(distinct),), len(keys)).scatter_reduce_(
+        0, inverse, torch.arange(len(keys)), "amin"
+    )
+    return distinct, first, counts
+
+
+def _boxes(columns: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+    """All combinations of intervals between quantiles of each coordinate, divided where further quantiles are.
+
+    About as many draws are in each interval; one in a hundred lies beyond either end of all of them.
+    """
+    cells, pieces = CELLS[len(columns)], PIECES[len(columns)]
+    shares = torch.linspace(0.01, 0.99, cells * pieces + 1, dtype=torch.float64)
+    nodes = [column.double().quantile(shares) for column in columns]
+    each = [[n[k * pieces : (k + 1) * pieces + 1] for k in range(cells)] for n in nodes]
+    return list(itertools.product(*each))
 
 
 def _in_chunks(log_prob: LogProb, z: Tensor) -> Tensor:

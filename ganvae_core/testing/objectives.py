@@ -257,7 +257,7 @@ def closed_forms(component: Component) -> None:
         for prepared in play.phases:
             loss: Loss = evaluated(prepared, batch)
             found |= {
-                f"{prepared.phase.name}/{key}": value
+                f"{prepared.phase.name}/{key}": value.detach()
                 for key, value in {LOSS: loss.value, **loss.terms}.items()
             }
         for key, value in expected.items():

@@ -19,6 +19,7 @@ from ganvae_core.config.options import component_facts
 from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Indices, Source
+from ganvae_core.testing.offline import wanted_network
 from ganvae_core.testing.subjects import Component, Settings
 from ganvae_core.types import DataSpec, Units
 
@@ -125,10 +126,12 @@ class Refusal:
     Args:
         reason: one line.
         crash: what was raised, if it was no error of ganvae's.
+        offline: whether it only wanted the network, which checks do not have.
     """
 
     reason: str
     crash: Exception | None = None
+    offline: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +258,8 @@ class Situation:
             made = self.opened if self.component.spec.kind == "source" else self.make()
         except GanvaeError as error:
             crash = error.__cause__ if isinstance(error.__cause__, Exception) else None
-            return Refusal(error.message, None if isinstance(crash, GanvaeError) else crash)
+            crash = None if isinstance(crash, GanvaeError) else crash
+            return Refusal(error.message, crash, wanted_network(error))
         try:
             if isinstance(made, nn.Module):
                 two_rows(self, made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ CHECKED_ROWS = 64
 def specification(component: Component) -> None:
     """Its specification is whole: shape, range, columns, classes and units agree, and JSON gives it back."""
     for situation, source in opened(component):
-        place, found = place_of_property(source, "spec"), type(source.spec)
-        if not issubclass(found, DataSpec):
-            raise CheckFailure(f"{situation.where}spec is {found.__name__}, not a DataSpec", place)
+        place, found = place_of_property(source, "spec"), cast(object, source.spec)
+        if not isinstance(found, DataSpec):
+            raise CheckFailure(f"{situation.where}spec is {type(found).__name__}, not a DataSpec", place)
         spec = source.spec
         wrong = _wrong_in(spec, len(source))
         if wrong:

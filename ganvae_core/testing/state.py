@@ -66,7 +66,7 @@ def same(first: Any, second: Any) -> bool:
         )
     if type(first) is not type(second):
         return False
-    return bool(first == second) or (first != first and second != second)  # NaN
+    return bool(first == second) or bool(first != first and second != second)  # NaN is like NaN
 
 
 _NONE = object()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import runpy
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +17,7 @@ from ganvae_core.plugins import installed_plugins
 from ganvae_core.testing import PluginSuite
 
 Case = Callable[..., Any]
+OWN_FILES = Path(__file__).parents[1] / "docs" / "own_files.py"
 
 
 def test_every_plugin_of_ganvae_is_held_to_the_kit() -> None:
@@ -125,10 +128,8 @@ class TestBuiltin(PluginSuite):
     @classmethod
     def files(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         """The files that sources read."""
-        from own_files import make_own_files
-
         folder = tmp_path_factory.mktemp("files")
-        make_own_files(folder)
+        runpy.run_path(str(OWN_FILES))["make_own_files"](folder)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             patch.setenv(

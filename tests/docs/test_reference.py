@@ -16,6 +16,7 @@ import ganvae_core
 from ganvae_core import distributions, errors, interfaces, model, types
 from ganvae_core.plugins import KINDS, hookspecs, installed_plugins, specs
 from ganvae_core.plugins.record import State
+from ganvae_core.testing import CHECKS
 
 STUBS = [(page, block) for page in sorted(DOCS.rglob("*.md")) for block in blocks(page, "pyi")]
 SOURCES = (interfaces, types, hookspecs, specs, model, distributions)
@@ -103,6 +104,17 @@ def test_every_recipe_is_on_the_page_of_recipes() -> None:
         if plugin.distribution == "ganvae":
             for component in plugin.components:
                 assert f"`{component.name}`" in text, f"{component.kind} {plugin.name}/{component.name}"
+
+
+def test_every_check_of_the_kit_is_on_its_page_with_what_it_proves() -> None:
+    rows = [
+        line
+        for line in (DOCS / "testing-plugins.md").read_text("utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    documented = {row.split("`")[1]: row.rpartition(" | ")[2].removesuffix(" |") for row in rows}
+    checks = {name: check.proves.replace("``", "`") for name, check in CHECKS.items()}
+    assert {name: text for name, text in documented.items() if name in checks} == checks
 
 
 def test_every_exit_code_is_explained() -> None:
