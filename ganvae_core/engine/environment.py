@@ -33,7 +33,7 @@ def world_size() -> int:
 
 def is_other_rank() -> bool:
     """Whether the environment says that this is one of several ranks, and not rank 0."""
-    return world_size() > 1 and os.environ.get("RANK", "0") != "0"
+    return os.environ.get("WORLD_SIZE", "") not in ("", "1") and os.environ.get("RANK", "") not in ("", "0")
 
 
 def environment_of(rank: int, processes: int, port: int) -> dict[str, str]:

@@ -15,7 +15,9 @@ import safetensors.torch
 import torch
 
 import ganvae_core as gv
+from ganvae_core.cli import main
 from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.engine.environment import environment_of
 
 ENOUGH_SECONDS = 120
 SMALL = ("--plugin", "vae", "engine.batch_size=16", "engine.device=cpu", "generator.hidden=[4]", "encoder.hidden=[4]",
@@ -260,3 +262,45 @@ def test_torchrun_and_processes_must_agree_on_how_many() -> None:
     assert found.returncode == 1  # torchrun's own code for any failure
     assert found.stderr.count("error: --processes 3: this is one of 2 processes that are there already.") == 1
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"WORLD_SIZE": "two"}, "error: WORLD_SIZE=two: it is the number of processes that train together."),
+        ({"WORLD_SIZE": "2"}, "error: the 2 processes of this run did not find each other: "),
+        (
+            {"WORLD_SIZE": "2", "RANK": "first"},
+            "error: the 2 processes of this run did not find each other: ",
+        ),
+    ],
+)
+def test_an_environment_that_makes_no_sense_is_said_to_be_so(
+    environment: dict[str, str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["run", *SMALL, "--steps", "2"]) == 2
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_of_a_word_that_slipped_rank_0_alone_speaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, says in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        assert main(["run", "--no-such-option"]) == 2
+        assert ("No such option" in capsys.readouterr().err.replace("no such", "No such")) == says
+
+
+def test_each_process_gets_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert environment_of(1, 3, 1)["OMP_NUM_THREADS"] == "2"
+    assert environment_of(1, 20, 1)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert "OMP_NUM_THREADS" not in environment_of(1, 3, 1)

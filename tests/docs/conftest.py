@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from own_files import make_own_files
 from reader import Reader
 
+from ganvae_core.cli.processes import launch
 from ganvae_core.engine.loop import Engine
 from ganvae_core.plugins import installed_plugins
 
@@ -32,12 +33,21 @@ def shortened(fit: Callable[..., Any]) -> Callable[..., Any]:
     return short_fit
 
 
+def short_launch(arguments: Sequence[str], processes: int) -> int:
+    """``launch``, for which the same holds in the processes that it starts."""
+    words = list(arguments)
+    while "--steps" in words:
+        del words[words.index("--steps") : words.index("--steps") + 2]
+    return launch([*words, "--steps", str(STEPS)], processes)
+
+
 @pytest.fixture
 def reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
+    monkeypatch.setattr("ganvae_core.cli.processes.launch", short_launch)
     make_own_files(tmp_path)
     before = set(sys.modules)
     yield Reader(tmp_path, capsys, monkeypatch)
