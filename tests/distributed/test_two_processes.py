@@ -110,7 +110,7 @@ def test_a_number_that_is_not_finite_on_one_rank_stops_all_before_it_reaches_the
 @pytest.mark.parametrize(
     ("name", "kinds", "message"),
     [
-        ("callback", ("ValueError", "TrainingError"), "no such luck"),
+        ("callback", ("TrainingError", "TrainingError"), "no such luck"),
         ("unwritable", ("TrainingError", "TrainingError"), "could not be written"),
         ("few rows", ("ConfigurationError", "ConfigurationError"), "a batch of 1 row cannot be shared by 2"),
     ],
