@@ -183,14 +183,16 @@ def numbers(value: Any) -> dict[str, float]:
 
 
 def metrics_record(line: str | bytes) -> dict[str, Any]:
-    """One line of ``metrics.jsonl`` with NaN for null; empty where it is not whole, or something else."""
+    """One line of ``metrics.jsonl``: numbers, with NaN for null, and texts of ``warnings``; empty if it is not whole."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return {}
     if not isinstance(record, dict) or type(record.get("step")) is not int:
         return {}
-    return numbers(record)
+    warnings = record.get("warnings")
+    texts = [str(text) for text in warnings] if isinstance(warnings, list) else []
+    return numbers(record) | ({"warnings": texts} if texts else {})
 
 
 def find_runs(parent: Path) -> list[RunDirectory]:

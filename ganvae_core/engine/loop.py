@@ -304,20 +304,31 @@ class Engine:
         if self.store is not None and self.store.finish():
             tell(self, "on_checkpoint")
 
-    def _begin_saving(self, measured: bool) -> None:
-        """Have a checkpoint of this moment written; that is known to be done after ``finish_saving``."""
-        self.results = self._on_first(lambda: self._begin_writing(measured))
+    def _begin_saving(self, measured: bool, last: bool = False) -> None:
+        """Have a checkpoint of this moment written; that is known to be done after ``finish_saving``.
+
+        Args:
+            measured: whether held-out results go with it.
+            last: draw the last pictures before it is written, and not before its state is copied: a run that is killed
+                over them does its end again, and one that goes on later does not know of them.
+        """
+        self.results = self._on_first(lambda: self._begin_writing(measured, last))
         self._return_points.keep()
 
-    def _begin_writing(self, measured: bool) -> dict[str, float]:
+    def _begin_writing(self, measured: bool, last: bool) -> dict[str, float]:
         self._finish_writing()
         self.results = {}
         if measured:
             self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
             if self.results:
                 tell(self, "on_results", self.results)
-        if self.store is not None:
-            self.store.begin()
+        moment = None if self.store is None else self.store.moment()
+        try:
+            if last:
+                tell(self, "on_samples")
+        finally:
+            if self.store is not None and moment is not None:
+                self.store.begin(moment)
         return self.results
 
     def _end_writing(self, error: BaseException | None = None) -> None:
@@ -434,11 +445,9 @@ class Engine:
                 raise
             self.world.broadcast_(self.model.prior.state_dict().values(), self.device)
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
-        try:
-            if complete:
-                self._tell("on_samples")
-        finally:
-            self.save()  # after the pictures: a run that is killed over them does its end again, and has them then
+        with self._holding_directory():
+            self._begin_saving(measured=True, last=complete)
+            self.finish_saving()
         self._tell("on_end")
 
     def _tell(self, event: str, *arguments: Any) -> None:

@@ -77,7 +77,7 @@ class ReturnPoints:
         store = self.engine.store
         assert store is not None
         if not store.writing and self._folder() is None:
-            store.begin()
+            store.begin(store.moment())
             store.finish()
 
     def go_back(self, error: NotFiniteError) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
     from ganvae_core.engine.rollback import MemoryCheckpoint
 
+Moment = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]
+"""What a checkpoint is written from: the averaged model, all that training goes on from, and the manifest."""
 OBJECTIVE = "objective."
 OPTIMIZER = "optimizer."
 
@@ -55,13 +57,17 @@ class CheckpointStore:
         """Whether a checkpoint has been begun that is not known to be on disk."""
         return self._writing is not None
 
-    def begin(self) -> None:
-        """Copy the state of this moment, and have it written; ``finish`` says when it is on disk."""
-        assert self._writing is None, "the checkpoint before is finished first"
+    def moment(self) -> Moment:
+        """A copy of the state of now, to be written by ``begin``."""
         model, state, manifest = capture(self.engine)
+        return _copied(model), _copied(state), manifest
+
+    def begin(self, moment: Moment) -> None:
+        """Have a copied state written; ``finish`` says when it is on disk."""
+        assert self._writing is None, "the checkpoint before is finished first"
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="ganvae-checkpoint")
-        self._writing = self._writer.submit(self._write, _copied(model), _copied(state), manifest)
+        self._writing = self._writer.submit(self._write, *moment)
 
     def finish(self) -> bool:
         """Wait until what was begun is on disk; whether there was anything.
@@ -138,8 +144,8 @@ def return_point(folders: Mapping[int, Path], step: int, checkpoint_every: int) 
     return None if chosen is None else folders[chosen]
 
 
-def capture(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    """What a checkpoint is written from: the averaged model, all that training goes on from, and the manifest."""
+def capture(engine: Engine) -> Moment:
+    """The engine's state, with the tensors that it goes on to change."""
     state = {OBJECTIVE + name: tensor for name, tensor in tensors_of(engine.objective).items()}
     return tensors_of(engine.model), state | _optimizer_tensors(engine), _manifest(engine)
 

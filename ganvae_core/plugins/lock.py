@@ -89,7 +89,7 @@ def read_lock(path: Path) -> Lock:
         )
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 

@@ -272,7 +272,7 @@ def test_a_run_goes_on_with_what_it_had_measured(tmp_path: Path) -> None:
     }
 
     class Stop(gv.Callback):
-        def on_checkpoint(self, engine: gv.Engine) -> None:
+        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
             engine.stop_requested = engine.interrupted = engine.step_index == 4
 
     whole = gv.train("gan", steps=9, out=tmp_path / "whole", overrides=often)
@@ -307,6 +307,6 @@ def test_what_was_warned_of_before_an_error_is_written_too(tmp_path: Path) -> No
             raise KeyError("the error")
 
     run = RunDirectory.create(tmp_path / "run", "")
-    with pytest.raises(KeyError):
+    with pytest.raises(gv.TrainingError, match="the error"):
         engine(scripted(), data=ROWS, callbacks=[Recorder(run), Failing()]).fit()
     assert [record.get("warnings") for record in run.metrics()] == [None, ["before"]]

@@ -244,7 +244,7 @@ def test_a_run_that_fails_in_its_first_step_leaves_no_folder(
             raise ValueError("broken")
 
     for out in (None, tmp_path / "own"):
-        with pytest.raises(ValueError, match="broken"):
+        with pytest.raises(gv.TrainingError, match="broken"):
             gv.train("vae", steps=3, out=out, overrides={"engine.device": "cpu"}, callbacks=[Broken()])
     assert list((tmp_path / "runs").iterdir()) == []
     assert not (tmp_path / "own").exists()

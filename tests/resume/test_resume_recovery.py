@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import ganvae_core as gv
+from ganvae_core.manifests import manifest_text
 from ganvae_core.training import prepare_resume
 
 DIVERGING: dict[str, Any] = {
@@ -19,6 +20,11 @@ DIVERGING: dict[str, Any] = {
     "engine.checkpoint_every": 4, "engine.log_every": 2, "engine.on_nonfinite": "rollback",
 }  # fmt: skip
 """A learning rate at which a VAE does not stay finite; it goes back four times in 14 steps."""
+
+
+def manifest_of(run: gv.Run) -> dict[str, Any]:
+    """Of the newest checkpoint."""
+    return next(reversed(run.directory.manifests().values()))
 
 
 class StopAt(gv.Callback):
@@ -55,7 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> gv.Run:
 
 
 def test_a_run_that_went_back_says_so_and_its_log_has_each_step_once(whole: gv.Run) -> None:
-    recovery = whole.directory.newest_manifest()["recovery"]
+    recovery = manifest_of(whole)["recovery"]
     assert (recovery["rollbacks"], recovery["learning_rate_factor"]) == (4, 1 / 16)
     assert [record["step"] for record in whole.metrics] == [2, 4, 6, 8, 10, 12, 14]
     texts = [text for record in whole.metrics for text in record.get("warnings", [])]
@@ -73,7 +79,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_where_it_would_have(
     resumed = stopped.resume()
     assert weights(resumed) == weights(whole)
     assert logged(resumed) == logged(whole)
-    assert resumed.directory.newest_manifest()["recovery"] == whole.directory.newest_manifest()["recovery"]
+    assert manifest_of(resumed)["recovery"] == manifest_of(whole)["recovery"]
 
 
 @pytest.mark.parametrize("step", [0, 8])
@@ -93,9 +99,9 @@ def test_killed_and_resumed_it_ends_bit_for_bit_where_it_would_have(
 def test_trained_for_longer_it_goes_back_to_where_a_longer_run_does(whole: gv.Run, tmp_path: Path) -> None:
     """Its last checkpoint was not due: the checkpoint that was due stays beside it."""
     shorter = run(tmp_path / "run", steps=13, **{"engine.keep_checkpoints": 1, "engine.log_every": 14})
-    assert shorter.directory.newest_manifest()["recovery"]["rollbacks"] == 3
+    assert manifest_of(shorter)["recovery"]["rollbacks"] == 3
     longer = shorter.resume(steps=14)
-    assert longer.directory.newest_manifest()["recovery"]["rollbacks"] == 4
+    assert manifest_of(longer)["recovery"]["rollbacks"] == 4
     assert weights(longer) == weights(whole)
 
 
@@ -144,6 +150,6 @@ def test_a_manifest_that_says_what_cannot_be_is_refused(recovery: Any, tmp_path:
     stopped = run(tmp_path / "run", callbacks=[StopAt(2)])
     (path,) = stopped.path.glob("checkpoints/step-000002/manifest.json")
     manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({**manifest, "recovery": recovery}))
+    path.write_text(manifest_text({**manifest, "recovery": recovery}))
     with pytest.raises(gv.RunError, match="does not hold what a run writes there"):
         stopped.resume()
