@@ -183,7 +183,7 @@ def numbers(value: Any) -> dict[str, float]:
 
 
 def metrics_record(line: str | bytes) -> dict[str, Any]:
-    """One line of ``metrics.jsonl``: numbers, with NaN for null, and texts of ``warnings``; empty if it is not whole."""
+    """One line of ``metrics.jsonl``: numbers, NaN for null, and the texts of ``warnings``; empty if it is not whole."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):

@@ -144,12 +144,13 @@ def test_a_run_from_python_is_one_run(together: Path) -> None:
     assert first[:2] == [str(together / "run"), 3]
     run = gv.load(together / "run")
     assert [record["step"] for record in run.metrics] == [1, 2, 3]
-    assert read_manifest(run.path / "checkpoints" / "step-000003")["processes"] == 2
+    assert read_manifest(run.path / "checkpoints" / "step-000003")["circumstances"]["processes"] == 2
 
 
 def test_a_run_of_two_processes_goes_on_with_one(together: Path, tmp_path: Path) -> None:
     shutil.copytree(together / "run", tmp_path / "run")
-    resumed = gv.load(tmp_path / "run").resume(data=images(), steps=5)
+    with pytest.warns(UserWarning, match="processes 2, now 1"):
+        resumed = gv.load(tmp_path / "run").resume(data=images(), steps=5)
     assert resumed.step == 5
     whole = gv.train("ae", data=images(), steps=5, out=tmp_path / "whole", overrides={
         "engine.device": "cpu", "engine.batch_size": 8, "engine.log_every": 1, "engine.micro_batch_size": 4,
