@@ -80,7 +80,7 @@ def end_with_launcher() -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    def end() -> None:
+    def end() -> None:  # a thread that wakes up while Python is shutting down can abort the process
         ending.set()
         thread.join()
 
