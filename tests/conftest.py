@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 # Before torch is imported: sums depend on how many threads share them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# A job that a shell has put into the background ignores it, and tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

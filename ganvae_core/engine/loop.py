@@ -253,7 +253,8 @@ class Engine:
         if reading.first is not None and self.settings.on_nonfinite != SKIP:
             raise stopped_by(reading.first)
         numbers = {**reading.averages, **count_dropped(self, reading)}
-        self._agreement.read()
+        if self.world.size > 1:
+            self._agreement.read()
         now, done = time.perf_counter(), self.step_index
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)

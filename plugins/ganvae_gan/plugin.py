@@ -28,4 +28,6 @@ def ganvae_components() -> list[ComponentSpec]:
 
 @hookimpl
 def ganvae_recipes() -> list[RecipeSpec]:
-    return [RecipeSpec("gan", "recipes/gan.yaml", "a GAN of fully connected networks, non-saturating loss")]
+    return [
+        RecipeSpec("gan", "recipes/gan.yaml", "a GAN of fully connected networks, relativistic pairing loss")
+    ]

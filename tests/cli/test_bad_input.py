@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -535,7 +536,10 @@ def test_a_second_interrupt_ends_at_once_and_says_what_is_saved(
 
 
 def test_an_interrupt_after_the_last_step_changes_nothing(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(self: Progress, engine: object) -> None:
+    ending = Progress.on_end
+
+    def interrupt(self: Progress, engine: Any) -> None:
+        ending(self, engine)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Progress, "on_end", interrupt)
