@@ -88,7 +88,7 @@ def train(
         data: a source's name, a path, an array, a tensor or a map-style dataset; by default the recipe's.
         labels: (N,) for an array or a tensor.
         steps: short for ``overrides={"engine.steps": steps}``.
-        overrides: settings by dotted key, ``{"objective.beta": 4}``.
+        overrides: settings by dotted key, ``{"objective.beta": 2}``.
         out: the run directory; by default the next free ``runs/<recipe>-<data>-<n>``.
         callbacks: further callbacks.
 

@@ -25,7 +25,7 @@ def config(
     """Print everything that a run would be made from, each setting with what it is for.
 
     \b
-    ganvae config --plugin vae objective.beta=4 > my.yaml
+    ganvae config --plugin vae objective.beta=2 > my.yaml
     ganvae run --config my.yaml
     """
     catalogue = current_catalogue()

@@ -90,7 +90,7 @@ def run(
     \b
     ganvae run --plugin vae
     ganvae run --plugin dcgan --data photos/ data.resize=64 --steps 20000
-    ganvae run --plugin vae objective.beta=4 engine.seed=1
+    ganvae run --plugin vae objective.beta=2 engine.seed=1
     ganvae run --plugin dcgan --processes 2
     ganvae run --resume runs/vae-digits-1 engine.steps=10000
     """
@@ -203,7 +203,7 @@ def check_settings(pairs: list[tuple[str, Any]]) -> None:
     for key, value in pairs:
         if value is None:
             raise ConfigurationError(
-                f"'{key}' is not a setting: settings are written KEY=VALUE, like objective.beta=4.",
+                f"'{key}' is not a setting: settings are written KEY=VALUE, like objective.beta=2.",
                 f"did you mean --data {shlex.quote(key)}?" if Path(key).exists() else "",
             )
         if key in ("plugin", "recipe"):

@@ -64,7 +64,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, sign, value = override.partition("=")
         if not sign or not key.strip():
             raise ConfigurationError(
-                f"'{override}' is not a setting: settings are written KEY=VALUE, like objective.beta=4."
+                f"'{override}' is not a setting: settings are written KEY=VALUE, like objective.beta=2."
             )
         pairs.append((key.strip(), Text(value)))
     return nest(pairs)
