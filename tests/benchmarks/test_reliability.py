@@ -23,7 +23,7 @@ def test_the_page_has_the_table_of_the_results() -> None:
 
 
 def test_what_was_not_measured_is_said_so(tmp_path: Path) -> None:
-    assert [row[2] for row in rows(tmp_path)] == [NOT_MEASURED] * 3
+    assert [row[2] for row in rows(tmp_path)] == [NOT_MEASURED] * 4
 
 
 def test_each_figure_is_that_of_its_results(tmp_path: Path) -> None:
@@ -37,8 +37,11 @@ def test_each_figure_is_that_of_its_results(tmp_path: Path) -> None:
         "memory": {"machine": MACHINE, "found": {"steps": 50_000, "readings": readings}},
     }
     (tmp_path / "reliability.json").write_text(json.dumps(figures))
-    crashes, cost, memory = [row[2] for row in rows(tmp_path)]
+    alone = {"machine": MACHINE, "comparisons": [speeds(1.75)]}
+    (tmp_path / "processes.json").write_text(json.dumps(alone))
+    crashes, cost, memory, processes = [row[2] for row in rows(tmp_path)]
     assert crashes.startswith("**200 of 200** equal (80 while a checkpoint was written, 18 before the first)")
     assert cost.startswith("**2.0 %** (1.0 to 3.1; 7 pairs of 330 steps, 1 thread)")
     assert memory.startswith("**+9.0 MiB** from step 5,000 (401 MiB) to 50,000, at most 410 MiB")
+    assert processes == "**1.75 times** (1.74 to 1.76; 7 pairs of 330 steps)"
     assert "Taken on C, 2 cores" in table(tmp_path)
