@@ -66,6 +66,10 @@ class World:
         self._store = store
         self._talk = None if group is None else distributed.new_group(backend="gloo", timeout=PATIENCE)
 
+    def forget(self) -> None:
+        """Give up what belongs to torch, at the end of the process."""
+        self.group = self._talk = self._store = None
+
     @property
     def first(self) -> bool:
         """Whether this is rank 0, the only one that writes, measures and prints."""
@@ -247,6 +251,10 @@ def _join() -> Any:
     backend = "gloo"
     if accelerator is not None and accelerator.type != "mps":
         backend = f"cpu:gloo,{accelerator.type}:{distributed.get_default_backend_for_device(accelerator)}"
+    # Torch's optimizers import this, and the defaults of its functions keep the group that they find, until the
+    # interpreter goes away: imported now, they find none.
+    from torch.distributed.nn import functional  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     try:
         store, rank, size = _rendezvous()
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
@@ -272,8 +280,14 @@ def _rendezvous() -> tuple[Any, int, int]:
 
 
 def _leave() -> None:
+    """Leave the others while the interpreter is whole.
+
+    The threads of gloo may hold the last reference to a tensor of Python's, and a thread that gives one up while the
+    interpreter goes away aborts the process. They end with their groups, when nobody refers to these any more.
+    """
     if distributed.is_initialized():
         distributed.destroy_process_group()
+    _current.forget()
 
 
 @contextmanager

@@ -257,6 +257,29 @@ def test_torchrun_trains_the_same() -> None:
     assert gv.load("run").step == 4
 
 
+LEFT = """
+import atexit, sys
+from pathlib import Path
+@atexit.register
+def say_which_threads_are_left():  # registered first, and so called last
+    for thread in Path("/proc/self/task").iterdir():
+        print((thread / "comm").read_text().strip())
+from ganvae_core.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its threads in /proc")
+def test_no_thread_of_torch_outlives_training(folder: Path) -> None:
+    # A thread that gives up a tensor of Python's while the interpreter goes away aborts the process.
+    (folder / "left.py").write_text(LEFT)
+    torchrun = (*TORCHRUN[: TORCHRUN.index("-m", 2)], "left.py", "run")
+    found = finished(*SMALL, "--steps", "2", "--out", "run", "--quiet", how=torchrun)
+    assert found.returncode == 0, found.stderr
+    assert "run" in found.stdout.splitlines()
+    assert "gloo" not in found.stdout
+
+
 def test_torchrun_and_processes_must_agree_on_how_many() -> None:
     found = finished(*SMALL, "--steps", "4", "--processes", "3", how=TORCHRUN)
     assert found.returncode == 1  # torchrun's own code for any failure
