@@ -177,6 +177,24 @@ def test_codes_need_a_prior_that_has_some(prior: gv.LatentPrior) -> None:
     assert "prior=composite" in str(refused.value.hints)
 
 
+def test_the_prior_says_which_parts_are_codes_and_which_are_noise(tmp_path: Path) -> None:
+    """Uniform noise and a normal code, which the supports of the parts would take for the opposite."""
+    parts = [
+        {"name": "uniform", "latent_shape": [20]},
+        {"name": "categorical", "latent_shape": [10]},
+        {"name": "normal", "latent_shape": [2]},
+    ]
+    prior = {"name": "composite", "parts": parts, "meaning": [False, True, True]}
+    run = gv.train(
+        "infogan", steps=2, out=tmp_path / "run", overrides={"prior": prior, "engine.device": "cpu"}
+    )
+    pictures = sorted(path.name for path in (run.path / "codes").iterdir())
+    assert pictures == ["step-000002-part-2.png", "step-000002-part-3.png"]
+    made = gv.Composite([3], parts=[gv.Uniform([1]), gv.StandardNormal([2])], meaning=(False, True))
+    task = Information(made, gv.MLPCritic(IMAGES, hidden=(16,)), weight=1.0)
+    assert set(task.guesses(images())) == {1}
+
+
 def test_a_code_changes_along_a_row_of_its_grid_and_nothing_else_does() -> None:
     model = game(prior=coded_prior()).model
     torch.manual_seed(0)
