@@ -17,6 +17,7 @@ from ganvae_gan.augmentation import (
     SAMPLES_SEEN,
     AdaptiveAugmentation,
     _interpolated,
+    _recoloured,
 )
 from ganvae_gan.code_grid import code_grid
 from ganvae_gan.information import Information
@@ -317,6 +318,17 @@ def test_places_between_pixels_are_interpolated_as_grid_sample_does() -> None:
     grid = torch.stack([x_at / 8 * 2 - 1, y_at / 5 * 2 - 1], dim=-1)
     expected = F.grid_sample(x, grid, padding_mode="border", align_corners=True)
     assert torch.allclose(_interpolated(x, y_at, x_at), expected, atol=1e-5)
+
+
+def test_brightness_and_contrast_have_the_deviations_of_the_paper() -> None:
+    """0.2 for images in [-1, 1], so a tenth of any range, and half an octave of contrast around the middle."""
+    torch.manual_seed(0)
+    x = torch.tensor([0.4, 0.6]).reshape(1, 1, 1, 2).expand(4000, -1, -1, -1)
+    made = _recoloured(x, torch.tensor(1.0), 0.0, 1.0).reshape(4000, 2)
+    brightness, contrast = made.mean(1) - 0.5, ((made[:, 1] - made[:, 0]) / 0.2).log2()
+    for drawn, deviation in ((brightness, 0.1), (contrast, 0.5)):  # five standard errors each
+        assert abs(drawn.mean().item()) < 5 * deviation / math.sqrt(4000)
+        assert abs(drawn.std().item() - deviation) < 5 * deviation / math.sqrt(8000)
 
 
 def test_augmentation_can_be_differentiated_twice() -> None:
