@@ -191,9 +191,9 @@ def asked_on_rank_1(**changes: Any) -> gv.Engine:
 
 
 def augmented(**changes: Any) -> gv.Engine:
-    """The strength of an augmentation follows what the critic thinks of the rows of all ranks."""
+    """An augmentation whose target lies between what the critic thinks of each rank's rows in the second step."""
     keys = {f"engine.{key}": value for key, value in changes.items()}
-    made = of_recipe("gan/gan", uncoupled=True, **{"objective.augmentation_target": 0.0}, **keys)
+    made = of_recipe("gan/gan", uncoupled=True, **{"objective.augmentation_target": 0.8}, **keys)
     made.objective.augmentation.strength.fill_(0.5)  # what is drawn with it tells strengths apart
     return made
 
