@@ -344,6 +344,8 @@ class Draft:
         self, key: str, kind: Kind, value: Any, plugin: str | None, own_shape: bool = False
     ) -> Choice:
         """A component inside a component's options: a composite prior's part, say."""
+        if isinstance(value, Text) and value.startswith("{"):  # typed: {name: folder, path: scans}
+            value = parse_yaml(f"item: {value}", key)["item"]
         given = dict(value) if isinstance(value, Mapping) else {"name": value}
         if "name" not in given:
             raise ConfigurationError(f"{key}: a {kind} is given by its name, like {{name: NAME}}.",

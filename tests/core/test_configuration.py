@@ -235,6 +235,10 @@ def test_a_component_in_an_option_is_read_like_any_other() -> None:
     assert option(configured("prior=toy/composite", "prior.parts=normal"), "prior", "parts") == [
         Choice("builtin/normal")
     ]
+    one = configured(
+        "prior=toy/composite", "prior.parts=[normal]", "prior.base={name: truncated-normal, bound: 3}"
+    )
+    assert option(one, "prior", "base") == Choice("builtin/truncated-normal", {"bound": 3.0})
     assert "prior.parts must be given" in refused("prior=toy/composite").message
     assert "there is no prior 'normel'" in refused("prior=toy/composite", "prior.parts=[normel]").message
 
