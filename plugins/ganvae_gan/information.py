@@ -13,7 +13,7 @@ from ganvae_gan.rows import Rows
 
 HIDDEN = 128
 CONTINUOUS_SHARE = 0.1
-"""Weight of a continuous code for a weight of 1 of a discrete one: the paper takes less for these, and no fixed share."""
+"""Weight of a continuous code for a weight of 1 of a discrete one: the paper takes less for these, too."""
 LOWEST_LOG_VARIANCE = -6.0
 """Codes known to within 0.05 are known well enough; without a floor the term has no lower bound."""
 
