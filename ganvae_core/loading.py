@@ -27,8 +27,9 @@ from ganvae_core.engine.checkpoints import (
 from ganvae_core.engine.data import Normaliser, Split, as_tensor, in_own_units, split
 from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.evaluation import sample_rows
+from ganvae_core.engine.saving import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
-from ganvae_core.interfaces import Callback
+from ganvae_core.interfaces import Callback, Objective
 from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
@@ -106,6 +107,22 @@ class Run:
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    def objective(self) -> Objective:
+        """What was trained around the model: the critic of a GAN, the heads of its tasks, whatever the objective holds.
+
+        It is in evaluation mode, with the weights that training left. Those of its own ``model`` are not the average
+        that ``self.model`` has.
+
+        Raises:
+            RunError: the checkpoint is not there any more, or not whole.
+        """
+        conditions, weights = self.model.conditions, self.model.condition_weights
+        known = None if conditions is None or weights is None else (conditions.cpu(), weights.cpu())
+        made = Builder(self.configuration, self.catalogue).objective(self.spec, known)
+        checkpoint, _ = find_checkpoint(self.directory, self.step)
+        load_objective(made, checkpoint.state(), str(checkpoint.folder))
+        return made.eval().requires_grad_(False).to(self.device)
 
     def open_data(self, data: Any = None) -> Split:
         """The run's data again, or other data that its model can take.

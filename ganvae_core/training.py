@@ -60,6 +60,7 @@ class Preparation:
         unmeasurable = self.builder.unmeasurable(self.engine.model)
         return [
             *self.warnings,
+            *self.configuration.notes,
             *self.engine.recovery.notes,
             *sharing_notes(self.engine),
             *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),

@@ -106,20 +106,30 @@ class Composite(LatentPrior):
             - {name: uniform, latent_shape: [2]}
 
     ``support`` is that of the parts where they share one, else mixed; spheres side by side are no sphere, so they
-    are mixed. ``parts`` holds the priors, and ``sizes`` how many values of a code belong to each.
+    are mixed. ``parts`` holds the priors, ``sizes`` how many values of a code belong to each, and ``has_meaning``
+    which of them are to have a meaning and which are noise, for those who ask.
 
     Args:
         latent_shape: (D,), the sum of the sizes.
         parts: priors, each with its own latent_shape, in the order in which their codes lie.
+        meaning: for each part, whether it is to have a meaning (InfoGAN) or is noise, like [false, true, true]; null:
+            discrete and bounded parts have one.
 
     Raises:
-        ConfigurationError: there is no part, one must be fitted after training, or the sizes do not add up to D.
+        ConfigurationError: there is no part, one must be fitted after training, the sizes do not add up to D, or
+            ``meaning`` has not one value for each part.
     """
 
     own_latent_shape: ClassVar[tuple[str, ...]] = ("parts",)
     support: Support
 
-    def __init__(self, latent_shape: Sequence[int], *, parts: list[LatentPrior]) -> None:
+    def __init__(
+        self,
+        latent_shape: Sequence[int],
+        *,
+        parts: list[LatentPrior],
+        meaning: tuple[bool, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
         if not parts:
@@ -141,6 +151,12 @@ class Composite(LatentPrior):
                 f"the parts of a composite prior have {total} values, and the latent shape is {list(latent_shape)}.",
                 f"set it to their sum:  latent.shape=[{sum(self.sizes)}]",
             )
+        if meaning is not None and len(meaning) != len(parts):
+            raise ConfigurationError(
+                f"meaning: {len(meaning)} values are given for the {len(parts)} parts of a composite prior.",
+                "say true or false for each part:  prior.meaning=[false, true, true]",
+            )
+        self.has_meaning = meaning or tuple(part.support in ("discrete", "bounded") for part in parts)
         supports: set[Support] = {part.support for part in parts}
         shared = supports.pop() if len(supports) == 1 else "mixed"
         self.support = "mixed" if shared == "sphere" and len(parts) > 1 else shared

@@ -207,7 +207,7 @@ def _within(path: Path, name: str) -> Path:
 def _need_encoder(run: Run, path: Path) -> None:
     if run.model.encoder is None:
         raise ConfigurationError(
-            f"{path} has no encoder: a {run.configuration.plugin} makes data from codes and not codes from data.",
+            f"{path} has no encoder: {run.configuration.plugin} makes data from codes and not codes from data.",
             "train a model that has one:  ganvae run --plugin vae",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,7 +81,10 @@ class LatentSettings:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that a run is made from, with full ids and every option spelt out."""
+    """Everything that a run is made from, with full ids and every option spelt out.
+
+    ``notes`` are sentences for the person who started it, about what became of the recipe; they are not stored.
+    """
 
     plugin: str
     recipe: str
@@ -90,6 +94,7 @@ class Configuration:
     latent: LatentSettings
     engine: EngineSettings
     optimizers: dict[str, OptimizerSettings]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def plugins(self) -> frozenset[str]:
@@ -160,6 +165,7 @@ class Draft:
         self._items: dict[str, tuple[Choice, ...]] = dict.fromkeys(LISTS, ())
         self._groups: dict[str, dict[str, Any]] = {"latent": {}, "engine": {}, "data": {}}
         self._optimizers: dict[str, dict[str, Any]] = {}
+        self._discarded: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def apply(self, layer: Mapping[str, Any], *, plugin: str | None = None) -> None:
         """Lay one layer over those before it.
@@ -220,6 +226,7 @@ class Draft:
             LatentSettings(**self._groups["latent"]),
             EngineSettings(**self._groups["engine"]),
             {"default": OptimizerSettings(**default), **optimizers},
+            tuple(self._lost_options(components)),
         )
 
     def _apply_slot(self, slot: str, value: Any, plugin: str | None) -> None:
@@ -233,7 +240,10 @@ class Draft:
         if "name" in given:
             name = given.pop("name")
             chosen, implied = self._chosen(SLOTS[slot], str(name), plugin)
-            if self._names.get(slot) != chosen:
+            before = self._names.get(slot)
+            if before != chosen:
+                if before is not None:
+                    self._discarded[slot] = (before, self._options[slot])
                 self._options[slot] = {}
             self._names[slot] = chosen
             given = {**implied, **given}
@@ -251,6 +261,23 @@ class Draft:
             slot, SLOTS[slot], self._names[slot], given, plugin, options
         ).items():
             options[key] = item
+
+    def _lost_options(self, components: Mapping[str, Choice]) -> Iterator[str]:
+        """What was set for a component, and another one in its place could have as well, has not and is not told."""
+        for slot in [slot for slot in components if slot in self._discarded]:
+            before, options = self._discarded[slot]
+            now = components[slot]
+            lost = {
+                name: value
+                for name, value in options.items()
+                if name in now.options and now.options[name] != value and name not in self._options[slot]
+            }
+            if lost:
+                settings = [f"{name}={_typed_out(value)}" for name, value in lost.items()]
+                yield (
+                    f"{slot}={now.id} does not take over {' '.join(settings)} of {before};"
+                    f" to keep it:  {' '.join(f'{slot}.{setting}' for setting in settings)}"
+                )
 
     def _chosen(self, kind: Kind, name: str, plugin: str | None) -> tuple[str, dict[str, Any]]:
         """The full id for a name, and the options that the name itself gives: the path, for data."""
@@ -317,6 +344,8 @@ class Draft:
         self, key: str, kind: Kind, value: Any, plugin: str | None, own_shape: bool = False
     ) -> Choice:
         """A component inside a component's options: a composite prior's part, say."""
+        if isinstance(value, Text) and value.startswith("{"):  # typed: {name: folder, path: scans}
+            value = parse_yaml(f"item: {value}", key)["item"]
         given = dict(value) if isinstance(value, Mapping) else {"name": value}
         if "name" not in given:
             raise ConfigurationError(f"{key}: a {kind} is given by its name, like {{name: NAME}}.",
@@ -419,6 +448,12 @@ def _no_such_option(
     if name == "latent_shape":
         listing = "the latent shape of a run is a setting of its own:  latent.shape=[16]"
     return f"{key}.{name}: '{owner}' has no option '{name}'.{near}", "" if near else listing
+
+
+def _typed_out(value: Any) -> str:
+    """The value as a person would type it."""
+    plain = _plain(value)
+    return json.dumps(plain) if isinstance(plain, bool | list | dict | None) else str(plain)
 
 
 def _plain(value: Any) -> Any:

@@ -60,7 +60,11 @@ def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditi
     if not 0 <= held_out < 1:
         raise DataError(f"data.held_out: {held_out} is not possible: it is a share of the rows, in [0, 1).")
     if conditional and source.spec.condition is None:
-        raise DataError("data.condition: this data has no labels or other condition to give.")
+        raise DataError(
+            "data.condition: this data has no labels or other condition to give.",
+            "labels are sub-folders of images, labels in an .npz, or a column of a table:  data.label=COLUMN",
+            "train without them:  data.condition=false",
+        )
     count = len(source)
     chosen = round(count * held_out)
     if chosen == count:

@@ -28,6 +28,7 @@ from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
     from ganvae_core.engine.rollback import MemoryCheckpoint
+    from ganvae_core.interfaces import Objective
 
 Moment = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]
 """What a checkpoint is written from: the averaged model, all that training goes on from, and the manifest."""
@@ -154,8 +155,7 @@ def put_back(engine: Engine, checkpoint: Checkpoint | MemoryCheckpoint) -> None:
     """Give an engine the weights, the optimizers' state and the position of a checkpoint."""
     state = checkpoint.state()
     what = str(checkpoint.folder)
-    own = {name[len(OBJECTIVE) :]: tensor for name, tensor in state.items() if name.startswith(OBJECTIVE)}
-    load_tensors(engine.objective, own, what)
+    load_objective(engine.objective, state, what)
     load_tensors(engine.model, checkpoint.model(), what)
     _load_optimizers(engine, state, what)
     rows = checkpoint.manifest.get("batch_size")
@@ -164,6 +164,16 @@ def put_back(engine: Engine, checkpoint: Checkpoint | MemoryCheckpoint) -> None:
     engine.step_index = checkpoint.step
     engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
     engine.pending = copy.deepcopy(dict(checkpoint.manifest.get("pending", {})))
+
+
+def load_objective(objective: Objective, state: Mapping[str, Tensor], what: str) -> None:
+    """Give an objective its weights out of a checkpoint's state: those that are trained, not their average.
+
+    Raises:
+        RunError: they do not fit.
+    """
+    own = {name[len(OBJECTIVE) :]: tensor for name, tensor in state.items() if name.startswith(OBJECTIVE)}
+    load_tensors(objective, own, what)
 
 
 def _manifest(engine: Engine) -> dict[str, Any]:

@@ -136,7 +136,8 @@ class DCGANCritic(Critic):
             the features; Miyato and Koyama 2018).
 
     Raises:
-        ConfigurationError: no images of 1 to 4 channels and sides from 8 to 128, or filters not positive.
+        ConfigurationError: no images with sides from 8 to 128, or filters not positive. There is no limit to the
+            channels: a pack of images has those of all of them.
     """
 
     def __init__(
@@ -222,7 +223,7 @@ def _image_shape(shape: Sequence[int], kind: str) -> tuple[int, int, int]:
             f"dcgan networks are for images, and this data has shape {tuple(shape)}.", f"use {kind}=mlp"
         )
     channels, height, width = shape
-    if not 1 <= channels <= MOST_CHANNELS:
+    if kind != "critic" and not 1 <= channels <= MOST_CHANNELS:  # a critic may judge packs of images
         raise ConfigurationError(
             f"dcgan networks take images of 1 to {MOST_CHANNELS} channels, and these have {channels}.",
             f"use {kind}=mlp",

@@ -17,9 +17,9 @@ RAMP_SAMPLES = 500_000
 MOST_STRENGTH = 0.8
 """Above it augmentations begin to leak into what is generated (Karras et al. 2020)."""
 SHIFT, TURN, ZOOM = 0.125, math.pi / 12, 0.2
-"""Largest shift as a share of the side, largest turn in radians, deviation of the logarithm of the zoom."""
+"""Largest shift as a share of the side, largest turn in radians, deviation of the zoom's logarithm to the base 2."""
 BRIGHTNESS, CONTRAST = 0.2, 0.5
-"""Standard deviations: of what is added, as a share of the range, and of the logarithm of the contrast."""
+"""Deviations, the paper's: of what is added, for a range of [-1, 1], and of the contrast's logarithm to the base 2."""
 
 
 @final
@@ -75,7 +75,7 @@ def _moved(images: Tensor, probability: Tensor) -> Tensor:
     """Shift, turn and zoom, each with the given probability; what comes in from outside repeats the border."""
     count, (height, width) = len(images), images.shape[2:]
     angle = _drawn(count, probability, images) * TURN
-    zoom = (_normal(count, probability, images) * ZOOM).exp()
+    zoom = (_normal(count, probability, images) * ZOOM).exp2()
     shift = torch.stack([_drawn(count, probability, images) * SHIFT for _ in range(2)])  # (2, B)
     rows = torch.linspace(-0.5, 0.5, height, device=images.device, dtype=images.dtype) * (height - 1)
     columns = torch.linspace(-0.5, 0.5, width, device=images.device, dtype=images.dtype) * (width - 1)
@@ -106,7 +106,7 @@ def _recoloured(images: Tensor, probability: Tensor, low: float, high: float) ->
     """Brightness and contrast, each with the given probability, around the middle of the range."""
     count, middle = len(images), (low + high) / 2
     brightness = _normal(count, probability, images) * BRIGHTNESS * (high - low) / 2
-    contrast = (_normal(count, probability, images) * CONTRAST).exp()
+    contrast = (_normal(count, probability, images) * CONTRAST).exp2()
     scale, offset = contrast[:, None, None, None], brightness[:, None, None, None]
     return (images - middle) * scale + middle + offset
 

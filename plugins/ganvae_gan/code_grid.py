@@ -18,7 +18,7 @@ DRAWS = 1_000
 class CodeGrid(Callback):
     """At the end of a run, one picture for each code: its value changes along a row, everything else from row to row.
 
-    Codes are the discrete and the bounded parts of a composite prior, as InfoGAN learns them; for a code of several
+    Codes are the parts of a composite prior that are to have a meaning, as InfoGAN learns them; for one of several
     coordinates the rows of each stand below those of the one before. The pictures lie in ``codes/`` of the run; data
     that is no images, and a run without a folder, gets none.
 
@@ -41,8 +41,8 @@ class CodeGrid(Callback):
             return
         folder = engine.directory / "codes"
         folder.mkdir(exist_ok=True)
-        for position, part in enumerate(_composite(engine.model).parts):
-            if part.support in ("discrete", "bounded"):
+        for position, has_meaning in enumerate(_composite(engine.model).has_meaning):
+            if has_meaning:
                 made, columns = code_grid(engine.model, position, self.rows)
                 path = folder / f"step-{engine.step_index:06d}-part-{position + 1}.png"
                 save_picture(made, engine.data.spec, path, columns=columns)

@@ -13,7 +13,7 @@ from ganvae_gan.rows import Rows
 
 HIDDEN = 128
 CONTINUOUS_SHARE = 0.1
-"""Weight of a continuous code for a weight of 1 of a discrete one, as in the paper's experiments."""
+"""Weight of a continuous code for a weight of 1 of a discrete one: the paper takes less for these, too."""
 LOWEST_LOG_VARIANCE = -6.0
 """Codes known to within 0.05 are known well enough; without a floor the term has no lower bound."""
 
@@ -22,13 +22,13 @@ LOWEST_LOG_VARIANCE = -6.0
 class Information(nn.Module):
     """A head on the critic's features that tells the codes of a generated row: Q(c|x).
 
-    The parts of a composite prior that are discrete or bounded are codes, the real ones are noise. Critic and generator
-    both minimise
+    The parts of a composite prior that are to have a meaning are the codes: the discrete and the bounded ones, unless
+    the prior says otherwise. Critic and generator both minimise
 
         weight · E -log Q(c | G(z, c))
 
     which, up to the codes' constant entropy, is minus a lower bound of the mutual information between c and G(z, c).
-    Q is categorical for discrete codes and a diagonal normal for bounded ones, which weigh a tenth. Chen et al.,
+    Q is categorical for discrete codes and a diagonal normal for continuous ones, which weigh a tenth. Chen et al.,
     InfoGAN, 2016.
 
     Args:
@@ -90,7 +90,7 @@ class Information(nn.Module):
 def _codes(prior: Composite) -> list[tuple[int, int, bool]]:
     """(position, size, whether it is discrete) of the parts that are codes and not noise."""
     return [
-        (position, size, part.support == "discrete")
-        for position, (part, size) in enumerate(zip(prior.parts, prior.sizes, strict=True))
-        if part.support in ("discrete", "bounded")
+        (position, prior.sizes[position], part.support == "discrete")
+        for position, part in enumerate(prior.parts)
+        if prior.has_meaning[position]
     ]

@@ -6,14 +6,23 @@ import dataclasses
 
 from torch import Tensor
 
-from ganvae_core import DataSpec
+from ganvae_core import ConfigurationError, DataSpec
 
 
 def packed(rows: Tensor, size: int) -> Tensor:
-    """(B, S, …) -> (B // size, size · S, …): rows side by side along their first axis; a remainder is left out."""
+    """(B, S, …) -> (B // size, size · S, …): rows side by side along their first axis; a remainder is left out.
+
+    Raises:
+        ConfigurationError: the rows do not make one pack.
+    """
     if size == 1:
         return rows
     packs = len(rows) // size
+    if not packs:
+        raise ConfigurationError(
+            f"objective.packing: {size} rows make a pack, and a step has {len(rows)}.",
+            "take smaller packs, or larger batches of more data:  objective.packing=2",
+        )
     return rows[: packs * size].reshape(packs, size * rows.shape[1], *rows.shape[2:])
 
 

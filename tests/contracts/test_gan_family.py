@@ -17,6 +17,7 @@ from ganvae_gan.augmentation import (
     SAMPLES_SEEN,
     AdaptiveAugmentation,
     _interpolated,
+    _recoloured,
 )
 from ganvae_gan.code_grid import code_grid
 from ganvae_gan.information import Information
@@ -177,6 +178,24 @@ def test_codes_need_a_prior_that_has_some(prior: gv.LatentPrior) -> None:
     assert "prior=composite" in str(refused.value.hints)
 
 
+def test_the_prior_says_which_parts_are_codes_and_which_are_noise(tmp_path: Path) -> None:
+    """Uniform noise and a normal code, which the supports of the parts would take for the opposite."""
+    parts = [
+        {"name": "uniform", "latent_shape": [20]},
+        {"name": "categorical", "latent_shape": [10]},
+        {"name": "normal", "latent_shape": [2]},
+    ]
+    prior = {"name": "composite", "parts": parts, "meaning": [False, True, True]}
+    run = gv.train(
+        "infogan", steps=2, out=tmp_path / "run", overrides={"prior": prior, "engine.device": "cpu"}
+    )
+    pictures = sorted(path.name for path in (run.path / "codes").iterdir())
+    assert pictures == ["step-000002-part-2.png", "step-000002-part-3.png"]
+    made = gv.Composite([3], parts=[gv.Uniform([1]), gv.StandardNormal([2])], meaning=(False, True))
+    task = Information(made, gv.MLPCritic(IMAGES, hidden=(16,)), weight=1.0)
+    assert set(task.guesses(images())) == {1}
+
+
 def test_a_code_changes_along_a_row_of_its_grid_and_nothing_else_does() -> None:
     model = game(prior=coded_prior()).model
     torch.manual_seed(0)
@@ -299,6 +318,17 @@ def test_places_between_pixels_are_interpolated_as_grid_sample_does() -> None:
     grid = torch.stack([x_at / 8 * 2 - 1, y_at / 5 * 2 - 1], dim=-1)
     expected = F.grid_sample(x, grid, padding_mode="border", align_corners=True)
     assert torch.allclose(_interpolated(x, y_at, x_at), expected, atol=1e-5)
+
+
+def test_brightness_and_contrast_have_the_deviations_of_the_paper() -> None:
+    """0.2 for images in [-1, 1], so a tenth of any range, and half an octave of contrast around the middle."""
+    torch.manual_seed(0)
+    x = torch.tensor([0.4, 0.6]).reshape(1, 1, 1, 2).expand(4000, -1, -1, -1)
+    made = _recoloured(x, torch.tensor(1.0), 0.0, 1.0).reshape(4000, 2)
+    brightness, contrast = made.mean(1) - 0.5, ((made[:, 1] - made[:, 0]) / 0.2).log2()
+    for drawn, deviation in ((brightness, 0.1), (contrast, 0.5)):  # five standard errors each
+        assert abs(drawn.mean().item()) < 5 * deviation / math.sqrt(4000)
+        assert abs(drawn.std().item() - deviation) < 5 * deviation / math.sqrt(8000)
 
 
 def test_augmentation_can_be_differentiated_twice() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gan_losses import EVERY_LOSS
-from ganvae_dcgan.networks import DCGANCritic
+from ganvae_dcgan.networks import DCGANCritic, DCGANGenerator
 from ganvae_gan.objective import (
     AdversarialGame,
     Hinge,
@@ -154,6 +154,32 @@ def test_packs_hold_consecutive_rows_side_by_side() -> None:
     spec = packed_spec(gv.DataSpec((2, 3, 3), condition=(10,)), 3)
     assert (spec.shape, spec.condition) == ((6, 3, 3), (30,))
     assert game(packing=2).phases()[0].couples_rows
+
+
+@pytest.mark.parametrize("condition", [None, (3,)])
+def test_packs_of_colour_images_with_labels_or_without_are_judged_by_dcgan(
+    condition: tuple[int, ...] | None,
+) -> None:
+    """PacDCGAN2 on stacked MNIST: two images of three channels are one of six, with two labels."""
+    spec = gv.DataSpec((3, 8, 8), (0.0, 1.0), "image", condition)
+    model = gv.Model(
+        DCGANGenerator([2], spec.shape, condition, filters=4), gv.StandardNormal([2]), gv.Point(spec)
+    )
+    objective = NonSaturating(
+        model, spec, lambda data: DCGANCritic(data, data.condition, filters=4), packing=2
+    )
+    x = torch.rand(8, 3, 8, 8)
+    labels = None if condition is None else torch.eye(3)[torch.arange(8) % 3]
+    assert objective.critic_loss(gv.Batch(x, labels, torch.arange(8), 0)).value.isfinite()
+    first = objective.critic.eval()(packed(x, 2), None if labels is None else packed(labels, 2))
+    other = objective.critic(packed(x.roll(1, 0), 2), None if labels is None else packed(labels, 2))
+    assert first.shape == (4,)
+    assert not torch.allclose(first, other)
+
+
+def test_a_batch_that_does_not_make_one_pack_is_refused() -> None:
+    with pytest.raises(gv.ConfigurationError, match="8 rows make a pack, and a step has 5"):
+        game(packing=8).critic_loss(batch(5))
 
 
 def test_a_penalty_refuses_a_critic_whose_batch_norm_ties_rows_together() -> None:

@@ -185,6 +185,8 @@ def test_dcgan_refuses_what_is_no_image_that_it_can_take(shape: tuple[int, ...],
         "critic": lambda: DCGANCritic(DataSpec(shape)),
         "encoder": lambda: DCGANEncoder(DataSpec(shape), [4]),
     }
+    if "channels" in said:  # a critic may judge packs of images, which have the channels of all of them
+        assert makers.pop("critic")()(torch.rand(2, *shape)).shape == (2,)
     for kind, make in makers.items():
         with pytest.raises(ConfigurationError, match=said) as refusal:
             make()

@@ -204,6 +204,14 @@ def test_what_cannot_be_a_composite_is_refused() -> None:
         gv.Composite([3], parts=[gv.StandardNormal([1]), GaussianMixture([2])])
 
 
+def test_parts_have_a_meaning_by_their_support_or_as_is_said() -> None:
+    parts = [gv.StandardNormal([2]), gv.Categorical([3]), gv.Uniform([1])]
+    assert gv.Composite([6], parts=parts).has_meaning == (False, True, True)
+    assert gv.Composite([6], parts=parts, meaning=(True, True, False)).has_meaning == (True, True, False)
+    with pytest.raises(gv.ConfigurationError, match="2 values are given for the 3 parts"):
+        gv.Composite([6], parts=parts, meaning=(True, False))
+
+
 def test_trained_priors_survive_their_state_dict() -> None:
     first, second = composite(), gv.Composite([10], parts=list(composite().parts))  # pyright: ignore
     with torch.no_grad():

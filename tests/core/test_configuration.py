@@ -82,6 +82,22 @@ def test_another_name_discards_the_options_of_the_one_before() -> None:
     assert option(configured(plugin="gan", layers=there_and_back), "objective", "critic_steps") != 5
 
 
+def test_what_another_name_could_have_taken_over_and_did_not_is_told_with_how_to_keep_it() -> None:
+    """An infogan with another loss would otherwise be no infogan, in silence."""
+    (told,) = configured("objective=hinge", plugin="infogan").notes
+    assert told == (
+        "objective=gan/hinge does not take over information_weight=1.0 of gan/non-saturating;"
+        " to keep it:  objective.information_weight=1.0"
+    )
+    silent = {
+        "said again, if otherwise": ["objective=hinge", "objective.information_weight=0"],
+        "its options are all others": ["generator=dcgan"],
+        "the same name": ["objective=non-saturating", "critic.dropout=0.1"],
+    }
+    for why, typed in silent.items():
+        assert not configured(*typed, plugin="infogan").notes, why
+
+
 @pytest.mark.parametrize("name", ["mlp", "builtin/mlp"])
 def test_the_same_name_keeps_them(name: str) -> None:
     layers = ("generator: {name: mlp, hidden: [7], activation: tanh}",)
@@ -219,6 +235,10 @@ def test_a_component_in_an_option_is_read_like_any_other() -> None:
     assert option(configured("prior=toy/composite", "prior.parts=normal"), "prior", "parts") == [
         Choice("builtin/normal")
     ]
+    one = configured(
+        "prior=toy/composite", "prior.parts=[normal]", "prior.base={name: truncated-normal, bound: 3}"
+    )
+    assert option(one, "prior", "base") == Choice("builtin/truncated-normal", {"bound": 3.0})
     assert "prior.parts must be given" in refused("prior=toy/composite").message
     assert "there is no prior 'normel'" in refused("prior=toy/composite", "prior.parts=[normel]").message
 

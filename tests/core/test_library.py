@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,27 @@ def test_a_run_is_loaded_as_it_was_trained(tmp_path: Path) -> None:
     with pytest.raises(gv.RunError, match="no checkpoint '5'") as raised:
         gv.load(tmp_path / "run", checkpoint=5)
     assert "4, 6" in str(raised.value)
+
+
+def test_what_was_trained_around_a_model_is_loaded_with_the_weights_that_training_left(
+    tmp_path: Path,
+) -> None:
+    class Last(gv.Callback):
+        def on_end(self, engine: gv.Engine) -> None:
+            self.objective = engine.objective
+
+    last = Last()
+    overrides = {"engine.checkpoint_every": 2, "data.condition": True, "objective.spectral_norm": True}
+    run = gv.train("gan", steps=4, out=tmp_path / "run", overrides=overrides, callbacks=[last])
+    objective = run.objective()
+    assert same(state(objective), state(last.objective))
+    assert not objective.training
+    assert not any(parameter.requires_grad for parameter in objective.parameters())
+    earlier = gv.load(run.path, checkpoint=2)
+    assert not same(state(objective), state(earlier.objective()))
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-000002")
+    with pytest.raises(gv.RunError, match="no checkpoint '2'"):
+        earlier.objective()
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

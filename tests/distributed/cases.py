@@ -190,6 +190,14 @@ def asked_on_rank_1(**changes: Any) -> gv.Engine:
     return training
 
 
+def augmented(**changes: Any) -> gv.Engine:
+    """An augmentation whose target lies between what the critic thinks of each rank's rows in the second step."""
+    keys = {f"engine.{key}": value for key, value in changes.items()}
+    made = of_recipe("gan/gan", uncoupled=True, **{"objective.augmentation_target": 0.8}, **keys)
+    made.objective.augmentation.strength.fill_(0.5)  # what is drawn with it tells strengths apart
+    return made
+
+
 Make = Callable[..., gv.Engine]
 
 
@@ -206,6 +214,7 @@ EQUAL: dict[str, tuple[Make, dict[str, Any], dict[str, Any]]] = {
         f"uncoupled {name}": (_recipe(name, True), {}, {"micro_batch_size": BATCH // 2}) for name in recipes()
     },
     "adaptive": (adaptive, {}, {"micro_batch_size": 5}),
+    "augmented": (augmented, {}, {"micro_batch_size": BATCH // 2}),
     "sometimes": (sometimes, {}, {"micro_batch_size": 2}),
     "conditional": (conditional, {"micro_batch_size": 2}, {"micro_batch_size": 2}),
     "regression": (lambda **changes: engine(regression(), steps=20, **changes), {}, {"micro_batch_size": 4}),

@@ -103,6 +103,16 @@ def test_a_conditional_run_in_micro_batches_on_streamed_data_goes_on_bit_for_bit
     assert logged(resumed) == logged(whole)
 
 
+def test_an_augmentation_goes_on_with_the_strength_that_it_had(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"objective.augmentation_target": -0.9, "engine.micro_batch_size": 128}
+    whole = run_recipe("gan/gan", tmp_path / "whole", STEPS, **changes)
+    resumed = run_recipe("gan/gan", tmp_path / "interrupted", FIRST, **changes).resume(steps=STEPS)
+    assert weights(resumed) == weights(whole)
+    assert logged(resumed) == logged(whole)
+    strengths = [record["critic/augmentation"] for record in logged(whole)]
+    assert strengths[0] == 0 < strengths[1] < strengths[-1]
+
+
 class StopAt(gv.Callback):
     """Asks for a stop after a step, as Ctrl-C does."""
 
