@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -18,19 +18,19 @@ from ganvae_core.engine.data import DataStream, Split, split
 from ganvae_core.engine.devices import select_device, select_precision
 from ganvae_core.engine.evaluation import evaluate, fit_prior
 from ganvae_core.engine.log import StepLog
-from ganvae_core.engine.memory_limit import within_memory
 from ganvae_core.engine.optimizers import make_optimizers
-from ganvae_core.engine.phases import PreparedPhase, check_loss, check_needs, has_batch_norm, prepare_phases
+from ganvae_core.engine.phases import check_needs, has_batch_norm, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
-from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.engine.randomness import borrowed_randomness
 from ganvae_core.engine.ranks import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery, count_dropped, stopped_by
 from ganvae_core.engine.rollback import ReturnPoints
 from ganvae_core.engine.saving import CheckpointStore
 from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
-from ganvae_core.engine.sharing import UpdateSum, same_everywhere, synchronises
+from ganvae_core.engine.sharing import same_everywhere, synchronises
 from ganvae_core.engine.stopping import StopAgreement
 from ganvae_core.engine.telling import restore, tell
+from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.holding import held_by_first
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
@@ -38,7 +38,6 @@ from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
 from ganvae_core.types import Batch, Loss
 
-STEP = purpose("random numbers of a step")
 LOGGER = logging.getLogger("ganvae")
 
 
@@ -87,7 +86,7 @@ class Engine:
         self.data = _as_split(data)
         self.metrics, self.callbacks = list(metrics), list(callbacks)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
-        self._rows = self.world.rows(self.batch_size)
+        self.rows = self.world.rows(self.batch_size)  # of a batch, those that this rank computes
         synchronised = synchronises(self.world, self.device)
         fewest = self.batch_size if synchronised else self.batch_size // self.world.size
         if fewest == 1 and has_batch_norm(objective):
@@ -116,16 +115,14 @@ class Engine:
             optimizers or {},
             self.settings.steps * self.batch_size,
         )
-        self._components = ComponentPrecision(objective, self.device, self.precision)
         sharers = self.world.local_size if self.device.type == "cpu" else 1
         self._stream = DataStream(
-            self.data, self.batch_size, self.settings.seed, self.device, rows=self._rows, sharers=sharers
+            self.data, self.batch_size, self.settings.seed, self.device, rows=self.rows, sharers=sharers
         )
-        self._sums = [UpdateSum(self.world, prepared) for prepared in self.phases]
+        self._components = ComponentPrecision(objective, self.device, self.precision)
         self._agreement = StopAgreement(self.world, self.device)
-        self._found_inf = torch.zeros((), device=self.device)
+        self._updates = Updates(self, self._components, self._agreement)
         self._log = StepLog()
-        self._checked: set[str] = set()
         self.recovery = Recovery(micro_batch_size=self.settings.micro_batch_size)
         self.pending: dict[str, Any] = {}
         self.store: CheckpointStore | None = None
@@ -148,7 +145,7 @@ class Engine:
     @property
     def rows_at_once(self) -> int:
         """Rows of a micro-batch, where a phase's rows can be split."""
-        own = self._rows.stop - self._rows.start
+        own = self.rows.stop - self.rows.start
         return min(self.recovery.micro_batch_size or own, own)
 
     def apply_recovery(self) -> None:
@@ -172,7 +169,7 @@ class Engine:
             optimizer.total_samples = steps * self.batch_size
         if steps < 0:
             raise ConfigurationError(f"fit: {steps} steps are not possible: it must not be negative.")
-        self._found_inf.zero_()
+        self._updates.found_inf.zero_()
         self._agreement.clear()
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
@@ -209,11 +206,12 @@ class Engine:
                 if self.settings.on_nonfinite != ROLLBACK:
                     raise
                 self._return_points.go_back(error)
-                self._found_inf.zero_()
+                self._updates.found_inf.zero_()
                 self._clock = (time.perf_counter(), self.step_index)
 
     def step(self, generator: torch.Generator) -> None:
         """One global batch through every phase that is due, then the average of the weights."""
+        found_inf = self._updates.found_inf
         batch = self._stream.batch_at(self.samples_seen)
         if self._channels_last and batch.x.dim() == 4:
             batch = Batch(batch.x.contiguous(memory_format=torch.channels_last), *_rest(batch))
@@ -223,11 +221,12 @@ class Engine:
                 continue
             with prepared.only_training():
                 if self.settings.on_nonfinite == SKIP:
-                    self._found_inf.zero_()  # that one update was dropped is no reason to drop the next
-                loss = self._update(prepared, batch, generator)
-                prepared.moving.put_back_where(self._found_inf)
+                    found_inf.zero_()  # that one update was dropped is no reason to drop the next
+                loss, norm = self._updates.make(prepared, batch, generator)
+                prepared.moving.put_back_where(found_inf)
+                self._log.add(self.step_index, prepared.phase.name, loss, norm)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
-            if prepared.phase.after is not None and not self._found_inf.item():
+            if prepared.phase.after is not None and not found_inf.item():
                 with torch.no_grad():
                     prepared.phase.after(_averages(loss))
 
@@ -351,73 +350,6 @@ class Engine:
         """
         CheckpointStore.restore(self, checkpoint)
 
-    def _update(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> Loss:
-        """One phase's update: loss and gradient by micro-batches, then norm, clip and step."""
-        phase = prepared.phase
-        optimizer = self.optimizers[phase.optimizer]
-        optimizer.clear_gradients()
-        losses = within_memory(self, prepared, lambda: self._accumulate(prepared, batch, generator))
-        loss = losses[0] if len(losses) == 1 else _sum(losses)
-        if self.world.size > 1:
-            loss = self._over_ranks(prepared, loss)
-        norm = self._gradient_norm(prepared.parameters, loss.value.detach())
-        if optimizer.settings.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
-        optimizer.step(batch.samples_seen, self._found_inf)
-        self._log.add(self.step_index, phase.name, loss, norm)
-        return loss
-
-    def _accumulate(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> list[Loss]:
-        """The losses of the micro-batches, their gradients added up in the parameters."""
-        phase = prepared.phase
-        losses: list[Loss] = []
-        for row, share, part in self._micro_batches(prepared.couples_rows, batch):
-            generator.manual_seed(mixed_seed(self.settings.seed, STEP, self.step_index, prepared.index, row))
-            if phase.second_order:
-                with self._components.full():
-                    loss = phase.loss(part)
-            else:
-                loss = phase.loss(part)
-            if phase.name not in self._checked:
-                check_loss(phase, loss)
-                self._checked.add(phase.name)
-            loss = loss if share == 1.0 else _scaled(loss, share)
-            loss.value.backward()
-            losses.append(loss)
-        return losses
-
-    def _over_ranks(self, prepared: PreparedPhase, loss: Loss) -> Loss:
-        """The loss of the whole batch, after its gradient has been summed over ranks."""
-        share = (self._rows.stop - self._rows.start) / self.batch_size
-        wish = self._agreement.flags(self.stop_requested, self.interrupted)
-        loss, wishes = self._sums[prepared.index].over_ranks(loss, share, wish)
-        self._agreement.hear(wishes)
-        return loss
-
-    def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
-        """() the norm of the gradient; notes in ``_found_inf``, which is sticky, if it or the loss is not finite."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norms = torch._foreach_norm(gradients)  # pyright: ignore
-        norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(value)
-        total = norm + value
-        self._found_inf.logical_or_(total - total)  # 0 where it is finite, else NaN, which counts as true
-        return norm
-
-    def _micro_batches(self, couples_rows: bool, batch: Batch) -> Iterator[tuple[int, float, Batch]]:
-        """(first row in the global batch, share of it, rows) for each micro-batch of this rank.
-
-        Where rows are coupled there is one.
-        """
-        first, count = self._rows.start, self._rows.stop - self._rows.start
-        if couples_rows or self.rows_at_once >= count:
-            yield first, count / self.batch_size, batch
-            return
-        for row in range(0, count, self.rows_at_once):
-            rows = slice(row, min(row + self.rows_at_once, count))
-            condition = None if batch.condition is None else batch.condition[rows]
-            part = Batch(batch.x[rows], condition, batch.index[rows], batch.samples_seen)
-            yield first + row, (rows.stop - row) / self.batch_size, part
-
     def _at_intervals(self, last: bool) -> None:
         settings = self.settings
         if last or self.step_index % settings.log_every == 0:
@@ -496,18 +428,3 @@ def _rest(batch: Batch) -> tuple[Tensor | None, Tensor, int]:
 
 def _averages(loss: Loss) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in {**loss.terms, **loss.statistics}.items()}
-
-
-def _scaled(loss: Loss, share: float) -> Loss:
-    terms = {name: value.detach() * share for name, value in loss.terms.items()}
-    statistics = {name: value.detach() * share for name, value in loss.statistics.items()}
-    return Loss(loss.value * share, terms, statistics)
-
-
-def _sum(losses: list[Loss]) -> Loss:
-    first = losses[0]
-    return Loss(
-        torch.stack([loss.value.detach() for loss in losses]).sum(),
-        {name: torch.stack([loss.terms[name] for loss in losses]).sum() for name in first.terms},
-        {name: torch.stack([loss.statistics[name] for loss in losses]).sum(0) for name in first.statistics},
-    )
