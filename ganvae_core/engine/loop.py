@@ -16,7 +16,7 @@ from ganvae_core.engine.averaging import AveragedModel
 from ganvae_core.engine.checkpoints import Checkpoint
 from ganvae_core.engine.data import DataStream, Split, split
 from ganvae_core.engine.devices import select_device, select_precision
-from ganvae_core.engine.evaluation import evaluate, fit_prior
+from ganvae_core.engine.evaluation import evaluate, fit_prior, unfitted_prior
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, prepare_phases
@@ -98,6 +98,7 @@ class Engine:
         self.step_index = 0
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
+        self.results_step: int | None = None
         self.stop_requested = self.interrupted = False
         self.stopped_because: str | None = None
         self.callback_states: list[dict[str, Any]] = []
@@ -127,6 +128,7 @@ class Engine:
         self.pending: dict[str, Any] = {}
         self.store: CheckpointStore | None = None
         self._return_points = ReturnPoints(self)
+        self._unfitted = unfitted_prior(objective.model)
         self.directory: Path | None = None
         if directory is not None:
             self.keep_in(directory)
@@ -180,7 +182,7 @@ class Engine:
                 self._tell("on_start")
                 self._return_points.keep()
                 self._train(steps, generator)
-                self._finish(complete=not self._interrupted)
+                self._finish(complete=self.step_index >= steps or not self._interrupted)
             except BaseException as error:
                 self._end_writing(error)
                 if self.world.first:
@@ -196,6 +198,10 @@ class Engine:
         """Step after step; where a number was not finite, back to the last checkpoint if the policy says so."""
         finished = False
         while not finished:
+            if self._unfitted and self.step_index < steps:
+                # A run that goes on after its end is as one that has not ended: its prior is fitted at the next end.
+                self.model.prior.load_state_dict(self._unfitted)
+                self.objective.model.prior.load_state_dict(self._unfitted)
             try:
                 while self.step_index < steps and not self._stops:
                     self.step(generator)
@@ -317,11 +323,13 @@ class Engine:
 
     def _begin_writing(self, measured: bool, last: bool) -> dict[str, float]:
         self._finish_writing()
-        self.results = {}
         if measured:
             self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
+            self.results_step = self.step_index
             if self.results:
                 tell(self, "on_results", self.results)
+        elif self.results_step != self.step_index:
+            self.results = {}
         moment = None if self.store is None else self.store.moment()
         try:
             if last:
@@ -369,7 +377,10 @@ class Engine:
             self.report()
 
     def _finish(self, complete: bool) -> None:
-        """Save; a run that is complete, and not only interrupted, also gets its prior fitted and its last pictures."""
+        """Save; a run that is complete also gets its prior fitted, is measured, and gets its last pictures.
+
+        Whoever interrupts one waits for a file to be written and no longer.
+        """
         if complete and isinstance(self.model.prior, FittedPrior):
             try:
                 self.world.from_first(lambda: fit_prior(self.model, self.data, self.device))
@@ -379,7 +390,7 @@ class Engine:
             self.world.broadcast_(self.model.prior.state_dict().values(), self.device)
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
         with self._holding_directory():
-            self._begin_saving(measured=True, last=complete)
+            self._begin_saving(measured=complete, last=complete)
             self.finish_saving()
         self._tell("on_end")
 
