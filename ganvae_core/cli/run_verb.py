@@ -27,7 +27,7 @@ from ganvae_core.cli.locked import (
     refuse_other_plugins,
     refuse_other_plugins_beside,
 )
-from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.cli.output import note, said_if_slow, warn
 from ganvae_core.engine.environment import end_with_launcher, world_size
 from ganvae_core.errors import ConfigurationError, Interrupted
 
@@ -117,6 +117,8 @@ def run(
         if resume is not None and not dry_run:
             stack.enter_context(held_by_first(RunDirectory.open(resume).path, world()))
         directory, preparation = world().together(prepared)
+        for passed_over in preparation.damage if world().first else ():
+            warn(passed_over)
         if dry_run:
             _print_dry_run(preparation)
             return 0

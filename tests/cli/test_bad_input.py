@@ -283,8 +283,13 @@ def test_a_run_goes_on_from_the_newest_checkpoint_that_is_whole(
     newest.write_bytes(newest.read_bytes()[:100])
     outcome = say("run", "--resume", vae, "--steps", "5", "--dry-run")
     assert outcome.code == 0
-    assert "passed over: " in outcome.err
+    assert "warning: passed over: " in outcome.err
     assert "from step 2" in outcome.err
+    for words in (
+        ("run", "--resume", vae, "--steps", "5", "--dry-run", "--quiet"),
+        ("sample", vae, "-n", "2"),
+    ):
+        assert say(*words).err.startswith(f"warning: passed over: {newest} is not what was written"), words
     (vae / "checkpoints" / "step-000002" / "manifest.json").write_text("{")
     refused("run", "--resume", vae, "--steps", "5")
     shutil.rmtree(vae / "checkpoints")
