@@ -114,12 +114,13 @@ def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> 
 def _read_file(file: Path) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_yaml
     from ganvae_core.pickles import refuse_pickle
+    from ganvae_core.texts import read_text
 
     refuse_pickle(
         file, "--config", ConfigurationError, "settings are YAML; a run's config.yaml is such a file"
     )
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
     except FileNotFoundError:
         raise ConfigurationError(f"--config: there is no file '{file}'.") from None
     except UnicodeDecodeError:

@@ -171,6 +171,13 @@ def test_names_in_any_script_work_and_are_quoted_where_a_shell_needs_it(folder: 
 # Run directories
 
 
+def test_a_name_that_is_too_long_is_refused(refused: Refused) -> None:
+    for words in (
+        ("run", "--plugin", "vae", "--out"), ("run", "--resume"), ("sample",), ("run", "--plugin", "vae", "--config"),
+    ):  # fmt: skip
+        assert "name too long" in refused(*words, "x" * 300)
+
+
 def test_a_run_directory_cannot_be_below_a_file(folder: Path, refused: Refused) -> None:
     (folder / "file").touch()
     assert "cannot be made" in refused(*VAE, "--out", "file/run")
