@@ -17,6 +17,7 @@ from typing import IO, Any, final
 from ganvae_core.errors import RunError, TrainingError
 from ganvae_core.manifests import manifests_in, without_gaps
 from ganvae_core.pickles import refuse_pickle
+from ganvae_core.texts import read_text
 
 CONFIG = "config.yaml"
 DATA = "data.json"
@@ -24,6 +25,7 @@ LOCK = "plugins.lock.toml"
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
 DEFAULT_PARENT = "runs"
+LARGEST_METRICS_BYTES = 2**30
 CHECKPOINTS = "checkpoints"
 IN_USE = ".lock"
 DRAFT = ".draft"
@@ -63,7 +65,7 @@ class RunDirectory:
         Raises:
             RunError: there is no such folder, or it is no run.
         """
-        if not path.exists():
+        if not _exists(path):
             raise RunError(f"there is no run '{path}'.", "ganvae runs  lists those that there are")
         refuse_pickle(
             path, "RUN", RunError, "a run is a folder that `ganvae run` made; its weights are safetensors"
@@ -116,7 +118,7 @@ class RunDirectory:
         """
         path = self.path / name
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_text(path))
         except FileNotFoundError:
             raise RunError(f"{path} is missing, so this run cannot be used.") from None
         except (OSError, ValueError, RecursionError) as error:
@@ -132,7 +134,7 @@ class RunDirectory:
             RunError: it cannot be read.
         """
         try:
-            return (self.path / CONFIG).read_text(encoding="utf-8")
+            return read_text(self.path / CONFIG)
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
 
@@ -159,7 +161,7 @@ class RunDirectory:
         """
         path = self.path / METRICS
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+            lines = read_text(path, LARGEST_METRICS_BYTES, "replace").splitlines() if path.exists() else []
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}.") from error
         return [record for line in lines if (record := metrics_record(line))]
@@ -278,7 +280,7 @@ def refuse_taken(path: Path) -> None:
     Raises:
         RunError: there is a run already, or something else.
     """
-    if not path.exists() or (path.is_dir() and all(_before_config(entry) for entry in path.iterdir())):
+    if not _exists(path) or (path.is_dir() and all(_before_config(entry) for entry in path.iterdir())):
         return
     if (path / CONFIG).is_file():
         raise RunError(
@@ -290,6 +292,18 @@ def refuse_taken(path: Path) -> None:
         f"--out {path}: this is not a run and not empty, so nothing is written there.",
         "name a folder that does not exist yet",
     )
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Raises:
+        RunError: there cannot be, since the name is too long, say.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise RunError(f"'{path}' is no place for a run: {error.strerror}.") from error
 
 
 def _before_config(entry: Path) -> bool:

@@ -15,6 +15,7 @@ import yaml
 from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
 from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory, metrics_record
+from ganvae_core.texts import read_text
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -123,7 +124,7 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            lines = file.read().splitlines()
+            lines = file.read(TAIL_BYTES).splitlines()
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -154,7 +155,7 @@ def read_lock(run: RunDirectory) -> dict[str, Any]:
     """
     path = run.path / LOCK
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
     except (OSError, ValueError, RecursionError) as error:

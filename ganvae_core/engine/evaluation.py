@@ -101,6 +101,13 @@ def fit_prior(model: Model, data: Split, device: torch.device) -> None:
     model.prior.fit(codes, condition)
 
 
+def unfitted_prior(model: Model) -> dict[str, Tensor]:
+    """Copies of the tensors of a prior that is still to be fitted; empty where there is none, or it is fitted."""
+    if not isinstance(model.prior, FittedPrior) or model.prior.fitted:
+        return {}
+    return {name: tensor.detach().clone() for name, tensor in model.prior.state_dict().items()}
+
+
 def evenly(indices: np.ndarray, count: int) -> np.ndarray:
     """At most ``count`` of the indices, evenly spread over them."""
     if len(indices) <= count:

@@ -24,6 +24,7 @@ from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.engine.telling import states_of
 from ganvae_core.errors import RunError
 from ganvae_core.manifests import best_checkpoint, checkpoint_folders
+from ganvae_core.runs import numbers
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -162,6 +163,8 @@ def put_back(engine: Engine, checkpoint: Checkpoint | MemoryCheckpoint) -> None:
     if rows != engine.batch_size:
         raise RunError(f"{what} was written with another batch size: {rows}.")
     engine.step_index = checkpoint.step
+    engine.results = numbers(checkpoint.manifest.get("results"))
+    engine.results_step = checkpoint.step
     engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
     engine.pending = copy.deepcopy(dict(checkpoint.manifest.get("pending", {})))
 

@@ -16,6 +16,7 @@ from ganvae_core.errors import ConfigurationError, PluginError, RunError
 from ganvae_core.plugins.catalogue import Catalogue, not_ready
 from ganvae_core.plugins.installation import installation
 from ganvae_core.plugins.record import Plugin
+from ganvae_core.texts import read_text
 
 BESIDE = ("ganvae", "torch", "numpy")
 """Distributions that every run depends on, whose versions are written down as well."""
@@ -81,7 +82,7 @@ def read_lock(path: Path) -> Lock:
         RunError: it is missing or damaged.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
         plugins = cast(Mapping[str, Mapping[str, Any]], values.get("plugins", {}))
         return Lock(
             {name: value for name, value in values.items() if isinstance(value, str)},

@@ -171,6 +171,13 @@ def test_names_in_any_script_work_and_are_quoted_where_a_shell_needs_it(folder: 
 # Run directories
 
 
+def test_a_name_that_is_too_long_is_refused(refused: Refused) -> None:
+    for words in (
+        ("run", "--plugin", "vae", "--out"), ("run", "--resume"), ("sample",), ("run", "--plugin", "vae", "--config"),
+    ):  # fmt: skip
+        assert "name too long" in refused(*words, "x" * 300)
+
+
 def test_a_run_directory_cannot_be_below_a_file(folder: Path, refused: Refused) -> None:
     (folder / "file").touch()
     assert "cannot be made" in refused(*VAE, "--out", "file/run")
@@ -283,8 +290,13 @@ def test_a_run_goes_on_from_the_newest_checkpoint_that_is_whole(
     newest.write_bytes(newest.read_bytes()[:100])
     outcome = say("run", "--resume", vae, "--steps", "5", "--dry-run")
     assert outcome.code == 0
-    assert "passed over: " in outcome.err
+    assert "warning: passed over: " in outcome.err
     assert "from step 2" in outcome.err
+    for words in (
+        ("run", "--resume", vae, "--steps", "5", "--dry-run", "--quiet"),
+        ("sample", vae, "-n", "2"),
+    ):
+        assert say(*words).err.startswith(f"warning: passed over: {newest} is not what was written"), words
     (vae / "checkpoints" / "step-000002" / "manifest.json").write_text("{")
     refused("run", "--resume", vae, "--steps", "5")
     shutil.rmtree(vae / "checkpoints")

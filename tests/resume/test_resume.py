@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from toys import FromPhases, engine, images, model, recipes, rows, same, state
 
 import ganvae_core as gv
+from ganvae_core.builtin.metrics import Elbo
 from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.engine.data import DataStream
 from ganvae_core.manifests import manifest_text
@@ -72,10 +73,10 @@ def test_every_recipe_goes_on_bit_for_bit(
     recipe: str, tmp_path: Path, batches: list[tuple[int, str]]
 ) -> None:
     """Weights, their average, the optimizers' state, what is logged and measured afterwards, and each next batch."""
-    whole = run_recipe(recipe, tmp_path / "whole", STEPS)
+    whole = run_recipe(recipe, tmp_path / "whole", STEPS, **{"engine.samples_every": 4})
     expected_batches = batches.copy()
     batches.clear()
-    interrupted = run_recipe(recipe, tmp_path / "interrupted", FIRST)
+    interrupted = run_recipe(recipe, tmp_path / "interrupted", FIRST, **{"engine.samples_every": 4})
     assert interrupted.step == FIRST
     resumed = interrupted.resume(steps=STEPS)
     assert len({digest for _, digest in batches}) == STEPS
@@ -85,6 +86,22 @@ def test_every_recipe_goes_on_bit_for_bit(
     assert logged(resumed) == logged(whole)
     assert [record["step"] for record in logged(whole)] == [2, 3, 4, 6, 7]
     assert resumed.results == whole.results
+
+
+def test_a_prior_that_was_fitted_is_not_until_the_next_end_when_its_run_goes_on(tmp_path: Path) -> None:
+    changes = {"engine.samples_every": 2, "engine.checkpoint_every": 2, "engine.keep_checkpoints": 9,
+               "engine.log_every": 1}  # fmt: skip
+    whole = run_recipe("ae/ae", tmp_path / "whole", 6, **changes)
+    ended = run_recipe("ae/ae", tmp_path / "run", 3, **changes)
+    assert ended.model.prior.fitted  # pyright: ignore
+    resumed = ended.resume(steps=6)
+    for step in (4, 6):
+        for name in ("model.safetensors", "state.safetensors"):
+            file = f"checkpoints/step-{step:06d}/{name}"
+            assert (resumed.path / file).read_bytes() == (whole.path / file).read_bytes(), file
+    assert logged(resumed) == logged(whole)
+    drawn = {path.name for path in (resumed.path / "samples").iterdir()}
+    assert drawn == {"step-000003.png", "step-000006.png"}
 
 
 @pytest.mark.parametrize("recipe", ["vae/vae", "gan/gan"])
@@ -121,6 +138,13 @@ class StopAt(gv.Callback):
 
     def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
         engine.stop_requested = engine.interrupted = engine.step_index == self.step
+
+
+class StopAtOnce(gv.Callback):
+    """Asks for a stop before the first step."""
+
+    def on_start(self, engine: gv.Engine) -> None:
+        engine.stop_requested = engine.interrupted = True
 
 
 class Difficult(gv.Critic):
@@ -201,6 +225,38 @@ def test_batch_norm_dropout_lazy_phases_and_buffers_go_on_bit_for_bit(first: int
         )
         for number, values in kept["state"].items():
             assert all(torch.equal(value, other["state"][number][key]) for key, value in values.items())
+
+
+def test_a_run_that_was_asked_to_stop_in_its_last_step_is_complete(tmp_path: Path) -> None:
+    whole = run_recipe("ae/ae", tmp_path / "whole", 2)
+    stopped = gv.train("ae", steps=2, out=tmp_path / "run", overrides=SETTINGS, callbacks=[StopAt(2)])
+    assert stopped.model.prior.fitted  # pyright: ignore
+    assert weights(stopped) == weights(whole)
+    assert stopped.results == whole.results
+
+
+def test_whoever_interrupts_training_does_not_wait_for_a_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SETTINGS, "engine.log_every": 1, "engine.checkpoint_every": 2}
+    measured: list[int] = []
+    elbo = Elbo.compute
+
+    def noted(self: Elbo, model: gv.Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+        measured.append(len(x))
+        return elbo(self, model, x, condition)
+
+    monkeypatch.setattr(Elbo, "compute", noted)
+    run = gv.train("vae", steps=9, out=tmp_path / "a", overrides=settings, callbacks=[StopAt(3)])
+    assert (run.step, len(measured)) == (3, 1)
+    assert [bool(manifest["results"]) for manifest in run.directory.manifests().values()] == [True, False]
+    # What was measured of a step stays with it where it is saved again.
+    run = gv.train("vae", steps=9, out=tmp_path / "b", overrides=settings, callbacks=[StopAt(4)])
+    assert (run.step, len(measured)) == (4, 3)
+    before = run.results
+    resumed = run.resume(callbacks=[StopAtOnce()])
+    assert (resumed.step, resumed.results, len(measured)) == (4, before, 3)
+    assert before
 
 
 def test_a_run_that_was_asked_to_stop_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -318,7 +374,9 @@ def test_a_run_goes_on_from_its_newest_whole_checkpoint_and_says_which_it_passed
     damaged.write_bytes(damaged.read_bytes()[:-1])
     _, preparation = prepare_resume(run.path)
     assert preparation.engine.step_index == 4
-    assert any("step-000006" in note and "passed over" in note for note in preparation.notes)
+    (told,) = preparation.damage
+    assert "step-000006" in told
+    assert "passed over" in told
     with pytest.warns(
         UserWarning, match=r"passed over: .*step-000006/state\.safetensors is not what was written"
     ):

@@ -281,6 +281,41 @@ def test_strange_files_are_answered_and_not_followed(what: str, run: Path, every
     every_verb(run)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without an end")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.yaml",
+        "data.json",
+        "plugins.lock.toml",
+        "metrics.jsonl",
+        "checkpoints/step-000004/manifest.json",
+    ],
+)
+def test_a_file_without_an_end_is_not_read_to_its_end(
+    name: str, run: Path, every_verb: EveryVerb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvae_core.runs.LARGEST_METRICS_BYTES", 2**20)
+    (run / name).unlink()
+    (run / name).symlink_to("/dev/zero")
+    every_verb(run)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without an end")
+def test_settings_without_an_end_are_refused(say: Say, tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse.yaml"
+    with sparse.open("wb") as file:
+        file.truncate(2**40)
+    for file in ("/dev/zero", sparse):
+        for words in (
+            ("config", "--plugin", "vae", "--config", file),
+            ("--registry", file, "plugins", "list"),
+        ):
+            outcome = say(*words)
+            assert (outcome.code, outcome.out) == (2, "")
+            assert "cannot be read: it holds more than 64 MiB" in outcome.err
+
+
 SPECS: dict[str, Any] = {
     "shape": [[10**12], [-1], [], ["x"], [[1]], "8", None, [0], [8, 8], [1, 8, 9]],
     "range": [[1], ["a", "b"], [1, 0], "x", [None, None], [0, 0]],
