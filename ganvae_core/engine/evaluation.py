@@ -25,16 +25,24 @@ FITTED_ROWS = 20_000
 def evaluate(
     model: Model, data: Split, metrics: Sequence[Metric], seed: int, device: torch.device
 ) -> dict[str, float]:
-    """Results of the metrics on held-out rows, at most ``MEASURED_ROWS``, the same ones every time."""
+    """Results of the metrics on held-out rows, at most ``MEASURED_ROWS``, the same ones every time.
+
+    Metrics that cannot be computed yet are left out.
+    """
     if not metrics or len(data.held_out) == 0:
         return {}
     x, condition, _ = rows_of(data, evenly(data.held_out, MEASURED_ROWS), device)
     results: dict[str, float] = {}
     with torch.no_grad(), borrowed_randomness(device) as generator:
-        for metric in metrics:
+        for metric in (each for each in metrics if measurable(each, model)):
             generator.manual_seed(mixed_seed(seed, MEASURING))
             results.update(metric.compute(model, x, condition))
     return results
+
+
+def measurable(metric: Metric, model: Model) -> bool:
+    """Whether a metric can be computed now: one that uses the prior waits for a prior that is fitted after training."""
+    return "prior" not in metric.needs or not isinstance(model.prior, FittedPrior) or model.prior.fitted
 
 
 def encode_rows(

@@ -19,6 +19,7 @@ from ganvae_core.engine.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
+from ganvae_core.engine.evaluation import measurable
 from ganvae_core.engine.recovery import Recovery
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.engine.telling import states_of
@@ -182,7 +183,9 @@ def load_objective(objective: Objective, state: Mapping[str, Tensor], what: str)
 def _manifest(engine: Engine) -> dict[str, Any]:
     import ganvae_core
 
-    first = next(iter(engine.results), None)
+    # The best is chosen by the first metric; where it had to wait for the prior, others' results are no substitute.
+    chosen = bool(engine.metrics) and measurable(engine.metrics[0], engine.model)
+    first = next(iter(engine.results), None) if chosen else None
     return {
         "step": engine.step_index,
         "samples_seen": engine.samples_seen,
