@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
@@ -29,6 +30,7 @@ LARGEST_METRICS_BYTES = 2**30
 CHECKPOINTS = "checkpoints"
 IN_USE = ".lock"
 DRAFT = ".draft"
+LOGGER = logging.getLogger("ganvae")
 BEFORE_CONFIG = (DATA, LOCK, IN_USE)
 """What a process may have written that was killed while it made a run directory: ``config.yaml`` comes last."""
 
@@ -246,6 +248,15 @@ def writing(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise TrainingError(f"{path} could not be written: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def tidying(path: Path) -> Generator[None]:
+    """Warn where something that is of no use any more could not be taken away: that harms nobody, so the work goes on."""
+    try:
+        yield
+    except OSError as error:
+        LOGGER.warning("%s could not be taken away and stays: %s", path, error.strerror or error)
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.engine.telling import states_of
 from ganvae_core.errors import RunError
 from ganvae_core.manifests import best_checkpoint, checkpoint_folders
-from ganvae_core.runs import numbers
+from ganvae_core.runs import numbers, tidying
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -114,15 +114,21 @@ class CheckpointStore:
             engine.recovery.micro_batch_size = rows
 
     def _retain(self, written: int) -> None:
-        """Remove what is neither among the newest, nor the best, nor just written, nor what training goes back to."""
+        """Remove what is neither among the newest, nor the best, nor what training goes back to.
+
+        Steps after the one just written are of a run that goes on from before them, since they are damaged, say. They
+        stay until it gets there, and take no place of those that it writes.
+        """
         folders, settings = checkpoint_folders(self.folder), self.engine.settings
-        kept = {written, *list(folders)[-settings.keep_checkpoints :]}
+        reached = [step for step in folders if step <= written]
+        removable = reached[: -settings.keep_checkpoints]
         spared = [best_checkpoint(self.folder)]
         if settings.on_nonfinite == ROLLBACK:
             spared.append(return_point(folders, written, settings.checkpoint_every))
-        for step, folder in folders.items():
-            if step not in kept and folder not in spared:
-                remove_checkpoint(folder)
+        for folder in (folders[step] for step in removable):
+            if folder not in spared:
+                with tidying(folder):
+                    remove_checkpoint(folder)
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
