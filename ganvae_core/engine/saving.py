@@ -19,7 +19,6 @@ from ganvae_core.engine.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
-from ganvae_core.engine.evaluation import measurable
 from ganvae_core.engine.recovery import Recovery
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.engine.telling import states_of
@@ -172,6 +171,7 @@ def put_back(engine: Engine, checkpoint: Checkpoint | MemoryCheckpoint) -> None:
     engine.step_index = checkpoint.step
     engine.results = numbers(checkpoint.manifest.get("results"))
     engine.results_step = checkpoint.step
+    engine.judged_by = _judged_by(checkpoint.manifest)
     engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
     engine.pending = copy.deepcopy(dict(checkpoint.manifest.get("pending", {})))
 
@@ -189,16 +189,14 @@ def load_objective(objective: Objective, state: Mapping[str, Tensor], what: str)
 def _manifest(engine: Engine) -> dict[str, Any]:
     import ganvae_core
 
-    # The best is chosen by the first metric; where it had to wait for the prior, others' results are no substitute.
-    chosen = bool(engine.metrics) and measurable(engine.metrics[0], engine.model)
-    first = next(iter(engine.results), None) if chosen else None
+    name, better = engine.judged_by or (None, None)
     return {
         "step": engine.step_index,
         "samples_seen": engine.samples_seen,
         "batch_size": engine.batch_size,
         "results": dict(engine.results),
-        "judged_by": first,
-        "better": engine.metrics[0].better if first is not None else None,
+        "judged_by": name,
+        "better": better,
         "callbacks": states_of(engine),
         "recovery": engine.recovery.as_dict(),
         "pending": copy.deepcopy(engine.pending),  # written while training goes on
@@ -207,6 +205,12 @@ def _manifest(engine: Engine) -> dict[str, Any]:
         "rows_at_once": engine.rows_at_once,
         "settings": dataclasses.asdict(engine.settings),
     }
+
+
+def _judged_by(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
+    # Not by the order of the results, which a manifest does not keep.
+    name, better = manifest.get("judged_by"), manifest.get("better")
+    return (name, better) if isinstance(name, str) and isinstance(better, str) else None
 
 
 def circumstances(engine: Engine) -> dict[str, Any]:

@@ -490,3 +490,28 @@ def test_the_first_metric_chooses_the_best(tmp_path: Path) -> None:
         best = best_checkpoint(folder / "checkpoints")
         assert best is not None
         assert best.name == {"first": "step-000002", "second": "step-000001"}[name]
+
+
+def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_on(tmp_path: Path) -> None:
+    """A manifest has results in the order of the alphabet, so their order does not say which comes first."""
+
+    class AtOnce(gv.Callback):
+        def on_start(self, engine: gv.Engine) -> None:
+            engine.stop_requested = engine.interrupted = True
+
+    def training(**changes: Any) -> gv.Engine:
+        metrics = [Scripted(1, 3), Distance(1, 2)]
+        return engine(regression(), steps=2, checkpoint_every=1, metrics=metrics, directory=tmp_path, **changes)
+
+    training().fit()
+    folder = tmp_path / "checkpoints" / "step-000002"
+    before = read_checkpoint(folder).manifest
+    assert (before["judged_by"], before["better"]) == ("score", "higher")
+    assert next(iter(before["results"])) == "distance"
+    stopped = training(callbacks=[AtOnce()])
+    stopped.restore(read_checkpoint(folder))
+    stopped.fit(5)
+    after = read_checkpoint(folder).manifest
+    assert (after["judged_by"], after["better"]) == ("score", "higher")
+    assert after["results"] == before["results"]
+    assert best_checkpoint(tmp_path / "checkpoints") == folder
