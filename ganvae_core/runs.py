@@ -8,8 +8,8 @@ import logging
 import math
 import os
 import re
+import secrets
 import shlex
-import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,17 +224,18 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent)
-            with os.fdopen(descriptor, "wb") as file:
+            name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+            # Made with the rights of any new file: the umask cannot be read without being changed, in all threads.
+            with name.open("xb") as file:
+                draft = name
                 yield file
                 file.flush()
-                os.fsync(descriptor)
-            os.chmod(draft, 0o666 & ~_umask())
+                os.fsync(file.fileno())
             os.replace(draft, path)
             draft = None
         finally:
             if draft is not None:
-                Path(draft).unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -261,12 +262,6 @@ def tidying(path: Path) -> Generator[None]:
 
 def _line(record: Mapping[str, Any]) -> str:
     return json.dumps(without_gaps(record)) + "\n"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _next_free(parent: Path, name: str) -> Path:
