@@ -172,6 +172,10 @@ class RunDirectory:
         """All checkpoints' manifests by step, oldest first, unchecked; empty where one cannot be read."""
         return manifests_in(self.checkpoints)
 
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint whose manifest is whole; None where there is none."""
+        return max((step for step, manifest in self.manifests().items() if manifest), default=None)
+
     def newest_results(self) -> dict[str, float]:
         """Held-out results of the newest checkpoint that was measured; empty where there is none."""
         measured = [manifest.get("results") for manifest in self.manifests().values()]
