@@ -257,7 +257,7 @@ def writing(path: Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def tidying(path: Path) -> Generator[None]:
-    """Warn where something that is of no use any more could not be taken away: that harms nobody, so the work goes on."""
+    """Warn where something that is of no use any more could not be taken away; the work goes on."""
     try:
         yield
     except OSError as error:

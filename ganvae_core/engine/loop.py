@@ -99,7 +99,9 @@ class Engine:
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
         self.results_step: int | None = None
-        self.judged_by: tuple[str, str] | None = None  # of the results, and which is better: the lower or the higher
+        self.judged_by: tuple[str, str] | None = (
+            None  # of the results, and which is better: the lower or the higher
+        )
         self.stop_requested = self.interrupted = False
         self.stopped_because: str | None = None
         self.callback_states: list[dict[str, Any]] = []

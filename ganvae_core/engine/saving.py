@@ -221,6 +221,7 @@ def circumstances(engine: Engine) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": name,
         "processes": engine.world.size,
+        "precision": str(engine.precision).removeprefix("torch."),
     }
 
 

@@ -315,8 +315,13 @@ def test_rubbish_that_cannot_be_removed_does_not_keep_a_run_from_going_on(
     training = engine(regression(), steps=4, directory=tmp_path)
     training.restore(read_checkpoint(tmp_path / "checkpoints" / "step-000002"))
     assert training.fit().saved_step == 4
-    assert {message.partition(" could")[0] for message in caplog.messages} == {str(path) for path in (*left, half)}
-    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-000002", "step-000004"]
+    assert {message.partition(" could")[0] for message in caplog.messages} == {
+        str(path) for path in (*left, half)
+    }
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == [
+        "step-000002",
+        "step-000004",
+    ]
 
 
 def test_a_checkpoint_set_aside_that_cannot_go_back_stands_in_until_it_is_removed(
@@ -501,7 +506,9 @@ def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_o
 
     def training(**changes: Any) -> gv.Engine:
         metrics = [Scripted(1, 3), Distance(1, 2)]
-        return engine(regression(), steps=2, checkpoint_every=1, metrics=metrics, directory=tmp_path, **changes)
+        return engine(
+            regression(), steps=2, checkpoint_every=1, metrics=metrics, directory=tmp_path, **changes
+        )
 
     training().fit()
     folder = tmp_path / "checkpoints" / "step-000002"
