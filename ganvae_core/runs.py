@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
+import secrets
 import shlex
-import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ LARGEST_METRICS_BYTES = 2**30
 CHECKPOINTS = "checkpoints"
 IN_USE = ".lock"
 DRAFT = ".draft"
+LOGGER = logging.getLogger("ganvae")
 BEFORE_CONFIG = (DATA, LOCK, IN_USE)
 """What a process may have written that was killed while it made a run directory: ``config.yaml`` comes last."""
 
@@ -170,6 +172,10 @@ class RunDirectory:
         """All checkpoints' manifests by step, oldest first, unchecked; empty where one cannot be read."""
         return manifests_in(self.checkpoints)
 
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint whose manifest is whole; None where there is none."""
+        return max((step for step, manifest in self.manifests().items() if manifest), default=None)
+
     def newest_results(self) -> dict[str, float]:
         """Held-out results of the newest checkpoint that was measured; empty where there is none."""
         measured = [manifest.get("results") for manifest in self.manifests().values()]
@@ -222,17 +228,18 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent)
-            with os.fdopen(descriptor, "wb") as file:
+            name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+            # Made with the rights of any new file: the umask cannot be read without being changed, in all threads.
+            with name.open("xb") as file:
+                draft = name
                 yield file
                 file.flush()
-                os.fsync(descriptor)
-            os.chmod(draft, 0o666 & ~_umask())
+                os.fsync(file.fileno())
             os.replace(draft, path)
             draft = None
         finally:
             if draft is not None:
-                Path(draft).unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -248,14 +255,17 @@ def writing(path: Path) -> Generator[None]:
         raise TrainingError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
+@contextlib.contextmanager
+def tidying(path: Path) -> Generator[None]:
+    """Warn where something that is of no use any more could not be taken away; the work goes on."""
+    try:
+        yield
+    except OSError as error:
+        LOGGER.warning("%s could not be taken away and stays: %s", path, error.strerror or error)
+
+
 def _line(record: Mapping[str, Any]) -> str:
     return json.dumps(without_gaps(record)) + "\n"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _next_free(parent: Path, name: str) -> Path:

@@ -68,7 +68,7 @@ def outline(run: RunDirectory) -> Outline:
     changed = datetime.fromtimestamp(written).astimezone()
     try:
         config = read_config(run)
-        saved = max((step for step, manifest in run.manifests().items() if manifest), default=0)
+        saved = run.newest_step() or 0
         logged = last_record(run).get("step", 0)
     except RunError as error:
         return Outline(run.path, changed, problem=error.message)

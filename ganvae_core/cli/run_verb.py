@@ -222,12 +222,12 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         try:
             engine.fit()
         except NotFiniteError as error:
-            newest = _newest_step(directory)
+            newest = directory.newest_step()
             if newest is not None:
                 error.hints = (*error.hints[:-1], _go_on_past(directory, newest))
             raise
         except KeyboardInterrupt:
-            raise _stopped(engine, directory, received, _newest_step(directory)) from None
+            raise _stopped(engine, directory, received, directory.newest_step()) from None
         except RankLostError as error:
             raise lost(error, engine, directory) from error
         received = [number for each in engine.world.exchange(received) for number in each]
@@ -258,10 +258,6 @@ def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved
         return Interrupted(f"{at}; nothing was saved.", exit_code=code)
     what = "saved" if saved == engine.step_index else f"saved up to step {saved:,}"
     return Interrupted(f"{at}; {what}.", f"go on:  {_resume_command(directory.path)}", exit_code=code)
-
-
-def _newest_step(directory: RunDirectory) -> int | None:
-    return next(reversed(directory.manifests()), None)
 
 
 def _say_where(directory: RunDirectory, engine: Engine) -> None:

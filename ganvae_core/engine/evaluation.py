@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -43,6 +43,23 @@ def evaluate(
 def measurable(metric: Metric, model: Model) -> bool:
     """Whether a metric can be computed now: one that uses the prior waits for a prior that is fitted after training."""
     return "prior" not in metric.needs or not isinstance(model.prior, FittedPrior) or model.prior.fitted
+
+
+def judged_by(
+    metrics: Sequence[Metric], model: Model, results: Mapping[str, float]
+) -> tuple[str, str] | None:
+    """The result by which the best checkpoint is chosen, and whether the lower or the higher is better.
+
+    It is the first metric's. Where that one had to wait for the prior, others' results are no substitute.
+
+    Args:
+        metrics: all of the run's.
+        model: that was measured.
+        results: as ``evaluate`` has just returned them.
+    """
+    if not results or not measurable(metrics[0], model):
+        return None
+    return next(iter(results)), metrics[0].better
 
 
 def encode_rows(

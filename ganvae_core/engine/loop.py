@@ -16,7 +16,7 @@ from ganvae_core.engine.averaging import AveragedModel
 from ganvae_core.engine.checkpoints import Checkpoint
 from ganvae_core.engine.data import DataStream, Split, split
 from ganvae_core.engine.devices import select_device, select_precision
-from ganvae_core.engine.evaluation import evaluate, fit_prior, unfitted_prior
+from ganvae_core.engine.evaluation import evaluate, fit_prior, judged_by, unfitted_prior
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, prepare_phases
@@ -99,6 +99,9 @@ class Engine:
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
         self.results_step: int | None = None
+        self.judged_by: tuple[str, str] | None = (
+            None  # of the results, and which is better: the lower or the higher
+        )
         self.stop_requested = self.interrupted = False
         self.stopped_because: str | None = None
         self.callback_states: list[dict[str, Any]] = []
@@ -326,10 +329,11 @@ class Engine:
         if measured:
             self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
             self.results_step = self.step_index
+            self.judged_by = judged_by(self.metrics, self.model, self.results)
             if self.results:
                 tell(self, "on_results", self.results)
         elif self.results_step != self.step_index:
-            self.results = {}
+            self.results, self.judged_by = {}, None
         moment = None if self.store is None else self.store.moment()
         try:
             if last:

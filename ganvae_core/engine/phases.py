@@ -252,6 +252,12 @@ def has_batch_norm(module: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())  # pyright: ignore
 
 
+def has_spectral_norm(module: nn.Module) -> bool:
+    """Whether there are weights whose norm is estimated in every forward, by vectors that move with each."""
+    kind = nn.utils.parametrizations._SpectralNorm  # pyright: ignore
+    return any(isinstance(part, kind) for part in module.modules())
+
+
 def _prepare(
     objective: Objective, phase: Phase, index: int, trainable: dict[nn.Parameter, str]
 ) -> PreparedPhase:

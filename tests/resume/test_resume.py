@@ -17,9 +17,11 @@ from toys import FromPhases, engine, images, model, recipes, rows, same, state
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
-from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.engine.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.engine.data import DataStream
+from ganvae_core.engine.ranks import World
 from ganvae_core.manifests import manifest_text
+from ganvae_core.resuming import other_circumstances
 from ganvae_core.training import prepare_resume
 
 STEPS, FIRST = 7, 3
@@ -447,6 +449,82 @@ def test_other_circumstances_are_told_since_they_round_otherwise(tmp_path: Path)
         "it goes on within rounding and not bit for bit: it was trained with torch 2.0.0, now "
     )
     assert "threads 64, now 1" in told
+
+
+DRAWS, COMPUTES = "draws other random numbers", "computes otherwise"
+
+
+def objective_of(layer: nn.Module, **phase: Any) -> FromPhases:
+    def phases(own: Any) -> list[gv.Phase]:
+        return [
+            gv.Phase("a", lambda batch: gv.Loss(own.layer(batch.x).square().mean()), [own.layer], **phase)
+        ]
+
+    own = model(encoder=False)
+    for parameter in own.parameters():
+        parameter.requires_grad_(False)
+    return FromPhases(own, phases, layer=layer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "at_once", "changes", "reasons"),
+    [
+        ("plain", 2, 64, {}, None),
+        ("plain", 4, 32, {}, None),
+        ("plain", 5, 26, {}, DRAWS),  # parts of 26 and 25 rows: the fifth began at row 103, and begins at 104
+        ("plain", 1, 128, {"threads": 64}, None),
+        ("plain", 1, 128, {"device": "NVIDIA H100"}, DRAWS),
+        ("plain", 1, 128, {"precision": "bfloat16"}, COMPUTES),
+        ("plain", 1, 128, {"device": "NVIDIA H100", "precision": "bfloat16"}, f"{DRAWS} and {COMPUTES}"),
+        ("coupled", 2, 64, {}, f"{DRAWS} and {COMPUTES}"),
+        ("coupled", 1, 128, {"threads": 64}, None),
+        ("spectral norm", 2, 64, {}, COMPUTES),
+    ],
+)
+def test_a_run_that_goes_on_otherwise_than_within_rounding_says_why(
+    kind: str, processes: int, at_once: int, changes: dict[str, Any], reasons: str | None, tmp_path: Path
+) -> None:
+    layer = nn.Linear(3, 3)
+    if kind == "spectral norm":
+        layer = nn.utils.parametrizations.spectral_norm(layer)
+    training = engine(objective_of(layer, couples_rows=kind == "coupled"), rows(200), batch_size=128,
+                      directory=tmp_path)  # fmt: skip
+    training.save()
+    written = read_checkpoint(tmp_path / "checkpoints" / "step-000000")
+    manifest = {**written.manifest, "rows_at_once": at_once}
+    manifest["circumstances"] = {**manifest["circumstances"], "processes": processes, **changes}
+    training.restore(Checkpoint(written.folder, manifest))
+    (told,) = other_circumstances(manifest, training)
+    if reasons is None:
+        assert told.startswith("it goes on within rounding and not bit for bit: it was trained with ")
+    else:
+        assert told.startswith(
+            f"it goes on differently, and not within rounding, since it {reasons}: it was trained with "
+        )
+
+
+def test_more_processes_draw_other_numbers_unless_parts_stay_as_they_were(tmp_path: Path) -> None:
+    for at_once, draws in ((None, True), (16, False)):
+        changes: dict[str, Any] = {"batch_size": 32, "micro_batch_size": at_once}
+        alone = engine(objective_of(nn.Linear(3, 3)), directory=tmp_path / str(at_once), **changes)
+        alone.save()
+        written = read_checkpoint(tmp_path / str(at_once) / "checkpoints" / "step-000000")
+        training = engine(objective_of(nn.Linear(3, 3)), **changes)
+        training.world = World(size=2)
+        training.rows = training.world.rows(32)
+        training.restore(written)
+        (told,) = other_circumstances(written.manifest, training)
+        assert (DRAWS in told) is draws
+        assert "processes 1, now 2" in told
+
+
+def test_what_a_checkpoint_does_not_say_of_its_circumstances_is_not_held_against_it(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    manifest = json.loads((path := run.path / "checkpoints" / "step-000004" / "manifest.json").read_text())
+    del manifest["circumstances"]["precision"]
+    path.write_text(manifest_text(manifest))
+    _, preparation = prepare_resume(run.path, layer={"engine": {"steps": 6}})
+    assert preparation.warnings == ()
 
 
 def test_checkpoints_may_be_measured_more_rarely_than_they_are_written(tmp_path: Path) -> None:
