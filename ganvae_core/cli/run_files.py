@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,8 +13,7 @@ import yaml
 
 from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory, metrics_record
-from ganvae_core.texts import read_text
+from ganvae_core.runs import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -145,21 +143,6 @@ def pictures(run: RunDirectory) -> dict[str, Path]:
         found |= {kind: drawn[-1]} if drawn else {}
     losses = run.path / LOSSES
     return found | ({"losses": losses} if losses.exists() else {})
-
-
-def read_lock(run: RunDirectory) -> dict[str, Any]:
-    """The versions in ``plugins.lock.toml``.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    path = run.path / LOCK
-    try:
-        return tomllib.loads(read_text(path))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def recipe_name(config: Mapping[str, Any]) -> str:

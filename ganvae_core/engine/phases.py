@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence, Set
+from collections.abc import Generator, Iterable, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -15,6 +15,8 @@ from ganvae_core.interfaces import FittedPrior, Need, Objective, Support
 from ganvae_core.types import Loss, Phase
 
 PHASES_HINT = "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]"
+WORDS: Mapping[str, tuple[str, ...]] = {"needs": get_args(Need), "accepts": get_args(Support)}
+"""The words that an objective's attributes may hold."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def check_needs(objective: Objective, name: str = "") -> None:
             ``needs`` or ``accepts`` has a word that means nothing, which would else be left unheeded in silence.
     """
     model, name = objective.model, name or type(objective).__name__
-    _check_words(objective, name)
+    for attribute in WORDS:
+        check_words(objective, attribute, name)
     if model.prior.support not in objective.accepts:
         raise ConfigurationError(
             f"{name} cannot work with the prior {type(model.prior).__name__}: the support of its codes is"
@@ -171,21 +174,30 @@ def check_needs(objective: Objective, name: str = "") -> None:
         )
 
 
-def _check_words(objective: Objective, name: str) -> None:
-    for attribute, known in (("needs", get_args(Need)), ("accepts", get_args(Support))):
-        given: Any = getattr(objective, attribute)
-        if not isinstance(given, Set):
-            raise ConfigurationError(
-                f"{name}: `{attribute}` is {given!r}, and is to be a set of words.",
-                f"write  {attribute} = frozenset({{{known[0]!r}}})",
-            )
-        unknown = sorted(str(word) for word in cast("Set[object]", given) if word not in known)
-        if unknown:
-            raise ConfigurationError(
-                f"{name}: `{attribute}` names '{unknown[0]}', which means nothing."
-                f"{did_you_mean(unknown[0], known)}",
-                f"there are: {', '.join(known)}",
-            )
+def check_words(objective: Objective | type[Objective], attribute: str, name: str) -> None:
+    """Hold ``needs`` or ``accepts`` against the words that the core knows: a misspelt one would be left unheeded.
+
+    Args:
+        objective: whose they are, or its class.
+        attribute: one of ``WORDS``.
+        name: what to call the objective in messages.
+
+    Raises:
+        ConfigurationError: it is no set, or has a word that means nothing.
+    """
+    known, given = WORDS[attribute], cast(object, getattr(objective, attribute))
+    if not isinstance(given, Set):
+        raise ConfigurationError(
+            f"{name}: `{attribute}` is {given!r}, and is to be a set of words.",
+            f"write  {attribute} = frozenset({{{known[0]!r}}})",
+        )
+    unknown = sorted(str(word) for word in cast("Set[object]", given) if word not in known)
+    if unknown:
+        raise ConfigurationError(
+            f"{name}: `{attribute}` names '{unknown[0]}', which means nothing."
+            f"{did_you_mean(unknown[0], known)}",
+            f"there are: {', '.join(known)}",
+        )
 
 
 def check_loss(phase: Phase, loss: object) -> None:

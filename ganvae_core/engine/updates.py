@@ -24,7 +24,10 @@ STEP = purpose("random numbers of a step")
 
 @final
 class Updates:
-    """Makes the updates of an engine's phases. No step waits for the device: what is not finite is masked there.
+    """Makes the updates of an engine's phases. None waits for the device, since what is not finite is masked there.
+
+    Two things make a step wait all the same, for the flag: RMSprop, which cannot mask, and a phase's ``after``, which
+    may change anything, so that the loop reads the flag before it calls it.
 
     Args:
         engine: whose phases, optimizers and rows they are.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganvae_core.engine.log import GRADIENT_NORM, LOSS
-from ganvae_core.engine.phases import PreparedPhase, check_loss
-from ganvae_core.errors import GanvaeError, did_you_mean
-from ganvae_core.interfaces import Need, Support
+from ganvae_core.engine.phases import WORDS, PreparedPhase, check_loss, check_words
+from ganvae_core.errors import GanvaeError
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
 from ganvae_core.testing.engine_work import double_gradients, engine_work
 from ganvae_core.testing.models import Play, evaluated, gradients, loss_of
@@ -32,20 +31,12 @@ NEEDS_HINT = "what a loss uses of the model stands in `needs`: prior, encoder, p
 def needs_and_accepts(component: Component) -> None:
     """``needs`` and ``accepts`` are sets of words that the core knows: a misspelt one would be left unheeded."""
     made = component.target
-    for attribute, known in (("needs", get_args(Need)), ("accepts", get_args(Support))):
-        given: Any = getattr(made, attribute, frozenset())
-        place = place_of_assignment(made, attribute) or place_of(made)
-        if not isinstance(given, set | frozenset):
-            raise CheckFailure(f"{component.label}: {attribute} is {given!r}, no set of words", place,
-                               f"write  {attribute} = frozenset({{{known[0]!r}}})")  # fmt: skip
-        unknown = sorted(str(word) for word in given if word not in known)
-        if unknown:
-            raise CheckFailure(
-                f"{component.label}: {attribute} names '{unknown[0]}', which means nothing."
-                f"{did_you_mean(unknown[0], known)}",
-                place,
-                f"there are: {', '.join(known)}",
-            )
+    for attribute in WORDS:
+        try:
+            check_words(made, attribute, component.label)
+        except GanvaeError as error:
+            place = place_of_assignment(made, attribute) or place_of(made)
+            raise CheckFailure(error.message, place, *error.hints) from None
 
 
 @check("objective", needs=["makes"])

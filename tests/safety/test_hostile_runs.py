@@ -264,6 +264,10 @@ STRANGE: dict[str, tuple[str, str]] = {
     "deep data": ("data.json", "[" * 100_000 + "]" * 100_000),
     "deep metrics": ("metrics.jsonl", "[" * 100_000 + "]" * 100_000),
     "deep versions": ("plugins.lock.toml", "x = " + "[" * 20_000),
+    "a list for a distribution": (
+        "plugins.lock.toml",
+        '[plugins.acme]\ndistribution = ["x"]\nversion = "1"\n',
+    ),
     "numbers of many digits": ("data.json", '{"spec": ' + "9" * 10_000 + "}"),
     "metrics of many digits": ("metrics.jsonl", '{"step": ' + "9" * 10_000 + "}"),
     "metrics that are no numbers": (
@@ -279,6 +283,17 @@ def test_strange_files_are_answered_and_not_followed(what: str, run: Path, every
     name, text = STRANGE[what]
     (run / name).write_text(text)
     every_verb(run)
+
+
+@pytest.mark.parametrize("key", ["distribution", "version"])
+def test_no_command_to_copy_holds_what_a_shell_would_run(key: str, run: Path, every_verb: EveryVerb) -> None:
+    entry = {"distribution": "x", "version": "1", key: "x'; rm -rf ~ #"}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
+    (run / "plugins.lock.toml").write_text("\n".join(["[plugins.acme]", *lines]))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"prior": {"name": "acme/flat"}}))
+    for outcome in every_verb(run):
+        assert not any("plugins install" in line and "rm" in line for line in outcome.err.splitlines())
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without an end")
