@@ -1,7 +1,7 @@
 """Whether training is warned of rightly: the recipes that ship must not be, and training that goes wrong must.
 
-Trains each on the digits, with samples measured every 250 steps. What was found is kept in results/false_alarms.json
-row by row, a row that is there and whose settings are the same is not run again, and the table of docs/numbers.md is
+Trains each on the digits, with samples measured every 250 steps. What was found is kept row by row in
+results/false_alarms.json, and what is there with the same settings is not run again. The table of docs/numbers.md is
 written from that.
 """
 
