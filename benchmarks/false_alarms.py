@@ -1,10 +1,14 @@
 """Whether training is warned of rightly: the recipes that ship must not be, and training that goes wrong must.
 
-Trains each on the digits, with samples measured every 250 steps, and writes the table of docs/numbers.md.
+Trains each on the digits, with samples measured every 250 steps. What was found is kept row by row in
+results/false_alarms.json, and what is there with the same settings is not run again. The table of docs/numbers.md is
+written from that.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +16,26 @@ from typing import Any
 
 import click
 
+sys.path.append(str(Path(__file__).parent / "papers"))  # where training.py serves the figures too
+
+from machine import machine
+from reliability_table import with_table
+from training import covers
+
 import ganvae_core as gv
+from ganvae_core.config.configuration import configure
+from ganvae_core.config.layers import nest
+from ganvae_core.plugins import installed_plugins
+from ganvae_core.runs import whole_file
 from ganvae_core.watching import ALIKE_STEPS, NEAREST, SPREAD, WON
 
+RESULTS = Path(__file__).parent / "results" / "false_alarms.json"
+
 PAGE = Path(__file__).parents[1] / "docs" / "numbers.md"
-TABLE_BEGINS, TABLE_ENDS = "<!-- table begins -->", "<!-- table ends -->"
+HEAD = (
+    "| training on digits | steps | lowest spread | lowest nearest | highest accuracy | steps won | warned |"
+)
+NOT_RUN, OUTDATED = "*not run*", "*not run since the recipe changed*"
 CRITIC = "critic/accuracy"
 
 WORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -33,25 +52,77 @@ WORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """The recipes at their own steps, or at fewer where a step is slow; other losses; and two that go wrong."""
 
 
-def row(title: str, plugin: str, overrides: Mapping[str, Any], folder: Path) -> str:
-    """One line of the table."""
-    settings = {
+def settings(title: str) -> dict[str, Any]:
+    """What is set in a row beside its recipe."""
+    return {
         "engine.samples_every": 250,
         "engine.device": "cpu",
         "engine.checkpoint_every": 10**6,
-        **overrides,
+        **WORKS[title][1],
     }
-    run = gv.train(plugin, out=folder / "run", overrides=settings)
-    later = [record for record in run.metrics if record["step"] > ALIKE_STEPS]
-    measured = [[record[name] for record in later if name in record] for name in (SPREAD, NEAREST)]
+
+
+def definition(title: str) -> dict[str, Any]:
+    """What the figures of a row follow from, as plain JSON."""
+    layer = nest(list(settings(title).items()))
+    configuration = configure(installed_plugins(), WORKS[title][0], None, [layer])
+    return json.loads(json.dumps(configuration.as_dict(), default=str))
+
+
+def measure(title: str) -> dict[str, Any]:
+    """Train a row, and see how near it came to being warned of. What it has no figure of is null."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = gv.train(WORKS[title][0], out=Path(folder) / "run", overrides=settings(title))
+        step, metrics = run.step, run.metrics
+    later = [record for record in metrics if record["step"] > ALIKE_STEPS]
     # A prior that is fitted after training gives no sample before, and the last ones are in no interval.
-    lowest = [f"{min(values):.2g}" if values else "–" for values in measured]
-    accuracies = [record[CRITIC] for record in later if CRITIC in record]
-    highest = f"{max(accuracies):.3f}" if accuracies else "–"
-    texts = [text for record in run.metrics for text in record.get("warnings", [])]
-    said = ", ".join("won" if "the critic has won" in text else "alike" for text in texts) or "–"
-    won = str(longest(run.metrics)) if accuracies else "–"
-    return f"| `{title}` | {run.step:,} | {lowest[0]} | {lowest[1]} | {highest} | {won} | {said} |"
+    spread, nearest, accuracies = ([record[name] for record in later if name in record]
+                                   for name in (SPREAD, NEAREST, CRITIC))  # fmt: skip
+    texts = [text for record in metrics for text in record.get("warnings", [])]
+    return {
+        "steps": step,
+        "spread": min(spread, default=None),
+        "nearest": min(nearest, default=None),
+        "accuracy": max(accuracies, default=None),
+        "won_steps": longest(metrics) if accuracies else None,
+        "warned": ["won" if "the critic has won" in text else "alike" for text in texts],
+        "machine": machine(),
+        "definition": definition(title),
+    }
+
+
+def line(title: str, found: Mapping[str, Any] | None) -> str:
+    """One line of the table."""
+    if found is None or not covers(definition(title), found["definition"]):
+        return f"| `{title}` | {NOT_RUN if found is None else OUTDATED} | | | | | |"
+    forms = {"steps": ",", "spread": ".2g", "nearest": ".2g", "accuracy": ".3f", "won_steps": ""}
+    cells = ["–" if found[name] is None else format(found[name], form) for name, form in forms.items()]
+    return "| " + " | ".join([f"`{title}`", *cells, ", ".join(found["warned"]) or "–"]) + " |"
+
+
+def table(stored: Mapping[str, Mapping[str, Any]]) -> str:
+    """The whole table, and what its figures were taken on."""
+    lines = [HEAD, "|---" * 7 + "|", *(line(title, stored.get(title)) for title in WORKS)]
+    valid = [found for title, found in stored.items() if covers(definition(title), found["definition"])]
+    where = dict.fromkeys(told(found["machine"]) for found in valid)
+    return "\n".join([*lines, "", f"Taken on {'; '.join(where)}." if where else ""]).rstrip()
+
+
+def told(where: Mapping[str, Any]) -> str:
+    """A machine in a few words."""
+    if "cpu" not in where:
+        return f"a machine that was not written down, {where['date']}"
+    return f"{where['cpu']}, {where['cores']} cores, Python {where['python']}, torch {where['torch']}, {where['date']}"
+
+
+def read(results: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """What was found, by row."""
+    return json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+
+
+def write_page(results: Path = RESULTS) -> None:
+    """Put the table into docs/numbers.md."""
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table(read(results))), encoding="utf-8")
 
 
 def longest(records: list[dict[str, Any]]) -> int:
@@ -67,22 +138,22 @@ def longest(records: list[dict[str, Any]]) -> int:
 @click.option(
     "--work", "names", multiple=True, type=click.Choice(list(WORKS)), help="This alone; repeatable."
 )
-@click.option("--write", is_flag=True, help="Write the table into docs/numbers.md.")
-def main(names: tuple[str, ...], write: bool) -> None:
-    """Train the recipes, and see which of them are warned of."""
-    lines = [
-        "| training on digits | steps | lowest spread | lowest nearest | highest accuracy | steps won | warned |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for title in names or WORKS:
-        with tempfile.TemporaryDirectory() as folder:
-            lines.append(row(title, *WORKS[title], Path(folder)))
-        click.echo(lines[-1])
-    if write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(TABLE_BEGINS)
-        _, _, after = rest.partition(TABLE_ENDS)
-        table = "\n".join(lines)
-        PAGE.write_text(f"{before}{TABLE_BEGINS}\n{table}\n{TABLE_ENDS}{after}", encoding="utf-8")
+@click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--write-table", "only_table", is_flag=True, help="Write docs/numbers.md's table; train nothing."
+)
+def main(names: tuple[str, ...], results: Path, only_table: bool) -> None:
+    """Train the recipes that have no figures yet, and see which of them are warned of."""
+    for title in () if only_table else names or WORKS:
+        stored = read(results)
+        if title in stored and covers(definition(title), stored[title]["definition"]):
+            continue
+        stored[title] = measure(title)
+        with whole_file(results) as file:
+            file.write(json.dumps(stored, indent=1).encode() + b"\n")
+        click.echo(line(title, stored[title]))
+    if results == RESULTS:
+        write_page()
 
 
 if __name__ == "__main__":

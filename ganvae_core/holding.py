@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CHECKPOINTS, CONFIG, DATA, DRAFT, IN_USE, LOCK, LOSSES, METRICS, writing
+from ganvae_core.runs import CHECKPOINTS, CONFIG, DATA, DRAFT, IN_USE, LOCK, LOSSES, METRICS, tidying, writing
 
 if TYPE_CHECKING:
     from ganvae_core.engine.ranks import World
@@ -91,7 +91,8 @@ def _take_away_drafts(directory: Path) -> None:
             continue
         old = time.time() - draft.stat().st_mtime > ABANDONED_SECONDS
         if old or _WRITTEN_BY_TRAINING.fullmatch(match["name"]):
-            draft.unlink(missing_ok=True)
+            with tidying(draft):
+                draft.unlink(missing_ok=True)
 
 
 def refuse_links(directory: Path, part: str = "") -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvae_core.errors import RunError
+from ganvae_core.texts import read_bytes
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
@@ -67,9 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST_FILE
     try:
-        if path.stat().st_size > LARGEST_MANIFEST_BYTES:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes")
-        content = path.read_bytes()
+        content = read_bytes(path, LARGEST_MANIFEST_BYTES)
         manifest = json.loads(content)
         sums = manifest["sha256"]
         if not isinstance(sums, dict) or type(manifest["step"]) is not int or CHECKSUM not in manifest:

@@ -14,11 +14,11 @@ _ZIP_MAGIC = b"PK"
 
 def is_pickle(path: Path) -> bool:
     """Whether there is a file whose name or first bytes say that it is a pickle, or an archive that holds one."""
-    if not path.is_file():
-        return False
-    if path.suffix.lower() in SUFFIXES:
-        return True
     try:
+        if not path.is_file():
+            return False
+        if path.suffix.lower() in SUFFIXES:
+            return True
         with path.open("rb") as file:
             begins = file.read(2)
         return begins in _PROTOCOLS or (begins == _ZIP_MAGIC and _holds_pickle(path))

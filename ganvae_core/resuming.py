@@ -57,17 +57,53 @@ def refuse_other_policy(before: Configuration, after: Configuration, manifest: M
 
 
 def other_circumstances(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
-    """A sentence where a checkpoint was written under circumstances that round otherwise than those of now."""
+    """A sentence where a checkpoint was written under circumstances that round, draw or compute otherwise."""
     from ganvae_core.engine.saving import circumstances
 
     then, now = manifest.get("circumstances"), circumstances(engine)
     if not isinstance(then, Mapping):
         return
     changed = [
-        f"{name} {then.get(name)}, now {value}" for name, value in now.items() if then.get(name) != value
+        f"{name} {then[name]}, now {value}" for name, value in now.items() if then.get(name, value) != value
     ]
-    if changed:
-        yield f"it goes on within rounding and not bit for bit: it was trained with {'; '.join(changed)}"
+    if not changed:
+        return
+    trained = f"it was trained with {'; '.join(changed)}"
+    reasons = _reasons(manifest, then, engine)
+    if reasons:
+        yield f"it goes on differently, and not within rounding, since it {' and '.join(reasons)}: {trained}"
+    else:
+        yield f"it goes on within rounding and not bit for bit: {trained}"
+
+
+def _reasons(manifest: Mapping[str, Any], then: Mapping[str, Any], engine: Engine) -> list[str]:
+    """Why a run whose circumstances have changed does not go on as it would have, not even nearly."""
+    from ganvae_core.engine.phases import has_spectral_norm
+    from ganvae_core.engine.saving import circumstances
+    from ganvae_core.engine.sharing import parts
+
+    now = circumstances(engine)
+    changed = {name for name, value in now.items() if then.get(name, value) != value}
+    shared = "processes" in changed
+    tied = shared and any(prepared.couples_rows for prepared in engine.phases)
+    split_otherwise = shared and _parts_of(manifest, then["processes"], engine) != parts(
+        engine.batch_size, engine.world.size, engine.recovery.micro_batch_size
+    )
+    found: list[str] = []
+    if tied or split_otherwise or "device" in changed:  # each kind of device has random numbers of its own
+        found.append("draws other random numbers")
+    if tied or "precision" in changed or (shared and has_spectral_norm(engine.objective)):
+        found.append("computes otherwise")
+    return found
+
+
+def _parts_of(manifest: Mapping[str, Any], processes: Any, engine: Engine) -> list[tuple[int, int]]:
+    from ganvae_core.engine.sharing import parts
+
+    rows_at_once, most = manifest.get("rows_at_once"), engine.batch_size
+    if type(processes) is not int or not 1 <= processes <= most:  # somebody else may have written it
+        return []
+    return parts(most, processes, rows_at_once if type(rows_at_once) is int and rows_at_once > 0 else None)
 
 
 def _is_harmless(key: str, after: Configuration) -> bool:

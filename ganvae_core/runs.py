@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
+import secrets
 import shlex
-import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Any, final
 from ganvae_core.errors import RunError, TrainingError
 from ganvae_core.manifests import manifests_in, without_gaps
 from ganvae_core.pickles import refuse_pickle
+from ganvae_core.texts import read_text
 
 CONFIG = "config.yaml"
 DATA = "data.json"
@@ -24,9 +26,11 @@ LOCK = "plugins.lock.toml"
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
 DEFAULT_PARENT = "runs"
+LARGEST_METRICS_BYTES = 2**30
 CHECKPOINTS = "checkpoints"
 IN_USE = ".lock"
 DRAFT = ".draft"
+LOGGER = logging.getLogger("ganvae")
 BEFORE_CONFIG = (DATA, LOCK, IN_USE)
 """What a process may have written that was killed while it made a run directory: ``config.yaml`` comes last."""
 
@@ -63,7 +67,7 @@ class RunDirectory:
         Raises:
             RunError: there is no such folder, or it is no run.
         """
-        if not path.exists():
+        if not _exists(path):
             raise RunError(f"there is no run '{path}'.", "ganvae runs  lists those that there are")
         refuse_pickle(
             path, "RUN", RunError, "a run is a folder that `ganvae run` made; its weights are safetensors"
@@ -116,7 +120,7 @@ class RunDirectory:
         """
         path = self.path / name
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_text(path))
         except FileNotFoundError:
             raise RunError(f"{path} is missing, so this run cannot be used.") from None
         except (OSError, ValueError, RecursionError) as error:
@@ -132,7 +136,7 @@ class RunDirectory:
             RunError: it cannot be read.
         """
         try:
-            return (self.path / CONFIG).read_text(encoding="utf-8")
+            return read_text(self.path / CONFIG)
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
 
@@ -159,7 +163,7 @@ class RunDirectory:
         """
         path = self.path / METRICS
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+            lines = read_text(path, LARGEST_METRICS_BYTES, "replace").splitlines() if path.exists() else []
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}.") from error
         return [record for line in lines if (record := metrics_record(line))]
@@ -167,6 +171,10 @@ class RunDirectory:
     def manifests(self) -> dict[int, dict[str, Any]]:
         """All checkpoints' manifests by step, oldest first, unchecked; empty where one cannot be read."""
         return manifests_in(self.checkpoints)
+
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint whose manifest is whole; None where there is none."""
+        return max((step for step, manifest in self.manifests().items() if manifest), default=None)
 
     def newest_results(self) -> dict[str, float]:
         """Held-out results of the newest checkpoint that was measured; empty where there is none."""
@@ -220,17 +228,18 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent)
-            with os.fdopen(descriptor, "wb") as file:
+            name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+            # Made with the rights of any new file: the umask cannot be read without being changed, in all threads.
+            with name.open("xb") as file:
+                draft = name
                 yield file
                 file.flush()
-                os.fsync(descriptor)
-            os.chmod(draft, 0o666 & ~_umask())
+                os.fsync(file.fileno())
             os.replace(draft, path)
             draft = None
         finally:
             if draft is not None:
-                Path(draft).unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -246,14 +255,17 @@ def writing(path: Path) -> Generator[None]:
         raise TrainingError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
+@contextlib.contextmanager
+def tidying(path: Path) -> Generator[None]:
+    """Warn where something that is of no use any more could not be taken away; the work goes on."""
+    try:
+        yield
+    except OSError as error:
+        LOGGER.warning("%s could not be taken away and stays: %s", path, error.strerror or error)
+
+
 def _line(record: Mapping[str, Any]) -> str:
     return json.dumps(without_gaps(record)) + "\n"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _next_free(parent: Path, name: str) -> Path:
@@ -278,7 +290,7 @@ def refuse_taken(path: Path) -> None:
     Raises:
         RunError: there is a run already, or something else.
     """
-    if not path.exists() or (path.is_dir() and all(_before_config(entry) for entry in path.iterdir())):
+    if not _exists(path) or (path.is_dir() and all(_before_config(entry) for entry in path.iterdir())):
         return
     if (path / CONFIG).is_file():
         raise RunError(
@@ -290,6 +302,18 @@ def refuse_taken(path: Path) -> None:
         f"--out {path}: this is not a run and not empty, so nothing is written there.",
         "name a folder that does not exist yet",
     )
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Raises:
+        RunError: there cannot be, since the name is too long, say.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise RunError(f"'{path}' is no place for a run: {error.strerror}.") from error
 
 
 def _before_config(entry: Path) -> bool:

@@ -50,6 +50,8 @@ class Preparation:
     data: Split
     engine: Engine
     warnings: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
+    """A sentence for each newer checkpoint that was passed over because it is not whole."""
 
     @property
     def notes(self) -> list[str]:
@@ -146,7 +148,7 @@ def resume(
         directory, preparation = world().together(
             lambda: prepare_resume(directory.path, data=data, layer=layer)
         )
-        for warning in preparation.warnings:
+        for warning in (*preparation.damage, *preparation.warnings):
             warnings.warn(warning, stacklevel=2)
         go_on(directory, preparation, callbacks)
         preparation.engine.fit()
@@ -293,8 +295,8 @@ def prepare_resume(
         note = "it was stopped before its first checkpoint, so it begins anew"
         return directory, dataclasses.replace(preparation, warnings=(*changed, note))
     preparation.engine.restore(checkpoint)
-    told = (*damage, *changed, *other_circumstances(checkpoint.manifest, preparation.engine))
-    return directory, dataclasses.replace(preparation, warnings=told)
+    told = (*changed, *other_circumstances(checkpoint.manifest, preparation.engine))
+    return directory, dataclasses.replace(preparation, warnings=told, damage=damage)
 
 
 def _refuse_finished(path: Path, done: int, planned: int, wanted: int) -> None:

@@ -85,6 +85,7 @@ class RealEnvironment:
         return kept | {
             "PATH": path,
             "OMP_NUM_THREADS": "1",
+            "PIP_CONFIG_FILE": os.devnull,  # what this machine's pip is told is no part of what is tested
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "false",  # pip reads a negated option's variable as the option's value
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -172,10 +172,10 @@ def code_probabilities(trained: Trained, x: Tensor) -> Tensor:
 
     The one place that knows how its objective is asked.
     """
-    prior, tasks = trained.run.model.prior, getattr(trained.objective, "tasks", {})
-    parts = getattr(prior, "parts", ())
-    discrete = [position for position, part in enumerate(parts) if part.support == "discrete"]
-    if "information" not in tasks or not discrete:
+    tasks = getattr(trained.objective, "tasks", {})
+    codes = tasks["information"].codes if "information" in tasks else []
+    discrete = [position for position, _, is_discrete in codes if is_discrete]
+    if not discrete:
         raise gv.ConfigurationError(
             f"measures.clustering: this {type(trained.objective).__name__} infers no categorical code.",
             "measure a run of the infogan plugin",

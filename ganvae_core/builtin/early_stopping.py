@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
+from ganvae_core.engine.evaluation import measurable
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Callback
 
@@ -46,6 +47,13 @@ class EarlyStopping(Callback):
             raise ConfigurationError(
                 "early-stopping watches a held-out result, and this run has none.",
                 "measure one:  metrics=[reconstruction]   with data.held_out=0.1",
+                "or leave it out:  callbacks=[]",
+            )
+        if not measurable(engine.metrics[0], engine.model):
+            raise ConfigurationError(
+                f"early-stopping watches {type(engine.metrics[0]).__name__}, which uses the prior, and this prior is"
+                " fitted only after training.",
+                "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )
         self._end(engine)

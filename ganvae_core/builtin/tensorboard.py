@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from ganvae_core.engine.loop import Engine
 
-NOT_CURVES = {"step", "samples_seen"}
+NOT_CURVES = {"step", "samples_seen", "returned_to"}
 
 
 @final
 class TensorBoard(Callback):
     """Writes losses, held-out results and samples to ``tensorboard/`` in the run directory.
 
-    ``tensorboard --logdir runs`` shows them. What a run that goes on does again replaces what was written of it. It
-    needs the extra: ``pip install 'ganvae[tensorboard]'``.
+    ``tensorboard --logdir runs`` shows them. What is done again, resumed or gone back, replaces what was written.
+    It needs the extra: ``pip install 'ganvae[tensorboard]'``.
 
     Args:
         images: samples shown at each sampling interval, of image data; 0 writes none.
@@ -47,19 +47,16 @@ class TensorBoard(Callback):
             )
         self.images = images
         self._writer: SummaryWriter | None = None
+        self._rollbacks = 0
 
     def on_start(self, engine: Engine) -> None:
         """Open the file; a run without a directory gets none."""
-        if engine.directory is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # What an interrupted run logged after its last checkpoint is about to be logged again.
-            self._writer = SummaryWriter(
-                str(engine.directory / "tensorboard"), purge_step=engine.step_index + 1
-            )
+        # What an interrupted run logged after its last checkpoint is about to be logged again.
+        self._open(engine, engine.step_index)
 
     def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
-        """One point of each curve."""
+        """One point of each curve, after those were dropped that training has undone."""
+        self._go_back(engine, record)
         self._write(engine, {name: value for name, value in record.items() if name not in NOT_CURVES})
 
     def on_results(self, engine: Engine, results: Mapping[str, float]) -> None:
@@ -69,6 +66,7 @@ class TensorBoard(Callback):
     @torch.no_grad()
     def on_samples(self, engine: Engine) -> None:
         """Samples of the averaged model, from the same codes each time."""
+        self._go_back(engine, engine.pending)  # the record of this stretch may be still to come
         spec = engine.data.spec
         if (
             self._writer is None
@@ -87,6 +85,20 @@ class TensorBoard(Callback):
     def on_error(self, engine: Engine, error: BaseException) -> None:
         """Close the file."""
         self._close()
+
+    def _open(self, engine: Engine, until: int) -> None:
+        """Begin a file, for whose readers nothing was written after a step; a run without a directory gets none."""
+        self._close()
+        self._rollbacks = engine.recovery.rollbacks
+        if engine.directory is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(engine.directory / "tensorboard"), purge_step=until + 1)
+
+    def _go_back(self, engine: Engine, told: Mapping[str, Any]) -> None:
+        """Follow training that has gone back, once each time."""
+        if "returned_to" in told and self._rollbacks != engine.recovery.rollbacks:
+            self._open(engine, told["returned_to"])
 
     def _write(self, engine: Engine, values: Mapping[str, Any]) -> None:
         if self._writer is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganvae_core.cli.frame import Seconds
 from ganvae_core.cli.frame import settings as everywhere
 from ganvae_core.cli.output import print_json, table
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 @click.option(
     "--only", metavar="CHECK", multiple=True, help="Run this check and what it needs; may be repeated."
 )
-@click.option("--seconds", type=float, default=60.0, show_default=True, help="Time that one check may take.")
+@click.option(
+    "--seconds", type=Seconds(), default=60.0, show_default=True, help="Time that one check may take."
+)
 @click.option("--all", "show_all", is_flag=True, help="Show what passed, too, check by check.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(

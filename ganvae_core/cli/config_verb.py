@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from ganvae_core.cli.choosing import chosen_configuration, configuration_options, settings_pairs
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import print_json
-from ganvae_core.cli.run_verb import chosen_configuration, configuration_options, settings_pairs
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,22 @@ class WholeNumber(click.IntRange):
     """An integer of at least ``min``, called in messages what a person calls it."""
 
     name = "whole number"
+
+
+class Seconds(click.FloatRange):
+    """A length of time, which is more than none and ends."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; NaN is in no range, and yet passes by the comparisons."""
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not finite", param, ctx)
+        return seconds
 
 
 def add_everywhere(command: click.Command) -> click.Command:

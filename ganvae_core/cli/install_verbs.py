@@ -13,9 +13,12 @@ from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError, PluginError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from ganvae_core.plugins.installer import InstallerError
+    from ganvae_core.plugins.known import KnownPlugin
+    from ganvae_core.plugins.policy import Policy
 
 
 @click.command()
@@ -91,22 +94,54 @@ def wanted(what: str, editable: bool) -> str:
     """What pip is asked for.
 
     Raises:
-        ConfigurationError: the registry's policy denies it, it comes with ganvae, or is installed by hand.
+        ConfigurationError: the registry's policy refuses it, it comes with ganvae, or is installed by hand.
     """
-    from ganvae_core.plugins.installer import requirement_of
+    from ganvae_core.plugins.installer import plugins_meant, requirement_of
     from ganvae_core.plugins.known import registry
     from ganvae_core.plugins.overlay import read_overlay
 
     file = registry_file()
     overlay = read_overlay(file) if file else None
     known = {**registry(), **(overlay.plugins if overlay else {})}
-    if editable or what not in known:
+    by_name = not editable and what in known
+    if overlay:
+        refuse_unwanted(what, {what} if by_name else plugins_meant(what, known), known, overlay.policy)
+    if not by_name:
         return what
     pin = overlay.policy.pins.get(what) if overlay else None
-    if overlay and what in overlay.policy.deny:
-        raise ConfigurationError(f"'{what}' is denied by {file}.")
     requirement = requirement_of(known[what])
     return f"{requirement}{pin.version}" if pin and requirement == known[what].distribution else requirement
+
+
+def refuse_unwanted(
+    what: str, names: Collection[str], known: Mapping[str, KnownPlugin], policy: Policy
+) -> None:
+    """Refuse before anything is downloaded or built what a policy would not let be used.
+
+    Args:
+        what: was asked for.
+        names: of the plugins that it stands for, as far as that can be said.
+        known: the plugins of the registries.
+        policy: of the registry file in force.
+
+    Raises:
+        ConfigurationError: one of them is denied, or there is an allowlist and none of them is on it.
+    """
+    from ganvae_core.plugins.discovery import normalised
+    from ganvae_core.plugins.policy import OWN
+
+    denied = sorted({*names} & {normalised(name) for name in policy.deny})
+    if denied:
+        called = f"'{what}'" if what in denied else f"'{what}' has the plugin '{denied[0]}', which"
+        raise ConfigurationError(f"{called} is denied by {policy.origin}.")
+    allowed = {normalised(name) for name in policy.allow}
+    allowed |= {name for name, plugin in known.items() if plugin.distribution == OWN}
+    if policy.mode == "allowlist" and not allowed & {*names}:
+        raise ConfigurationError(
+            f"'{what}' is none of the plugins that {policy.origin} allows.",
+            "a plugin is allowed by its name, and what it is installed from is said there, too:"
+            "  [plugins.NAME]  distribution, install",
+        )
 
 
 def show(name: str, file: Path | None) -> None:

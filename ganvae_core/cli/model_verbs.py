@@ -11,7 +11,7 @@ import click
 
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.locked import LOCKED, refuse_other_plugins
-from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.cli.output import note, said_if_slow, warn
 from ganvae_core.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
 
     run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
     for passed_over in run.damage:
-        note(f"note: {passed_over}")
+        warn(passed_over)
     return run
 
 

@@ -63,6 +63,11 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def warn(text: str) -> None:
+    """Say what a person has to know, whoever asked for quiet."""
+    click.echo(f"{coloured('warning:', 'yellow')} {text}", err=True)
+
+
 @contextmanager
 def said_if_slow(text: str) -> Generator[None]:
     """Say what is being done if it takes longer than a person waits without wondering."""

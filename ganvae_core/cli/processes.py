@@ -168,7 +168,7 @@ def how_to_go_on(run: Path | None) -> list[str]:
     """What a run that has failed has saved, and how to go on; nothing where it had not begun."""
     if run is None:
         return []
-    newest = next(reversed(RunDirectory(run).manifests()), None)
+    newest = RunDirectory(run).newest_step()
     if newest is None:
         return ["nothing was saved"]
     return [f"saved up to step {newest:,}", f"go on:  ganvae run --resume {shlex.quote(str(run))}"]

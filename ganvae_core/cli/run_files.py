@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +13,7 @@ import yaml
 
 from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, LOCK, LOSSES, METRICS, RunDirectory, metrics_record
+from ganvae_core.runs import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -67,7 +66,7 @@ def outline(run: RunDirectory) -> Outline:
     changed = datetime.fromtimestamp(written).astimezone()
     try:
         config = read_config(run)
-        saved = max((step for step, manifest in run.manifests().items() if manifest), default=0)
+        saved = run.newest_step() or 0
         logged = last_record(run).get("step", 0)
     except RunError as error:
         return Outline(run.path, changed, problem=error.message)
@@ -123,7 +122,7 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            lines = file.read().splitlines()
+            lines = file.read(TAIL_BYTES).splitlines()
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -144,21 +143,6 @@ def pictures(run: RunDirectory) -> dict[str, Path]:
         found |= {kind: drawn[-1]} if drawn else {}
     losses = run.path / LOSSES
     return found | ({"losses": losses} if losses.exists() else {})
-
-
-def read_lock(run: RunDirectory) -> dict[str, Any]:
-    """The versions in ``plugins.lock.toml``.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    path = run.path / LOCK
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def recipe_name(config: Mapping[str, Any]) -> str:

@@ -13,49 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.frame import PathName, PluginName, WholeNumber, current_catalogue, settings
+from ganvae_core.cli.choosing import (
+    SHORT,
+    check_settings,
+    chosen_configuration,
+    configuration_options,
+    settings_pairs,
+)
+from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue, settings
 from ganvae_core.cli.locked import (
     LOCKED,
     refuse_newcomers,
     refuse_other_plugins,
     refuse_other_plugins_beside,
 )
-from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.cli.output import note, said_if_slow, warn
 from ganvae_core.engine.environment import end_with_launcher, world_size
 from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
-    from ganvae_core.config.configuration import Configuration
     from ganvae_core.engine.loop import Engine
-    from ganvae_core.plugins import Catalogue
     from ganvae_core.runs import RunDirectory
     from ganvae_core.training import Preparation
-
-SHORT = {
-    "data": "data",
-    "steps": "engine.steps",
-    "seed": "engine.seed",
-    "device": "engine.device",
-    "precision": "engine.precision",
-}
-"""Options that are short for keys."""
-
-
-def configuration_options(command: click.Command) -> click.Command:
-    """Add the options by which ``run`` and ``config`` choose a configuration."""
-    for option in (
-        click.Option(["--plugin"], type=PluginName(), metavar="P", help="What to train: a plugin's name."),
-        click.Option(["--recipe"], metavar="R", help="Another of the plugin's recipes."),
-        click.Option(["--config", "file"], metavar="FILE", type=PathName(),
-                     help="Settings from a YAML file; a run's config.yaml is one."),
-        click.Option(["--data"], metavar="S", help="A source's name, or the path of your data."),
-        click.Option(["--steps"], metavar="N", help="Steps to train for."),
-        click.Option(["--seed"], metavar="N", help="Seed of all random numbers."),
-        click.Option(["--device"], metavar="D", help="auto, cpu, cuda, cuda:1, mps, …"),
-        click.Option(["--precision"], metavar="P", help="auto, fp32 or bf16."),
-    ):  # fmt: skip
-        command.params.append(option)
-    return command
 
 
 @click.command()
@@ -138,6 +117,8 @@ def run(
         if resume is not None and not dry_run:
             stack.enter_context(held_by_first(RunDirectory.open(resume).path, world()))
         directory, preparation = world().together(prepared)
+        for passed_over in preparation.damage if world().first else ():
+            warn(passed_over)
         if dry_run:
             _print_dry_run(preparation)
             return 0
@@ -150,97 +131,6 @@ def run(
 
 
 configuration_options(run)
-
-
-def chosen_configuration(
-    catalogue: Catalogue,
-    plugin: str | None,
-    recipe: str | None,
-    file: Path | None,
-    pairs: list[tuple[str, Any]],
-) -> Configuration:
-    """Recipe, file and arguments as one configuration.
-
-    Raises:
-        ConfigurationError: no plugin is named, or something named does not exist.
-    """
-    from ganvae_core.config.configuration import configure
-    from ganvae_core.config.layers import nest
-    from ganvae_core.plugins.lock import refuse_missing
-    from ganvae_core.runs import LOCK
-
-    layers: list[dict[str, Any]] = []
-    if file is not None:
-        layers.append(_read_file(file))
-        if plugin is None:
-            refuse_missing(file.parent / LOCK, catalogue)
-        plugin = plugin or _text(layers[0].get("plugin"))
-        recipe = recipe or (
-            _text(layers[0].get("recipe")) if _text(layers[0].get("plugin")) == plugin else None
-        )
-    if plugin is None:
-        raise _no_plugin(catalogue, pairs)
-    check_settings(pairs)
-    layers.append(nest(pairs))
-    return configure(catalogue, plugin, recipe, layers)
-
-
-def _no_plugin(catalogue: Catalogue, pairs: list[tuple[str, Any]]) -> ConfigurationError:
-    verb, names = click.get_current_context().command_path, catalogue.with_recipes()
-    typed = [str(value) if key == "plugin" and value is not None else key for key, value in pairs]
-    first = next((word for word in typed if word in names), None)
-    if first is not None:
-        return ConfigurationError(f"a plugin is named by --plugin.  {verb} --plugin {first}")
-    return ConfigurationError(f"which plugin?  {verb} --plugin vae", f"installed: {', '.join(names)}")
-
-
-def check_settings(pairs: list[tuple[str, Any]]) -> None:
-    """Refuse arguments that are no settings.
-
-    Raises:
-        ConfigurationError: one has no ``=``, or names a plugin or a recipe, which have options of their own.
-    """
-    for key, value in pairs:
-        if value is None:
-            raise ConfigurationError(
-                f"'{key}' is not a setting: settings are written KEY=VALUE, like objective.beta=2.",
-                f"did you mean --data {shlex.quote(key)}?" if Path(key).exists() else "",
-            )
-        if key in ("plugin", "recipe"):
-            raise ConfigurationError(f"{key}={value}: a {key} is named by --{key}.")
-
-
-def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> list[tuple[str, Any]]:
-    """What was typed as keys and values; an argument without ``=`` has the value None."""
-    from ganvae_core.config.options import Text
-
-    pairs: list[tuple[str, Any]] = []
-    for override in overrides:
-        key, sign, value = override.partition("=")
-        pairs.append((key.strip(), Text(value)) if sign and key.strip() else (override, None))
-    return pairs + [(SHORT[name], Text(value)) for name, value in short.items() if value is not None]
-
-
-def _read_file(file: Path) -> dict[str, Any]:
-    from ganvae_core.config.layers import parse_yaml
-    from ganvae_core.pickles import refuse_pickle
-
-    refuse_pickle(
-        file, "--config", ConfigurationError, "settings are YAML; a run's config.yaml is such a file"
-    )
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigurationError(f"--config: there is no file '{file}'.") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"--config: '{file}' is not a text file.") from None
-    except OSError as error:
-        raise ConfigurationError(f"--config: '{file}' cannot be read: {error.strerror}.") from None
-    return parse_yaml(text, str(file))
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
 
 
 def _check_new_run(pairs: list[tuple[str, Any]], epochs: int | None, out: Path | None) -> None:
@@ -332,12 +222,12 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         try:
             engine.fit()
         except NotFiniteError as error:
-            newest = _newest_step(directory)
+            newest = directory.newest_step()
             if newest is not None:
                 error.hints = (*error.hints[:-1], _go_on_past(directory, newest))
             raise
         except KeyboardInterrupt:
-            raise _stopped(engine, directory, received, _newest_step(directory)) from None
+            raise _stopped(engine, directory, received, directory.newest_step()) from None
         except RankLostError as error:
             raise lost(error, engine, directory) from error
         received = [number for each in engine.world.exchange(received) for number in each]
@@ -368,10 +258,6 @@ def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved
         return Interrupted(f"{at}; nothing was saved.", exit_code=code)
     what = "saved" if saved == engine.step_index else f"saved up to step {saved:,}"
     return Interrupted(f"{at}; {what}.", f"go on:  {_resume_command(directory.path)}", exit_code=code)
-
-
-def _newest_step(directory: RunDirectory) -> int | None:
-    return next(reversed(directory.manifests()), None)
 
 
 def _say_where(directory: RunDirectory, engine: Engine) -> None:

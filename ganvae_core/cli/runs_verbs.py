@@ -21,13 +21,14 @@ from ganvae_core.cli.run_files import (
     outline,
     pictures,
     read_config,
-    read_lock,
     settings,
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
 from ganvae_core.manifests import best_step
-from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, METRICS, RunDirectory, find_runs
+from ganvae_core.plugins.lock import read_lock
+from ganvae_core.plugins.policy import OWN
+from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
 from ganvae_core.types import DataSpec
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
@@ -117,7 +118,7 @@ def everything(
         "data_spec": _or_none(lambda: run.read_json(DATA)),
         "checkpoints": checkpoints,
         "metrics": finite(last_record(run)),
-        "versions": _or_none(lambda: read_lock(run)),
+        "versions": _or_none(lambda: versions_of(run)),
         "pictures": pictures(run),
     }
 
@@ -204,18 +205,24 @@ def logged(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def versions_of(run: RunDirectory) -> dict[str, Any]:
+    """The versions that a run was made with by name, and its plugins as tables.
+
+    Raises:
+        RunError: the lock file is missing or damaged.
+    """
+    lock = read_lock(run.path / LOCK)
+    return {**lock.versions, "plugins": {name: dataclasses.asdict(one) for name, one in lock.plugins.items()}}
+
+
 def versions(run: RunDirectory) -> list[Fact]:
     """What the run was made with."""
     try:
-        lock = read_lock(run)
+        lock = read_lock(run.path / LOCK)
     except RunError as error:
         return [("made with", error.message)]
-    own = [f"{name} {version}" for name, version in lock.items() if isinstance(version, str)]
-    others = [
-        f"{plugin.get('distribution')} {plugin.get('version')}"
-        for plugin in settings(lock.get("plugins")).values()
-        if isinstance(plugin, dict) and plugin.get("distribution") != "ganvae"
-    ]
+    own = [f"{name} {version}" for name, version in lock.versions.items()]
+    others = [f"{one.distribution} {one.version}" for one in lock.plugins.values() if one.distribution != OWN]
     return [("made with", " · ".join(dict.fromkeys([*own, *others])))]
 
 

@@ -27,6 +27,7 @@ from ganvae_core.manifests import (
     read_manifest,
     set_aside,
 )
+from ganvae_core.runs import tidying
 
 DRAFT, RUBBISH = ".draft", ".rubbish"
 """What hidden folders of a step end in while they are written, or removed."""
@@ -118,8 +119,12 @@ def write_checkpoint(
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Take a checkpoint away, such that it is never seen half removed."""
-    rubbish = folder.with_name(f".{folder.name}{RUBBISH}")
+    """Take a checkpoint away, such that it is never seen half removed.
+
+    Raises:
+        OSError: it, or something of it under a hidden name, stays.
+    """
+    rubbish = folder.with_name(f".{folder.name.removeprefix('.')}{RUBBISH}")
     _remove(rubbish)
     folder.rename(rubbish)
     _remove(rubbish)
@@ -128,16 +133,18 @@ def remove_checkpoint(folder: Path) -> None:
 def mend_checkpoints(parent: Path) -> None:
     """Bring a folder of checkpoints into order after a process was killed that wrote there.
 
-    What was set aside to be replaced goes back where its successor has not arrived; drafts and rubbish go.
+    What was set aside to be replaced goes back where its successor has not arrived; drafts and rubbish go. What cannot
+    be moved is warned of and stays: no reader takes it for more than it is.
     """
     if not parent.is_dir():
         return
     for path in list(parent.glob(".step-*")):
         name = path.name.removeprefix(".")
-        if name.endswith(REPLACED) and not (target := parent / name.removesuffix(REPLACED)).exists():
-            path.rename(target)
-        elif name.endswith((REPLACED, DRAFT, RUBBISH)):
-            _remove(path)
+        with tidying(path):
+            if name.endswith(REPLACED) and not (target := parent / name.removesuffix(REPLACED)).exists():
+                path.rename(target)
+            elif name.endswith((REPLACED, DRAFT, RUBBISH)):
+                _remove(path)
 
 
 def _write_files(
@@ -167,7 +174,8 @@ def _put_in_place(draft: Path, target: Path) -> None:
             aside.rename(target)
         raise
     _to_disk(target.parent)
-    _remove(aside)
+    with tidying(aside):
+        _remove(aside)
 
 
 def _hints(parent: Path) -> tuple[str, ...]:

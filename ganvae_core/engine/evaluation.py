@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -25,16 +25,41 @@ FITTED_ROWS = 20_000
 def evaluate(
     model: Model, data: Split, metrics: Sequence[Metric], seed: int, device: torch.device
 ) -> dict[str, float]:
-    """Results of the metrics on held-out rows, at most ``MEASURED_ROWS``, the same ones every time."""
+    """Results of the metrics on held-out rows, at most ``MEASURED_ROWS``, the same ones every time.
+
+    Metrics that cannot be computed yet are left out.
+    """
     if not metrics or len(data.held_out) == 0:
         return {}
     x, condition, _ = rows_of(data, evenly(data.held_out, MEASURED_ROWS), device)
     results: dict[str, float] = {}
     with torch.no_grad(), borrowed_randomness(device) as generator:
-        for metric in metrics:
+        for metric in (each for each in metrics if measurable(each, model)):
             generator.manual_seed(mixed_seed(seed, MEASURING))
             results.update(metric.compute(model, x, condition))
     return results
+
+
+def measurable(metric: Metric, model: Model) -> bool:
+    """Whether a metric can be computed now: one that uses the prior waits for a prior that is fitted after training."""
+    return "prior" not in metric.needs or not isinstance(model.prior, FittedPrior) or model.prior.fitted
+
+
+def judged_by(
+    metrics: Sequence[Metric], model: Model, results: Mapping[str, float]
+) -> tuple[str, str] | None:
+    """The result by which the best checkpoint is chosen, and whether the lower or the higher is better.
+
+    It is the first metric's. Where that one had to wait for the prior, others' results are no substitute.
+
+    Args:
+        metrics: all of the run's.
+        model: that was measured.
+        results: as ``evaluate`` has just returned them.
+    """
+    if not results or not measurable(metrics[0], model):
+        return None
+    return next(iter(results)), metrics[0].better
 
 
 def encode_rows(
@@ -99,6 +124,13 @@ def fit_prior(model: Model, data: Split, device: torch.device) -> None:
     assert isinstance(model.prior, FittedPrior)
     codes, condition = encode_rows(model, data, evenly(data.training, FITTED_ROWS), device)
     model.prior.fit(codes, condition)
+
+
+def unfitted_prior(model: Model) -> dict[str, Tensor]:
+    """Copies of the tensors of a prior that is still to be fitted; empty where there is none, or it is fitted."""
+    if not isinstance(model.prior, FittedPrior) or model.prior.fitted:
+        return {}
+    return {name: tensor.detach().clone() for name, tensor in model.prior.state_dict().items()}
 
 
 def evenly(indices: np.ndarray, count: int) -> np.ndarray:

@@ -27,7 +27,7 @@ class NotFinite:
 
 
 @dataclass
-class Updates:
+class UpdateCounts:
     """What became of one phase's updates in an interval: how many there were, and which were not finite."""
 
     count: int = 0
@@ -55,7 +55,7 @@ class Reading:
     """
 
     averages: Mapping[str, float] = field(default_factory=dict)
-    updates: Mapping[str, Updates] = field(default_factory=dict)
+    updates: Mapping[str, UpdateCounts] = field(default_factory=dict)
     first: NotFinite | None = None
 
 
@@ -85,7 +85,7 @@ class StepLog:
         numbers: list[float] = torch.stack([value.float() for value in self._values]).tolist()
         labels, self._labels, self._values = self._labels, [], []
         collected: defaultdict[str, list[float]] = defaultdict(list)
-        updates: defaultdict[str, Updates] = defaultdict(Updates)
+        updates: defaultdict[str, UpdateCounts] = defaultdict(UpdateCounts)
         first: NotFinite | None = None
         at = 0
         for step, phase, names in labels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -16,21 +16,21 @@ from ganvae_core.engine.averaging import AveragedModel
 from ganvae_core.engine.checkpoints import Checkpoint
 from ganvae_core.engine.data import DataStream, Split, split
 from ganvae_core.engine.devices import select_device, select_precision
-from ganvae_core.engine.evaluation import evaluate, fit_prior
+from ganvae_core.engine.evaluation import evaluate, fit_prior, judged_by, unfitted_prior
 from ganvae_core.engine.log import StepLog
-from ganvae_core.engine.memory_limit import within_memory
 from ganvae_core.engine.optimizers import make_optimizers
-from ganvae_core.engine.phases import PreparedPhase, check_loss, check_needs, has_batch_norm, prepare_phases
+from ganvae_core.engine.phases import check_needs, has_batch_norm, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
-from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.engine.randomness import borrowed_randomness
 from ganvae_core.engine.ranks import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery, count_dropped, stopped_by
 from ganvae_core.engine.rollback import ReturnPoints
 from ganvae_core.engine.saving import CheckpointStore
 from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
-from ganvae_core.engine.sharing import UpdateSum, same_everywhere, synchronises
+from ganvae_core.engine.sharing import same_everywhere, synchronises
 from ganvae_core.engine.stopping import StopAgreement
 from ganvae_core.engine.telling import restore, tell
+from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.holding import held_by_first
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
@@ -38,7 +38,6 @@ from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
 from ganvae_core.types import Batch, Loss
 
-STEP = purpose("random numbers of a step")
 LOGGER = logging.getLogger("ganvae")
 
 
@@ -87,7 +86,7 @@ class Engine:
         self.data = _as_split(data)
         self.metrics, self.callbacks = list(metrics), list(callbacks)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
-        self._rows = self.world.rows(self.batch_size)
+        self.rows = self.world.rows(self.batch_size)  # of a batch, those that this rank computes
         synchronised = synchronises(self.world, self.device)
         fewest = self.batch_size if synchronised else self.batch_size // self.world.size
         if fewest == 1 and has_batch_norm(objective):
@@ -99,6 +98,10 @@ class Engine:
         self.step_index = 0
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
+        self.results_step: int | None = None
+        self.judged_by: tuple[str, str] | None = (
+            None  # of the results, and which is better: the lower or the higher
+        )
         self.stop_requested = self.interrupted = False
         self.stopped_because: str | None = None
         self.callback_states: list[dict[str, Any]] = []
@@ -116,20 +119,19 @@ class Engine:
             optimizers or {},
             self.settings.steps * self.batch_size,
         )
-        self._components = ComponentPrecision(objective, self.device, self.precision)
         sharers = self.world.local_size if self.device.type == "cpu" else 1
         self._stream = DataStream(
-            self.data, self.batch_size, self.settings.seed, self.device, rows=self._rows, sharers=sharers
+            self.data, self.batch_size, self.settings.seed, self.device, rows=self.rows, sharers=sharers
         )
-        self._sums = [UpdateSum(self.world, prepared) for prepared in self.phases]
+        self._components = ComponentPrecision(objective, self.device, self.precision)
         self._agreement = StopAgreement(self.world, self.device)
-        self._found_inf = torch.zeros((), device=self.device)
+        self._updates = Updates(self, self._components, self._agreement)
         self._log = StepLog()
-        self._checked: set[str] = set()
         self.recovery = Recovery(micro_batch_size=self.settings.micro_batch_size)
         self.pending: dict[str, Any] = {}
         self.store: CheckpointStore | None = None
         self._return_points = ReturnPoints(self)
+        self._unfitted = unfitted_prior(objective.model)
         self.directory: Path | None = None
         if directory is not None:
             self.keep_in(directory)
@@ -148,7 +150,7 @@ class Engine:
     @property
     def rows_at_once(self) -> int:
         """Rows of a micro-batch, where a phase's rows can be split."""
-        own = self._rows.stop - self._rows.start
+        own = self.rows.stop - self.rows.start
         return min(self.recovery.micro_batch_size or own, own)
 
     def apply_recovery(self) -> None:
@@ -172,7 +174,7 @@ class Engine:
             optimizer.total_samples = steps * self.batch_size
         if steps < 0:
             raise ConfigurationError(f"fit: {steps} steps are not possible: it must not be negative.")
-        self._found_inf.zero_()
+        self._updates.found_inf.zero_()
         self._agreement.clear()
         self.objective.train()
         self._clock = (time.perf_counter(), self.step_index)
@@ -183,7 +185,7 @@ class Engine:
                 self._tell("on_start")
                 self._return_points.keep()
                 self._train(steps, generator)
-                self._finish(complete=not self._interrupted)
+                self._finish(complete=self.step_index >= steps or not self._interrupted)
             except BaseException as error:
                 self._end_writing(error)
                 if self.world.first:
@@ -199,6 +201,10 @@ class Engine:
         """Step after step; where a number was not finite, back to the last checkpoint if the policy says so."""
         finished = False
         while not finished:
+            if self._unfitted and self.step_index < steps:
+                # A run that goes on after its end is as one that has not ended: its prior is fitted at the next end.
+                self.model.prior.load_state_dict(self._unfitted)
+                self.objective.model.prior.load_state_dict(self._unfitted)
             try:
                 while self.step_index < steps and not self._stops:
                     self.step(generator)
@@ -209,11 +215,12 @@ class Engine:
                 if self.settings.on_nonfinite != ROLLBACK:
                     raise
                 self._return_points.go_back(error)
-                self._found_inf.zero_()
+                self._updates.found_inf.zero_()
                 self._clock = (time.perf_counter(), self.step_index)
 
     def step(self, generator: torch.Generator) -> None:
         """One global batch through every phase that is due, then the average of the weights."""
+        found_inf = self._updates.found_inf
         batch = self._stream.batch_at(self.samples_seen)
         if self._channels_last and batch.x.dim() == 4:
             batch = Batch(batch.x.contiguous(memory_format=torch.channels_last), *_rest(batch))
@@ -223,11 +230,12 @@ class Engine:
                 continue
             with prepared.only_training():
                 if self.settings.on_nonfinite == SKIP:
-                    self._found_inf.zero_()  # that one update was dropped is no reason to drop the next
-                loss = self._update(prepared, batch, generator)
-                prepared.moving.put_back_where(self._found_inf)
+                    found_inf.zero_()  # that one update was dropped is no reason to drop the next
+                loss, norm = self._updates.make(prepared, batch, generator)
+                prepared.moving.put_back_where(found_inf)
+                self._log.add(self.step_index, prepared.phase.name, loss, norm)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
-            if prepared.phase.after is not None and not self._found_inf.item():
+            if prepared.phase.after is not None and not found_inf.item():
                 with torch.no_grad():
                     prepared.phase.after(_averages(loss))
 
@@ -318,11 +326,14 @@ class Engine:
 
     def _begin_writing(self, measured: bool, last: bool) -> dict[str, float]:
         self._finish_writing()
-        self.results = {}
         if measured:
             self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
+            self.results_step = self.step_index
+            self.judged_by = judged_by(self.metrics, self.model, self.results)
             if self.results:
                 tell(self, "on_results", self.results)
+        elif self.results_step != self.step_index:
+            self.results, self.judged_by = {}, None
         moment = None if self.store is None else self.store.moment()
         try:
             if last:
@@ -351,73 +362,6 @@ class Engine:
         """
         CheckpointStore.restore(self, checkpoint)
 
-    def _update(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> Loss:
-        """One phase's update: loss and gradient by micro-batches, then norm, clip and step."""
-        phase = prepared.phase
-        optimizer = self.optimizers[phase.optimizer]
-        optimizer.clear_gradients()
-        losses = within_memory(self, prepared, lambda: self._accumulate(prepared, batch, generator))
-        loss = losses[0] if len(losses) == 1 else _sum(losses)
-        if self.world.size > 1:
-            loss = self._over_ranks(prepared, loss)
-        norm = self._gradient_norm(prepared.parameters, loss.value.detach())
-        if optimizer.settings.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
-        optimizer.step(batch.samples_seen, self._found_inf)
-        self._log.add(self.step_index, phase.name, loss, norm)
-        return loss
-
-    def _accumulate(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> list[Loss]:
-        """The losses of the micro-batches, their gradients added up in the parameters."""
-        phase = prepared.phase
-        losses: list[Loss] = []
-        for row, share, part in self._micro_batches(prepared.couples_rows, batch):
-            generator.manual_seed(mixed_seed(self.settings.seed, STEP, self.step_index, prepared.index, row))
-            if phase.second_order:
-                with self._components.full():
-                    loss = phase.loss(part)
-            else:
-                loss = phase.loss(part)
-            if phase.name not in self._checked:
-                check_loss(phase, loss)
-                self._checked.add(phase.name)
-            loss = loss if share == 1.0 else _scaled(loss, share)
-            loss.value.backward()
-            losses.append(loss)
-        return losses
-
-    def _over_ranks(self, prepared: PreparedPhase, loss: Loss) -> Loss:
-        """The loss of the whole batch, after its gradient has been summed over ranks."""
-        share = (self._rows.stop - self._rows.start) / self.batch_size
-        wish = self._agreement.flags(self.stop_requested, self.interrupted)
-        loss, wishes = self._sums[prepared.index].over_ranks(loss, share, wish)
-        self._agreement.hear(wishes)
-        return loss
-
-    def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
-        """() the norm of the gradient; notes in ``_found_inf``, which is sticky, if it or the loss is not finite."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norms = torch._foreach_norm(gradients)  # pyright: ignore
-        norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(value)
-        total = norm + value
-        self._found_inf.logical_or_(total - total)  # 0 where it is finite, else NaN, which counts as true
-        return norm
-
-    def _micro_batches(self, couples_rows: bool, batch: Batch) -> Iterator[tuple[int, float, Batch]]:
-        """(first row in the global batch, share of it, rows) for each micro-batch of this rank.
-
-        Where rows are coupled there is one.
-        """
-        first, count = self._rows.start, self._rows.stop - self._rows.start
-        if couples_rows or self.rows_at_once >= count:
-            yield first, count / self.batch_size, batch
-            return
-        for row in range(0, count, self.rows_at_once):
-            rows = slice(row, min(row + self.rows_at_once, count))
-            condition = None if batch.condition is None else batch.condition[rows]
-            part = Batch(batch.x[rows], condition, batch.index[rows], batch.samples_seen)
-            yield first + row, (rows.stop - row) / self.batch_size, part
-
     def _at_intervals(self, last: bool) -> None:
         settings = self.settings
         if last or self.step_index % settings.log_every == 0:
@@ -437,7 +381,10 @@ class Engine:
             self.report()
 
     def _finish(self, complete: bool) -> None:
-        """Save; a run that is complete, and not only interrupted, also gets its prior fitted and its last pictures."""
+        """Save; a run that is complete also gets its prior fitted, is measured, and gets its last pictures.
+
+        Whoever interrupts one waits for a file to be written and no longer.
+        """
         if complete and isinstance(self.model.prior, FittedPrior):
             try:
                 self.world.from_first(lambda: fit_prior(self.model, self.data, self.device))
@@ -447,7 +394,7 @@ class Engine:
             self.world.broadcast_(self.model.prior.state_dict().values(), self.device)
             self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
         with self._holding_directory():
-            self._begin_saving(measured=True, last=complete)
+            self._begin_saving(measured=complete, last=complete)
             self.finish_saving()
         self._tell("on_end")
 
@@ -496,18 +443,3 @@ def _rest(batch: Batch) -> tuple[Tensor | None, Tensor, int]:
 
 def _averages(loss: Loss) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in {**loss.terms, **loss.statistics}.items()}
-
-
-def _scaled(loss: Loss, share: float) -> Loss:
-    terms = {name: value.detach() * share for name, value in loss.terms.items()}
-    statistics = {name: value.detach() * share for name, value in loss.statistics.items()}
-    return Loss(loss.value * share, terms, statistics)
-
-
-def _sum(losses: list[Loss]) -> Loss:
-    first = losses[0]
-    return Loss(
-        torch.stack([loss.value.detach() for loss in losses]).sum(),
-        {name: torch.stack([loss.terms[name] for loss in losses]).sum() for name in first.terms},
-        {name: torch.stack([loss.statistics[name] for loss in losses]).sum(0) for name in first.statistics},
-    )

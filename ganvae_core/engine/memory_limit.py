@@ -1,4 +1,8 @@
-"""Running out of an accelerator's memory: the update is done again with half the rows at once."""
+"""Running out of an accelerator's memory: the update is done again with half the rows at once.
+
+It is known by ``torch.OutOfMemoryError``, which CUDA and XPU raise. MPS raises a plain RuntimeError, which could
+be anything and is not told from others by its text: it ends the run.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import distributed
 
 from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.errors import TrainingError
@@ -62,7 +65,7 @@ def _halved(engine: Engine, prepared: PreparedPhase, error: torch.OutOfMemoryErr
             f"{where}, with a single row at once (engine.micro_batch_size=1).",
             "take smaller networks, or another device:  engine.device=cpu",
         ) from error
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+    if engine.world.size > 1:
         raise TrainingError(
             f"{where}, with {rows:,} rows at once in each process.",
             f"compute fewer at once, in all processes:  engine.micro_batch_size={-(-rows // 2)}",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.errors import ConfigurationError, TrainingError
-from ganvae_core.interfaces import FittedPrior, Objective
+from ganvae_core.errors import ConfigurationError, TrainingError, did_you_mean
+from ganvae_core.interfaces import FittedPrior, Need, Objective, Support
 from ganvae_core.types import Loss, Phase
 
 PHASES_HINT = "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]"
+WORDS: Mapping[str, tuple[str, ...]] = {"needs": get_args(Need), "accepts": get_args(Support)}
+"""The words that an objective's attributes may hold."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ def prepare_phases(objective: Objective) -> list[PreparedPhase]:
     """Ask the objective for its phases and check them.
 
     Raises:
-        ConfigurationError: two phases share a name, a phase trains nothing or something that is not the objective's,
-            or a trainable parameter is in no phase.
+        ConfigurationError: two phases share a name, a phase trains nothing, or something that is no module or not the
+            objective's, or a trainable parameter is in no phase.
     """
     name = type(objective).__name__
     given = cast(object, objective.phases())  # by somebody who may not have run a type checker
@@ -134,9 +136,12 @@ def check_needs(objective: Objective, name: str = "") -> None:
         name: what to call it in messages; its class's name by default.
 
     Raises:
-        ConfigurationError: something is missing, or the prior's support is one that the loss cannot work with.
+        ConfigurationError: something is missing, or the prior's support is one that the loss cannot work with; or
+            ``needs`` or ``accepts`` has a word that means nothing, which would else be left unheeded in silence.
     """
     model, name = objective.model, name or type(objective).__name__
+    for attribute in WORDS:
+        check_words(objective, attribute, name)
     if model.prior.support not in objective.accepts:
         raise ConfigurationError(
             f"{name} cannot work with the prior {type(model.prior).__name__}: the support of its codes is"
@@ -169,6 +174,32 @@ def check_needs(objective: Objective, name: str = "") -> None:
         )
 
 
+def check_words(objective: Objective | type[Objective], attribute: str, name: str) -> None:
+    """Hold ``needs`` or ``accepts`` against the words that the core knows: a misspelt one would be left unheeded.
+
+    Args:
+        objective: whose they are, or its class.
+        attribute: one of ``WORDS``.
+        name: what to call the objective in messages.
+
+    Raises:
+        ConfigurationError: it is no set, or has a word that means nothing.
+    """
+    known, given = WORDS[attribute], cast(object, getattr(objective, attribute))
+    if not isinstance(given, Set):
+        raise ConfigurationError(
+            f"{name}: `{attribute}` is {given!r}, and is to be a set of words.",
+            f"write  {attribute} = frozenset({{{known[0]!r}}})",
+        )
+    unknown = sorted(str(word) for word in cast("Set[object]", given) if word not in known)
+    if unknown:
+        raise ConfigurationError(
+            f"{name}: `{attribute}` names '{unknown[0]}', which means nothing."
+            f"{did_you_mean(unknown[0], known)}",
+            f"there are: {', '.join(known)}",
+        )
+
+
 def check_loss(phase: Phase, loss: object) -> None:
     """Hold what a phase's loss returned the first time against what the engine goes on with.
 
@@ -195,6 +226,16 @@ def check_loss(phase: Phase, loss: object) -> None:
 
 
 def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, str]) -> list[nn.Parameter]:
+    given: Any = phase.trains
+    strangers = [given] if isinstance(given, nn.Module) or not isinstance(given, Iterable) else [
+        module for module in cast("Iterable[Any]", given) if not isinstance(module, nn.Module)
+    ]  # fmt: skip
+    if strangers:
+        raise ConfigurationError(
+            f"phase '{phase.name}': `trains` is a list of modules, and this is"
+            f" {'' if strangers[0] is given else 'a list with '}{type(strangers[0]).__name__}.",
+            "write  trains=[self.critic]  or whatever the modules are called",
+        )
     modules = {parameter for module in phase.trains for parameter in module.parameters()}
     own = set(objective.parameters())
     if modules - own:
@@ -221,6 +262,12 @@ def _idle(objective: Objective) -> set[nn.Parameter]:
 def has_batch_norm(module: nn.Module) -> bool:
     """Whether the rows of a batch are normalised together somewhere in a module."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())  # pyright: ignore
+
+
+def has_spectral_norm(module: nn.Module) -> bool:
+    """Whether there are weights whose norm is estimated in every forward, by vectors that move with each."""
+    kind = nn.utils.parametrizations._SpectralNorm  # pyright: ignore
+    return any(isinstance(part, kind) for part in module.modules())
 
 
 def _prepare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,8 +95,9 @@ class ReturnPoints:
                 "or leave such updates out:  engine.on_nonfinite=skip",
             ) from error
         engine.finish_saving()
+        checkpoint = self._newest()
         unsaid: list[str] = engine.take_pending().get("warnings", [])
-        put_back(engine, self._newest())
+        put_back(engine, checkpoint)
         told: list[str] = engine.pending.get("warnings", [])
         restore(engine)
         recovery.rollbacks += 1
@@ -110,16 +111,22 @@ class ReturnPoints:
             f" ({recovery.rollbacks} of {MOST_ROLLBACKS} times)"
         )
 
-    def _folder(self) -> Path | None:
+    def _folder(self, passed_over: Collection[Path] = ()) -> Path | None:
         assert self.engine.store is not None
-        folders = checkpoint_folders(self.engine.store.folder)
+        found = checkpoint_folders(self.engine.store.folder)
+        folders = {step: folder for step, folder in found.items() if folder not in passed_over}
         return return_point(folders, self.engine.step_index, self.engine.settings.checkpoint_every)
 
     def _newest(self) -> Checkpoint | MemoryCheckpoint:
+        """The state to go back to; a checkpoint that is damaged is passed over, and warned of."""
         if self.engine.store is None:
             assert self._memory is not None
             return self._memory
-        folder = self._folder()
-        if folder is None:
-            raise RunError(f"{self.engine.store.folder} holds no checkpoint to go back to any more.")
-        return read_checkpoint(folder)
+        damaged: list[Path] = []
+        while folder := self._folder(damaged):
+            try:
+                return read_checkpoint(folder)
+            except RunError as error:
+                damaged.append(folder)
+                self.engine.warn(f"passed over: {error.message}")
+        raise RunError(f"{self.engine.store.folder} holds no whole checkpoint to go back to any more.")

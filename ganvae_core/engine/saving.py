@@ -24,6 +24,7 @@ from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.engine.telling import states_of
 from ganvae_core.errors import RunError
 from ganvae_core.manifests import best_checkpoint, checkpoint_folders
+from ganvae_core.runs import numbers, tidying
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -112,15 +113,21 @@ class CheckpointStore:
             engine.recovery.micro_batch_size = rows
 
     def _retain(self, written: int) -> None:
-        """Remove what is neither among the newest, nor the best, nor just written, nor what training goes back to."""
+        """Remove what is neither among the newest, nor the best, nor what training goes back to.
+
+        Steps after the one just written are of a run that goes on from before them, since they are damaged, say. They
+        stay until it gets there, and take no place of those that it writes.
+        """
         folders, settings = checkpoint_folders(self.folder), self.engine.settings
-        kept = {written, *list(folders)[-settings.keep_checkpoints :]}
+        reached = [step for step in folders if step <= written]
+        removable = reached[: -settings.keep_checkpoints]
         spared = [best_checkpoint(self.folder)]
         if settings.on_nonfinite == ROLLBACK:
             spared.append(return_point(folders, written, settings.checkpoint_every))
-        for step, folder in folders.items():
-            if step not in kept and folder not in spared:
-                remove_checkpoint(folder)
+        for folder in (folders[step] for step in removable):
+            if folder not in spared:
+                with tidying(folder):
+                    remove_checkpoint(folder)
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -162,6 +169,9 @@ def put_back(engine: Engine, checkpoint: Checkpoint | MemoryCheckpoint) -> None:
     if rows != engine.batch_size:
         raise RunError(f"{what} was written with another batch size: {rows}.")
     engine.step_index = checkpoint.step
+    engine.results = numbers(checkpoint.manifest.get("results"))
+    engine.results_step = checkpoint.step
+    engine.judged_by = _judged_by(checkpoint.manifest)
     engine.callback_states = list(checkpoint.manifest.get("callbacks", []))
     engine.pending = copy.deepcopy(dict(checkpoint.manifest.get("pending", {})))
 
@@ -179,14 +189,14 @@ def load_objective(objective: Objective, state: Mapping[str, Tensor], what: str)
 def _manifest(engine: Engine) -> dict[str, Any]:
     import ganvae_core
 
-    first = next(iter(engine.results), None)
+    name, better = engine.judged_by or (None, None)
     return {
         "step": engine.step_index,
         "samples_seen": engine.samples_seen,
         "batch_size": engine.batch_size,
         "results": dict(engine.results),
-        "judged_by": first,
-        "better": engine.metrics[0].better if first is not None else None,
+        "judged_by": name,
+        "better": better,
         "callbacks": states_of(engine),
         "recovery": engine.recovery.as_dict(),
         "pending": copy.deepcopy(engine.pending),  # written while training goes on
@@ -197,6 +207,12 @@ def _manifest(engine: Engine) -> dict[str, Any]:
     }
 
 
+def _judged_by(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
+    # Not by the order of the results, which a manifest does not keep.
+    name, better = manifest.get("judged_by"), manifest.get("better")
+    return (name, better) if isinstance(name, str) and isinstance(better, str) else None
+
+
 def circumstances(engine: Engine) -> dict[str, Any]:
     """What bits depend on beside configuration and data."""
     name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else engine.device.type
@@ -205,6 +221,7 @@ def circumstances(engine: Engine) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": name,
         "processes": engine.world.size,
+        "precision": str(engine.precision).removeprefix("torch."),
     }
 
 

@@ -64,7 +64,8 @@ def install(target: str, *, editable: bool = False, upgrade: bool = False) -> li
         PluginError: it is installed and offers no plugin.
     """
     path = Path(target.partition("[")[0])
-    if (editable or target.startswith((".", "/", "~")) or path.suffix == ".whl") and not path.exists():
+    is_path = editable or target.startswith((".", "/", "~")) or path.suffix == ".whl"
+    if is_path and "://" not in target and not path.exists():
         raise ConfigurationError(f"there is no file and no folder '{path}' to install.")
     before = plugin_records()
     with tempfile.TemporaryDirectory() as folder:
@@ -154,6 +155,8 @@ def distribution_named(target: str) -> str | None:
 
     path = Path(target.partition("[")[0])
     try:
+        if " @ " in target:
+            return Requirement(target).name
         if path.is_dir():
             return project_name(path)
         if path.suffix == ".whl":
@@ -165,15 +168,58 @@ def distribution_named(target: str) -> str | None:
         return None
 
 
-def project_name(folder: Path) -> str | None:
-    """The name in a project's ``pyproject.toml``; None where another file has it."""
-    import tomllib
+def plugins_meant(target: str, known: Mapping[str, KnownPlugin]) -> set[str]:
+    """Names of the plugins that an installation would bring, as far as that is said before it.
+
+    Args:
+        target: a requirement, a wheel, a URL, or the path of a project.
+        known: the plugins of the registries.
+    """
+    path = Path(target.partition("[")[0])
+    found = plugins_in(path)
+    name = distribution_named(target)
+    if name:
+        found |= {one.name for one in known.values() if normalised(one.distribution) == normalised(name)}
+        # What says nothing of itself is taken for what it is called.
+        found |= set() if found else {normalised(name), normalised(name).removeprefix(f"{OWN}-")}
+    return {normalised(one) for one in found}
+
+
+def plugins_in(path: Path) -> set[str]:
+    """Names of the plugins that a wheel or a project's ``pyproject.toml`` declares; none where it does not say."""
+    import configparser
+    import zipfile
 
     try:
-        project: Any = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-        return project["project"]["name"]
+        if path.is_dir():
+            return {*project_table(path)["entry-points"][GROUP]}
+        with zipfile.ZipFile(path) as archive:
+            [points] = [one for one in archive.namelist() if one.endswith(".dist-info/entry_points.txt")]
+            parser = configparser.ConfigParser(delimiters=("=",))
+            parser.read_string(archive.read(points).decode())
+            return {*parser[GROUP]}
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, configparser.Error):
+        return set()
+
+
+def project_name(folder: Path) -> str | None:
+    """The name in a project's ``pyproject.toml``; None where another file has it."""
+    try:
+        return project_table(folder)["name"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def project_table(folder: Path) -> Any:
+    """The table ``project`` of a ``pyproject.toml``, whatever it is.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: there is none.
+    """
+    import tomllib
+
+    values: Any = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    return values["project"]
 
 
 def plugin_records() -> Mapping[str, tuple[str, ...]]:

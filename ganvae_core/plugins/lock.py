@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import platform
+import re
+import shlex
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,9 +18,13 @@ from ganvae_core.errors import ConfigurationError, PluginError, RunError
 from ganvae_core.plugins.catalogue import Catalogue, not_ready
 from ganvae_core.plugins.installation import installation
 from ganvae_core.plugins.record import Plugin
+from ganvae_core.texts import read_text
 
 BESIDE = ("ganvae", "torch", "numpy")
 """Distributions that every run depends on, whose versions are written down as well."""
+WORD = re.compile(r"[A-Za-z0-9._+!-]+")
+"""A name or a version. A run directory may be somebody else's, and what its lock says stands in commands to copy."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,14 @@ def read_lock(path: Path) -> Lock:
     """What a run's lock file says.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: it is missing or damaged, or holds what no run writes there.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        plugins = cast(Mapping[str, Mapping[str, Any]], values.get("plugins", {}))
+        values = tomllib.loads(read_text(path))
+        plugins = cast("dict[str, Any]", values.pop("plugins", {}))
         return Lock(
-            {name: value for name, value in values.items() if isinstance(value, str)},
-            {name: LockedPlugin(**entry) for name, entry in plugins.items()},
+            {_word("a name", name): _word(name, value) for name, value in values.items()},
+            {_word("a plugin", name): _locked(**entry) for name, entry in plugins.items()},
         )
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
@@ -113,7 +119,7 @@ def refuse_missing(path: Path, catalogue: Catalogue) -> None:
         raise ConfigurationError(
             f"'{path.parent}' needs the plugin '{name}', which is not installed.",
             f"it came with {locked.distribution} {locked.version}:"
-            f"  ganvae plugins install '{locked.distribution}=={locked.version}'",
+            f"  ganvae plugins install {shlex.quote(f'{locked.distribution}=={locked.version}')}",
         )
 
 
@@ -163,6 +169,32 @@ def changes(path: Path, catalogue: Catalogue) -> tuple[str, ...]:
         for name, before in then.items()
         if name in here and here[name] != before
     )
+
+
+def _locked(
+    *, distribution: object, version: object, sha256: object = "", editable: object = False
+) -> LockedPlugin:
+    """One plugin's table, once each of its values is of the kind that a run writes.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if not isinstance(sha256, str) or (sha256 and not SHA256.fullmatch(sha256)):
+        raise ValueError(f"sha256 is {sha256!r}, which is no SHA-256")
+    if not isinstance(editable, bool):
+        raise ValueError(f"editable is {editable!r}, neither true nor false")
+    return LockedPlugin(_word("distribution", distribution), _word("version", version), sha256, editable)
+
+
+def _word(what: str, value: object) -> str:
+    """A name or a version as it is.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, str) or not WORD.fullmatch(value):
+        raise ValueError(f"{what} is {value!r}, which is no name or version")
+    return value
 
 
 def _difference(plugin: Plugin, locked: LockedPlugin) -> str | None:

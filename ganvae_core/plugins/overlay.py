@@ -13,6 +13,7 @@ from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.plugins.known import REGISTRY_VERSION, KnownPlugin, known_plugin, registry
 from ganvae_core.plugins.policy import MODES, OWN, Pin, Policy
 from ganvae_core.plugins.specs import KINDS
+from ganvae_core.texts import read_text
 
 VARIABLE = "GANVAE_REGISTRY"
 ESSENTIAL = "builtin"
@@ -47,7 +48,7 @@ def read_overlay(path: Path) -> Overlay:
     import tomllib
 
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no registry file '{path}'.", f"it was named by --registry or {VARIABLE}"

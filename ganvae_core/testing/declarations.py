@@ -6,6 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Mapping
+from types import FunctionType
 
 from ganvae_core import interfaces
 from ganvae_core.config.configuration import DataSettings
@@ -73,6 +74,51 @@ def target(component: Component) -> None:
 
 
 @check(*KINDS, needs=["target"])
+def methods(component: Component) -> None:
+    """Its methods take what the core calls them with, and none is called like a callback's that there is none of."""
+    made, interface = component.target, INTERFACES[component.spec.kind]
+    if not inspect.isclass(made):
+        return
+    if component.spec.kind == "callback":
+        _refuse_unknown_events(component, made)
+    for owner in inspect.getmro(made):
+        if not (issubclass(owner, interface) and owner.__module__ == interface.__module__):
+            continue
+        for name, asked in vars(owner).items():
+            own = inspect.getattr_static(made, name)
+            if inspect.isfunction(asked) and inspect.isfunction(own) and own is not asked:
+                _refuse_signature(component, made, own, asked)
+
+
+def _refuse_unknown_events(component: Component, made: type) -> None:
+    known = [name for name in vars(interfaces.Callback) if name.startswith("on_")]
+    for name in dir(made):
+        function = getattr(made, name)
+        if name.startswith("on_") and callable(function) and name not in known:
+            raise CheckFailure(
+                f"{component.label}: {made.__name__}.{name} is never called.{did_you_mean(name, known)}",
+                place_of(function),
+                f"there are: {', '.join(known)}; a method of one's own has another name",
+            )
+
+
+def _refuse_signature(component: Component, made: type, own: FunctionType, asked: FunctionType) -> None:
+    """With as many arguments as the interface asks for at least, and with all of them."""
+    parameters = list(inspect.signature(asked).parameters.values())
+    needed = [each for each in parameters if each.default is inspect.Parameter.empty]
+    for given in (needed, parameters):
+        try:
+            inspect.signature(own).bind(*given)
+        except TypeError as error:
+            written = ", ".join(each.name + ("" if each in needed else "=None") for each in parameters)
+            raise CheckFailure(
+                f"{component.label}: {made.__name__}.{own.__name__} cannot be called as the core does: {error}",
+                place_of(own),
+                f"def {own.__name__}({written})",
+            ) from None
+
+
+@check(*KINDS, needs=["target"])
 def options(component: Component) -> None:
     """Each of its options has a type that a configuration can hold, and a default of that type."""
     try:
@@ -118,7 +164,7 @@ def facts(component: Component) -> None:
             )
 
 
-@check(*KINDS, needs=["options", "facts"])
+@check(*KINDS, needs=["methods", "options", "facts"])
 def makes(component: Component) -> None:
     """It can be made with its default options, or the settings given, and accepts some of the data that the kit has."""
     tried = component.tried

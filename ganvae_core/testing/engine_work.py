@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
 
@@ -70,3 +71,23 @@ def engine_work(owns: Owns) -> Generator[list[Call]]:
             yield watch.calls
         finally:
             handle.remove()
+
+
+class _WatchGradients(TorchFunctionMode):
+    def __init__(self, owns: Owns) -> None:
+        super().__init__()
+        self.owns = owns
+        self.places: list[Place | None] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.autograd.grad and kwargs.get("create_graph"):
+            self.places.append(place_of_caller(self.owns))
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def double_gradients(owns: Owns) -> Generator[list[Place | None]]:
+    """While this lasts, the lines that ask for a gradient that can be differentiated again are put into the list."""
+    with _WatchGradients(owns) as watch:
+        yield watch.places

@@ -71,6 +71,11 @@ class Inputs:
             main = torch.randn(rows, *shape, generator=generator).to(dtype)
         return cls(situation, main, x, None if condition is None else condition.to(dtype))
 
+    def rows(self, which: slice) -> Inputs:
+        """Some of the rows."""
+        condition = None if self.condition is None else self.condition[which]
+        return Inputs(self.situation, self.main[which], self.x[which], condition)
+
     def with_gradient(self) -> Inputs:
         """The same, with a main input that asks for a gradient."""
         return Inputs(self.situation, self.main.clone().requires_grad_(), self.x, self.condition)

@@ -10,6 +10,7 @@ GROUPS = (
     "modules",
     "distributions",
     "objectives",
+    "batches",
     "micro_batches",
     "sources",
     "watchers",

@@ -16,6 +16,8 @@ from ganvae_core.engine.phases import PreparedPhase, prepare_phases
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Objective
+from ganvae_core.testing.checks import CheckFailure
+from ganvae_core.testing.places import place_in_traceback, place_of
 from ganvae_core.testing.situations import PRIORS, ROWS, Rows, Situation, condition_of, seeded, x_of
 from ganvae_core.types import Batch, DataSpec, Loss
 
@@ -35,19 +37,41 @@ def objective_of(situation: Situation) -> Objective:
 
     Raises:
         GanvaeError: it accepts none; of several refusals the last, which is that of the model that offers most.
+        CheckFailure: the engine can do nothing with its phases.
     """
     refusal: GanvaeError | None = None
+    mistake: CheckFailure | None = None
     for around in [situation.model] if situation.model else models_for(situation.component.target):
         builder = Builder(situation.configuration(around), situation.component.owner.catalogue)
         try:
             objective = builder.objective(situation.data, conditions_of(split_of(situation.data)))
-            prepare_phases(objective)
+            _prepared(situation, objective)
             situation.model.update(around)  # no other has to be tried the next time
             return objective
         except GanvaeError as error:
             refusal = error
+        except CheckFailure as failure:
+            mistake = failure
+    if mistake is not None:
+        raise mistake
     assert refusal is not None
     raise refusal
+
+
+def _prepared(situation: Situation, objective: Objective) -> None:
+    """Prepare the phases. That data is not for an objective it says itself; what the engine refuses is a mistake.
+
+    Raises:
+        CheckFailure: the engine can do nothing with its phases.
+    """
+    try:
+        prepare_phases(objective)
+    except (GanvaeError, TypeError) as error:
+        if place_in_traceback(error, situation.component.owns) is not None:
+            raise
+        hints = error.hints if isinstance(error, GanvaeError) else ()
+        message = error.message if isinstance(error, GanvaeError) else str(error)
+        raise CheckFailure(f"{situation.where}{message}", place_of(type(objective).phases), *hints) from error
 
 
 def models_for(objective: Any) -> Iterator[Settings]:

@@ -10,14 +10,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ganvae_core.config.options import component_facts
 from ganvae_core.engine.checkpoints import load_tensors, read_checkpoint, tensors_of, write_checkpoint
 from ganvae_core.interfaces import FittedPrior, Posterior
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
-from ganvae_core.testing.exercise import Inputs, Outputs, can_train_on, outputs, ready, refuses_density
+from ganvae_core.testing.exercise import (
+    Inputs,
+    Output,
+    Outputs,
+    can_train_on,
+    outputs,
+    ready,
+    refuses_density,
+)
 from ganvae_core.testing.places import Owns, Place, place_of, place_of_assignment
-from ganvae_core.testing.random_draws import drawn, other_generators
+from ganvae_core.testing.random_draws import drawn, other_generators, seedings
 from ganvae_core.testing.situations import Situation, seeded
 from ganvae_core.testing.state import changed, remembered, same, statistics
 from ganvae_core.testing.subjects import Component
@@ -50,6 +59,7 @@ def shapes(component: Component) -> None:
     """What it gives has the shapes of its interface for batches of 1, 2 and 7 rows, in train and in evaluation mode."""
     for situation in component.situations:
         made = fresh(situation)
+        refuse_lazy(situation, made)
         for rows in BATCHES:
             inputs = Inputs.of(situation, made, rows)
             for training in (True, False):
@@ -123,10 +133,24 @@ def gradients(component: Component) -> None:
                                        "is something detached, or computed under no_grad?")  # fmt: skip
                 if output.value.requires_grad:
                     weights = torch.rand(output.value.shape, generator=torch.Generator().manual_seed(3))
-                    total = total + (output.value * (weights + 0.5)).sum()
+                    value = (output.value * (weights + 0.5)).sum()
+                    if component.of != "prior" and output.needs_gradient:
+                        _refuse_constant(situation, name, output, value, inputs)
+                    total = total + value
             if total.requires_grad:
                 total.backward()
         _gradients_of(situation, made, inputs)
+
+
+def _refuse_constant(situation: Situation, name: str, output: Output, value: Tensor, inputs: Inputs) -> None:
+    """Each of the outputs follows the input, and not only one of them."""
+    found: Any = torch.autograd.grad(value, inputs.main, retain_graph=True, allow_unused=True)[0]
+    if found is None or not found.any():
+        raise CheckFailure(
+            f"{situation.where}{name} does not change with what it is given: its gradient is zero",
+            place_of(output.method),
+            "is something rounded, or detached?",
+        )
 
 
 def _gradients_of(situation: Situation, made: nn.Module, inputs: Inputs) -> None:
@@ -329,6 +353,21 @@ def place_of_parameter(made: nn.Module, name: str, owns: Owns) -> Place | None:
     return found or place_of(type(made))
 
 
+def refuse_lazy(situation: Situation, made: nn.Module) -> None:
+    """Weights must be there before data is: they are counted, moved, averaged and given to an optimizer.
+
+    Raises:
+        CheckFailure: some have no shape yet.
+    """
+    for name, tensor in (*made.named_parameters(), *made.named_buffers()):
+        if is_lazy(tensor):
+            raise CheckFailure(
+                f"{situation.where}its parameter {name} has no shape before it has seen data",
+                place_of_parameter(made, name, situation.component.owns),
+                "the facts say how large it is: data.shape, latent_shape, raw_shape",
+            )
+
+
 def refuse_shared_storage(situation: Situation, made: nn.Module) -> None:
     """Two parameters that are not one, but share memory, are stored twice and trained twice.
 
@@ -357,8 +396,13 @@ def follows_seed(situation: Situation, made: nn.Module, call: Callable[[], objec
     """
     component = situation.component
     before = other_generators(component.owns) | remembered_generators(made)
-    with drawn(component.owns) as draws:
+    with drawn(component.owns) as draws, seedings(component.owns) as seeded_at:
         call()
+    if seeded_at:
+        raise CheckFailure(
+            f"{situation.where}it seeds torch's default generator", seeded_at[0],
+            "the engine seeds it for every phase of every step; with a seed of one's own all draws are alike",
+        )  # fmt: skip
     own = next((draw for draw in draws if draw.own_generator), None)
     hint = "draw from torch's default generator, which the engine seeds for every phase of every step"
     if own is not None:

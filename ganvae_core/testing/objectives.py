@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.engine.log import GRADIENT_NORM, LOSS
-from ganvae_core.engine.phases import PreparedPhase, check_loss
+from ganvae_core.engine.phases import WORDS, PreparedPhase, check_loss, check_words
 from ganvae_core.errors import GanvaeError
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
-from ganvae_core.testing.engine_work import engine_work
+from ganvae_core.testing.engine_work import double_gradients, engine_work
 from ganvae_core.testing.models import Play, evaluated, gradients, loss_of
 from ganvae_core.testing.modules import follows_seed, place_of_parameter
 from ganvae_core.testing.places import Place, place_in_traceback, place_of, place_of_assignment
@@ -25,6 +25,18 @@ from ganvae_core.types import Batch, Loss
 
 ROWS = 8
 NEEDS_HINT = "what a loss uses of the model stands in `needs`: prior, encoder, posterior, likelihood"
+
+
+@check("objective", needs=["target"])
+def needs_and_accepts(component: Component) -> None:
+    """``needs`` and ``accepts`` are sets of words that the core knows: a misspelt one would be left unheeded."""
+    made = component.target
+    for attribute in WORDS:
+        try:
+            check_words(made, attribute, component.label)
+        except GanvaeError as error:
+            place = place_of_assignment(made, attribute) or place_of(made)
+            raise CheckFailure(error.message, place, *error.hints) from None
 
 
 @check("objective", needs=["makes"])
@@ -84,6 +96,22 @@ def _gradient_in(play: Play) -> Callable[[object], bool]:
     return lambda frame: any(parameter.grad is not None for parameter in play.objective.parameters())
 
 
+@check("objective", needs=["losses"])
+def second_order(component: Component) -> None:
+    """A phase whose loss differentiates a gradient says ``second_order``, so that it runs in full precision."""
+    for play, prepared in plays(component):
+        if prepared.phase.second_order:
+            continue
+        with double_gradients(component.owns) as found:
+            evaluated(prepared, play.batch(ROWS))
+        if found:
+            raise CheckFailure(
+                f"{play.where(prepared)}it differentiates a gradient, and does not say so",
+                found[0] or place_of(loss_of(prepared)),
+                "Phase(…, second_order=True)",
+            )
+
+
 @check("objective", needs=["losses", "work-of-the-engine"])
 def loss_keeps_state(component: Component) -> None:
     """A loss changes no state: no parameter, buffer, attribute or row of the batch; only batch norm and its like may.
@@ -92,7 +120,8 @@ def loss_keeps_state(component: Component) -> None:
     """
     for play, prepared in plays(component):
         batch, allowed = play.batch(ROWS), statistics(play.objective)
-        evaluated(prepared, batch)  # what is only remembered to be quicker is there from now on
+        _refuse_changed_modes(play, prepared, batch)
+        # What is only remembered to be quicker is there from now on.
         # Inside of a phase other parameters are held still, so it is looked at from inside.
         with prepared.only_training():
             before = _state(play, batch)
@@ -104,6 +133,33 @@ def loss_keeps_state(component: Component) -> None:
                 _line_of_change(play, prepared, batch) or place_of(loss_of(prepared)),
                 "what must change is changed by Phase(after=…), once an update; schedules follow batch.samples_seen",
             )
+
+
+def _refuse_changed_modes(play: Play, prepared: PreparedPhase, batch: Batch) -> None:
+    """Evaluate a loss for the first time, and hold the modes of all modules against what they were.
+
+    Raises:
+        CheckFailure: one is in another mode.
+    """
+
+    def moved() -> list[str]:
+        return [name for name, part in play.objective.named_modules() if part.training != before[name]]
+
+    before = {name: part.training for name, part in play.objective.named_modules()}
+    evaluated(prepared, batch)
+    names = moved()
+    if names:
+        for name, part in play.objective.named_modules():
+            part.training = before[name]
+        place = line_that(
+            lambda: evaluated(prepared, batch), play.situation.component.owns, lambda frame: bool(moved())
+        )
+        mode = "train" if before[names[0]] else "evaluation"
+        raise CheckFailure(
+            f"{play.where(prepared)}after the loss {names[0] or 'the objective'} is no longer in {mode} mode",
+            place or place_of(loss_of(prepared)),
+            "modules train in train mode; what is only to be looked at is given back as it was",
+        )
 
 
 def _line_of_change(play: Play, prepared: PreparedPhase, batch: Batch) -> Place | None:

@@ -18,6 +18,8 @@ from ganvae_core.testing.checks import CheckFailure, NotChecked
 from ganvae_core.testing.places import Owns, Place, place_of_caller
 from ganvae_core.testing.state import state_of_generator
 
+SEEDING = ("manual_seed", "seed")
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -75,6 +77,29 @@ def drawn(owns: Owns) -> Generator[list[Draw]]:
     """While this lasts, every random draw of torch is put into the list."""
     with Draws(owns) as mode:
         yield mode.draws
+
+
+@contextmanager
+def seedings(owns: Owns) -> Generator[list[Place | None]]:
+    """While this lasts, the plugin's lines that seed torch's default generator are put into the list."""
+    places: list[Place | None] = []
+    before = {(module, name): getattr(module, name) for module in (torch, torch.random) for name in SEEDING}
+
+    def noticing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noticed(*arguments: Any, **named: Any) -> Any:
+            if owns(sys._getframe(1).f_code.co_filename):  # pyright: ignore[reportPrivateUsage]
+                places.append(place_of_caller(owns))
+            return function(*arguments, **named)
+
+        return noticed
+
+    for (module, name), function in before.items():
+        setattr(module, name, noticing(function))
+    try:
+        yield places
+    finally:
+        for (module, name), function in before.items():
+            setattr(module, name, function)
 
 
 class Halves:

@@ -23,7 +23,8 @@ class AdversarialGame(Objective):
     """A critic that tells real rows from generated ones, and a generator that works against it.
 
     Subclasses give the two losses, and in ``own`` what their papers set differently from the defaults. Each option goes
-    with any of them.
+    with any of them. The penalties (R1, R2, DRAGAN and ``lipschitz_weight``) are of the gradient by the rows: where the
+    critic is told a code or a label beside each, as in BiGAN, they say nothing of the gradient by that.
 
     Args:
         critic_steps: updates of the critic for one of the generator; null is 5 for wasserstein and wgan-gp, else 1.
@@ -193,7 +194,8 @@ class AdversarialGame(Objective):
             return {}
         # Where the offset of the logits is free, the sign of the real ones says nothing.
         margin = real_logits - fake_logits if self.offset_is_free else real_logits
-        seen = torch.tensor(float(batch.samples_seen), dtype=torch.float64, device=margin.device)
+        # Filled on the device: a tensor that is made from a number and moved there makes the step wait for it.
+        seen = margin.new_full((), batch.samples_seen, dtype=torch.float64)
         return {OVERFITTING: margin.detach().sign().mean(), SAMPLES_SEEN: seen}
 
     def _after_critic(self, averages: Mapping[str, Tensor]) -> None:

@@ -20,6 +20,7 @@ import safetensors.numpy
 from command_line import LONG, SMALL, VAE, Refused, Say, files_in, write_table
 
 from ganvae_core import runs
+from ganvae_core.cli.processes import how_to_go_on
 from ganvae_core.cli.progress import Progress
 from ganvae_core.manifests import manifest_text
 from ganvae_core.plugins import installed_plugins
@@ -171,6 +172,13 @@ def test_names_in_any_script_work_and_are_quoted_where_a_shell_needs_it(folder: 
 # Run directories
 
 
+def test_a_name_that_is_too_long_is_refused(refused: Refused) -> None:
+    for words in (
+        ("run", "--plugin", "vae", "--out"), ("run", "--resume"), ("sample",), ("run", "--plugin", "vae", "--config"),
+    ):  # fmt: skip
+        assert "name too long" in refused(*words, "x" * 300)
+
+
 def test_a_run_directory_cannot_be_below_a_file(folder: Path, refused: Refused) -> None:
     (folder / "file").touch()
     assert "cannot be made" in refused(*VAE, "--out", "file/run")
@@ -283,8 +291,13 @@ def test_a_run_goes_on_from_the_newest_checkpoint_that_is_whole(
     newest.write_bytes(newest.read_bytes()[:100])
     outcome = say("run", "--resume", vae, "--steps", "5", "--dry-run")
     assert outcome.code == 0
-    assert "passed over: " in outcome.err
+    assert "warning: passed over: " in outcome.err
     assert "from step 2" in outcome.err
+    for words in (
+        ("run", "--resume", vae, "--steps", "5", "--dry-run", "--quiet"),
+        ("sample", vae, "-n", "2"),
+    ):
+        assert say(*words).err.startswith(f"warning: passed over: {newest} is not what was written"), words
     (vae / "checkpoints" / "step-000002" / "manifest.json").write_text("{")
     refused("run", "--resume", vae, "--steps", "5")
     shutil.rmtree(vae / "checkpoints")
@@ -533,6 +546,19 @@ def test_a_second_interrupt_ends_at_once_and_says_what_is_saved(
     assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err.splitlines()[-len(expected) :] == expected
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_is_said_to_be_saved_is_whole(folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damage_and_interrupt_twice(self: Progress, engine: object, record: dict[str, int]) -> None:
+        if record["step"] == 3:
+            (folder / "run" / "checkpoints" / "step-000002" / "manifest.json").write_text("{")
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "on_step", damage_and_interrupt_twice)
+    outcome = say(*LONG, "engine.steps=9", "engine.checkpoint_every=1", "--out", "run")
+    assert "stopped at step 3 of 9; saved up to step 1." in outcome.err.splitlines()
+    assert how_to_go_on(folder / "run") == ["saved up to step 1", f"go on:  ganvae run --resume {folder}/run"]
 
 
 def test_an_interrupt_after_the_last_step_changes_nothing(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toys import engine, images, regression
+from toys import FromPhases, engine, images, model, regression, squared_error
 
 import ganvae_core as gv
 from ganvae_core.builtin.early_stopping import EarlyStopping
@@ -125,6 +125,29 @@ def test_what_is_done_again_replaces_what_tensorboard_was_told(tmp_path: Path) -
     gv.load(tmp_path / "run").resume(data=images())
     steps = [event.step for event in events(tmp_path / "run").Scalars("autoencoder/loss")]
     assert steps == list(range(2, 22, 2))
+
+
+def failing_twice(objective: FromPhases) -> list[gv.Phase]:
+    """One phase, whose loss is not a number the eighth and the fifteenth time that it is asked for."""
+    made = 0
+
+    def loss(batch: gv.Batch) -> gv.Loss:
+        nonlocal made
+        made += 1
+        value = squared_error(objective)(batch).value
+        return gv.Loss(value * (torch.nan if made in (8, 15) else 1.0))
+
+    return [gv.Phase("fit", loss, trains=[objective.model])]
+
+
+def test_what_training_undid_is_not_shown_twice(tmp_path: Path) -> None:
+    engine(
+        FromPhases(model(encoder=False), failing_twice), steps=16, log_every=1, checkpoint_every=4,
+        on_nonfinite="rollback", directory=tmp_path, callbacks=[TensorBoard()],
+    ).fit()  # fmt: skip
+    found = events(tmp_path)
+    assert [event.step for event in found.Scalars("fit/loss")] == list(range(1, 17))
+    assert "returned_to" not in found.Tags()["scalars"]
 
 
 def test_without_a_directory_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

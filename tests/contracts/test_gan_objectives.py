@@ -10,6 +10,7 @@ import pytest
 import torch
 from gan_losses import EVERY_LOSS
 from ganvae_dcgan.networks import DCGANCritic, DCGANGenerator
+from ganvae_gan.augmentation import SAMPLES_SEEN
 from ganvae_gan.objective import (
     AdversarialGame,
     Hinge,
@@ -22,6 +23,7 @@ from ganvae_gan.objective import (
 )
 from ganvae_gan.packing import packed, packed_spec
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 import ganvae_core as gv
 from ganvae_core import losses
@@ -123,6 +125,26 @@ def test_the_weights_of_both_penalties_halve_over_the_rows_that_are_said() -> No
     first, later = terms(0), terms(1_000)
     torch.testing.assert_close(later["r1"], first["r1"] / 4)
     torch.testing.assert_close(later["r2"], first["r2"] / 4)
+
+
+class NothingFromNumbers(TorchFunctionMode):
+    """Refuses a tensor that is made from a number, which on an accelerator would make the step wait."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.tensor
+        return func(*args, **(kwargs or {}))
+
+
+def test_what_the_augmentation_follows_is_filled_on_the_device() -> None:
+    data = gv.DataSpec((1, 8, 8), (0.0, 1.0), "image")
+    model = gv.Model(gv.MLPGenerator([2], data.shape, hidden=(8,)), gv.StandardNormal([2]), gv.Point())
+    objective = NonSaturating(
+        model, data, lambda told: gv.MLPCritic(told, hidden=(8,)), augmentation_target=0.6
+    )
+    rows = gv.Batch(torch.rand(4, *data.shape), None, torch.arange(4), 2**40 + 1)
+    with NothingFromNumbers():
+        seen = objective.critic_loss(rows).statistics[SAMPLES_SEEN]
+    assert (seen.dtype, seen.item()) == (torch.float64, 2**40 + 1)
 
 
 def test_papers_own_settings_hold_unless_others_are_given() -> None:

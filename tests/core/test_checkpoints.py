@@ -21,7 +21,9 @@ from ganvae_core.engine import checkpoints
 from ganvae_core.engine.checkpoints import (
     list_checkpoints,
     load_tensors,
+    mend_checkpoints,
     read_checkpoint,
+    remove_checkpoint,
     tensors_of,
     write_checkpoint,
 )
@@ -257,6 +259,105 @@ def test_without_a_metric_there_is_no_best_and_the_newest_stay(tmp_path: Path) -
     assert best_checkpoint(tmp_path / "checkpoints") is None
 
 
+def stubborn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No checkpoint, and nothing that is left of one, can be removed."""
+
+    def failing(folder: Path) -> None:
+        if folder.exists():
+            raise OSError(errno.EBUSY, "Device or resource busy", str(folder))
+
+    monkeypatch.setattr(checkpoints, "_remove", failing)
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_does_not_stop_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stubborn(monkeypatch)
+    training = engine(regression(), steps=4, checkpoint_every=1, keep_checkpoints=1, directory=tmp_path).fit()
+    assert (training.step_index, training.saved_step) == (4, 4)
+    folder = tmp_path / "checkpoints"
+    assert [path.name for path in list_checkpoints(folder)] == ["step-000004"], "what is left is hidden"
+    assert caplog.messages == [
+        f"{folder / f'step-{step:06d}'} could not be taken away and stays: Device or resource busy"
+        for step in (1, 2, 3)
+    ]
+
+
+def test_what_a_replaced_checkpoint_leaves_behind_does_not_stop_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_checkpoint(tmp_path, {"x": torch.tensor(1.0)}, {}, {"step": 3})
+    stubborn(monkeypatch)
+    folder = write_checkpoint(tmp_path, {"x": torch.tensor(2.0)}, {}, {"step": 3})
+    assert read_checkpoint(folder).model()["x"] == 2.0
+    assert "step-000003.replaced could not be taken away and stays" in caplog.text
+    assert list_checkpoints(tmp_path) == [folder]
+
+
+def test_rubbish_that_cannot_be_removed_does_not_keep_a_run_from_going_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine(regression(), steps=2, directory=tmp_path).fit()
+    left = [tmp_path / "checkpoints" / name for name in (".step-000001.rubbish", ".step-000009.draft")]
+    for folder in left:
+        folder.mkdir()
+    half = tmp_path / ".metrics.jsonl.abcdefgh.draft"
+    half.write_text("half")
+    stubborn(monkeypatch)
+    unlink = Path.unlink
+
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        if path == half:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", failing)
+    training = engine(regression(), steps=4, directory=tmp_path)
+    training.restore(read_checkpoint(tmp_path / "checkpoints" / "step-000002"))
+    assert training.fit().saved_step == 4
+    assert {message.partition(" could")[0] for message in caplog.messages} == {
+        str(path) for path in (*left, half)
+    }
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == [
+        "step-000002",
+        "step-000004",
+    ]
+
+
+def test_a_checkpoint_set_aside_that_cannot_go_back_stands_in_until_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoint(tmp_path, {}, {}, {"step": 3}).rename(tmp_path / ".step-000003.replaced")
+
+    def failing(path: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing)
+        mend_checkpoints(tmp_path)
+    (stand_in,) = list_checkpoints(tmp_path)
+    assert read_checkpoint(stand_in).step == 3
+    stubborn(monkeypatch)
+    with pytest.raises(OSError, match="busy"):
+        remove_checkpoint(stand_in)
+    monkeypatch.undo()
+    mend_checkpoints(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_newer_checkpoint_takes_no_place_of_those_that_stay(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"checkpoint_every": 1, "keep_checkpoints": 2, "directory": tmp_path}
+    engine(regression(), steps=8, **{**changes, "checkpoint_every": 2, "keep_checkpoints": 9}).fit()
+    folder = tmp_path / "checkpoints"
+    cut_short(folder / "step-000008" / "state.safetensors")
+    training = engine(regression(), steps=9, **changes)
+    training.restore(read_checkpoint(folder / "step-000006"))
+    training.fit(7)
+    assert [int(path.name[5:]) for path in list_checkpoints(folder)] == [6, 7, 8]
+    training.fit()
+    assert [read_checkpoint(path).step for path in list_checkpoints(folder)] == [8, 9]
+
+
 def test_a_damaged_older_checkpoint_does_not_stop_training(tmp_path: Path) -> None:
     training = engine(
         regression(), steps=3, checkpoint_every=1, metrics=[Scripted(1, 2, 3)], directory=tmp_path
@@ -394,3 +495,30 @@ def test_the_first_metric_chooses_the_best(tmp_path: Path) -> None:
         best = best_checkpoint(folder / "checkpoints")
         assert best is not None
         assert best.name == {"first": "step-000002", "second": "step-000001"}[name]
+
+
+def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_on(tmp_path: Path) -> None:
+    """A manifest has results in the order of the alphabet, so their order does not say which comes first."""
+
+    class AtOnce(gv.Callback):
+        def on_start(self, engine: gv.Engine) -> None:
+            engine.stop_requested = engine.interrupted = True
+
+    def training(**changes: Any) -> gv.Engine:
+        metrics = [Scripted(1, 3), Distance(1, 2)]
+        return engine(
+            regression(), steps=2, checkpoint_every=1, metrics=metrics, directory=tmp_path, **changes
+        )
+
+    training().fit()
+    folder = tmp_path / "checkpoints" / "step-000002"
+    before = read_checkpoint(folder).manifest
+    assert (before["judged_by"], before["better"]) == ("score", "higher")
+    assert next(iter(before["results"])) == "distance"
+    stopped = training(callbacks=[AtOnce()])
+    stopped.restore(read_checkpoint(folder))
+    stopped.fit(5)
+    after = read_checkpoint(folder).manifest
+    assert (after["judged_by"], after["better"]) == ("score", "higher")
+    assert after["results"] == before["results"]
+    assert best_checkpoint(tmp_path / "checkpoints") == folder

@@ -177,6 +177,14 @@ REFUSED: dict[str, tuple[Callable[[Any], list[gv.Phase]], str]] = {
         lambda own: [gv.Phase("a", squared_error(own), trains=[own.model.prior])],
         "phase 'a' trains nothing",
     ),
+    "a module for a list of modules": (
+        lambda own: [gv.Phase("a", squared_error(own), trains=own.model.generator)],  # pyright: ignore
+        "phase 'a': `trains` is a list of modules, and this is MLPGenerator",
+    ),
+    "a list with something else": (
+        lambda own: [gv.Phase("a", squared_error(own), trains=[*own.model.generator.parameters()])],  # pyright: ignore
+        "and this is a list with Parameter",
+    ),
     "every of zero": (
         lambda own: [gv.Phase("a", squared_error(own), trains=[own.model.generator], every=0)],
         "phase 'a' has every=0",
@@ -204,6 +212,25 @@ class Needy(FromPhases):
         self.needs = frozenset(needs)  # pyright: ignore[reportAttributeAccessIssue]
         if accepts is not None:
             self.accepts = frozenset(accepts)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("needs", "accepts", "message"),
+    [
+        ({"pryor"}, None, "`needs` names 'pryor', which means nothing. Did you mean 'prior'"),
+        ({"prior"}, {"reel"}, "`accepts` names 'reel', which means nothing. Did you mean 'real'"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(needs: set[str], accepts: set[str] | None, message: str) -> None:
+    with pytest.raises(gv.ConfigurationError, match=message):
+        engine(Needy(model(), needs, accepts))
+
+
+def test_needs_that_are_no_set_are_refused() -> None:
+    objective = Needy(model())
+    objective.needs = "encoder"  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(gv.ConfigurationError, match="`needs` is 'encoder', and is to be a set of words"):
+        engine(objective)
 
 
 def with_parts(own: gv.Model, **parts: Any) -> gv.Model:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from toys import Watcher, engine, regression
+from toys import FromPhases, Watcher, engine, model, regression, squared_error
 
 import ganvae_core as gv
+from ganvae_core.builtin.early_stopping import EarlyStopping
 from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.plugins import installed_plugins
 
 
 def test_callbacks_are_told_of_each_interval_once_and_in_order(tmp_path: Path) -> None:
@@ -214,3 +216,47 @@ def test_an_error_of_training_is_not_hidden_by_a_callback_that_fails_to_hear_of_
 
     with pytest.raises(gv.TrainingError, match="it was this"):
         engine(regression(), callbacks=[Breaking(), Failing("on_error")]).fit()
+
+
+class OfThePrior(gv.Metric):
+    """A metric that samples."""
+
+    needs = frozenset({"prior"})
+    better = "lower"
+
+    def compute(self, model: gv.Model, x: torch.Tensor, condition: torch.Tensor | None) -> dict[str, float]:
+        return {"size": float(model.sample(4).abs().mean())}
+
+
+def fitted_later() -> gv.Model:
+    """A model whose prior is fitted when training ends."""
+    own = model()
+    own.prior = installed_plugins().load(
+        installed_plugins().component("prior", "gaussian-mixture")[1]
+    )([2], components=2)  # fmt: skip
+    return own
+
+
+def test_a_metric_that_samples_waits_for_a_prior_that_is_fitted_after_training(tmp_path: Path) -> None:
+    made = engine(
+        FromPhases(fitted_later(), lambda own: [gv.Phase("a", squared_error(own), trains=[own.model])]),
+        checkpoint_every=2,
+        metrics=[OfThePrior(), Measured()],
+        directory=tmp_path,
+    ).fit()
+    first, last = (read_checkpoint(tmp_path / "checkpoints" / f"step-{step:06d}").manifest for step in (2, 4))
+    assert set(first["results"]) == {"rows"}
+    assert first["judged_by"] is None  # the best is not chosen by another metric meanwhile
+    assert set(last["results"]) == {"rows", "size"}
+    assert list(made.results) == ["size", "rows"]
+    assert last["judged_by"] == "size"
+
+
+def test_early_stopping_does_not_watch_what_waits_for_the_prior() -> None:
+    made = engine(
+        FromPhases(fitted_later(), lambda own: [gv.Phase("a", squared_error(own), trains=[own.model])]),
+        metrics=[OfThePrior()],
+        callbacks=[EarlyStopping()],
+    )
+    with pytest.raises(gv.ConfigurationError, match="fitted only after training"):
+        made.fit()

@@ -12,6 +12,8 @@ from toys import FromPhases, Watcher, engine, model, optimizer, same, state
 
 import ganvae_core as gv
 from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.engine.memory_limit import within_memory
+from ganvae_core.engine.ranks import World
 
 FITS = 3
 """Rows that fit into the memory that these losses pretend to have; a batch is of eight."""
@@ -121,11 +123,16 @@ def test_where_a_single_row_is_too_many_that_is_said() -> None:
     assert "a single row at once (engine.micro_batch_size=1)" in error.message
 
 
-def test_one_of_several_processes_does_not_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
-    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
-    error = refused()
-    assert "engine.micro_batch_size=4" in error.hints[0]
+def test_one_of_several_processes_does_not_split_alone() -> None:
+    training = engine(limited())
+    training.world = World(rank=1, size=2)
+
+    def accumulate() -> list[gv.Loss]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB.")
+
+    with pytest.raises(gv.TrainingError, match="with 8 rows at once in each process") as raised:
+        within_memory(training, training.phases[0], accumulate)
+    assert "engine.micro_batch_size=4" in raised.value.hints[0]
 
 
 def test_another_error_is_not_taken_for_it() -> None:

@@ -156,6 +156,30 @@ def test_callbacks_forget_what_was_undone(place: dict[str, Any]) -> None:
     assert counter.steps == 8
 
 
+def test_a_damaged_checkpoint_is_passed_over_and_warned_of(tmp_path: Path) -> None:
+    newest = tmp_path / "checkpoints" / "step-000004" / "state.safetensors"
+
+    class Damage(gv.Callback):
+        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+            if engine.step_index == 5 and not engine.recovery.rollbacks:
+                newest.write_bytes(newest.read_bytes()[:-1])
+
+    watcher = Watcher()
+    training = rolling(
+        climbing(0.7),
+        steps=8,
+        log_every=1,
+        keep_checkpoints=9,
+        directory=tmp_path,
+        callbacks=[Damage(), watcher],
+    ).fit()
+    assert (training.step_index, training.recovery.rollbacks) == (8, 1)
+    assert height(training) == 8 * RATE / 2, "from step 0"
+    (warnings,) = [record["warnings"] for record in watcher.records if "warnings" in record]
+    assert warnings[0].startswith(f"passed over: {newest} is not what was written")
+    assert "back to step 0 with half the learning rate" in warnings[1]
+
+
 def test_the_checkpoint_to_go_back_to_stays_beside_newer_ones_that_were_not_due(tmp_path: Path) -> None:
     training = rolling(climbing(), keep_checkpoints=1, directory=tmp_path)
     for steps, kept in [(2, [0, 2]), (3, [0, 3]), (4, [4]), (6, [4, 6]), (8, [8])]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from toys import model, settings, state
 
 import ganvae_core as gv
-from ganvae_core.engine.loop import STEP
 from ganvae_core.engine.randomness import mixed_seed
+from ganvae_core.engine.updates import STEP
 
 PIXELS, CODE, HIDDEN = 20, 3, 5
 SPEC = gv.DataSpec((PIXELS,), (0.0, 1.0), "array")

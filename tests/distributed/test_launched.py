@@ -11,27 +11,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
+from commands import (
+    ENDLESS,
+    ENOUGH_SECONDS,
+    GANVAE,
+    SMALL,
+    children_of,
+    finished,
+    model_of,
+    newest,
+    until,
+)
 
 import ganvae_core as gv
 from ganvae_core.cli import main
 from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.engine.environment import environment_of
 
-ENOUGH_SECONDS = 120
-SMALL = ("--plugin", "vae", "engine.batch_size=16", "engine.device=cpu", "generator.hidden=[4]", "encoder.hidden=[4]",
-         "metrics=[]")  # fmt: skip
-ENDLESS = (
-    *SMALL,
-    "--steps",
-    "1000000",
-    "engine.checkpoint_every=20",
-    "engine.samples_every=0",
-    "engine.log_every=20",
-)
 TWO = ("--processes", "2")
-GANVAE = (sys.executable, "-m", "ganvae_core", "run")
 TORCHRUN = (
     sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
     "--nproc-per-node", "2", "-m", "ganvae_core", "run",
@@ -43,32 +41,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
-
-
-def finished(*words: str, how: tuple[str, ...] = GANVAE) -> subprocess.CompletedProcess[str]:
-    """A command, run until it ends."""
-    return subprocess.run([*how, *words], capture_output=True, text=True, timeout=ENOUGH_SECONDS)
-
-
-def until(there: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + ENOUGH_SECONDS
-    while not there():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
-
-
-def children_of(process: int) -> list[int]:
-    """The processes that one has started, oldest first."""
-    found: list[tuple[int, int]] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            if int(fields[1]) == process and fields[0] != "Z":
-                found.append((int(fields[19]), int(entry.name)))
-    return [number for _, number in sorted(found)]
 
 
 class Going:
@@ -103,14 +75,6 @@ def going(request: pytest.FixtureRequest) -> Callable[[str], Going]:
         return begun
 
     return begin
-
-
-def newest(run: str) -> int:
-    return max(int(path.name[5:]) for path in Path(run, "checkpoints").glob("step-*"))
-
-
-def model_of(run: str, step: int) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(Path(run, "checkpoints", f"step-{step:06d}", "model.safetensors"))
 
 
 def test_two_processes_say_what_one_says_and_train_what_one_trains() -> None:

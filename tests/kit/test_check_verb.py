@@ -152,6 +152,10 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "unknown name": (["vea"], "there is no plugin 'vea'. Did you mean 'vae'?"),
     "no folder": (["./nowhere"], "is no folder of a distribution"),
     "a setting without a value": (["vae", "objective/elbo:objective.beta"], "KIND/NAME:KEY=VALUE"),
+    "no time": (["vae", "--seconds", "0"], "0.0 is not in the range x>0"),
+    "less than no time": (["vae", "--seconds", "-1"], "-1.0 is not in the range x>0"),
+    "no length of time": (["vae", "--seconds", "nan"], "nan is not finite"),
+    "time without an end": (["vae", "--seconds", "inf"], "inf is not finite"),
     "an unknown check": (["vae", "--only", "shape"], "there is no check 'shape'. Did you mean 'shapes'?"),
 }
 

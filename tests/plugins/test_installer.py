@@ -160,6 +160,68 @@ def test_a_pin_of_the_registry_is_what_is_installed(tmp_path: Path, monkeypatch:
         install_verbs.wanted("swae", False)
 
 
+def project(folder: Path) -> str:
+    """The folder of a distribution ``x-good`` with the plugin ``good``."""
+    folder.mkdir()
+    text = '[project]\nname = "x-good"\n[project.entry-points.ganvae]\ngood = "x_good.plugin"\n'
+    (folder / "pyproject.toml").write_text(text)
+    return str(folder)
+
+
+def under(policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'version = 1\n[policy]\n{policy}\n[plugins.swae]\ndistribution = "my-swae"\n')
+    monkeypatch.setattr(install_verbs, "registry_file", lambda: file)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["swae", "my-swae", "My_SWAE>=0.3", "my_swae-0.3-py3-none-any.whl", "my-swae @ https://x.example/x.whl", "late",
+     "ganvae-late==1", "wheel", "project"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "policy", ['deny = ["swae", "late", "good"]', 'mode = "allowlist"\nallow = ["other"]']
+)
+def test_what_a_policy_refuses_is_not_installed_however_it_is_called(
+    policy: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under(policy, tmp_path, monkeypatch)
+    made = {"wheel": lambda: plugin_wheel(tmp_path, "good", GOOD), "project": lambda: project(tmp_path / "p")}
+    target = made[what]() if what in made else what
+    for editable in (False, True):
+        with pytest.raises(ConfigurationError, match=r"mine\.toml"):
+            install_verbs.wanted(str(target), editable)
+
+
+def test_an_allowlist_lets_be_installed_what_it_names_and_no_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under('mode = "allowlist"\nallow = ["swae", "good"]', tmp_path, monkeypatch)
+    folder, made = project(tmp_path / "p"), str(plugin_wheel(tmp_path, "good", GOOD))
+    assert install_verbs.wanted("swae", False) == "my-swae"
+    assert [install_verbs.wanted(what, False) for what in ("my-swae>=1", folder, made)] == [
+        "my-swae>=1",
+        folder,
+        made,
+    ]
+    with pytest.raises(ConfigurationError, match="none of the plugins that"):
+        install_verbs.wanted("https://x.example/my_swae-1.0.tar.gz", False)
+    with pytest.raises(ConfigurationError, match="'vae' is a part of ganvae itself"):
+        install_verbs.wanted("vae", False)
+
+
+def test_a_denied_plugin_that_came_all_the_same_is_an_error(
+    real_environment: RealEnvironment, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('version = 1\n[policy]\ndeny = ["hidden"]\n')
+    made = plugin_wheel(tmp_path, "loud", GOOD, claims="hidden")
+    address = f"file://{made}"  # says nothing of the plugins that come with it
+    done = real_environment.ganvae("plugins", "install", address, "--registry", policy)
+    assert done.code == 3, done.err
+    assert "error: x-loud is installed, and 'hidden' cannot be used.\n" in done.err
+
+
 def test_a_wheel_is_installed_checked_and_shown(real_environment: RealEnvironment, tmp_path: Path) -> None:
     done = real_environment.ganvae("plugins", "install", plugin_wheel(tmp_path, "good", GOOD))
     assert done.code == 0, done.err

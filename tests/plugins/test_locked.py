@@ -99,7 +99,7 @@ def test_a_run_that_needs_an_uninstalled_plugin_says_where_it_came_from(
     try:
         expected = (
             "'made' needs the plugin 'good', which is not installed.",
-            "it came with x-good 1.0:  ganvae plugins install 'x-good==1.0'",
+            "it came with x-good 1.0:  ganvae plugins install x-good==1.0",
         )
         for verb in (*LOCKED[:2], ("run", "--config", "made/config.yaml")):
             refused(environment.ganvae(*verb), 2, *expected)

@@ -208,6 +208,22 @@ def test_drafts_have_the_name_by_which_they_are_found(tmp_path: Path) -> None:
         assert not copy.exists()
 
 
+def test_files_have_the_rights_of_new_ones_and_the_umask_is_never_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that of all threads: a checkpoint that is written meanwhile would be open to everybody."""
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail("the umask is changed"))
+            with whole_file(tmp_path / "config.yaml") as file:
+                file.write(b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "config.yaml").stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
 def test_a_folder_that_a_killed_start_left_behind_is_free(tmp_path: Path) -> None:
     """``config.yaml`` comes last, so that what has one is a whole run."""
     killed = tmp_path / "run"

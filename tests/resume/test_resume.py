@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from toys import FromPhases, engine, images, model, recipes, rows, same, state
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.builtin.metrics import Elbo
+from ganvae_core.engine.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.engine.data import DataStream
+from ganvae_core.engine.ranks import World
 from ganvae_core.manifests import manifest_text
+from ganvae_core.resuming import other_circumstances
 from ganvae_core.training import prepare_resume
 
 STEPS, FIRST = 7, 3
@@ -72,10 +75,10 @@ def test_every_recipe_goes_on_bit_for_bit(
     recipe: str, tmp_path: Path, batches: list[tuple[int, str]]
 ) -> None:
     """Weights, their average, the optimizers' state, what is logged and measured afterwards, and each next batch."""
-    whole = run_recipe(recipe, tmp_path / "whole", STEPS)
+    whole = run_recipe(recipe, tmp_path / "whole", STEPS, **{"engine.samples_every": 4})
     expected_batches = batches.copy()
     batches.clear()
-    interrupted = run_recipe(recipe, tmp_path / "interrupted", FIRST)
+    interrupted = run_recipe(recipe, tmp_path / "interrupted", FIRST, **{"engine.samples_every": 4})
     assert interrupted.step == FIRST
     resumed = interrupted.resume(steps=STEPS)
     assert len({digest for _, digest in batches}) == STEPS
@@ -85,6 +88,22 @@ def test_every_recipe_goes_on_bit_for_bit(
     assert logged(resumed) == logged(whole)
     assert [record["step"] for record in logged(whole)] == [2, 3, 4, 6, 7]
     assert resumed.results == whole.results
+
+
+def test_a_prior_that_was_fitted_is_not_until_the_next_end_when_its_run_goes_on(tmp_path: Path) -> None:
+    changes = {"engine.samples_every": 2, "engine.checkpoint_every": 2, "engine.keep_checkpoints": 9,
+               "engine.log_every": 1}  # fmt: skip
+    whole = run_recipe("ae/ae", tmp_path / "whole", 6, **changes)
+    ended = run_recipe("ae/ae", tmp_path / "run", 3, **changes)
+    assert ended.model.prior.fitted  # pyright: ignore
+    resumed = ended.resume(steps=6)
+    for step in (4, 6):
+        for name in ("model.safetensors", "state.safetensors"):
+            file = f"checkpoints/step-{step:06d}/{name}"
+            assert (resumed.path / file).read_bytes() == (whole.path / file).read_bytes(), file
+    assert logged(resumed) == logged(whole)
+    drawn = {path.name for path in (resumed.path / "samples").iterdir()}
+    assert drawn == {"step-000003.png", "step-000006.png"}
 
 
 @pytest.mark.parametrize("recipe", ["vae/vae", "gan/gan"])
@@ -121,6 +140,13 @@ class StopAt(gv.Callback):
 
     def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
         engine.stop_requested = engine.interrupted = engine.step_index == self.step
+
+
+class StopAtOnce(gv.Callback):
+    """Asks for a stop before the first step."""
+
+    def on_start(self, engine: gv.Engine) -> None:
+        engine.stop_requested = engine.interrupted = True
 
 
 class Difficult(gv.Critic):
@@ -201,6 +227,38 @@ def test_batch_norm_dropout_lazy_phases_and_buffers_go_on_bit_for_bit(first: int
         )
         for number, values in kept["state"].items():
             assert all(torch.equal(value, other["state"][number][key]) for key, value in values.items())
+
+
+def test_a_run_that_was_asked_to_stop_in_its_last_step_is_complete(tmp_path: Path) -> None:
+    whole = run_recipe("ae/ae", tmp_path / "whole", 2)
+    stopped = gv.train("ae", steps=2, out=tmp_path / "run", overrides=SETTINGS, callbacks=[StopAt(2)])
+    assert stopped.model.prior.fitted  # pyright: ignore
+    assert weights(stopped) == weights(whole)
+    assert stopped.results == whole.results
+
+
+def test_whoever_interrupts_training_does_not_wait_for_a_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SETTINGS, "engine.log_every": 1, "engine.checkpoint_every": 2}
+    measured: list[int] = []
+    elbo = Elbo.compute
+
+    def noted(self: Elbo, model: gv.Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+        measured.append(len(x))
+        return elbo(self, model, x, condition)
+
+    monkeypatch.setattr(Elbo, "compute", noted)
+    run = gv.train("vae", steps=9, out=tmp_path / "a", overrides=settings, callbacks=[StopAt(3)])
+    assert (run.step, len(measured)) == (3, 1)
+    assert [bool(manifest["results"]) for manifest in run.directory.manifests().values()] == [True, False]
+    # What was measured of a step stays with it where it is saved again.
+    run = gv.train("vae", steps=9, out=tmp_path / "b", overrides=settings, callbacks=[StopAt(4)])
+    assert (run.step, len(measured)) == (4, 3)
+    before = run.results
+    resumed = run.resume(callbacks=[StopAtOnce()])
+    assert (resumed.step, resumed.results, len(measured)) == (4, before, 3)
+    assert before
 
 
 def test_a_run_that_was_asked_to_stop_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -318,7 +376,9 @@ def test_a_run_goes_on_from_its_newest_whole_checkpoint_and_says_which_it_passed
     damaged.write_bytes(damaged.read_bytes()[:-1])
     _, preparation = prepare_resume(run.path)
     assert preparation.engine.step_index == 4
-    assert any("step-000006" in note and "passed over" in note for note in preparation.notes)
+    (told,) = preparation.damage
+    assert "step-000006" in told
+    assert "passed over" in told
     with pytest.warns(
         UserWarning, match=r"passed over: .*step-000006/state\.safetensors is not what was written"
     ):
@@ -389,6 +449,82 @@ def test_other_circumstances_are_told_since_they_round_otherwise(tmp_path: Path)
         "it goes on within rounding and not bit for bit: it was trained with torch 2.0.0, now "
     )
     assert "threads 64, now 1" in told
+
+
+DRAWS, COMPUTES = "draws other random numbers", "computes otherwise"
+
+
+def objective_of(layer: nn.Module, **phase: Any) -> FromPhases:
+    def phases(own: Any) -> list[gv.Phase]:
+        return [
+            gv.Phase("a", lambda batch: gv.Loss(own.layer(batch.x).square().mean()), [own.layer], **phase)
+        ]
+
+    own = model(encoder=False)
+    for parameter in own.parameters():
+        parameter.requires_grad_(False)
+    return FromPhases(own, phases, layer=layer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "at_once", "changes", "reasons"),
+    [
+        ("plain", 2, 64, {}, None),
+        ("plain", 4, 32, {}, None),
+        ("plain", 5, 26, {}, DRAWS),  # parts of 26 and 25 rows: the fifth began at row 103, and begins at 104
+        ("plain", 1, 128, {"threads": 64}, None),
+        ("plain", 1, 128, {"device": "NVIDIA H100"}, DRAWS),
+        ("plain", 1, 128, {"precision": "bfloat16"}, COMPUTES),
+        ("plain", 1, 128, {"device": "NVIDIA H100", "precision": "bfloat16"}, f"{DRAWS} and {COMPUTES}"),
+        ("coupled", 2, 64, {}, f"{DRAWS} and {COMPUTES}"),
+        ("coupled", 1, 128, {"threads": 64}, None),
+        ("spectral norm", 2, 64, {}, COMPUTES),
+    ],
+)
+def test_a_run_that_goes_on_otherwise_than_within_rounding_says_why(
+    kind: str, processes: int, at_once: int, changes: dict[str, Any], reasons: str | None, tmp_path: Path
+) -> None:
+    layer = nn.Linear(3, 3)
+    if kind == "spectral norm":
+        layer = nn.utils.parametrizations.spectral_norm(layer)
+    training = engine(objective_of(layer, couples_rows=kind == "coupled"), rows(200), batch_size=128,
+                      directory=tmp_path)  # fmt: skip
+    training.save()
+    written = read_checkpoint(tmp_path / "checkpoints" / "step-000000")
+    manifest = {**written.manifest, "rows_at_once": at_once}
+    manifest["circumstances"] = {**manifest["circumstances"], "processes": processes, **changes}
+    training.restore(Checkpoint(written.folder, manifest))
+    (told,) = other_circumstances(manifest, training)
+    if reasons is None:
+        assert told.startswith("it goes on within rounding and not bit for bit: it was trained with ")
+    else:
+        assert told.startswith(
+            f"it goes on differently, and not within rounding, since it {reasons}: it was trained with "
+        )
+
+
+def test_more_processes_draw_other_numbers_unless_parts_stay_as_they_were(tmp_path: Path) -> None:
+    for at_once, draws in ((None, True), (16, False)):
+        changes: dict[str, Any] = {"batch_size": 32, "micro_batch_size": at_once}
+        alone = engine(objective_of(nn.Linear(3, 3)), directory=tmp_path / str(at_once), **changes)
+        alone.save()
+        written = read_checkpoint(tmp_path / str(at_once) / "checkpoints" / "step-000000")
+        training = engine(objective_of(nn.Linear(3, 3)), **changes)
+        training.world = World(size=2)
+        training.rows = training.world.rows(32)
+        training.restore(written)
+        (told,) = other_circumstances(written.manifest, training)
+        assert (DRAWS in told) is draws
+        assert "processes 1, now 2" in told
+
+
+def test_what_a_checkpoint_does_not_say_of_its_circumstances_is_not_held_against_it(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    manifest = json.loads((path := run.path / "checkpoints" / "step-000004" / "manifest.json").read_text())
+    del manifest["circumstances"]["precision"]
+    path.write_text(manifest_text(manifest))
+    _, preparation = prepare_resume(run.path, layer={"engine": {"steps": 6}})
+    assert preparation.warnings == ()
 
 
 def test_checkpoints_may_be_measured_more_rarely_than_they_are_written(tmp_path: Path) -> None:

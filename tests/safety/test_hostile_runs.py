@@ -264,6 +264,10 @@ STRANGE: dict[str, tuple[str, str]] = {
     "deep data": ("data.json", "[" * 100_000 + "]" * 100_000),
     "deep metrics": ("metrics.jsonl", "[" * 100_000 + "]" * 100_000),
     "deep versions": ("plugins.lock.toml", "x = " + "[" * 20_000),
+    "a list for a distribution": (
+        "plugins.lock.toml",
+        '[plugins.acme]\ndistribution = ["x"]\nversion = "1"\n',
+    ),
     "numbers of many digits": ("data.json", '{"spec": ' + "9" * 10_000 + "}"),
     "metrics of many digits": ("metrics.jsonl", '{"step": ' + "9" * 10_000 + "}"),
     "metrics that are no numbers": (
@@ -279,6 +283,52 @@ def test_strange_files_are_answered_and_not_followed(what: str, run: Path, every
     name, text = STRANGE[what]
     (run / name).write_text(text)
     every_verb(run)
+
+
+@pytest.mark.parametrize("key", ["distribution", "version"])
+def test_no_command_to_copy_holds_what_a_shell_would_run(key: str, run: Path, every_verb: EveryVerb) -> None:
+    entry = {"distribution": "x", "version": "1", key: "x'; rm -rf ~ #"}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
+    (run / "plugins.lock.toml").write_text("\n".join(["[plugins.acme]", *lines]))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"prior": {"name": "acme/flat"}}))
+    for outcome in every_verb(run):
+        assert not any("plugins install" in line and "rm" in line for line in outcome.err.splitlines())
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without an end")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.yaml",
+        "data.json",
+        "plugins.lock.toml",
+        "metrics.jsonl",
+        "checkpoints/step-000004/manifest.json",
+    ],
+)
+def test_a_file_without_an_end_is_not_read_to_its_end(
+    name: str, run: Path, every_verb: EveryVerb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvae_core.runs.LARGEST_METRICS_BYTES", 2**20)
+    (run / name).unlink()
+    (run / name).symlink_to("/dev/zero")
+    every_verb(run)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without an end")
+def test_settings_without_an_end_are_refused(say: Say, tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse.yaml"
+    with sparse.open("wb") as file:
+        file.truncate(2**40)
+    for file in ("/dev/zero", sparse):
+        for words in (
+            ("config", "--plugin", "vae", "--config", file),
+            ("--registry", file, "plugins", "list"),
+        ):
+            outcome = say(*words)
+            assert (outcome.code, outcome.out) == (2, "")
+            assert "cannot be read: it holds more than 64 MiB" in outcome.err
 
 
 SPECS: dict[str, Any] = {

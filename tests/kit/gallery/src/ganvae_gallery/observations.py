@@ -108,3 +108,42 @@ class TwoNumbers(Observation):
 
     def forward(self, raw):
         return TwoNumbersData(raw[:, 0], raw[:, 1].tanh() + self.offset)
+
+
+@dataclass(frozen=True, eq=False)
+class BetweenData(ObservedData):
+    """Beta distributions between low and high."""
+
+    first: torch.Tensor
+    second: torch.Tensor
+    low: float
+    width: float
+
+    @property
+    def mean(self):
+        return self.low + self.width * self.first / (self.first + self.second)
+
+    def sample(self):
+        return self.low + self.width * torch.distributions.Beta(self.first, self.second).sample()
+
+    def log_prob(self, x):
+        unit = ((x - self.low) / self.width).clamp(1e-6, 1 - 1e-6)
+        each = torch.distributions.Beta(self.first, self.second).log_prob(unit)
+        return (each - math.log(self.width)).flatten(1).sum(1)
+
+
+class Between(Observation):
+    """A Beta distribution for every value, whose density has no atoms at the bounds."""
+
+    def __init__(self, data):
+        super().__init__()
+        if data.range is None:
+            raise ConfigurationError("between is for data with bounds.")
+        self.low, self.width = data.range[0], data.range[1] - data.range[0]
+
+    def raw_shape(self, data):
+        return (2, *data.shape)
+
+    def forward(self, raw):
+        first, second = (nn.functional.softplus(raw) + 1).unbind(1)
+        return BetweenData(first, second, self.low, self.width)

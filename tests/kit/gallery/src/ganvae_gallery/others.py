@@ -1,4 +1,4 @@
-"""A source of sounds, a metric and a callback that stops a run."""
+"""A source of sounds, a metric, a callback that stops a run, and one that writes down all that it is told."""
 
 import numpy as np
 
@@ -66,3 +66,28 @@ class Patience(Callback):
 
     def load_state_dict(self, state):
         self.best, self.waited = state["best"], state["waited"]
+
+
+class Diary(Callback):
+    """Writes down what it is told, the beginnings and ends of fits as well, of which a break makes more."""
+
+    def __init__(self):
+        self.entries = []
+
+    def on_start(self, engine):
+        self.entries.append(f"start at {engine.step_index}")
+
+    def on_step(self, engine, record):
+        self.entries.append(f"step {record['step']}")
+
+    def on_checkpoint(self, engine):
+        self.entries.append(f"saved {engine.saved_step}")
+
+    def on_end(self, engine):
+        self.entries.append(f"end at {engine.step_index}")
+
+    def state_dict(self):
+        return {"entries": self.entries}
+
+    def load_state_dict(self, state):
+        self.entries = list(state["entries"])

@@ -14,6 +14,7 @@ COMPONENTS = (
     ("prior", "mean-and-scale", "priors:MeanAndScale"),
     ("observation", "levels", "observations:Levels"),
     ("observation", "two-numbers", "observations:TwoNumbers"),
+    ("observation", "between", "observations:Between"),
     ("encoder", "laplace", "networks:LaplaceEncoder"),
     ("encoder", "noisy", "networks:NoisyEncoder"),
     ("generator", "convolutions", "networks:Convolutions"),
@@ -26,6 +27,7 @@ COMPONENTS = (
     ("source", "tones", "others:Tones"),
     ("metric", "error", "others:Error"),
     ("callback", "patience", "others:Patience"),
+    ("callback", "diary", "others:Diary"),
 )
 
 
