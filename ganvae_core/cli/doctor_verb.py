@@ -180,10 +180,12 @@ def problem(plugin: Plugin) -> str:
 
 def places() -> list[tuple[str, str]]:
     """Where files go, and how much room there is."""
+    from ganvae_core.builtin.sources.downloads import cache_folder
+
     temporary = tempfile.gettempdir()
     return [
         ("runs", f"{Path(DEFAULT_PARENT).absolute()}, {room(Path.cwd())}; --out chooses another folder"),
-        ("data", "read where it lies; nothing is downloaded and no cache is kept"),
+        ("data", f"read where it lies; what has a name is downloaded to {cache_folder()} (GANVAE_CACHE_DIR)"),
         ("", f"what does not fit in memory goes to {temporary}, {room(Path(temporary))}"),
     ]
 

@@ -55,7 +55,7 @@ class Progress(Callback):
         losses = main_terms(record, "likelihood" in engine.objective.needs)
         if self._bar is not None:
             self._bar.update(self._bar.task, speed=speed, losses=losses)
-        elif time.monotonic() - self._last_line >= LINE_SECONDS:
+        elif time.monotonic() - self._last_line >= LINE_SECONDS or record["step"] == engine.target_steps:
             self._last_line = time.monotonic()
             self.console.print(
                 f"  {record['step']:,}/{engine.target_steps:,} · {speed} · {losses}",

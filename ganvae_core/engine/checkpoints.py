@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from ganvae_core.manifests import (
     read_manifest,
     set_aside,
 )
-from ganvae_core.runs import tidying
+from ganvae_core.runs import CONFIG, tidying
 
 DRAFT, RUBBISH = ".draft", ".rubbish"
 """What hidden folders of a step end in while they are written, or removed."""
@@ -206,13 +207,22 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     for name in (MODEL_FILE, STATE_FILE):
         path = folder / name
         if not path.is_file():
-            raise RunError(f"{path} is missing.", "take another checkpoint:  --checkpoint STEP")
+            raise RunError(f"{path} is missing.", _instead(folder))
         if _sha256(path) != manifest["sha256"][name]:
             raise RunError(
                 f"{path} is not what was written (its SHA-256 differs: cut short or changed).",
-                "take another checkpoint:  --checkpoint STEP",
+                _instead(folder),
             )
     return Checkpoint(folder, manifest)
+
+
+def _instead(damaged: Path) -> str:
+    """What can be done without a checkpoint: another one of its run, or the run again."""
+    others = [f"{step:,}" for step, folder in checkpoint_folders(damaged.parent).items() if folder != damaged]
+    if others:
+        return f"others are there, of the steps {', '.join(others)}; sample takes one:  --checkpoint STEP"
+    again = shlex.join(["ganvae", "run", "--config", str(damaged.parent.parent / CONFIG)])
+    return f"the run has no other; train it anew:  {again}"
 
 
 def newest_whole(parent: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
