@@ -63,7 +63,8 @@ Put the line of your shell into its start-up file:
 
 def page() -> str:
     """The page, as it is to be."""
-    context = click.Context(ganvae, info_name="ganvae")
+    # With its settings: click keeps the help option that the first context asks for.
+    context = click.Context(ganvae, info_name="ganvae", **ganvae.context_settings)
     found = [(name, ganvae.get_command(context, name)) for name in VERBS]
     verbs = [(name, verb) for name, verb in found if verb is not None]
     summaries = [f"| [`{name}`](#ganvae-{name}) | {VERBS[name].summary} |" for name, _ in verbs]
@@ -120,7 +121,9 @@ def value(option: click.Option) -> str:
 def limits(option: click.Option) -> str:
     """The smallest value, where there is one."""
     lowest = getattr(option.type, "min", None)
-    return "" if lowest is None else f" At least {lowest}."
+    if lowest is None:
+        return ""
+    return f" More than {lowest}." if getattr(option.type, "min_open", False) else f" At least {lowest}."
 
 
 if __name__ == "__main__":
