@@ -307,8 +307,9 @@ def _refuse_finished(path: Path, done: int, planned: int, wanted: int) -> None:
             f"go on to the {planned:,} that it began with:  {command}",
         )
     if done >= wanted:
+        fewer = f", and {wanted:,} are fewer" if wanted < done else ""
         raise RunError(
-            f"'{path}' is finished: it has done its {done:,} steps.",
+            f"'{path}' is finished: it has done its {done:,} steps{fewer}.",
             f"train it for longer:  {command} engine.steps={2 * done}",
         )
 

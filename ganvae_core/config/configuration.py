@@ -180,7 +180,7 @@ class Draft:
         """
         for key, value in layer.items():
             if key not in KEYS:
-                raise ConfigurationError(f"there is no setting '{key}'.{did_you_mean(key, KEYS)}",
+                raise ConfigurationError(f"there is no setting '{key}'.{_meant(key)}",
                                          f"there are: {', '.join(KEYS)}")  # fmt: skip
             if key in SLOTS:
                 self._apply_slot(key, value, plugin)
@@ -491,3 +491,9 @@ def stored(
     draft.apply(tree)
     draft.apply(changes or {})
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
+
+
+def _meant(key: str) -> str:
+    """The setting that somebody may have meant by a name that is none."""
+    of_engine = {field.name for field in dataclasses.fields(EngineSettings)}
+    return f" Did you mean 'engine.{key}'?" if key in of_engine else did_you_mean(key, KEYS)

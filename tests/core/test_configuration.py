@@ -139,6 +139,7 @@ def test_text_stays_literal_down_to_the_component() -> None:
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "a key of the engine": (("steps=10",), "there is no setting 'steps'. Did you mean 'engine.steps'?", "there are:"),
     "an unknown key": (("objektive=elbo",), "there is no setting 'objektive'. Did you mean 'objective'?", "there are:"),
     "an unknown option": (
         ("objective.bta=4",),
