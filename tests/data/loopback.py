@@ -93,8 +93,9 @@ def send(request: BaseHTTPRequestHandler, loopback: Loopback, content: bytes) ->
     """Send in pieces until all is sent, or the other side has had enough."""
     for start in range(0, len(content), 2**16):
         piece = content[start : start + 2**16]
+        loopback.sent += len(piece)  # before the other side has it, and may look
         try:
             request.wfile.write(piece)
         except ConnectionError:
+            loopback.sent -= len(piece)
             return
-        loopback.sent += len(piece)
