@@ -78,7 +78,7 @@ def test_warnings_stand_above_the_bar_and_in_lines_of_their_own(terminal: bool) 
     (at,) = (number for number, line in enumerate(lines) if "something [not markup]" in line)
     assert lines[at].endswith("warning: something [not markup]")
     assert lines[at + 1].rstrip() == "  try  this"
-    assert any("4/4" in line for line in lines[at:]) == terminal
+    assert any("4/4" in line for line in lines[at:])  # in a bar or, where there is none, a last line
     assert len(logging.getLogger("ganvae").handlers) == before, "the handler is taken off at the end"
 
 
