@@ -18,7 +18,7 @@ import click
 
 sys.path.append(str(Path(__file__).parent / "papers"))  # where training.py serves the figures too
 
-from machine import machine
+from machine import machine, told
 from reliability_table import with_table
 from training import covers
 
@@ -91,9 +91,14 @@ def measure(title: str) -> dict[str, Any]:
     }
 
 
+def is_valid(title: str, found: Mapping[str, Any]) -> bool:
+    """Whether figures of a row are of its settings as they are now."""
+    return covers(definition(title), found["definition"])
+
+
 def line(title: str, found: Mapping[str, Any] | None) -> str:
     """One line of the table."""
-    if found is None or not covers(definition(title), found["definition"]):
+    if found is None or not is_valid(title, found):
         return f"| `{title}` | {NOT_RUN if found is None else OUTDATED} | | | | | |"
     forms = {"steps": ",", "spread": ".2g", "nearest": ".2g", "accuracy": ".3f", "won_steps": ""}
     cells = ["–" if found[name] is None else format(found[name], form) for name, form in forms.items()]
@@ -103,16 +108,13 @@ def line(title: str, found: Mapping[str, Any] | None) -> str:
 def table(stored: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole table, and what its figures were taken on."""
     lines = [HEAD, "|---" * 7 + "|", *(line(title, stored.get(title)) for title in WORKS)]
-    valid = [found for title, found in stored.items() if covers(definition(title), found["definition"])]
-    where = dict.fromkeys(told(found["machine"]) for found in valid)
+    valid = [stored[title] for title in WORKS if title in stored and is_valid(title, stored[title])]
+    where = dict.fromkeys(_told(found["machine"]) for found in valid)
     return "\n".join([*lines, "", f"Taken on {'; '.join(where)}." if where else ""]).rstrip()
 
 
-def told(where: Mapping[str, Any]) -> str:
-    """A machine in a few words."""
-    if "cpu" not in where:
-        return f"a machine that was not written down, {where['date']}"
-    return f"{where['cpu']}, {where['cores']} cores, Python {where['python']}, torch {where['torch']}, {where['date']}"
+def _told(where: Mapping[str, Any]) -> str:
+    return told(where) if "cpu" in where else f"a machine that was not written down, {where['date']}"
 
 
 def read(results: Path = RESULTS) -> dict[str, dict[str, Any]]:
@@ -146,7 +148,7 @@ def main(names: tuple[str, ...], results: Path, only_table: bool) -> None:
     """Train the recipes that have no figures yet, and see which of them are warned of."""
     for title in () if only_table else names or WORKS:
         stored = read(results)
-        if title in stored and covers(definition(title), stored[title]["definition"]):
+        if title in stored and is_valid(title, stored[title]):
             continue
         stored[title] = measure(title)
         with whole_file(results) as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ def machine(device: torch.device | None = None) -> dict[str, Any]:
     if device is not None and device.type == "cuda":
         where["device"] = torch.cuda.get_device_name(device)
     return where
+
+
+def told(where: Mapping[str, Any]) -> str:
+    """A machine as tables tell of it."""
+    return f"{where['cpu']}, {where['cores']} cores, Python {where['python']}, torch {where['torch']}, {where['date']}"
 
 
 def _processor() -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from machine import told
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reliability.md"
 BEGINS, ENDS = "<!-- table begins -->", "<!-- table ends -->"
@@ -108,10 +110,7 @@ def machines(results: Path = HERE / "results") -> str:
     ]
     alone = _stored(results / "processes.json")
     where = [one["machine"] for one in [*stored, *([alone] if alone else [])]]
-    lines = dict.fromkeys(
-        f"{one['cpu']}, {one['cores']} cores, Python {one['python']}, torch {one['torch']}, {one['date']}"
-        for one in where
-    )
+    lines = dict.fromkeys(told(one) for one in where)
     return f"Taken on {'; '.join(lines)}." if lines else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from ganvae_core.config.configuration import Configuration
@@ -63,27 +63,28 @@ def other_circumstances(manifest: Mapping[str, Any], engine: Engine) -> Iterator
     then, now = manifest.get("circumstances"), circumstances(engine)
     if not isinstance(then, Mapping):
         return
-    changed = [
-        f"{name} {then[name]}, now {value}" for name, value in now.items() if then.get(name, value) != value
-    ]
+    changed = {
+        name: f"{name} {then[name]}, now {value}"
+        for name, value in now.items()
+        if then.get(name, value) != value
+    }
     if not changed:
         return
-    trained = f"it was trained with {'; '.join(changed)}"
-    reasons = _reasons(manifest, then, engine)
+    trained = f"it was trained with {'; '.join(changed.values())}"
+    reasons = _reasons(changed.keys(), manifest, then, engine)
     if reasons:
         yield f"it goes on differently, and not within rounding, since it {' and '.join(reasons)}: {trained}"
     else:
         yield f"it goes on within rounding and not bit for bit: {trained}"
 
 
-def _reasons(manifest: Mapping[str, Any], then: Mapping[str, Any], engine: Engine) -> list[str]:
+def _reasons(
+    changed: Set[str], manifest: Mapping[str, Any], then: Mapping[str, Any], engine: Engine
+) -> list[str]:
     """Why a run whose circumstances have changed does not go on as it would have, not even nearly."""
     from ganvae_core.engine.phases import has_spectral_norm
-    from ganvae_core.engine.saving import circumstances
     from ganvae_core.engine.sharing import parts
 
-    now = circumstances(engine)
-    changed = {name for name, value in now.items() if then.get(name, value) != value}
     shared = "processes" in changed
     tied = shared and any(prepared.couples_rows for prepared in engine.phases)
     split_otherwise = shared and _parts_of(manifest, then["processes"], engine) != parts(

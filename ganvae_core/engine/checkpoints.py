@@ -218,7 +218,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def _instead(damaged: Path) -> str:
     """What can be done without a checkpoint: another one of its run, or the run again."""
-    others = [f"{step:,}" for step, folder in checkpoint_folders(damaged.parent).items() if folder != damaged]
+    others = [str(step) for step, folder in checkpoint_folders(damaged.parent).items() if folder != damaged]
     if others:
         return f"others are there, of the steps {', '.join(others)}; sample takes one:  --checkpoint STEP"
     again = shlex.join(["ganvae", "run", "--config", str(damaged.parent.parent / CONFIG)])

@@ -99,9 +99,8 @@ class Engine:
         self.target_steps = self.settings.steps
         self.results: dict[str, float] = {}
         self.results_step: int | None = None
-        self.judged_by: tuple[str, str] | None = (
-            None  # of the results, and which is better: the lower or the higher
-        )
+        # Which of the results the best checkpoint is chosen by, and whether the lower or the higher is better.
+        self.judged_by: tuple[str, str] | None = None
         self.stop_requested = self.interrupted = False
         self.stopped_because: str | None = None
         self.callback_states: list[dict[str, Any]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shlex
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -74,6 +75,21 @@ def test_damage_is_an_error_that_names_the_file(written: Path, what: str) -> Non
     damage(written / name)
     with pytest.raises(gv.RunError, match=name):
         read_checkpoint(written)
+
+
+def test_a_damaged_checkpoint_says_what_can_be_done_without_it(written: Path) -> None:
+    (written / "model.safetensors").write_bytes(b"")
+    with pytest.raises(gv.RunError) as alone:
+        read_checkpoint(written)
+    config = shlex.quote(str(written.parent.parent / "config.yaml"))
+    assert alone.value.hints == (f"the run has no other; train it anew:  ganvae run --config {config}",)
+    for step in ("step-001000", "step-002000"):
+        written.with_name(step).mkdir()
+    with pytest.raises(gv.RunError) as among_others:
+        read_checkpoint(written)
+    assert among_others.value.hints == (
+        "others are there, of the steps 1000, 2000; sample takes one:  --checkpoint STEP",
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x00" * 64, b"\xff" * 64])
