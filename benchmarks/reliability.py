@@ -27,8 +27,8 @@ from rich.console import Console
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
-from ganvae_core.observers import Recorder
-from ganvae_core.runs import RunDirectory, whole_file
+from ganvae_core.runs.directory import RunDirectory, whole_file
+from ganvae_core.runs.observers import Recorder
 
 RESULTS = Path(__file__).parent / "results" / "reliability.json"
 CHECKPOINT_EVERY = 100

@@ -44,11 +44,11 @@ if TYPE_CHECKING:
         Posterior,
         Source,
     )
-    from ganvae_core.loading import Run, load
     from ganvae_core.model import Model
-    from ganvae_core.observers import save_picture
     from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
-    from ganvae_core.training import train
+    from ganvae_core.runs.loading import Run, load
+    from ganvae_core.runs.observers import save_picture
+    from ganvae_core.runs.training import train
     from ganvae_core.types import Batch, DataSpec, Loss, Phase, Units
 
 __version__ = "0.1.0"
@@ -88,11 +88,11 @@ _HOMES = {
         "Posterior",
         "Source",
     ),
-    "ganvae_core.loading": ("Run", "load"),
+    "ganvae_core.runs.loading": ("Run", "load"),
     "ganvae_core.model": ("Model",),
-    "ganvae_core.observers": ("save_picture",),
+    "ganvae_core.runs.observers": ("save_picture",),
     "ganvae_core.plugins": ("ComponentSpec", "RecipeSpec", "hookimpl"),
-    "ganvae_core.training": ("train",),
+    "ganvae_core.runs.training": ("train",),
     "ganvae_core.types": ("Batch", "DataSpec", "Loss", "Phase", "Units"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from ganvae_core.runs import whole_file
+from ganvae_core.runs.directory import whole_file
 from ganvae_core.types import DataSpec
 
 TILE = 56
 """Images smaller than this are enlarged, by a whole number, so that a person can see them."""
 GAP = 2
+BACKGROUND = 128
+BAND_GAP = 10
+"""Between rows that belong together and the next ones."""
+HEADING = 16
+"""Height of what stands above the columns of a grid, in pixels."""
 BINS = 80
 DENSE = 10.0
 """The density that is drawn black, in multiples of an even one."""
@@ -39,23 +44,50 @@ def is_drawable(spec: DataSpec) -> bool:
     return spec.modality in ("image", "points", "table")
 
 
-def image_grid(images: np.ndarray, columns: int) -> Image.Image:
+def image_grid(
+    images: np.ndarray, columns: int, headings: Sequence[str] = (), rows_together: int = 0
+) -> Image.Image:
     """Images (N, C, H, W) in [0, 1] as one picture, enlarged where they are tiny, without a border.
 
     Args:
         images: C is 1 (grey), 2 (drawn as red and green), 3 (RGB) or 4 (RGBA).
         columns: images in a row.
+        headings: what stands above each column, if anything.
+        rows_together: rows that belong together, with a wider gap before the next ones; 0 for all.
     """
     height, width = images.shape[2:]
     factor = max(1, math.ceil(TILE / max(height, width)))
     tiles = np.stack([as_pixels(image) for image in images]).repeat(factor, 1).repeat(factor, 2)
     rows = math.ceil(len(tiles) / columns)
     step_y, step_x = height * factor + GAP, width * factor + GAP
-    sheet = np.full((rows * step_y - GAP, columns * step_x - GAP, tiles.shape[-1]), 128, np.uint8)
+    above = HEADING if headings else 0
+
+    def top_of(row: int) -> int:
+        return above + row * step_y + (row // rows_together * BAND_GAP if rows_together else 0)
+
+    sheet = np.full(
+        (top_of(rows - 1) + step_y - GAP, columns * step_x - GAP, tiles.shape[-1]), BACKGROUND, np.uint8
+    )
+    sheet[:above] = 255
     for position, tile in enumerate(tiles):
-        top, left = position // columns * step_y, position % columns * step_x
+        top, left = top_of(position // columns), position % columns * step_x
         sheet[top : top + height * factor, left : left + width * factor] = tile
-    return as_image(sheet)
+    picture = as_image(sheet)
+    for column, heading in enumerate(headings):
+        _write_above(picture, heading, column * step_x, width * factor)
+    return picture
+
+
+def _write_above(picture: Image.Image, text: str, left: int, width: int) -> None:
+    """A heading in the middle of its column, cut off where it is wider."""
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(HEADING - 4)
+    if draw.textlength(text, font) > width:
+        while text and draw.textlength(text + "…", font) > width:
+            text = text[:-1]
+        text += "…"
+    black = {"L": 0, "RGB": (0, 0, 0), "RGBA": (0, 0, 0, 255)}[picture.mode]
+    draw.text((left + width / 2, HEADING / 2), text, black, font, anchor="mm")
 
 
 def as_pixels(image: np.ndarray) -> np.ndarray:
@@ -78,7 +110,13 @@ def save_image(image: Image.Image, path: Path) -> None:
 
 
 def draw_samples(
-    made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path: Path, columns: int = 0
+    made: np.ndarray,
+    real: np.ndarray | None,
+    spec: DataSpec,
+    path: Path,
+    columns: int = 0,
+    headings: Sequence[str] = (),
+    rows_together: int = 0,
 ) -> None:
     """What a model makes, as fits the data: a grid, a scatter plot over the real density, or marginals.
 
@@ -88,9 +126,12 @@ def draw_samples(
         spec: what the data is.
         path: of the PNG.
         columns: of a grid; by default as square as possible.
+        headings: above the columns of a grid, if there are any.
+        rows_together: of a grid, with a wider gap before the next ones; 0 for all.
     """
     if spec.modality == "image":
-        save_image(image_grid(made, columns or math.ceil(math.sqrt(len(made)))), path)
+        columns = columns or math.ceil(math.sqrt(len(made)))
+        save_image(image_grid(made, columns, headings, rows_together), path)
     elif spec.modality == "points":
         _draw_points(made, real, spec, path)
     else:
@@ -99,10 +140,11 @@ def draw_samples(
 
 def draw_reconstructions(original: np.ndarray, made: np.ndarray, path: Path, columns: int = 8) -> None:
     """Originals (N, C, H, W) in [0, 1], each row of them above the row of their reconstructions."""
+    columns = min(columns, len(original))
     pairs: list[np.ndarray] = []
     for start in range(0, len(original), columns):
         rows = original[start : start + columns]
-        pad = np.zeros((columns - len(rows), *rows.shape[1:]), rows.dtype)
+        pad = np.full((columns - len(rows), *rows.shape[1:]), BACKGROUND / 255, rows.dtype)
         pairs += [rows, pad, made[start : start + columns], pad]
     save_image(image_grid(np.concatenate(pairs), columns), path)
 
@@ -132,6 +174,7 @@ def draw_losses(records: Sequence[Mapping[str, Any]], path: Path, unit: str = ""
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     grid[-1, 0].set_xlabel("steps")
+    grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     _save(figure, path)
 
 
@@ -153,7 +196,10 @@ def _draw_points(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path
     if max(spans) < LIKE_SPANS * min(spans):
         axes.set_aspect("equal")
     over = "" if real is None else " over the density of real rows (grey)"
-    axes.set_title(f"{len(made):,} samples (blue){over}", fontsize=10)
+    low, high = np.transpose(box)
+    outside = int(((made < low) | (made > high)).any(axis=1).sum())
+    beyond = f"; {outside:,} lie outside" if outside else ""
+    axes.set_title(f"{len(made):,} samples (blue){over}{beyond}", fontsize=10)
     _save(figure, path)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.figures import TILE, as_image, as_pixels
 from ganvae_core.memory import available_memory
-from ganvae_core.runs import whole_file, writing
+from ganvae_core.runs.directory import whole_file, writing
 from ganvae_core.types import DataSpec
 
 ARRAYS = (".npz", ".npy")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganvae_core.engine.randomness import borrowed_randomness
-from ganvae_core.runs import whole_file
+from ganvae_core.runs.directory import whole_file
 
 JudgeName = Literal["digits-svm", "mnist-cnn"]
 EPOCHS, BATCH, LEARNING_RATE = 4, 128, 2e-3

@@ -11,7 +11,7 @@ import torch
 from ganvae_core.engine.evaluation import sample_rows
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Callback
-from ganvae_core.observers import can_sample, visible
+from ganvae_core.runs.observers import can_sample, visible
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -57,7 +57,7 @@ def chosen_configuration(
     from ganvae_core.config.configuration import configure
     from ganvae_core.config.layers import nest
     from ganvae_core.plugins.lock import refuse_missing
-    from ganvae_core.runs import LOCK
+    from ganvae_core.runs.directory import LOCK
 
     layers: list[dict[str, Any]] = []
     if file is not None:

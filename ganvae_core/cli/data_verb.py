@@ -253,7 +253,7 @@ def draw(split: Split, file: Path) -> None:
     from ganvae_core.engine.data import rows_of
     from ganvae_core.engine.evaluation import evenly
     from ganvae_core.figures import is_drawable
-    from ganvae_core.observers import PLOTTED, visible
+    from ganvae_core.runs.observers import PLOTTED, visible
 
     spec = split.source.spec
     if not is_drawable(spec):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.engine.data import Split
-    from ganvae_core.loading import Run
+    from ganvae_core.runs.loading import Run
 
 RUN = click.argument("path", metavar="RUN", type=PathName())
 CHECKPOINT = click.option("--checkpoint", metavar="STEP|best", help="Another than the newest checkpoint.")
@@ -61,7 +61,8 @@ def sample(
     """Draw new samples from a trained model.
 
     The ending of FILE says how they are written: .png (a grid, or a plot), a folder of PNG files, .npz or .npy, and for
-    tables .csv or .parquet with the columns and units of the data. The same seed gives the same samples.
+    tables .csv or .parquet with the columns and units of the data. Tables and .npz also say what each sample was made
+    for, where a model takes conditions. The same seed gives the same samples.
 
     \b
     ganvae sample runs/vae-digits-1 -n 100 -o samples.png
@@ -72,9 +73,9 @@ def sample(
     count = count or (64 if image else 1000)
     output = output or _within(path, f"samples/seed-{seed}-n-{count}{_default_ending(run)}")
 
-    from ganvae_core.engine.evaluation import sample_rows
-    from ganvae_core.observers import by_class, can_sample, drawn_with_noise
+    from ganvae_core.engine.evaluation import sample_pairs
     from ganvae_core.outputs import check_memory, is_folder, sample_endings
+    from ganvae_core.runs.observers import by_class, can_sample, drawn_with_noise
 
     _check_output(run, output, "samples", sample_endings(run.spec), folder=image)
     if not can_sample(run.model):
@@ -92,8 +93,8 @@ def sample(
         conditions, columns = by_class(run.model, run.spec, count) if grid else (None, 0)
     with said_if_slow(f"drawing {count:,} samples"):
         noise = drawn_with_noise(run.spec) if noise is None else noise
-        made = sample_rows(run.model, count, seed, run.device, conditions, noise=noise)
-        _write_samples(run, made, output, columns)
+        made, given = sample_pairs(run.model, count, seed, run.device, conditions, noise=noise)
+        _write_samples(run, made, given, output, columns)
     note(f"{count:,} samples of {path} at step {run.step:,}")
     click.echo(str(output))
 
@@ -188,7 +189,7 @@ def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
     if locked:
         refuse_other_plugins(path)
 
-    from ganvae_core.loading import read_run
+    from ganvae_core.runs.loading import read_run
 
     run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
     for passed_over in run.damage:
@@ -198,7 +199,7 @@ def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
 
 def _within(path: Path, name: str) -> Path:
     """Where something goes that a person has named no place for: into the run, and nowhere else."""
-    from ganvae_core.holding import refuse_links
+    from ganvae_core.runs.ownership import refuse_links
 
     refuse_links(path, name.partition("/")[0])
     return path / name
@@ -238,26 +239,45 @@ def _default_ending(run: Run) -> str:
     return {"image": ".png", "points": ".png", "table": ".csv"}.get(run.spec.modality, ".npz")
 
 
-def _write_samples(run: Run, made: Tensor, output: Path, columns: int) -> None:
+def _write_samples(run: Run, made: Tensor, given: Tensor | None, output: Path, columns: int) -> None:
     from ganvae_core.engine.data import in_own_units
     from ganvae_core.figures import draw_samples
-    from ganvae_core.observers import PLOTTED, visible
-    from ganvae_core.outputs import is_folder, write_images, write_rows
+    from ganvae_core.outputs import TABLES, is_folder, write_images, write_rows
+    from ganvae_core.runs.observers import PLOTTED, visible
 
     if is_folder(output):
         write_images(output, visible(made, run.spec))
     elif output.suffix.lower() == ".png":
         real = None if run.spec.modality == "image" else _real(run, PLOTTED)
-        draw_samples(visible(made, run.spec), real, run.spec, output, columns)
+        headings = run.spec.classes or () if columns else ()
+        draw_samples(visible(made, run.spec), real, run.spec, output, columns, headings)
     else:
-        write_rows(output, in_own_units(made.numpy(), run.spec.units), run.spec)
+        conditions = _conditions(run, given, table=output.suffix.lower() in TABLES)
+        write_rows(output, in_own_units(made.numpy(), run.spec.units), run.spec, conditions)
+
+
+def _conditions(run: Run, given: Tensor | None, *, table: bool) -> dict[str, np.ndarray]:
+    """What samples were made for, as it is written beside them: the labels by name, or the numbers."""
+    if given is None:
+        return {}
+    if run.spec.classes:
+        import numpy as np
+
+        column = run.configuration.components["data"].options.get("label") or "label"
+        return {column if table else "labels": np.asarray(run.spec.classes)[given.argmax(1).numpy()]}
+    numbers = given.numpy()
+    if not table:
+        return {"conditions": numbers}
+    return {
+        f"condition_{place + 1}": column for place, column in enumerate(numbers.reshape(len(numbers), -1).T)
+    }
 
 
 def _real(run: Run, count: int) -> np.ndarray | None:
     """Rows to draw samples over, where the run's data is still to be had."""
     from ganvae_core.engine.evaluation import evenly
     from ganvae_core.errors import RunError
-    from ganvae_core.observers import visible
+    from ganvae_core.runs.observers import visible
 
     try:
         split = run.open_data()
@@ -285,8 +305,8 @@ def _write_reconstructions(
 ) -> None:
     from ganvae_core.engine.data import in_own_units
     from ganvae_core.figures import draw_reconstructions
-    from ganvae_core.observers import visible
     from ganvae_core.outputs import write_arrays, write_rows
+    from ganvae_core.runs.observers import visible
 
     if output.suffix.lower() == ".png":
         draw_reconstructions(visible(original, run.spec), visible(made, run.spec), output)

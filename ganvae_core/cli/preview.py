@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ganvae_core.figures import MOST_COLUMNS, image_grid, save_image
-from ganvae_core.runs import whole_file
+from ganvae_core.runs.directory import whole_file
 from ganvae_core.types import DataSpec
 
 IMAGES_IN_A_ROW = 8

@@ -15,7 +15,7 @@ from ganvae_core.errors import GanvaeError, TrainingError
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
-    from ganvae_core.runs import RunDirectory
+    from ganvae_core.runs.directory import RunDirectory
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import yaml
 
 from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
+from ganvae_core.runs.directory import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -23,6 +23,8 @@ NEEDED: tuple[tuple[str, type], ...] = (
 )
 """What must stand in a ``config.yaml`` for anything to be said of the run."""
 PICTURES = ("samples", "reconstructions")
+NO_PICTURES = (*PICTURES, "checkpoints")
+"""Folders that need not be looked into for further kinds of pictures."""
 TAIL_BYTES = 16_384
 """The last line of ``metrics.jsonl`` lies in these; the whole file may be very long."""
 
@@ -136,13 +138,28 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
 
 
 def pictures(run: RunDirectory) -> dict[str, Path]:
-    """The newest picture of each kind, and the curves of the losses, as far as they are there."""
+    """The newest picture of each kind, and the curves of the losses, as far as they are there.
+
+    A kind is a folder of pictures that have their step in their names, whoever drew them. Of a kind that has several
+    for its newest step it is the folder.
+    """
+    others = sorted(
+        entry.name for entry in run.path.iterdir() if entry.is_dir() and entry.name not in NO_PICTURES
+    )
     found: dict[str, Path] = {}
-    for kind in PICTURES:
-        drawn = sorted((run.path / kind).glob("step-*.png"), key=lambda path: (len(path.name), path.name))
-        found |= {kind: drawn[-1]} if drawn else {}
+    for kind in (*PICTURES, *others):
+        drawn = sorted((run.path / kind).glob("step-*.png"), key=lambda path: (_step_of(path), path.name))
+        newest = [path for path in drawn if _step_of(path) == _step_of(drawn[-1])]
+        if newest:
+            found[kind] = newest[0] if len(newest) == 1 else run.path / kind
     losses = run.path / LOSSES
     return found | ({"losses": losses} if losses.exists() else {})
+
+
+def _step_of(picture: Path) -> int:
+    """The step in a name like ``step-000200.png`` or ``step-000200-part-2.png``; 0 where somebody else's has none."""
+    digits = picture.stem.split("-")[1]
+    return int(digits) if digits.isdecimal() and digits.isascii() else 0
 
 
 def recipe_name(config: Mapping[str, Any]) -> str:

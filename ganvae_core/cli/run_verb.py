@@ -33,8 +33,8 @@ from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
-    from ganvae_core.runs import RunDirectory
-    from ganvae_core.training import Preparation
+    from ganvae_core.runs.directory import RunDirectory
+    from ganvae_core.runs.training import Preparation
 
 
 @click.command()
@@ -82,9 +82,9 @@ def run(
     from ganvae_core.cli.processes import check_count
     from ganvae_core.cli.ranks import one_voice
     from ganvae_core.engine.ranks import world
-    from ganvae_core.holding import held_by_first
-    from ganvae_core.runs import RunDirectory
-    from ganvae_core.training import go_on, prepare, prepare_resume, started
+    from ganvae_core.runs.directory import RunDirectory
+    from ganvae_core.runs.ownership import held_by_first
+    from ganvae_core.runs.training import go_on, prepare, prepare_resume, started
 
     pairs = settings_pairs(overrides, short)
 
@@ -135,7 +135,7 @@ configuration_options(run)
 
 def _check_new_run(pairs: list[tuple[str, Any]], epochs: int | None, out: Path | None) -> None:
     from ganvae_core.engine.ranks import world
-    from ganvae_core.runs import refuse_taken
+    from ganvae_core.runs.directory import refuse_taken
 
     if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
         raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
@@ -169,7 +169,7 @@ def _resume_command(path: Path) -> str:
 def _announce(preparation: Preparation) -> None:
     """Two lines that say what is about to happen, and what differs from what was asked for."""
     from ganvae_core.cli.describe import amount, busy, machine
-    from ganvae_core.training import data_name
+    from ganvae_core.runs.training import data_name
 
     engine, data = preparation.engine, preparation.data
     note(machine(engine))
@@ -261,13 +261,12 @@ def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved
 
 
 def _say_where(directory: RunDirectory, engine: Engine) -> None:
-    step = f"step-{engine.step_index:06d}.png"
-    pictures = {
-        "samples": directory.path / "samples" / step,
-        "reconstructed": directory.path / "reconstructions" / step,
-        "losses": directory.path / "losses.png",
+    from ganvae_core.cli.run_files import pictures
+
+    there = {
+        "reconstructed" if kind == "reconstructions" else kind: path
+        for kind, path in pictures(directory).items()
     }
-    there = {name: path for name, path in pictures.items() if path.exists()}
     width = max((len(name) for name in there), default=0)
     for name, path in there.items():
         note(f"  {name.ljust(width)}  {path}")

@@ -25,10 +25,10 @@ from ganvae_core.cli.run_files import (
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
-from ganvae_core.manifests import best_step
 from ganvae_core.plugins.lock import read_lock
 from ganvae_core.plugins.policy import OWN
-from ganvae_core.runs import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
+from ganvae_core.runs.directory import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
+from ganvae_core.runs.manifests import best_step
 from ganvae_core.types import DataSpec
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")

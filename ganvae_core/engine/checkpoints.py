@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ganvae_core.errors import RunError, TrainingError
-from ganvae_core.manifests import (
+from ganvae_core.runs.directory import CONFIG, tidying
+from ganvae_core.runs.manifests import (
     MANIFEST_FILE,
     MODEL_FILE,
     REPLACED,
@@ -28,7 +29,6 @@ from ganvae_core.manifests import (
     read_manifest,
     set_aside,
 )
-from ganvae_core.runs import CONFIG, tidying
 
 DRAFT, RUBBISH = ".draft", ".rubbish"
 """What hidden folders of a step end in while they are written, or removed."""
@@ -94,7 +94,7 @@ def write_checkpoint(
     """Write a checkpoint for ``manifest["step"]`` under ``parent``, durably, and return its folder.
 
     Whatever ends the process meanwhile, there is a whole checkpoint of this step afterwards, or none if there was
-    none before. Only one process may write at a time: ``ganvae_core.holding`` sees to that.
+    none before. Only one process may write at a time: ``ganvae_core.runs.ownership`` sees to that.
 
     Raises:
         TrainingError: the disk is full or not writable; what was there before is whole.

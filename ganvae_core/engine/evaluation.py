@@ -95,6 +95,19 @@ def sample_rows(
     Raises:
         ConfigurationError: the count is not positive, or there are fewer or more conditions.
     """
+    return sample_pairs(model, count, seed, device, condition, noise=noise)[0]
+
+
+def sample_pairs(
+    model: Model,
+    count: int,
+    seed: int,
+    device: torch.device,
+    condition: Tensor | None = None,
+    *,
+    noise: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """What ``sample_rows`` gives, and the conditions (count, *K) that it was made for, where the model takes any."""
     if count < 1:
         raise ConfigurationError(f"{count} samples cannot be drawn: it must be at least 1.")
     if condition is not None and len(condition) != count:
@@ -102,13 +115,20 @@ def sample_rows(
             f"there are {len(condition)} conditions for {count} samples; give one for each."
         )
     parts: list[Tensor] = []
+    conditions: list[Tensor] = []
     with torch.no_grad(), borrowed_randomness(device) as generator:
         for start in range(0, count, CHUNK):
             generator.manual_seed(mixed_seed(seed, SAMPLING, start))
             # A whole chunk is drawn whatever is wanted of it: draws depend on how many there are.
-            given = None if condition is None else _padded(condition[start : start + CHUNK].to(device))
+            given = (
+                model.draw_conditions(CHUNK)
+                if condition is None
+                else _padded(condition[start : start + CHUNK].to(device))
+            )
             parts.append(model.sample(CHUNK, given, noise=noise)[: count - start].cpu())
-    return torch.cat(parts)
+            if given is not None:
+                conditions.append(given[: count - start].cpu())
+    return torch.cat(parts), torch.cat(conditions) if conditions else None
 
 
 def _padded(condition: Tensor) -> Tensor:

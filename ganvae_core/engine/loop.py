@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.engine.averaging import AveragedModel
+from ganvae_core.engine.callbacks import restore, tell
 from ganvae_core.engine.checkpoints import Checkpoint
 from ganvae_core.engine.data import DataStream, Split, split
 from ganvae_core.engine.devices import select_device, select_precision
@@ -29,13 +30,12 @@ from ganvae_core.engine.saving import CheckpointStore
 from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
 from ganvae_core.engine.sharing import same_everywhere, synchronises
 from ganvae_core.engine.stopping import StopAgreement
-from ganvae_core.engine.telling import restore, tell
 from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.holding import held_by_first
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
 from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
+from ganvae_core.runs.ownership import held_by_first
 from ganvae_core.types import Batch, Loss
 
 LOGGER = logging.getLogger("ganvae")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ganvae_core.engine.callbacks import states_of
 from ganvae_core.engine.checkpoints import (
     Checkpoint,
     load_tensors,
@@ -21,10 +22,9 @@ from ganvae_core.engine.checkpoints import (
 )
 from ganvae_core.engine.recovery import Recovery
 from ganvae_core.engine.settings import ROLLBACK
-from ganvae_core.engine.telling import states_of
 from ganvae_core.errors import RunError
-from ganvae_core.manifests import best_checkpoint, checkpoint_folders
-from ganvae_core.runs import numbers, tidying
+from ganvae_core.runs.directory import numbers, tidying
+from ganvae_core.runs.manifests import best_checkpoint, checkpoint_folders
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine

@@ -18,6 +18,7 @@ from ganvae_core.config.render import render
 from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Source
+from ganvae_core.runs.training import Preparation, prepare
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
 from ganvae_core.testing.objectives import causes_first, place_of_attribute
 from ganvae_core.testing.offline import wanted_network
@@ -25,7 +26,6 @@ from ganvae_core.testing.places import Place, place_in_traceback, place_of_text,
 from ganvae_core.testing.situations import ROWS, Rows
 from ganvae_core.testing.state import changed, remembered
 from ganvae_core.testing.subjects import Recipe
-from ganvae_core.training import Preparation, prepare
 from ganvae_core.types import DataSpec
 
 STEPS = 4

@@ -4,6 +4,9 @@ Each stage halves the sides, rounded down, until none is over five and there are
 8 -> 4 -> 2. (With a single stage the critic of tiny images sees no shape.) A side that is small already keeps its
 length while the other goes on, so height and width are independent and may be odd. The generator runs the same
 stages backwards, and so meets every size exactly.
+
+With fewer ``stages`` and a ``hidden`` layer they are the networks that InfoGAN has for MNIST (Chen et al. 2016): two
+stages of 64 and 128 filters, and 1,024 units between them and everything else.
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ LARGEST_LAST_SIDE = 5
 FEWEST_STAGES = 2
 Size = tuple[int, int]
 
+_OTHERS = (
+    "take networks for data of any shape:  generator=mlp critic=mlp  (and encoder=mlp, where there is one)"
+)
+
 
 @final
 class DCGANGenerator(Generator):
@@ -43,9 +50,11 @@ class DCGANGenerator(Generator):
         raw_shape: (channels, height, width), what the observation asks for.
         condition_shape: *K, or None for an unconditional model; appended to the code.
         filters: channels next to the image; doubled with each stage away from it, up to eightfold.
+        stages: how often the sides are doubled; by default from sides of at most five.
+        hidden: units of a fully connected layer between the code and the projection; 0 for none.
 
     Raises:
-        ConfigurationError: no image of 1 to 4 channels and sides from 8 to 128, or filters not positive.
+        ConfigurationError: no image of 1 to 4 channels and sides from 8 to 128, or an option is not possible for it.
     """
 
     def __init__(
@@ -55,14 +64,17 @@ class DCGANGenerator(Generator):
         condition_shape: Sequence[int] | None = None,
         *,
         filters: int = 64,
+        stages: int | None = None,
+        hidden: int = 0,
     ) -> None:
         super().__init__()
         channels, *size = _image_shape(raw_shape, "generator")
-        sizes = _sizes((size[0], size[1]))
+        sizes = _sizes((size[0], size[1]), stages)
         widths = [channels, *_widths(filters, len(sizes) - 1)]
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.first_shape = (widths[-1], *sizes[-1])
         inputs = _latent_size(latent_shape) + (0 if condition_shape is None else math.prod(condition_shape))
+        self.hidden, inputs = _hidden_layer(inputs, hidden, nn.ReLU(inplace=True))
         self.project = nn.Linear(inputs, math.prod(self.first_shape), bias=False)
         self.layers = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
         for stage in reversed(range(len(sizes) - 1)):
@@ -79,7 +91,7 @@ class DCGANGenerator(Generator):
         check_condition(condition, self.condition_shape)
         if condition is not None:
             codes = torch.cat([codes, condition.reshape(len(z), -1).to(codes.dtype)], dim=1)
-        return self.layers(self.project(codes).reshape(len(z), *self.first_shape))
+        return self.layers(self.project(self.hidden(codes)).reshape(len(z), *self.first_shape))
 
 
 class _Trunk(nn.Module):
@@ -92,12 +104,14 @@ class _Trunk(nn.Module):
         kind: Literal["critic", "encoder"],
         *,
         filters: int,
+        stages: int | None,
+        hidden: int,
         batch_norm: bool = True,
         ignores_condition: bool = False,
     ) -> None:
         super().__init__()
         channels, *size = _image_shape(data.shape, kind)
-        sizes = _sizes((size[0], size[1]))
+        sizes = _sizes((size[0], size[1]), stages)
         self.range = data.range
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.appends = condition_shape is not None and not ignores_condition
@@ -112,7 +126,10 @@ class _Trunk(nn.Module):
             if normalised:
                 self.layers.append(nn.BatchNorm2d(widths[stage + 1]))
             self.layers.append(nn.LeakyReLU(0.2, inplace=True))
-        self.feature_size = widths[-1] * math.prod(sizes[-1])
+        flat = widths[-1] * math.prod(sizes[-1])
+        self.hidden, self.feature_size = _hidden_layer(
+            flat, hidden, nn.LeakyReLU(0.2, inplace=True), batch_norm=batch_norm
+        )
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         x = centred(x, self.range)
@@ -120,7 +137,7 @@ class _Trunk(nn.Module):
         if condition is not None and self.appends:
             planes = condition.reshape(len(x), -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)
-        return self.layers(x).flatten(1)
+        return self.hidden(self.layers(x).flatten(1))
 
 
 @final
@@ -131,13 +148,15 @@ class DCGANCritic(Critic):
         data: what the data is: images.
         condition_shape: *K, or None for an unconditional model.
         filters: channels of the first layer; doubled with each stage, up to eightfold.
+        stages: how often the sides are halved; by default until none is over five.
+        hidden: units of a fully connected layer after the stages; 0 for none.
         batch_norm: normalise all layers but the first; turn it off for gradient penalties, which it spoils.
         conditioning: concatenation (constant planes beside the image) or projection (the condition is held against
             the features; Miyato and Koyama 2018).
 
     Raises:
-        ConfigurationError: no images with sides from 8 to 128, or filters not positive. There is no limit to the
-            channels: a pack of images has those of all of them.
+        ConfigurationError: no images with sides from 8 to 128, or an option is not possible for them. There is no limit
+            to the channels: a pack of images has those of all of them.
     """
 
     def __init__(
@@ -146,6 +165,8 @@ class DCGANCritic(Critic):
         condition_shape: Sequence[int] | None = None,
         *,
         filters: int = 64,
+        stages: int | None = None,
+        hidden: int = 0,
         batch_norm: bool = True,
         conditioning: Literal["concatenation", "projection"] = "concatenation",
     ) -> None:
@@ -160,6 +181,8 @@ class DCGANCritic(Critic):
             condition_shape,
             "critic",
             filters=filters,
+            stages=stages,
+            hidden=hidden,
             batch_norm=batch_norm,
             ignores_condition=projects,
         )
@@ -183,6 +206,8 @@ class DCGANEncoder(Encoder):
         latent_shape: *Z.
         condition_shape: *K, or None for an unconditional model; given to the first layer as constant planes.
         filters: channels of the first layer; doubled with each stage, up to eightfold.
+        stages: how often the sides are halved; by default until none is over five.
+        hidden: units of a fully connected layer after the stages; 0 for none.
         posterior: normal (a mean and a variance each) or dirac (one code, as in a plain autoencoder).
 
     Raises:
@@ -196,6 +221,8 @@ class DCGANEncoder(Encoder):
         condition_shape: Sequence[int] | None = None,
         *,
         filters: int = 64,
+        stages: int | None = None,
+        hidden: int = 0,
         posterior: Literal["normal", "dirac"] = "normal",
     ) -> None:
         super().__init__()
@@ -203,7 +230,7 @@ class DCGANEncoder(Encoder):
             raise ConfigurationError(f"posterior cannot be '{posterior}'.", "there is: normal, dirac")
         self.deterministic = posterior == "dirac"
         self.latent_shape = tuple(latent_shape)
-        self.trunk = _Trunk(data, condition_shape, "encoder", filters=filters)
+        self.trunk = _Trunk(data, condition_shape, "encoder", filters=filters, stages=stages, hidden=hidden)
         outputs = _latent_size(latent_shape) * (1 if self.deterministic else 2)
         self.head = nn.Linear(self.trunk.feature_size, outputs)
         self.apply(_initialise)
@@ -220,19 +247,20 @@ def _image_shape(shape: Sequence[int], kind: str) -> tuple[int, int, int]:
     """(channels, height, width), or an error that says what these networks can take."""
     if len(shape) != 3:
         raise ConfigurationError(
-            f"dcgan networks are for images, and this data has shape {tuple(shape)}.", f"use {kind}=mlp"
+            f"dcgan networks are for images, and this data has shape {tuple(shape)}.", _OTHERS
         )
     channels, height, width = shape
     if kind != "critic" and not 1 <= channels <= MOST_CHANNELS:  # a critic may judge packs of images
         raise ConfigurationError(
             f"dcgan networks take images of 1 to {MOST_CHANNELS} channels, and these have {channels}.",
-            f"use {kind}=mlp",
+            _OTHERS,
         )
     if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (height, width)):
         raise ConfigurationError(
             f"dcgan networks take images with sides from {SMALLEST_SIDE} to {LARGEST_SIDE}, "
             f"and these are {height} × {width}.",
-            f"use {kind}=mlp, or for a folder of images resize them:  data.resize=64",
+            _OTHERS,
+            "or for a folder of images resize them:  data.resize=64",
         )
     return channels, height, width
 
@@ -243,8 +271,28 @@ def _latent_size(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def _sizes(size: Size) -> list[Size]:
-    """(height, width) of the image and after each stage."""
+def _hidden_layer(
+    inputs: int, units: int, activation: nn.Module, *, batch_norm: bool = True
+) -> tuple[nn.Module, int]:
+    """A fully connected layer of so many units and the size of what it puts out; without units, nothing."""
+    if units < 0:
+        raise ConfigurationError(f"hidden must be a whole number of units, or 0 for none, not {units}.")
+    if units == 0:
+        return nn.Identity(), inputs
+    norm = [nn.BatchNorm1d(units)] if batch_norm else []
+    return nn.Sequential(nn.Linear(inputs, units, bias=not batch_norm), *norm, activation), units
+
+
+def _sizes(size: Size, stages: int | None) -> list[Size]:
+    """(height, width) of the image and after each stage: as many as are asked for, or as there can be."""
+    sizes = _all_sizes(size)
+    most = len(sizes) - 1
+    if stages is not None and not 1 <= stages <= most:
+        raise ConfigurationError(f"stages: images of {size[0]} × {size[1]} have 1 to {most}, not {stages}.")
+    return sizes if stages is None else sizes[: stages + 1]
+
+
+def _all_sizes(size: Size) -> list[Size]:
     sizes = [size]
     while max(sizes[-1]) > LARGEST_LAST_SIDE or len(sizes) <= FEWEST_STAGES:
         height, width = sizes[-1]
@@ -287,7 +335,7 @@ def _initialise(module: nn.Module) -> None:
     """Weights N(0, 0.02), scales of batch norms N(1, 0.02), no offsets (Radford et al. 2015)."""
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
     else:
         return

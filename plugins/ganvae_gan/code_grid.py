@@ -10,7 +10,8 @@ from torch import Tensor
 from ganvae_core import Callback, Composite, ConfigurationError, Engine, LatentPrior, Model, save_picture
 
 COLUMNS = 10
-"""Values of a continuous code, from its 2nd to its 98th percentile."""
+SHARES = (0.02, 0.98)
+"""A continuous code takes so many values, from its 2nd to its 98th percentile."""
 DRAWS = 1_000
 
 
@@ -19,7 +20,8 @@ class CodeGrid(Callback):
     """At the end of a run, one picture for each code: its value changes along a row, everything else from row to row.
 
     Codes are the parts of a composite prior that are to have a meaning, as InfoGAN learns them; for one of several
-    coordinates the rows of each stand below those of the one before. The pictures lie in ``codes/`` of the run; data
+    coordinates the rows of each stand below those of the one before. Above each column stands what the code is there:
+    which class of a discrete one, which percentile of a continuous one. The pictures lie in ``codes/`` of the run; data
     that is no images, and a run without a folder, gets none.
 
     Args:
@@ -43,14 +45,15 @@ class CodeGrid(Callback):
         folder.mkdir(exist_ok=True)
         for position, has_meaning in enumerate(_composite(engine.model).has_meaning):
             if has_meaning:
-                made, columns = code_grid(engine.model, position, self.rows)
+                made, headings = code_grid(engine.model, position, self.rows)
                 path = folder / f"step-{engine.step_index:06d}-part-{position + 1}.png"
-                save_picture(made, engine.data.spec, path, columns=columns)
+                save_picture(made, engine.data.spec, path, columns=len(headings), headings=headings,
+                             rows_together=self.rows)  # fmt: skip
 
 
 @torch.no_grad()
-def code_grid(model: Model, position: int, rows: int) -> tuple[Tensor, int]:
-    """Samples (rows · columns, *X) along one part of a composite prior, and the number of columns.
+def code_grid(model: Model, position: int, rows: int) -> tuple[Tensor, list[str]]:
+    """Samples (rows · columns, *X) along one part of a composite prior, and what the part is in each column.
 
     Args:
         model: whose prior is a composite one.
@@ -58,9 +61,8 @@ def code_grid(model: Model, position: int, rows: int) -> tuple[Tensor, int]:
         rows: for each coordinate of the part, or in all if it is discrete.
     """
     prior = _composite(model)
-    values = _values(
-        prior.parts[position], prior.sizes[position]
-    )  # (coordinates, columns, size) with NaN to keep
+    part_prior = prior.parts[position]
+    values = _values(part_prior, prior.sizes[position])  # (coordinates, columns, size) with NaN to keep
     coordinates, columns, _ = values.shape
     condition = model.draw_conditions(rows)
     codes = prior.sample(rows, condition)
@@ -70,7 +72,14 @@ def code_grid(model: Model, position: int, rows: int) -> tuple[Tensor, int]:
     part.copy_(torch.where(values[:, None].isnan(), part, values[:, None]))
     given = None if condition is None else condition[None, :, None].expand(coordinates, -1, columns, -1)
     flat = None if given is None else given.flatten(0, 2)
-    return model.decode(swept.flatten(0, 2), flat).mean, columns
+    return model.decode(swept.flatten(0, 2), flat).mean, _headings(values, part_prior.support == "discrete")
+
+
+def _headings(values: Tensor, discrete: bool) -> list[str]:
+    """The class of each column, or the percentile of a continuous code, which is the same for all coordinates."""
+    if discrete:
+        return [str(column) for column in range(values.shape[1])]
+    return [f"{share:.0%}" for share in torch.linspace(*SHARES, COLUMNS).tolist()]
 
 
 def _values(part: LatentPrior, size: int) -> Tensor:
@@ -78,7 +87,7 @@ def _values(part: LatentPrior, size: int) -> Tensor:
     drawn = part.sample(DRAWS)
     if part.support == "discrete":
         return torch.eye(size, device=drawn.device)[None]
-    shares = torch.linspace(0.02, 0.98, COLUMNS, device=drawn.device)
+    shares = torch.linspace(*SHARES, COLUMNS, device=drawn.device)
     along = drawn.quantile(shares, dim=0)  # (columns, size)
     values = drawn.new_full((size, COLUMNS, size), torch.nan)
     for coordinate in range(size):

@@ -12,10 +12,6 @@ from ganvae_core import Composite, ConfigurationError, Critic, DiagonalNormal, L
 from ganvae_gan.rows import Rows
 
 HIDDEN = 128
-CONTINUOUS_SHARE = 0.1
-"""Weight of a continuous code for a weight of 1 of a discrete one: the paper takes less for these, too."""
-LOWEST_LOG_VARIANCE = -6.0
-"""Codes known to within 0.05 are known well enough; without a floor the term has no lower bound."""
 
 
 @final
@@ -28,13 +24,13 @@ class Information(nn.Module):
         weight · E -log Q(c | G(z, c))
 
     which, up to the codes' constant entropy, is minus a lower bound of the mutual information between c and G(z, c).
-    Q is categorical for discrete codes and a diagonal normal for continuous ones, which weigh a tenth. Chen et al.,
-    InfoGAN, 2016.
+    Q is categorical for discrete codes, and for continuous ones a normal of variance 1, as in the authors' code: little
+    is asked for once a code is roughly known. Chen et al., InfoGAN, 2016.
 
     Args:
         prior: a composite one.
         critic: whose features are used; kept outside of this module's state.
-        weight: of discrete codes.
+        weight: of the term.
 
     Raises:
         ConfigurationError: the prior has no codes.
@@ -52,7 +48,7 @@ class Information(nn.Module):
         self.weight = weight
         self.codes = _codes(prior)
         self._prior, self._critic = (prior,), (critic,)  # tuples, so that their weights are not stored twice
-        outputs = [size if discrete else 2 * size for _, size, discrete in self.codes]
+        outputs = [size for _, size, _ in self.codes]
         self.head = nn.Sequential(
             nn.Linear(critic.feature_size, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, sum(outputs))
         )
@@ -62,23 +58,20 @@ class Information(nn.Module):
         """() nats, weighted: on generated rows and their codes. Both sides want them known."""
         parts = self._prior[0].split(rows.codes)
         total = rows.codes.new_zeros(())
-        for (position, size, discrete), parameters in self._told(rows.fake, rows.fake_condition):
-            code = parts[position]
+        for (position, _, discrete), told in self._told(rows.fake, rows.fake_condition):
             if discrete:
-                total = total + self.weight * F.cross_entropy(parameters, code)
+                total = total + F.cross_entropy(told, parts[position])
             else:
-                mean, log_variance = parameters[:, :size], parameters[:, size:].clamp(LOWEST_LOG_VARIANCE)
-                surprise = -DiagonalNormal(mean, log_variance).log_prob(code).mean()
-                total = total + CONTINUOUS_SHARE * self.weight * surprise
-        return total
+                total = total - DiagonalNormal(told, torch.zeros_like(told)).log_prob(parts[position]).mean()
+        return self.weight * total
 
     generator_term = critic_term
 
     def guesses(self, x: Tensor, condition: Tensor | None = None) -> dict[int, Tensor]:
         """What Q makes of rows (B, *X): by position of the part, probabilities (B, K) or means (B, size)."""
         made: dict[int, Tensor] = {}
-        for (position, size, discrete), parameters in self._told(x, condition):
-            made[position] = parameters.softmax(1) if discrete else parameters[:, :size]
+        for (position, _, discrete), told in self._told(x, condition):
+            made[position] = told.softmax(1) if discrete else told
         return made
 
     def _told(self, x: Tensor, condition: Tensor | None) -> list[tuple[tuple[int, int, bool], Tensor]]:

@@ -23,7 +23,7 @@ from PIL import Image
 from results import Results
 
 from ganvae_core import ConfigurationError, Engine, GanvaeError, RunError
-from ganvae_core.observers import Pictures
+from ganvae_core.runs.observers import Pictures
 
 SMALL = """\
 title: A ring

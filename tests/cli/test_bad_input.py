@@ -19,11 +19,11 @@ import pytest
 import safetensors.numpy
 from command_line import LONG, SMALL, VAE, Refused, Say, files_in, write_table
 
-from ganvae_core import runs
 from ganvae_core.cli.processes import how_to_go_on
 from ganvae_core.cli.progress import Progress
-from ganvae_core.manifests import manifest_text
 from ganvae_core.plugins import installed_plugins
+from ganvae_core.runs import directory as runs
+from ganvae_core.runs.manifests import manifest_text
 
 
 @pytest.mark.parametrize(
@@ -582,7 +582,7 @@ def test_an_interrupt_while_sampling_leaves_nothing_behind(
         raise KeyboardInterrupt
 
     before = files_in(folder)
-    monkeypatch.setattr(evaluation, "sample_rows", interrupted)
+    monkeypatch.setattr(evaluation, "sample_pairs", interrupted)
     outcome = say("sample", vae, "-o", "made.png")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "stopped.")
     assert files_in(folder) == before

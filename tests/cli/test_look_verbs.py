@@ -28,9 +28,9 @@ from ganvae_core.cli.preview import draw_preview
 from ganvae_core.cli.run_files import last_record
 from ganvae_core.cli.runs_verbs import moment
 from ganvae_core.engine import devices
-from ganvae_core.manifests import best_checkpoint, manifest_text
 from ganvae_core.plugins import Catalogue, Plugin
-from ganvae_core.runs import RunDirectory
+from ganvae_core.runs.directory import RunDirectory
+from ganvae_core.runs.manifests import best_checkpoint, manifest_text
 
 Say = Callable[..., tuple[int, str, str]]
 
@@ -325,6 +325,18 @@ def test_show_as_json_holds_everything(run: Path, say: Say) -> None:
     assert shown["metrics"]["step"] == 6
     assert shown["versions"]["plugins"]["vae"]["distribution"] == "ganvae"
     assert shown["pictures"]["losses"] == str(run / "losses.png")
+
+
+def test_show_knows_the_newest_pictures_of_every_kind_whoever_drew_them(run: Path, say: Say) -> None:
+    for name in ("codes/step-000004-part-2", "codes/step-000006-part-2", "codes/step-000006-part-3", "maps/step-x",
+                 "maps/step-1000000", "maps/step-000006", "checkpoints/step-000009"):  # fmt: skip
+        (run / f"{name}.png").parent.mkdir(exist_ok=True)
+        (run / f"{name}.png").touch()
+    shown = json.loads(say("show", run, "--json")[1])["pictures"]
+    assert list(shown) == ["samples", "reconstructions", "codes", "maps", "losses"]
+    assert shown["samples"] == str(run / "samples" / "step-000006.png")
+    assert shown["codes"] == str(run / "codes")  # several of one step
+    assert shown["maps"] == str(run / "maps" / "step-1000000.png")
 
 
 @pytest.mark.parametrize("there", [True, False])

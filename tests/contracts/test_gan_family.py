@@ -148,7 +148,7 @@ def test_the_information_term_has_its_closed_form_for_a_head_that_knows_nothing(
     continuous = prior.split(codes)[2]
     normal = torch.distributions.Normal(0.0, 1.0).log_prob(continuous).sum(1).mean()
     rows = Rows(images(), None, images(), None, codes)
-    expected = 3.0 * math.log(3) - 0.1 * 3.0 * normal.item()
+    expected = 3.0 * math.log(3) - 3.0 * normal.item()
     assert task.critic_term(rows).item() == pytest.approx(expected, rel=1e-5)
     assert task.generator_term(rows).item() == pytest.approx(expected, rel=1e-5)
     guesses = task.guesses(images())
@@ -199,9 +199,9 @@ def test_the_prior_says_which_parts_are_codes_and_which_are_noise(tmp_path: Path
 def test_a_code_changes_along_a_row_of_its_grid_and_nothing_else_does() -> None:
     model = game(prior=coded_prior()).model
     torch.manual_seed(0)
-    made, columns = code_grid(model, 1, rows=4)
+    made, headings = code_grid(model, 1, rows=4)
     assert made.shape == (12, 1, 8, 8)
-    assert columns == 3
+    assert headings == ["0", "1", "2"]
     torch.manual_seed(0)
     prior = coded_prior()
     prior.parts[1].sample(1000)
@@ -211,8 +211,9 @@ def test_a_code_changes_along_a_row_of_its_grid_and_nothing_else_does() -> None:
             code = codes[row].clone()
             code[1:4] = F.one_hot(torch.tensor(column), 3)
             assert torch.allclose(made[row * 3 + column], model.decode(code[None]).mean[0], atol=1e-6)
-    continuous, columns = code_grid(model, 2, rows=4)
-    assert (len(continuous), columns) == (2 * 4 * 10, 10)
+    continuous, headings = code_grid(model, 2, rows=4)
+    assert (len(continuous), len(headings)) == (2 * 4 * 10, 10)
+    assert (headings[0], headings[-1]) == ("2%", "98%")
 
 
 def test_a_run_with_codes_draws_a_picture_of_each(tmp_path: Path) -> None:

@@ -156,6 +156,36 @@ def test_dcgan_has_the_layers_of_radford_2015() -> None:
     assert norms.std().item() == pytest.approx(0.02, rel=0.1)
 
 
+def test_dcgan_has_the_layers_of_infogan_when_it_is_asked_for_them() -> None:
+    generator = DCGANGenerator([74], (1, 28, 28), stages=2, hidden=1024)
+    critic = DCGANCritic(DataSpec((1, 28, 28)), stages=2, hidden=1024)
+    assert generator.first_shape == (128, 7, 7)
+    assert [m.out_channels for m in critic.trunk.layers if isinstance(m, nn.Conv2d)] == [64, 128]
+    linear = [m for m in [*generator.modules(), *critic.modules()] if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in linear] == [
+        (74, 1024), (1024, 128 * 7 * 7), (128 * 7 * 7, 1024), (1024, 1),
+    ]  # fmt: skip
+    assert sum(isinstance(m, nn.BatchNorm1d) for m in [*generator.modules(), *critic.modules()]) == 2
+    assert critic.feature_size == 1024
+    images = generator(torch.randn(3, 74))
+    assert images.shape == (3, 1, 28, 28)
+    assert critic.features(images).shape == (3, 1024)
+    encoder = DCGANEncoder(DataSpec((1, 28, 28)), [5], filters=2, stages=1, hidden=6)
+    assert encoder(images).mean.shape == (3, 5)
+    assert encoder.head.in_features == 6
+
+
+def test_a_hidden_layer_goes_without_batch_norm_where_the_critic_does() -> None:
+    critic = DCGANCritic(DataSpec(IMAGE), filters=2, hidden=4, batch_norm=False)
+    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in critic.modules())
+
+
+@pytest.mark.parametrize("stages", [0, 4])
+def test_dcgan_says_how_many_stages_there_can_be(stages: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"images of 28 × 28 have 1 to 3, not {stages}"):
+        DCGANGenerator([4], (1, 28, 28), stages=stages)
+
+
 def test_dcgan_stops_doubling_at_eightfold() -> None:
     assert DCGANGenerator([4], (1, 128, 128), filters=3).first_shape == (24, 4, 4)
 
@@ -223,6 +253,7 @@ def test_a_missing_superfluous_or_misshapen_condition_is_an_error_that_says_so(
         lambda: DCGANGenerator([4], IMAGE, filters=0),
         lambda: DCGANGenerator([0], IMAGE),
         lambda: DCGANCritic(DataSpec(IMAGE), filters=-3),
+        lambda: DCGANCritic(DataSpec(IMAGE), hidden=-1),
         lambda: DCGANEncoder(DataSpec(IMAGE), [4], posterior="gauss"),  # pyright: ignore[reportArgumentType]
     ],
 )

@@ -28,7 +28,7 @@ from ganvae_core.engine.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
-from ganvae_core.manifests import best_checkpoint, manifest_text
+from ganvae_core.runs.manifests import best_checkpoint, manifest_text
 
 
 @pytest.fixture

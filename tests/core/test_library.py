@@ -18,7 +18,7 @@ from toys import Watcher, images, rows, same, state
 
 import ganvae_core as gv
 from ganvae_core.figures import draw_losses
-from ganvae_core.runs import RunDirectory
+from ganvae_core.runs.directory import RunDirectory
 
 SMALL: dict[str, Any] = {
     "generator.hidden": [8],

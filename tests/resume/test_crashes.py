@@ -28,10 +28,10 @@ from ganvae_core.engine.checkpoints import (
     remove_checkpoint,
     write_checkpoint,
 )
-from ganvae_core.holding import held
-from ganvae_core.manifests import checkpoint_folders
-from ganvae_core.runs import RunDirectory, whole_file
-from ganvae_core.training import resume
+from ganvae_core.runs.directory import RunDirectory, whole_file
+from ganvae_core.runs.manifests import checkpoint_folders
+from ganvae_core.runs.ownership import held
+from ganvae_core.runs.training import resume
 
 KILLED = 9
 CALLS = ("mkdir", "rename", "unlink", "rmdir", "fsync", "open")

@@ -15,7 +15,7 @@ from toys import engine, regression
 import ganvae_core as gv
 from ganvae_core.engine.checkpoints import newest_whole
 from ganvae_core.engine.loop import Engine
-from ganvae_core.runs import RunDirectory
+from ganvae_core.runs.directory import RunDirectory
 
 MOUNT = ["mount", "-t", "tmpfs", "tmpfs"]
 TRAIN = (

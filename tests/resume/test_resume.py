@@ -20,9 +20,9 @@ from ganvae_core.builtin.metrics import Elbo
 from ganvae_core.engine.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.engine.data import DataStream
 from ganvae_core.engine.ranks import World
-from ganvae_core.manifests import manifest_text
-from ganvae_core.resuming import other_circumstances
-from ganvae_core.training import prepare_resume
+from ganvae_core.runs.manifests import manifest_text
+from ganvae_core.runs.resuming import other_circumstances
+from ganvae_core.runs.training import prepare_resume
 
 STEPS, FIRST = 7, 3
 SETTINGS: dict[str, Any] = {

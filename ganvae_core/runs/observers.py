@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -17,7 +17,7 @@ from ganvae_core.errors import TrainingError
 from ganvae_core.figures import draw_losses, draw_reconstructions, draw_samples, is_drawable
 from ganvae_core.interfaces import Callback, FittedPrior
 from ganvae_core.model import Model
-from ganvae_core.runs import LOSSES, RunDirectory
+from ganvae_core.runs.directory import LOSSES, RunDirectory
 from ganvae_core.types import DataSpec
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class Pictures(Callback):
             made = sample_rows(engine.model, count, seed, engine.device, conditions, noise=noise)
             real = None if spec.modality == "image" else visible(self._real(engine), spec)
             draw_samples(visible(made, spec), real, spec,
-                         self.directory.picture("samples", engine.step_index), columns)  # fmt: skip
+                         self.directory.picture("samples", engine.step_index), columns,
+                         spec.classes or () if columns else ())  # fmt: skip
         if engine.model.encoder is not None and spec.modality == "image":
             self._reconstruct(engine, spec)
 
@@ -126,7 +127,15 @@ def by_class(model: Model, spec: DataSpec, count: int) -> tuple[Tensor | None, i
     return torch.eye(columns, device=device).repeat(count // columns + 1, 1)[:count], columns
 
 
-def save_picture(x: Tensor, spec: DataSpec, path: Path, *, columns: int = 0) -> None:
+def save_picture(
+    x: Tensor,
+    spec: DataSpec,
+    path: Path,
+    *,
+    columns: int = 0,
+    headings: Sequence[str] = (),
+    rows_together: int = 0,
+) -> None:
     """Write a PNG of rows as fits the data: a grid of images, a scatter plot, marginals.
 
     Args:
@@ -134,8 +143,10 @@ def save_picture(x: Tensor, spec: DataSpec, path: Path, *, columns: int = 0) -> 
         spec: what the data is.
         path: of the file; it appears whole or not at all.
         columns: of a grid of images; by default as square as possible.
+        headings: above the columns of a grid, if there are any.
+        rows_together: of a grid, with a wider gap before the next ones; 0 for all.
     """
-    draw_samples(visible(x, spec), None, spec, path, columns)
+    draw_samples(visible(x, spec), None, spec, path, columns, headings, rows_together)
 
 
 def visible(x: Tensor, spec: DataSpec) -> np.ndarray:

@@ -30,11 +30,11 @@ from ganvae_core.engine.evaluation import sample_rows
 from ganvae_core.engine.saving import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Callback, Objective
-from ganvae_core.manifests import best_checkpoint, checkpoint_folders
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
-from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.runs.directory import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.runs.manifests import best_checkpoint, checkpoint_folders
 from ganvae_core.specifications import sizes
 from ganvae_core.types import DataSpec, Units
 
@@ -266,7 +266,7 @@ class Run:
         given = dict(overrides or {})
         if steps is not None:
             given["engine.steps"] = steps
-        from ganvae_core.training import resume
+        from ganvae_core.runs.training import resume
 
         return resume(self.path, data=data, overrides=given, callbacks=callbacks)
 

@@ -13,7 +13,7 @@ from ganvae_core.engine.data import rows_of
 from ganvae_core.engine.evaluation import evenly, sample_rows
 from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.interfaces import Callback, Critic
-from ganvae_core.observers import can_sample, drawn_with_noise
+from ganvae_core.runs.observers import can_sample, drawn_with_noise
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine

@@ -26,16 +26,16 @@ from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.ranks import world
 from ganvae_core.engine.sharing import notes as sharing_notes
 from ganvae_core.errors import ConfigurationError, DataError, RunError
-from ganvae_core.holding import held, held_by_first, refuse_links
 from ganvae_core.interfaces import Callback, FittedPrior, Source
-from ganvae_core.loading import Run, find_checkpoint, load
-from ganvae_core.observers import Pictures, Recorder
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
-from ganvae_core.resuming import differing_settings, other_circumstances, refuse_other_policy
-from ganvae_core.runs import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
+from ganvae_core.runs.directory import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
+from ganvae_core.runs.loading import Run, find_checkpoint, load
+from ganvae_core.runs.notices import Watch
+from ganvae_core.runs.observers import Pictures, Recorder
+from ganvae_core.runs.ownership import held, held_by_first, refuse_links
+from ganvae_core.runs.resuming import differing_settings, other_circumstances, refuse_other_policy
 from ganvae_core.types import DataSpec
-from ganvae_core.watching import Watch
 
 FINGERPRINT_ROWS = 64
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, final
 
 from ganvae_core.errors import RunError, TrainingError
-from ganvae_core.manifests import manifests_in, without_gaps
 from ganvae_core.pickles import refuse_pickle
+from ganvae_core.runs.manifests import manifests_in, without_gaps
 from ganvae_core.texts import read_text
 
 CONFIG = "config.yaml"

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganvae_core.errors import RunError
-from ganvae_core.runs import CHECKPOINTS, CONFIG, DATA, DRAFT, IN_USE, LOCK, LOSSES, METRICS, tidying, writing
+from ganvae_core.runs.directory import (
+    CHECKPOINTS,
+    CONFIG,
+    DATA,
+    DRAFT,
+    IN_USE,
+    LOCK,
+    LOSSES,
+    METRICS,
+    tidying,
+    writing,
+)
 
 if TYPE_CHECKING:
     from ganvae_core.engine.ranks import World
