@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from ganvae_core.config.configuration import Configuration
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.runs.directory import CONFIG, RunDirectory
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -38,7 +40,14 @@ def differing_settings(before: Configuration, after: Configuration) -> list[str]
     return changed
 
 
-def refuse_other_policy(before: Configuration, after: Configuration, manifest: Mapping[str, Any]) -> None:
+def new_run(directory: RunDirectory) -> str:
+    """The command that starts another run with a run's settings, to which changes are added."""
+    return f"ganvae run --config {shlex.quote(str(directory.path / CONFIG))}"
+
+
+def refuse_other_policy(
+    before: Configuration, after: Configuration, manifest: Mapping[str, Any], directory: RunDirectory
+) -> None:
     """Until something was not finite, all policies lead to the same weights, and from there on to others.
 
     Raises:
@@ -51,8 +60,7 @@ def refuse_other_policy(before: Configuration, after: Configuration, manifest: M
         raise ConfigurationError(
             f"engine.on_nonfinite: this run has met numbers that were not finite, and with '{new}' it would have gone"
             f" another way than with '{old}'.",
-            "start a new run from its settings:  ganvae run --config RUN/config.yaml engine.on_nonfinite="
-            + new,
+            f"start a new run from its settings:  {new_run(directory)} engine.on_nonfinite={new}",
         )
 
 

@@ -34,7 +34,7 @@ from ganvae_core.runs.loading import Run, find_checkpoint, load
 from ganvae_core.runs.notices import Watch
 from ganvae_core.runs.observers import Pictures, Recorder
 from ganvae_core.runs.ownership import held, held_by_first, refuse_links
-from ganvae_core.runs.resuming import differing_settings, other_circumstances, refuse_other_policy
+from ganvae_core.runs.resuming import differing_settings, new_run, other_circumstances, refuse_other_policy
 from ganvae_core.types import DataSpec
 
 FINGERPRINT_ROWS = 64
@@ -280,14 +280,14 @@ def prepare_resume(
     refuse_missing(directory.path / LOCK, catalogue)
     tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
-    _refuse_changes(before, configuration)
+    _refuse_changes(before, configuration, directory)
     checkpoint, damage = newest_whole(directory.checkpoints)
     if checkpoint is None and damage:
         find_checkpoint(directory, None)  # says what is wrong with the newest
     done = 0 if checkpoint is None else checkpoint.step
     _refuse_finished(path, done, before.engine.steps, configuration.engine.steps)
     if checkpoint is not None:
-        refuse_other_policy(before, configuration, checkpoint.manifest)
+        refuse_other_policy(before, configuration, checkpoint.manifest, directory)
     preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
     changed = changes(directory.path / LOCK, catalogue)
     _refuse_other_data(preparation, directory)
@@ -337,13 +337,13 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
     return None
 
 
-def _refuse_changes(before: Configuration, after: Configuration) -> None:
+def _refuse_changes(before: Configuration, after: Configuration, directory: RunDirectory) -> None:
     """Only how far, how often and where from may differ when a run goes on."""
     changed = differing_settings(before, after)
     if changed:
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
-            "start a new run from them:  ganvae run --config RUN/config.yaml KEY=VALUE",
+            f"start a new run from them:  {new_run(directory)} {changed[0].partition(' ')[0]}=…",
         )
 
 

@@ -5,7 +5,7 @@ Each stage halves the sides, rounded down, until none is over five and there are
 length while the other goes on, so height and width are independent and may be odd. The generator runs the same
 stages backwards, and so meets every size exactly.
 
-With fewer ``stages`` and a ``hidden`` layer they are the networks that InfoGAN has for MNIST (Chen et al. 2016): two
+With fewer ``stages`` and a ``dense`` layer they are the networks that InfoGAN has for MNIST (Chen et al. 2016): two
 stages of 64 and 128 filters, and 1,024 units between them and everything else.
 """
 
@@ -51,7 +51,7 @@ class DCGANGenerator(Generator):
         condition_shape: *K, or None for an unconditional model; appended to the code.
         filters: channels next to the image; doubled with each stage away from it, up to eightfold.
         stages: how often the sides are doubled; by default from sides of at most five.
-        hidden: units of a fully connected layer between the code and the projection; 0 for none.
+        dense: units of a fully connected layer between the code and the projection; 0 for none.
 
     Raises:
         ConfigurationError: no image of 1 to 4 channels and sides from 8 to 128, or an option is not possible for it.
@@ -65,7 +65,7 @@ class DCGANGenerator(Generator):
         *,
         filters: int = 64,
         stages: int | None = None,
-        hidden: int = 0,
+        dense: int = 0,
     ) -> None:
         super().__init__()
         channels, *size = _image_shape(raw_shape, "generator")
@@ -74,7 +74,7 @@ class DCGANGenerator(Generator):
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.first_shape = (widths[-1], *sizes[-1])
         inputs = _latent_size(latent_shape) + (0 if condition_shape is None else math.prod(condition_shape))
-        self.hidden, inputs = _hidden_layer(inputs, hidden, nn.ReLU(inplace=True))
+        self.dense, inputs = _dense_layer(inputs, dense, nn.ReLU(inplace=True))
         self.project = nn.Linear(inputs, math.prod(self.first_shape), bias=False)
         self.layers = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
         for stage in reversed(range(len(sizes) - 1)):
@@ -91,7 +91,7 @@ class DCGANGenerator(Generator):
         check_condition(condition, self.condition_shape)
         if condition is not None:
             codes = torch.cat([codes, condition.reshape(len(z), -1).to(codes.dtype)], dim=1)
-        return self.layers(self.project(self.hidden(codes)).reshape(len(z), *self.first_shape))
+        return self.layers(self.project(self.dense(codes)).reshape(len(z), *self.first_shape))
 
 
 class _Trunk(nn.Module):
@@ -105,7 +105,7 @@ class _Trunk(nn.Module):
         *,
         filters: int,
         stages: int | None,
-        hidden: int,
+        dense: int,
         batch_norm: bool = True,
         ignores_condition: bool = False,
     ) -> None:
@@ -127,8 +127,8 @@ class _Trunk(nn.Module):
                 self.layers.append(nn.BatchNorm2d(widths[stage + 1]))
             self.layers.append(nn.LeakyReLU(0.2, inplace=True))
         flat = widths[-1] * math.prod(sizes[-1])
-        self.hidden, self.feature_size = _hidden_layer(
-            flat, hidden, nn.LeakyReLU(0.2, inplace=True), batch_norm=batch_norm
+        self.dense, self.feature_size = _dense_layer(
+            flat, dense, nn.LeakyReLU(0.2, inplace=True), batch_norm=batch_norm
         )
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
@@ -137,7 +137,7 @@ class _Trunk(nn.Module):
         if condition is not None and self.appends:
             planes = condition.reshape(len(x), -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)
-        return self.hidden(self.layers(x).flatten(1))
+        return self.dense(self.layers(x).flatten(1))
 
 
 @final
@@ -149,7 +149,7 @@ class DCGANCritic(Critic):
         condition_shape: *K, or None for an unconditional model.
         filters: channels of the first layer; doubled with each stage, up to eightfold.
         stages: how often the sides are halved; by default until none is over five.
-        hidden: units of a fully connected layer after the stages; 0 for none.
+        dense: units of a fully connected layer after the stages; 0 for none.
         batch_norm: normalise all layers but the first; turn it off for gradient penalties, which it spoils.
         conditioning: concatenation (constant planes beside the image) or projection (the condition is held against
             the features; Miyato and Koyama 2018).
@@ -166,7 +166,7 @@ class DCGANCritic(Critic):
         *,
         filters: int = 64,
         stages: int | None = None,
-        hidden: int = 0,
+        dense: int = 0,
         batch_norm: bool = True,
         conditioning: Literal["concatenation", "projection"] = "concatenation",
     ) -> None:
@@ -182,7 +182,7 @@ class DCGANCritic(Critic):
             "critic",
             filters=filters,
             stages=stages,
-            hidden=hidden,
+            dense=dense,
             batch_norm=batch_norm,
             ignores_condition=projects,
         )
@@ -207,7 +207,7 @@ class DCGANEncoder(Encoder):
         condition_shape: *K, or None for an unconditional model; given to the first layer as constant planes.
         filters: channels of the first layer; doubled with each stage, up to eightfold.
         stages: how often the sides are halved; by default until none is over five.
-        hidden: units of a fully connected layer after the stages; 0 for none.
+        dense: units of a fully connected layer after the stages; 0 for none.
         posterior: normal (a mean and a variance each) or dirac (one code, as in a plain autoencoder).
 
     Raises:
@@ -222,7 +222,7 @@ class DCGANEncoder(Encoder):
         *,
         filters: int = 64,
         stages: int | None = None,
-        hidden: int = 0,
+        dense: int = 0,
         posterior: Literal["normal", "dirac"] = "normal",
     ) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class DCGANEncoder(Encoder):
             raise ConfigurationError(f"posterior cannot be '{posterior}'.", "there is: normal, dirac")
         self.deterministic = posterior == "dirac"
         self.latent_shape = tuple(latent_shape)
-        self.trunk = _Trunk(data, condition_shape, "encoder", filters=filters, stages=stages, hidden=hidden)
+        self.trunk = _Trunk(data, condition_shape, "encoder", filters=filters, stages=stages, dense=dense)
         outputs = _latent_size(latent_shape) * (1 if self.deterministic else 2)
         self.head = nn.Linear(self.trunk.feature_size, outputs)
         self.apply(_initialise)
@@ -271,12 +271,12 @@ def _latent_size(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def _hidden_layer(
+def _dense_layer(
     inputs: int, units: int, activation: nn.Module, *, batch_norm: bool = True
 ) -> tuple[nn.Module, int]:
     """A fully connected layer of so many units and the size of what it puts out; without units, nothing."""
     if units < 0:
-        raise ConfigurationError(f"hidden must be a whole number of units, or 0 for none, not {units}.")
+        raise ConfigurationError(f"dense must be a whole number of units, or 0 for none, not {units}.")
     if units == 0:
         return nn.Identity(), inputs
     norm = [nn.BatchNorm1d(units)] if batch_norm else []

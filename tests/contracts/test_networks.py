@@ -157,8 +157,8 @@ def test_dcgan_has_the_layers_of_radford_2015() -> None:
 
 
 def test_dcgan_has_the_layers_of_infogan_when_it_is_asked_for_them() -> None:
-    generator = DCGANGenerator([74], (1, 28, 28), stages=2, hidden=1024)
-    critic = DCGANCritic(DataSpec((1, 28, 28)), stages=2, hidden=1024)
+    generator = DCGANGenerator([74], (1, 28, 28), stages=2, dense=1024)
+    critic = DCGANCritic(DataSpec((1, 28, 28)), stages=2, dense=1024)
     assert generator.first_shape == (128, 7, 7)
     assert [m.out_channels for m in critic.trunk.layers if isinstance(m, nn.Conv2d)] == [64, 128]
     linear = [m for m in [*generator.modules(), *critic.modules()] if isinstance(m, nn.Linear)]
@@ -170,13 +170,13 @@ def test_dcgan_has_the_layers_of_infogan_when_it_is_asked_for_them() -> None:
     images = generator(torch.randn(3, 74))
     assert images.shape == (3, 1, 28, 28)
     assert critic.features(images).shape == (3, 1024)
-    encoder = DCGANEncoder(DataSpec((1, 28, 28)), [5], filters=2, stages=1, hidden=6)
+    encoder = DCGANEncoder(DataSpec((1, 28, 28)), [5], filters=2, stages=1, dense=6)
     assert encoder(images).mean.shape == (3, 5)
     assert encoder.head.in_features == 6
 
 
-def test_a_hidden_layer_goes_without_batch_norm_where_the_critic_does() -> None:
-    critic = DCGANCritic(DataSpec(IMAGE), filters=2, hidden=4, batch_norm=False)
+def test_a_dense_layer_goes_without_batch_norm_where_the_critic_does() -> None:
+    critic = DCGANCritic(DataSpec(IMAGE), filters=2, dense=4, batch_norm=False)
     assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in critic.modules())
 
 
@@ -253,7 +253,7 @@ def test_a_missing_superfluous_or_misshapen_condition_is_an_error_that_says_so(
         lambda: DCGANGenerator([4], IMAGE, filters=0),
         lambda: DCGANGenerator([0], IMAGE),
         lambda: DCGANCritic(DataSpec(IMAGE), filters=-3),
-        lambda: DCGANCritic(DataSpec(IMAGE), hidden=-1),
+        lambda: DCGANCritic(DataSpec(IMAGE), dense=-1),
         lambda: DCGANEncoder(DataSpec(IMAGE), [4], posterior="gauss"),  # pyright: ignore[reportArgumentType]
     ],
 )

@@ -66,7 +66,9 @@ def test_names_are_selected_before_options_apply_whatever_the_order_typed() -> N
     assert orders[0].components["objective"].id == "gan/minimax"
     assert option(orders[0], "objective", "critic_steps") == 2
     assert orders[0].components["prior"].id == "builtin/uniform"
-    assert orders[0].components["generator"] == Choice("dcgan/dcgan", {"filters": 8})
+    assert orders[0].components["generator"] == Choice(
+        "dcgan/dcgan", {"filters": 8, "stages": None, "dense": 0}
+    )
 
 
 def test_another_name_discards_the_options_of_the_one_before() -> None:
@@ -86,8 +88,8 @@ def test_what_another_name_could_have_taken_over_and_did_not_is_told_with_how_to
     """An infogan with another loss would otherwise be no infogan, in silence."""
     (told,) = configured("objective=hinge", plugin="infogan").notes
     assert told == (
-        "objective=gan/hinge does not take over information_weight=1.0 of gan/non-saturating;"
-        " to keep it:  objective.information_weight=1.0"
+        "objective=gan/hinge does not take over information_weight=0.1 of gan/non-saturating;"
+        " to keep it:  objective.information_weight=0.1"
     )
     silent = {
         "said again, if otherwise": ["objective=hinge", "objective.information_weight=0"],

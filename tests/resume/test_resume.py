@@ -316,6 +316,9 @@ def test_settings_that_would_change_what_was_trained_are_refused(key: str, finis
     listed = raised.value.message.partition("these differ: ")[2]
     assert listed.startswith((f"{key} (", f"{key}."))
     assert "→" in listed
+    (hint,) = raised.value.hints
+    changed = listed.partition(" ")[0]
+    assert hint.endswith(f"ganvae run --config {finished.path}/config.yaml {changed}=…")
     assert everything(finished.path) == before
 
 
