@@ -44,8 +44,8 @@ WORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "dcgan": ("dcgan", {"engine.steps": 5000}),
     "gan objective=wgan-gp": ("gan", {"objective": "wgan-gp", "engine.steps": 3000}),
     "gan objective=hinge": ("gan", {"objective": "hinge", "engine.steps": 3000}),
-    "gan objective=minimax optimizers.default.lr=0.01": (
-        "gan", {"objective": "minimax", "optimizers.default.lr": 0.01, "engine.steps": 3000},
+    "gan objective=minimax optimizers.default.lr=0.03": (
+        "gan", {"objective": "minimax", "optimizers.default.lr": 0.03, "engine.steps": 3000},
     ),
     "vae objective.beta=4": ("vae", {"objective.beta": 4}),
 }  # fmt: skip

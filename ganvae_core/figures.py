@@ -22,9 +22,11 @@ BAND_GAP = 10
 """Between rows that belong together and the next ones."""
 HEADING = 16
 """Height of what stands above the columns of a grid, in pixels."""
-BINS = 80
+BINS = 120
 DENSE = 10.0
-"""The density that is drawn black, in multiples of an even one."""
+"""The density that is drawn darkest, in multiples of an even one."""
+CONSTANT_MARGIN = 0.5
+"""Drawn on both sides of a value that all rows have."""
 LIKE_SPANS = 3.0
 """Coordinates whose spans differ by less than this factor are drawn to one scale."""
 PANELS = {
@@ -80,6 +82,7 @@ def image_grid(
 
 def _write_above(picture: Image.Image, text: str, left: int, width: int) -> None:
     """A heading in the middle of its column, cut off where it is wider."""
+    text = " ".join(text.split())
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(HEADING - 4)
     if draw.textlength(text, font) > width:
@@ -183,11 +186,11 @@ def _draw_points(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path
     figure, axes = pyplot.subplots(figsize=(5.6, 5), layout="constrained")
     seen = made if real is None else real
     low, high = np.quantile(seen, 0.001, axis=0), np.quantile(seen, 0.999, axis=0)
-    margin = 0.15 * (high - low) + 1e-6
+    margin = np.where(high > low, 0.15 * (high - low), CONSTANT_MARGIN)
     box = [(low[0] - margin[0], high[0] + margin[0]), (low[1] - margin[1], high[1] + margin[1])]
     if real is not None:
         # No darker than a few rows a bin: narrow modes, which fall into few bins, would hide the wide ones.
-        axes.hist2d(real[:, 0], real[:, 1], bins=BINS, range=box, cmap="Greys",
+        axes.hist2d(real[:, 0], real[:, 1], bins=BINS, range=box, cmap="Greys", alpha=0.5,
                     vmax=DENSE * len(real) / BINS**2)  # fmt: skip
     axes.scatter(made[:, 0], made[:, 1], s=4, alpha=0.5, linewidths=0, color="tab:blue")
     names = spec.columns or ("first coordinate", "second coordinate")
@@ -208,7 +211,7 @@ def _draw_marginals(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, p
     drawn = [] if real is None else [("real", real.reshape(len(real), -1))]
     drawn.append(("samples", made.reshape(len(made), -1)))
     shown = min(drawn[0][1].shape[1], MOST_COLUMNS)
-    names = spec.columns or tuple(f"column {number + 1}" for number in range(shown))
+    names = spec.columns or tuple(f"column {number}" for number in range(shown))
     across = min(shown, 4)
     down = math.ceil(shown / across)
     figure, grid = pyplot.subplots(
@@ -219,7 +222,8 @@ def _draw_marginals(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, p
             axes.set_visible(False)
             continue
         low, high = np.quantile(drawn[0][1][:, number], [0.001, 0.999])
-        span = (low - 0.1 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
+        margin = 0.1 * (high - low) if high > low else CONSTANT_MARGIN
+        span = (low - margin, high + margin)
         for label, rows in drawn:
             style, colour = ("stepfilled", "0.75") if label == "real" else ("step", "tab:blue")
             weights = np.full(len(rows), 1 / len(rows))

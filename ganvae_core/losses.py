@@ -116,5 +116,8 @@ def interpolated(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def perturbed(real: Tensor) -> Tensor:
-    """(B, *X) real rows with uniform noise of half the batch's standard deviation (DRAGAN, Kodali et al. 2017)."""
+    """(B, *X) real rows and noise, uniform from 0 to half the batch's standard deviation (DRAGAN, Kodali et al. 2017).
+
+    The paper's text has normal noise; this is that of its authors' code, which lies on one side.
+    """
     return (real + 0.5 * real.std() * torch.rand_like(real)).detach()

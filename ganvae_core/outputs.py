@@ -116,7 +116,7 @@ def write_rows(
     elif suffix == ".npz":
         write_arrays(path, {"samples": rows, **(further or {})})
     else:
-        names = spec.columns or tuple(f"column_{number + 1}" for number in range(rows.shape[1]))
+        names = spec.columns or tuple(f"column_{number}" for number in range(rows.shape[1]))
         columns = {
             name: _whole(rows[:, number]) if number in spec.units.whole else rows[:, number]
             for number, name in enumerate(names)

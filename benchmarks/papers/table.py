@@ -124,7 +124,7 @@ def pictures_of(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
     """The pictures that runs have left."""
     for found in rows:
         file = picture(figure.name, found.row.name)
-        if found.row.picture and file.exists():
+        if found.row.picture and found.seeds and file.exists():
             told = f"{found.row.label}, seed {found.row.seeds[0]}"
             yield f"![{told}](images/{file.name})\n\n*{told}.*"
 

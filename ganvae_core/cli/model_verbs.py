@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,7 +72,8 @@ def sample(
     run = _load(path, checkpoint, device, locked)
     image = run.spec.modality == "image"
     count = count or (64 if image else 1000)
-    output = output or _within(path, f"samples/seed-{seed}-n-{count}{_default_ending(run)}")
+    of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
+    output = output or _within(path, f"samples/seed-{seed}-n-{count}{of_class}{_default_ending(run)}")
 
     from ganvae_core.engine.evaluation import sample_pairs
     from ganvae_core.outputs import check_memory, is_folder, sample_endings
@@ -268,9 +270,7 @@ def _conditions(run: Run, given: Tensor | None, *, table: bool) -> dict[str, np.
     numbers = given.numpy()
     if not table:
         return {"conditions": numbers}
-    return {
-        f"condition_{place + 1}": column for place, column in enumerate(numbers.reshape(len(numbers), -1).T)
-    }
+    return {f"condition_{place}": column for place, column in enumerate(numbers.reshape(len(numbers), -1).T)}
 
 
 def _real(run: Run, count: int) -> np.ndarray | None:

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from ganvae_core.runs.training import Preparation
 
 
+DIGITS = "builtin/digits"
+"""Who trains on these has no data of their own yet."""
+
+
 @click.command()
 @click.option(
     "--epochs", type=WholeNumber(min=1), metavar="N", help="Passes over the data, instead of --steps."
@@ -242,7 +246,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     if engine.world.first:
         click.echo(str(directory.path))
     if not quiet:
-        _say_where(directory, engine)
+        own_data = preparation.configuration.components["data"].id != DIGITS
+        _say_where(directory, engine, own_data=own_data)
 
 
 def _go_on_past(directory: RunDirectory, step: int) -> str:
@@ -260,7 +265,7 @@ def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved
     return Interrupted(f"{at}; {what}.", f"go on:  {_resume_command(directory.path)}", exit_code=code)
 
 
-def _say_where(directory: RunDirectory, engine: Engine) -> None:
+def _say_where(directory: RunDirectory, engine: Engine, *, own_data: bool) -> None:
     from ganvae_core.cli.run_files import pictures
 
     there = {
@@ -274,12 +279,16 @@ def _say_where(directory: RunDirectory, engine: Engine) -> None:
     classes = engine.data.spec.classes if engine.data.conditional else None
     if classes:
         note(f"next:  ganvae sample {run} --condition {shlex.quote(classes[0])}      ganvae show {run}")
-    elif engine.data.spec.modality == "image":
+    elif engine.model.encoder is not None and engine.data.spec.modality == "image" and own_data:
+        note(f"next:  ganvae sample {run} -n 100      ganvae reconstruct {run}")
+    elif engine.data.spec.modality == "image" and not own_data:
         further = "ganvae run --plugin dcgan      ganvae run --plugin vae --data YOUR_FOLDER"
         note(f"next:  ganvae sample {run} -n 100      {further}")
     else:
-        ending = "npz" if engine.data.spec.modality == "array" else "csv"
-        note(f"next:  ganvae sample {run} -n 1000 -o made.{ending}      ganvae show {run}")
+        count, ending = {"image": (100, "png"), "array": (1000, "npz")}.get(
+            engine.data.spec.modality, (1000, "csv")
+        )
+        note(f"next:  ganvae sample {run} -n {count} -o made.{ending}      ganvae show {run}")
 
 
 @contextmanager

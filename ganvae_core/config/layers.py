@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -86,6 +87,18 @@ def nest(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         _put(layer, key, value)
     _refuse_interpolation(layer, "")
     return layer
+
+
+def as_overrides(layer: Mapping[str, Any], above: str = "") -> list[str]:
+    """A layer as the ``KEY=VALUE`` arguments that make it, texts as they were typed: the reverse of ``nest``."""
+    found: list[str] = []
+    for name, value in layer.items():
+        key = f"{above}{name}"
+        if isinstance(value, Mapping):
+            found += as_overrides(value, f"{key}.")
+        else:
+            found.append(f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}")
+    return found
 
 
 def _put(layer: dict[str, Any], key: str, value: Any) -> None:

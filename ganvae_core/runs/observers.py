@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
 
 GRID = 64
+ROWS = 8
+"""Of a grid with a column for each class: few classes would make it a strip."""
 RECONSTRUCTED = 32
 PLOTTED = 2_500
 """Rows in a scatter plot or in marginals."""
@@ -74,7 +76,7 @@ class Pictures(Callback):
             count = GRID if spec.modality == "image" else PLOTTED
             conditions, columns = by_class(engine.model, spec, count)
             if conditions is not None:
-                count -= count % columns  # no row is left unfinished
+                count = min(count - count % columns, ROWS * columns)  # no row is left unfinished
                 conditions = conditions[:count]
             noise = drawn_with_noise(spec)
             made = sample_rows(engine.model, count, seed, engine.device, conditions, noise=noise)

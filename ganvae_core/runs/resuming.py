@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from ganvae_core.config.configuration import Configuration
+from ganvae_core.config.layers import as_overrides
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.runs.directory import CONFIG, RunDirectory
@@ -40,9 +41,9 @@ def differing_settings(before: Configuration, after: Configuration) -> list[str]
     return changed
 
 
-def new_run(directory: RunDirectory) -> str:
-    """The command that starts another run with a run's settings, to which changes are added."""
-    return f"ganvae run --config {shlex.quote(str(directory.path / CONFIG))}"
+def new_run(directory: RunDirectory, layer: Mapping[str, Any]) -> str:
+    """The command that starts another run with a run's settings, and with changes to them."""
+    return shlex.join(["ganvae", "run", "--config", str(directory.path / CONFIG), *as_overrides(layer)])
 
 
 def refuse_other_policy(
@@ -60,7 +61,7 @@ def refuse_other_policy(
         raise ConfigurationError(
             f"engine.on_nonfinite: this run has met numbers that were not finite, and with '{new}' it would have gone"
             f" another way than with '{old}'.",
-            f"start a new run from its settings:  {new_run(directory)} engine.on_nonfinite={new}",
+            f"start a new run from its settings:  {new_run(directory, {'engine': {'on_nonfinite': new}})}",
         )
 
 

@@ -280,7 +280,7 @@ def prepare_resume(
     refuse_missing(directory.path / LOCK, catalogue)
     tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
-    _refuse_changes(before, configuration, directory)
+    _refuse_changes(before, configuration, directory, layer or {})
     checkpoint, damage = newest_whole(directory.checkpoints)
     if checkpoint is None and damage:
         find_checkpoint(directory, None)  # says what is wrong with the newest
@@ -337,13 +337,15 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
     return None
 
 
-def _refuse_changes(before: Configuration, after: Configuration, directory: RunDirectory) -> None:
+def _refuse_changes(
+    before: Configuration, after: Configuration, directory: RunDirectory, layer: Mapping[str, Any]
+) -> None:
     """Only how far, how often and where from may differ when a run goes on."""
     changed = differing_settings(before, after)
     if changed:
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
-            f"start a new run from them:  {new_run(directory)} {changed[0].partition(' ')[0]}=…",
+            f"start a new run from them:  {new_run(directory, layer)}",
         )
 
 

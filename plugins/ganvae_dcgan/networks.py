@@ -5,7 +5,7 @@ Each stage halves the sides, rounded down, until none is over five and there are
 length while the other goes on, so height and width are independent and may be odd. The generator runs the same
 stages backwards, and so meets every size exactly.
 
-With fewer ``stages`` and a ``dense`` layer they are the networks that InfoGAN has for MNIST (Chen et al. 2016): two
+With fewer ``stages`` and a ``dense`` layer they have the shape of InfoGAN's networks for MNIST (Chen et al. 2016): two
 stages of 64 and 128 filters, and 1,024 units between them and everything else.
 """
 
@@ -260,7 +260,7 @@ def _image_shape(shape: Sequence[int], kind: str) -> tuple[int, int, int]:
             f"dcgan networks take images with sides from {SMALLEST_SIDE} to {LARGEST_SIDE}, "
             f"and these are {height} × {width}.",
             _OTHERS,
-            "or for a folder of images resize them:  data.resize=64",
+            "or, where they come from a folder, resize them:  data.resize=64",
         )
     return channels, height, width
 

@@ -84,7 +84,7 @@ def _headings(values: Tensor, discrete: bool) -> list[str]:
 
 def _values(part: LatentPrior, size: int) -> Tensor:
     """What the part is set to in each column (coordinates, columns, size); NaN leaves a coordinate as it was drawn."""
-    drawn = part.sample(DRAWS)
+    drawn = part.sample(DRAWS).flatten(1)
     if part.support == "discrete":
         return torch.eye(size, device=drawn.device)[None]
     shares = torch.linspace(*SHARES, COLUMNS, device=drawn.device)

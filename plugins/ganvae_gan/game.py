@@ -41,13 +41,15 @@ class AdversarialGame(Objective):
         information_weight: of the information that samples keep about the codes of a composite prior; InfoGAN
             (Chen et al. 2016) has 1, and 0.1 lets classes of data be found better.
         augmentation_target: augment images so that the mean sign of the critic's real logits is this; 0.6 for ADA
-            (Karras et al. 2020). Of real less generated logits for relativistic, wasserstein and wgan-gp.
+            (Karras et al. 2020). Of real logits less 0.5 for least-squares, whose critic puts out 0.5 where it cannot
+            tell, and of real less generated ones for relativistic, wasserstein and wgan-gp.
     """
 
     own: ClassVar[Mapping[str, float]] = {}
     pairs_rows: ClassVar[bool] = False  # whether the generator's loss looks at the real rows' logits
     judges_codes: ClassVar[bool] = False  # whether the critic is told the code of each row
     offset_is_free: ClassVar[bool] = False  # whether a constant added to all logits changes nothing
+    undecided: ClassVar[float] = 0.0  # the logit of a critic that cannot tell
 
     def __init__(
         self,
@@ -88,19 +90,33 @@ class AdversarialGame(Objective):
             _refuse_batch_norm(self.critic)
         if spectral_norm:
             _normalise_spectrally(self.critic)
-        self.tasks = nn.ModuleDict()
-        if self._chosen("rotation_weight", rotation_weight):
-            self.tasks["rotation"] = Rotation(data, self.critic, rotation_weight)
-        if self._chosen("information_weight", information_weight):
-            self.tasks["information"] = Information(model.prior, self.critic, information_weight)
-        if self.tasks and packing > 1:
-            raise ConfigurationError(
-                f"objective: {' and '.join(self.tasks)} judges single rows, which a packing critic never sees.",
-                "set:  objective.packing=1",
-            )
+        self.tasks = self._tasks(
+            data,
+            rotation=self._chosen("rotation_weight", rotation_weight),
+            information=self._chosen("information_weight", information_weight),
+        )
         self.augmentation = (
             None if augmentation_target is None else AdaptiveAugmentation(data, augmentation_target)
         )
+
+    def _tasks(self, data: DataSpec, *, rotation: float, information: float) -> nn.ModuleDict:
+        """What the critic is to tell beside real from generated, by name, where it has a weight."""
+        tasks = nn.ModuleDict()
+        if rotation:
+            tasks["rotation"] = Rotation(data, self.critic, rotation)
+        if information:
+            if self.judges_codes:
+                raise ConfigurationError(
+                    "objective.information_weight: this critic is told the codes, so there is nothing to tell of them.",
+                    "turn it off:  objective.information_weight=0",
+                )
+            tasks["information"] = Information(self.model.prior, self.critic, information)
+        if tasks and self.packing > 1:
+            raise ConfigurationError(
+                f"objective: {' and '.join(tasks)} judges single rows, which a packing critic never sees.",
+                "set:  objective.packing=1",
+            )
+        return tasks
 
     @abc.abstractmethod
     def critic_value(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -193,7 +209,7 @@ class AdversarialGame(Objective):
         if self.augmentation is None:
             return {}
         # Where the offset of the logits is free, the sign of the real ones says nothing.
-        margin = real_logits - fake_logits if self.offset_is_free else real_logits
+        margin = real_logits - (fake_logits if self.offset_is_free else self.undecided)
         # Filled on the device: a tensor that is made from a number and moved there makes the step wait for it.
         seen = margin.new_full((), batch.samples_seen, dtype=torch.float64)
         return {OVERFITTING: margin.detach().sign().mean(), SAMPLES_SEEN: seen}
@@ -240,5 +256,5 @@ def _refuse_batch_norm(critic: Critic) -> None:
 
 def _normalise_spectrally(critic: Critic) -> None:
     for module in list(critic.modules()):
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
             nn.utils.parametrizations.spectral_norm(module)

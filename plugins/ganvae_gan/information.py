@@ -33,7 +33,7 @@ class Information(nn.Module):
         weight: of the term.
 
     Raises:
-        ConfigurationError: the prior has no codes.
+        ConfigurationError: the prior has no codes, or one whose entropy is not constant.
     """
 
     def __init__(self, prior: LatentPrior, critic: Critic, weight: float) -> None:
@@ -45,6 +45,12 @@ class Information(nn.Module):
                 " {name: categorical, latent_shape: [10]}, {name: uniform, latent_shape: [2]}]'",
                 "turn it off:  objective.information_weight=0",
             )
+        for part, is_code in zip(prior.parts, prior.has_meaning, strict=True):
+            if is_code and (isinstance(part, Composite) or any(True for _ in part.parameters())):
+                raise ConfigurationError(
+                    f"prior: {type(part).__name__} cannot be a code, whose distribution is to be one and fixed.",
+                    "say which parts are codes, one for each part:  'prior.meaning=[false, …]'",
+                )
         self.weight = weight
         self.codes = _codes(prior)
         self._prior, self._critic = (prior,), (critic,)  # tuples, so that their weights are not stored twice

@@ -44,6 +44,8 @@ class Minimax(AdversarialGame):
 class LeastSquares(AdversarialGame):
     """LSGAN. Critic: ``½ E(C(x) - 1)² + ½ E C(G(z))²``; generator: ``½ E(C(G(z)) - 1)²``. Mao et al. 2017."""
 
+    undecided: ClassVar[float] = 0.5
+
     def critic_value(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return losses.least_squares_critic(real_logits, fake_logits)
 

@@ -42,7 +42,7 @@ class Rotation(nn.Module):
             raise ConfigurationError(
                 f"objective.rotation_weight: rotations are of square images, and this data has shape {data.shape}.",
                 "turn it off:  objective.rotation_weight=0",
-                "or for a folder of images make them square:  data.resize=32"
+                "or, where they come from a folder, make them square:  data.resize=32"
                 if data.modality == "image"
                 else "",
             )

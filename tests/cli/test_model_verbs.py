@@ -237,6 +237,8 @@ def test_files_say_which_class_each_sample_was_made_for(conditional: Path, folde
     assert np.array_equal(made["samples"], run.sample(40))
     done("sample", conditional, "-n", "4", "--condition", "7", "-o", "sevens.npz")
     assert np.load("sevens.npz", allow_pickle=False)["labels"].tolist() == ["7"] * 4
+    made_of = done("sample", conditional, "-n", "4", "--condition", "7").out
+    assert made_of == f"{conditional}/samples/seed-0-n-4-of-7.png\n"  # and not the file of another class
 
 
 def test_files_say_which_numbers_each_sample_was_made_for(folder: Path, done: Say) -> None:
@@ -259,8 +261,8 @@ def test_files_say_which_numbers_each_sample_was_made_for(folder: Path, done: Sa
              overrides={"data.condition": True, "generator.hidden": [4], "encoder.hidden": [4]})  # fmt: skip
     done("sample", "run", "-n", "3", "--condition", "0.5,1", "-o", "x.csv")
     made = pyarrow.csv.read_csv("x.csv")
-    assert made.column_names[-2:] == ["condition_1", "condition_2"]
-    assert made.column("condition_2").to_pylist() == [1, 1, 1]
+    assert made.column_names[-2:] == ["condition_0", "condition_1"]
+    assert made.column("condition_1").to_pylist() == [1, 1, 1]
     done("sample", "run", "-n", "3", "-o", "x.npz")
     conditions = np.load("x.npz", allow_pickle=False)["conditions"]
     assert conditions.shape == (3, 2)

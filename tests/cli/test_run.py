@@ -142,7 +142,7 @@ def test_the_order_of_settings_does_not_matter(done: Say) -> None:
     one = done("run", "--plugin", "vae", *words, "--dry-run")
     other = done("run", "--plugin", "vae", *words[:3][::-1], *words[3:], "--dry-run")
     assert one.out == other.out
-    assert yaml.safe_load(one.out)["generator"] == {"name": "dcgan/dcgan", "filters": 2}
+    assert yaml.safe_load(one.out)["generator"]["filters"] == 2
 
 
 def test_the_configuration_of_a_run_repeats_it(folder: Path, done: Say) -> None:

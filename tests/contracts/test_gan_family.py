@@ -157,6 +157,22 @@ def test_the_information_term_has_its_closed_form_for_a_head_that_knows_nothing(
     assert set(guesses) == {1, 2}, "the noise is no code"
 
 
+@pytest.mark.parametrize(
+    "part",
+    [gv.Mixture([2], components=3), gv.Composite([5], parts=[gv.Categorical([2]), gv.Categorical([3])])],
+)
+def test_a_code_has_one_distribution_which_training_does_not_move(part: gv.LatentPrior) -> None:
+    size = math.prod(part.latent_shape)
+    prior = gv.Composite([1 + size], parts=[gv.StandardNormal([1]), part], meaning=(False, True))
+    with pytest.raises(gv.ConfigurationError, match=f"{type(part).__name__} cannot be a code"):
+        game(prior=prior, information_weight=1.0)
+
+
+def test_a_critic_that_is_told_the_codes_is_not_asked_for_them() -> None:
+    with pytest.raises(gv.ConfigurationError, match="told the codes"):
+        game(BiGAN, prior=coded_prior(), encodes=True, information_weight=1.0)
+
+
 def test_generator_and_critic_both_learn_to_keep_the_codes() -> None:
     objective = game(prior=coded_prior(), information_weight=1.0)
     objective.critic.requires_grad_(False)
@@ -214,6 +230,12 @@ def test_a_code_changes_along_a_row_of_its_grid_and_nothing_else_does() -> None:
     continuous, headings = code_grid(model, 2, rows=4)
     assert (len(continuous), len(headings)) == (2 * 4 * 10, 10)
     assert (headings[0], headings[-1]) == ("2%", "98%")
+
+
+def test_a_code_of_any_shape_has_a_grid() -> None:
+    prior = gv.Composite([7], parts=[gv.StandardNormal([1]), gv.Uniform([2, 3])])
+    made, headings = code_grid(game(prior=prior).model, 1, rows=2)
+    assert (len(made), len(headings)) == (6 * 2 * 10, 10)
 
 
 def test_a_run_with_codes_draws_a_picture_of_each(tmp_path: Path) -> None:
@@ -401,3 +423,20 @@ def test_tasks_store_no_weight_twice() -> None:
     names = [name for name in objective.state_dict() if name.startswith("tasks.")]
     assert names
     assert not [name for name in names if "critic" in name or "prior" in name]
+
+
+@pytest.mark.parametrize("kind", EVERY_LOSS)
+def test_a_critic_that_cannot_tell_is_not_taken_for_one_that_can(kind: type[AdversarialGame]) -> None:
+    """Where real and generated rows are alike, ``undecided`` is the best that a critic can put out."""
+    objective = game(kind, augmentation_target=0.6)
+
+    def value(logit: float) -> float:
+        return objective.critic_value(torch.full((4,), logit), torch.full((4,), logit)).item()
+
+    best = value(kind.undecided)
+    others = [value(logit) for logit in torch.linspace(-2, 2, 41).tolist()]
+    assert all(other >= best - 1e-6 for other in others)
+    if kind.offset_is_free:
+        assert others == pytest.approx([best] * 41, abs=1e-6)
+    logits = torch.full((4,), kind.undecided)
+    assert objective._statistics(logits, logits, batch())[OVERFITTING] == 0

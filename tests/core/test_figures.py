@@ -37,6 +37,7 @@ def test_headings_stand_above_their_columns_and_change_nothing_below() -> None:
     assert not columns[1].any()
     assert columns[2].any()
     assert not dark[:, TILE : TILE + GAP].any()  # what is too long is cut off
+    assert image_grid(tiles(1), columns=1, headings=["in two\nlines"]).size == (TILE, TILE + HEADING)
     assert image_grid(tiles(2, channels=3), columns=2, headings=["a", "b"]).mode == "RGB"
     assert image_grid(tiles(2, channels=4), columns=2, headings=["a", "b"]).mode == "RGBA"
 

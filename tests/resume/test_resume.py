@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +18,14 @@ from toys import FromPhases, engine, images, model, recipes, rows, same, state
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
+from ganvae_core.config.configuration import stored
+from ganvae_core.config.layers import parse_overrides, parse_yaml
 from ganvae_core.engine.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.engine.data import DataStream
 from ganvae_core.engine.ranks import World
+from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.manifests import manifest_text
-from ganvae_core.runs.resuming import other_circumstances
+from ganvae_core.runs.resuming import differing_settings, other_circumstances
 from ganvae_core.runs.training import prepare_resume
 
 STEPS, FIRST = 7, 3
@@ -317,8 +321,11 @@ def test_settings_that_would_change_what_was_trained_are_refused(key: str, finis
     assert listed.startswith((f"{key} (", f"{key}."))
     assert "→" in listed
     (hint,) = raised.value.hints
-    changed = listed.partition(" ")[0]
-    assert hint.endswith(f"ganvae run --config {finished.path}/config.yaml {changed}=…")
+    _, *words = shlex.split(hint.partition("them:")[2])
+    assert words[:2] == ["run", "--config"]
+    tree = parse_yaml(Path(words[2]).read_text(), words[2])
+    again = stored(installed_plugins(), tree, parse_overrides(words[3:]))
+    assert differing_settings(finished.configuration, again)
     assert everything(finished.path) == before
 
 
