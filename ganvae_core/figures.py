@@ -25,6 +25,8 @@ HEADING = 16
 BINS = 120
 DENSE = 10.0
 """The density that is drawn darkest, in multiples of an even one."""
+MOST_COLOURS = 10
+"""Classes of points that are told apart; more would share colours."""
 CONSTANT_MARGIN = 0.5
 """Drawn on both sides of a value that all rows have."""
 LIKE_SPANS = 3.0
@@ -120,6 +122,7 @@ def draw_samples(
     columns: int = 0,
     headings: Sequence[str] = (),
     rows_together: int = 0,
+    labels: np.ndarray | None = None,
 ) -> None:
     """What a model makes, as fits the data: a grid, a scatter plot over the real density, or marginals.
 
@@ -131,12 +134,13 @@ def draw_samples(
         columns: of a grid; by default as square as possible.
         headings: above the columns of a grid, if there are any.
         rows_together: of a grid, with a wider gap before the next ones; 0 for all.
+        labels: (N,) the position in ``spec.classes`` that each sample was made for, which colours points.
     """
     if spec.modality == "image":
         columns = columns or math.ceil(math.sqrt(len(made)))
         save_image(image_grid(made, columns, headings, rows_together), path)
     elif spec.modality == "points":
-        _draw_points(made, real, spec, path)
+        _draw_points(made, real, spec, path, labels)
     else:
         _draw_marginals(made, real, spec, path)
 
@@ -181,9 +185,13 @@ def draw_losses(records: Sequence[Mapping[str, Any]], path: Path, unit: str = ""
     _save(figure, path)
 
 
-def _draw_points(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path: Path) -> None:
+def _draw_points(
+    made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path: Path, labels: np.ndarray | None
+) -> None:
     pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(5.6, 5), layout="constrained")
+    classes = spec.classes if labels is not None else None
+    coloured = classes is not None and len(classes) <= MOST_COLOURS
+    figure, axes = pyplot.subplots(figsize=(7.2 if coloured else 5.6, 5), layout="constrained")
     seen = made if real is None else real
     low, high = np.quantile(seen, 0.001, axis=0), np.quantile(seen, 0.999, axis=0)
     margin = np.where(high > low, 0.15 * (high - low), CONSTANT_MARGIN)
@@ -192,7 +200,15 @@ def _draw_points(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path
         # No darker than a few rows a bin: narrow modes, which fall into few bins, would hide the wide ones.
         axes.hist2d(real[:, 0], real[:, 1], bins=BINS, range=box, cmap="Greys", alpha=0.5,
                     vmax=DENSE * len(real) / BINS**2)  # fmt: skip
-    axes.scatter(made[:, 0], made[:, 1], s=4, alpha=0.5, linewidths=0, color="tab:blue")
+    if coloured:
+        for position, name in enumerate(classes or ()):
+            own = made[labels == position]
+            axes.scatter(own[:, 0], own[:, 1], s=4, alpha=0.5, linewidths=0, color=f"C{position}", label=name)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, markerscale=3)
+        colour = "a colour for each class"
+    else:
+        axes.scatter(made[:, 0], made[:, 1], s=4, alpha=0.5, linewidths=0, color="C0")
+        colour = "blue"
     names = spec.columns or ("first coordinate", "second coordinate")
     axes.set(xlabel=names[0], ylabel=names[1], xlim=box[0], ylim=box[1])
     spans = [high - low for low, high in box]
@@ -202,7 +218,7 @@ def _draw_points(made: np.ndarray, real: np.ndarray | None, spec: DataSpec, path
     low, high = np.transpose(box)
     outside = int(((made < low) | (made > high)).any(axis=1).sum())
     beyond = f"; {outside:,} lie outside" if outside else ""
-    axes.set_title(f"{len(made):,} samples (blue){over}{beyond}", fontsize=10)
+    figure.suptitle(f"{len(made):,} samples ({colour}){over}{beyond}", fontsize=10)
     _save(figure, path)
 
 

@@ -245,14 +245,15 @@ def _write_samples(run: Run, made: Tensor, given: Tensor | None, output: Path, c
     from ganvae_core.engine.data import in_own_units
     from ganvae_core.figures import draw_samples
     from ganvae_core.outputs import TABLES, is_folder, write_images, write_rows
-    from ganvae_core.runs.observers import PLOTTED, visible
+    from ganvae_core.runs.observers import PLOTTED, labels_of, visible
 
     if is_folder(output):
         write_images(output, visible(made, run.spec))
     elif output.suffix.lower() == ".png":
         real = None if run.spec.modality == "image" else _real(run, PLOTTED)
         headings = run.spec.classes or () if columns else ()
-        draw_samples(visible(made, run.spec), real, run.spec, output, columns, headings)
+        draw_samples(visible(made, run.spec), real, run.spec, output, columns, headings,
+                     labels=labels_of(given, run.spec))  # fmt: skip
     else:
         conditions = _conditions(run, given, table=output.suffix.lower() in TABLES)
         write_rows(output, in_own_units(made.numpy(), run.spec.units), run.spec, conditions)
@@ -260,13 +261,16 @@ def _write_samples(run: Run, made: Tensor, given: Tensor | None, output: Path, c
 
 def _conditions(run: Run, given: Tensor | None, *, table: bool) -> dict[str, np.ndarray]:
     """What samples were made for, as it is written beside them: the labels by name, or the numbers."""
+    import numpy as np
+
+    from ganvae_core.runs.observers import labels_of
+
     if given is None:
         return {}
-    if run.spec.classes:
-        import numpy as np
-
+    labels = labels_of(given, run.spec)
+    if labels is not None:
         column = run.configuration.components["data"].options.get("label") or "label"
-        return {column if table else "labels": np.asarray(run.spec.classes)[given.argmax(1).numpy()]}
+        return {column if table else "labels": np.asarray(run.spec.classes)[labels]}
     numbers = given.numpy()
     if not table:
         return {"conditions": numbers}

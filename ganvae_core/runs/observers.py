@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.engine.data import in_own_units, rows_of
-from ganvae_core.engine.evaluation import evenly, sample_rows
+from ganvae_core.engine.evaluation import evenly, sample_pairs
 from ganvae_core.errors import TrainingError
 from ganvae_core.figures import draw_losses, draw_reconstructions, draw_samples, is_drawable
 from ganvae_core.interfaces import Callback, FittedPrior
@@ -79,11 +79,11 @@ class Pictures(Callback):
                 count = min(count - count % columns, ROWS * columns)  # no row is left unfinished
                 conditions = conditions[:count]
             noise = drawn_with_noise(spec)
-            made = sample_rows(engine.model, count, seed, engine.device, conditions, noise=noise)
+            made, given = sample_pairs(engine.model, count, seed, engine.device, conditions, noise=noise)
             real = None if spec.modality == "image" else visible(self._real(engine), spec)
             draw_samples(visible(made, spec), real, spec,
                          self.directory.picture("samples", engine.step_index), columns,
-                         spec.classes or () if columns else ())  # fmt: skip
+                         spec.classes or () if columns else (), labels=labels_of(given, spec))  # fmt: skip
         if engine.model.encoder is not None and spec.modality == "image":
             self._reconstruct(engine, spec)
 
@@ -118,6 +118,11 @@ def can_sample(model: Model) -> bool:
 def drawn_with_noise(spec: DataSpec) -> bool:
     """Whether samples are draws from the observation, and not its means: of images a person wants to see the means."""
     return spec.modality in ("table", "points")
+
+
+def labels_of(condition: Tensor | None, spec: DataSpec) -> np.ndarray | None:
+    """(N,) positions in ``spec.classes`` of conditions (N, classes), or None where they are no classes."""
+    return None if condition is None or not spec.classes else condition.argmax(1).numpy()
 
 
 def by_class(model: Model, spec: DataSpec, count: int) -> tuple[Tensor | None, int]:

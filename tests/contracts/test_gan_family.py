@@ -247,6 +247,21 @@ def test_a_run_with_codes_draws_a_picture_of_each(tmp_path: Path) -> None:
 # Pairs: BiGAN.
 
 
+def test_pairs_are_of_a_row_and_its_code_on_both_sides() -> None:
+    objective, rows = game(BiGAN, encodes=True), batch()
+    pairs = objective._rows(rows)
+    assert pairs.real_condition is not None
+    torch.testing.assert_close(pairs.real_condition, objective.model.encode(rows.x).mean)
+    assert pairs.fake_condition is not None
+    torch.testing.assert_close(pairs.fake, objective.model.decode(pairs.fake_condition).mean)
+    model = objective.model
+    model.encoder = gv.MLPEncoder(IMAGES, (4,), hidden=(16,))  # a posterior with a variance: ALI
+    first, second = (objective._rows(rows).real_condition for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert not torch.allclose(first, second)  # draws, not means
+
+
 def test_a_critic_of_pairs_is_told_codes_and_judged_from_both_sides() -> None:
     objective = game(BiGAN, encodes=True)
     real, fake = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0])

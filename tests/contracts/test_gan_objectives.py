@@ -22,7 +22,7 @@ from ganvae_gan.objective import (
     WassersteinPenalised,
 )
 from ganvae_gan.packing import packed, packed_spec
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import ganvae_core as gv
@@ -115,6 +115,52 @@ def test_the_pairing_loss_sees_both_sides_and_both_penalties() -> None:
     assert not rows.x.requires_grad  # a loss leaves the batch as it was
 
 
+def test_penalties_of_slopes_are_taken_where_their_papers_say() -> None:
+    objective, rows = game(NonSaturating, lipschitz_weight=3.0, dragan_weight=5.0), batch()
+    torch.manual_seed(5)
+    terms = objective.critic_loss(rows).terms
+    torch.manual_seed(5)
+    between = losses.interpolated(rows.x, objective.model.sample(12))
+    around = losses.perturbed(rows.x)
+    torch.testing.assert_close(terms["lipschitz"], 3 * losses.one_centred_penalty(objective.critic, between))
+    torch.testing.assert_close(terms["dragan"], 5 * losses.one_centred_penalty(objective.critic, around))
+
+
+class Halved(nn.Module):
+    """An augmentation whose effect is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strength = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2
+
+
+def test_all_that_the_critic_sees_is_augmented() -> None:
+    """Were the made rows not, the generator would learn to make augmented ones (Karras et al. 2020)."""
+    objective, rows = game(NonSaturating, r2_weight=2.0, lipschitz_weight=3.0), batch()
+    objective.augmentation = Halved()  # pyright: ignore[reportAttributeAccessIssue]
+    torch.manual_seed(5)
+    terms = objective.critic_loss(rows)
+    torch.manual_seed(5)
+    fake = objective.model.sample(12).detach().requires_grad_()
+    between = losses.interpolated(rows.x, fake)
+
+    def judged(x: Tensor) -> Tensor:
+        return objective.critic(x / 2)
+
+    (slope,) = torch.autograd.grad(judged(fake).sum(), fake)
+    value = losses.non_saturating_critic(judged(rows.x), judged(fake))
+    r2, lipschitz = slope.square().sum(1).mean(), 3 * losses.one_centred_penalty(judged, between)
+    torch.testing.assert_close(terms.terms["r2"], r2)
+    torch.testing.assert_close(terms.terms["lipschitz"], lipschitz)
+    torch.testing.assert_close(terms.value, value + r2 + lipschitz)
+    torch.manual_seed(5)
+    expected = losses.non_saturating_generator(judged(fake))
+    torch.testing.assert_close(objective.generator_loss(rows).value, expected)
+
+
 def test_the_weights_of_both_penalties_halve_over_the_rows_that_are_said() -> None:
     objective, rows = game(Relativistic, penalty_half_life_samples=500.0), batch()
 
@@ -166,6 +212,27 @@ def test_spectral_norm_makes_the_largest_singular_value_one() -> None:
     for module in objective.critic.modules():
         if isinstance(module, torch.nn.Linear):
             assert torch.linalg.matrix_norm(module.weight, 2).item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Conv1d(3, 4, 2), nn.Conv2d(3, 4, 2), nn.ConvTranspose2d(3, 4, 2)], ids=str
+)
+def test_spectral_norm_takes_every_convolution(layer: nn.Module) -> None:
+    class Convolving(gv.Critic):
+        def __init__(self) -> None:
+            super().__init__()
+            self.feature_size, self.layer, self.head = 1, layer, nn.Linear(1, 1)
+
+        def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+            return x[:, :1]
+
+        def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+            return self.head(self.features(x, condition)).squeeze(1)
+
+    model = gv.Model(gv.MLPGenerator([2], [3], hidden=(8,)), gv.StandardNormal([2]), gv.Point())
+    objective = Hinge(model, SPEC, lambda data: Convolving(), spectral_norm=True)
+    normalised = [name for name, _ in objective.critic.named_parameters() if name.endswith("original")]
+    assert len(normalised) == 2
 
 
 def test_packs_hold_consecutive_rows_side_by_side() -> None:

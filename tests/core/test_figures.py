@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganvae_core.figures import BACKGROUND, BAND_GAP, GAP, HEADING, TILE, draw_reconstructions, image_grid
+from ganvae_core.figures import (
+    BACKGROUND,
+    BAND_GAP,
+    GAP,
+    HEADING,
+    TILE,
+    draw_reconstructions,
+    draw_samples,
+    image_grid,
+)
+from ganvae_core.types import DataSpec
 
 
 def tiles(count: int, *, channels: int = 1) -> np.ndarray:
@@ -59,3 +69,19 @@ def test_few_reconstructions_make_a_narrow_picture_and_gaps_are_no_images(tmp_pa
         grid = np.asarray(picture)
     assert grid.shape == (4 * TILE + 3 * GAP, 2 * TILE + GAP)
     assert (grid[2 * (TILE + GAP) :, TILE:] == BACKGROUND).all()
+
+
+def test_points_of_classes_have_their_colours(tmp_path: Path) -> None:
+    spec = DataSpec((2,), None, "points", (3,), classes=("a", "b", "c"))
+    made = np.repeat(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 50, axis=0)
+    draw_samples(made, None, spec, tmp_path / "one.png")
+    draw_samples(made, None, spec, tmp_path / "many.png", labels=np.repeat(np.arange(3), 50))
+
+    def hues(name: str) -> set[str]:
+        """Which of red, green and blue stands out in the coloured pixels."""
+        with Image.open(tmp_path / name) as picture:
+            pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+        return {"rgb"[number] for number in pixels[np.ptp(pixels, axis=1) > 80].argmax(1)}
+
+    assert hues("one.png") == {"b"}
+    assert hues("many.png") == {"r", "g", "b"}
