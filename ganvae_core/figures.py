@@ -131,13 +131,13 @@ def draw_samples(
         real: (M, *X) real rows likewise, to compare with, where there are any; not drawn for images.
         spec: what the data is.
         path: of the PNG.
-        columns: of a grid; by default as square as possible.
+        columns: of a grid; by default one for each heading, or as square as possible.
         headings: above the columns of a grid, if there are any.
         rows_together: of a grid, with a wider gap before the next ones; 0 for all.
         labels: (N,) the position in ``spec.classes`` that each sample was made for, which colours points.
     """
     if spec.modality == "image":
-        columns = columns or math.ceil(math.sqrt(len(made)))
+        columns = columns or len(headings) or math.ceil(math.sqrt(len(made)))
         save_image(image_grid(made, columns, headings, rows_together), path)
     elif spec.modality == "points":
         _draw_points(made, real, spec, path, labels)

@@ -87,16 +87,16 @@ def sample(
         )
     grid = output.suffix.lower() == ".png" and not is_folder(output)
     check_memory(count, run.spec, grid=grid)
-    columns = 0
+    headings: tuple[str, ...] = ()
     if condition is not None:
         conditions = run.condition(condition, count)
     else:
         # A grid puts each class in a column; files have classes as often as the training data has them.
-        conditions, columns = by_class(run.model, run.spec, count) if grid else (None, 0)
+        conditions, headings = by_class(run.model, run.spec, count) if grid else (None, ())
     with said_if_slow(f"drawing {count:,} samples"):
         noise = drawn_with_noise(run.spec) if noise is None else noise
         made, given = sample_pairs(run.model, count, seed, run.device, conditions, noise=noise)
-        _write_samples(run, made, given, output, columns)
+        _write_samples(run, made, given, output, headings)
     note(f"{count:,} samples of {path} at step {run.step:,}")
     click.echo(str(output))
 
@@ -241,7 +241,9 @@ def _default_ending(run: Run) -> str:
     return {"image": ".png", "points": ".png", "table": ".csv"}.get(run.spec.modality, ".npz")
 
 
-def _write_samples(run: Run, made: Tensor, given: Tensor | None, output: Path, columns: int) -> None:
+def _write_samples(
+    run: Run, made: Tensor, given: Tensor | None, output: Path, headings: Sequence[str]
+) -> None:
     from ganvae_core.engine.data import in_own_units
     from ganvae_core.figures import draw_samples
     from ganvae_core.outputs import TABLES, is_folder, write_images, write_rows
@@ -251,8 +253,7 @@ def _write_samples(run: Run, made: Tensor, given: Tensor | None, output: Path, c
         write_images(output, visible(made, run.spec))
     elif output.suffix.lower() == ".png":
         real = None if run.spec.modality == "image" else _real(run, PLOTTED)
-        headings = run.spec.classes or () if columns else ()
-        draw_samples(visible(made, run.spec), real, run.spec, output, columns, headings,
+        draw_samples(visible(made, run.spec), real, run.spec, output, headings=headings,
                      labels=labels_of(given, run.spec))  # fmt: skip
     else:
         conditions = _conditions(run, given, table=output.suffix.lower() in TABLES)

@@ -74,16 +74,16 @@ class Pictures(Callback):
         seed = engine.settings.seed
         if can_sample(engine.model):
             count = GRID if spec.modality == "image" else PLOTTED
-            conditions, columns = by_class(engine.model, spec, count)
+            conditions, headings = by_class(engine.model, spec, count)
             if conditions is not None:
-                count = min(count - count % columns, ROWS * columns)  # no row is left unfinished
+                count = min(count - count % len(headings), ROWS * len(headings))  # no row is left unfinished
                 conditions = conditions[:count]
             noise = drawn_with_noise(spec)
             made, given = sample_pairs(engine.model, count, seed, engine.device, conditions, noise=noise)
             real = None if spec.modality == "image" else visible(self._real(engine), spec)
             draw_samples(visible(made, spec), real, spec,
-                         self.directory.picture("samples", engine.step_index), columns,
-                         spec.classes or () if columns else (), labels=labels_of(given, spec))  # fmt: skip
+                         self.directory.picture("samples", engine.step_index),
+                         headings=headings, labels=labels_of(given, spec))  # fmt: skip
         if engine.model.encoder is not None and spec.modality == "image":
             self._reconstruct(engine, spec)
 
@@ -125,13 +125,13 @@ def labels_of(condition: Tensor | None, spec: DataSpec) -> np.ndarray | None:
     return None if condition is None or not spec.classes else condition.argmax(1).numpy()
 
 
-def by_class(model: Model, spec: DataSpec, count: int) -> tuple[Tensor | None, int]:
-    """Conditions (count, classes) that put each class in a column of its own, and the number of columns."""
+def by_class(model: Model, spec: DataSpec, count: int) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Conditions (count, classes) that put each class in a column of its own, and the columns' headings."""
     if spec.condition is None or spec.classes is None or spec.modality != "image" or len(spec.classes) > 20:
-        return None, 0
+        return None, ()
     columns = len(spec.classes)
     device = next(model.parameters()).device
-    return torch.eye(columns, device=device).repeat(count // columns + 1, 1)[:count], columns
+    return torch.eye(columns, device=device).repeat(count // columns + 1, 1)[:count], spec.classes
 
 
 def save_picture(
@@ -149,7 +149,7 @@ def save_picture(
         x: (N, *X) within the data's range.
         spec: what the data is.
         path: of the file; it appears whole or not at all.
-        columns: of a grid of images; by default as square as possible.
+        columns: of a grid of images; by default one for each heading, or as square as possible.
         headings: above the columns of a grid, if there are any.
         rows_together: of a grid, with a wider gap before the next ones; 0 for all.
     """

@@ -47,7 +47,7 @@ class CodeGrid(Callback):
             if has_meaning:
                 made, headings = code_grid(engine.model, position, self.rows)
                 path = folder / f"step-{engine.step_index:06d}-part-{position + 1}.png"
-                save_picture(made, engine.data.spec, path, columns=len(headings), headings=headings,
+                save_picture(made, engine.data.spec, path, headings=headings,
                              rows_together=self.rows)  # fmt: skip
 
 
