@@ -12,7 +12,9 @@ from pathlib import Path
 
 import click
 
-from ganvae_core.cli.main import VERBS, ganvae
+from ganvae_core.cli.frame import Settings
+from ganvae_core.cli.main import ganvae
+from ganvae_core.plugins import Catalogue, installed_plugins
 
 PAGE = Path(__file__).with_name("command-line.md")
 HEAD = """\
@@ -64,10 +66,13 @@ Put the line of your shell into its start-up file:
 def page() -> str:
     """The page, as it is to be."""
     # With its settings: click keeps the help option that the first context asks for.
-    context = click.Context(ganvae, info_name="ganvae", **ganvae.context_settings)
-    found = [(name, ganvae.get_command(context, name)) for name in VERBS]
+    own = tuple(plugin for plugin in installed_plugins().plugins if plugin.distribution == "ganvae")
+    settings = Settings(catalogue=Catalogue(own))
+    context = click.Context(ganvae, info_name="ganvae", obj=settings, **ganvae.context_settings)
+    found = [(name, ganvae.get_command(context, name)) for name in ganvae.list_commands(context)]
     verbs = [(name, verb) for name, verb in found if verb is not None]
-    summaries = [f"| [`{name}`](#ganvae-{name}) | {VERBS[name].summary} |" for name, _ in verbs]
+    shown = ganvae.builtin() | ganvae.added(context)
+    summaries = [f"| [`{name}`](#ganvae-{name}) | {shown[name]} |" for name, _ in verbs]
     parts = [HEAD + "\n".join(summaries)]
     common = {option for parameter in ganvae.params for option in parameter.opts}
     for name, verb in verbs:
@@ -88,9 +93,11 @@ def described(
     if table:
         yield table
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            child = click.Context(below, info_name=name, parent=context)
-            yield from described(below, child, common, level + 1)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None:
+                child = click.Context(below, info_name=name, parent=context)
+                yield from described(below, child, common, level + 1)
 
 
 def explained(command: click.Command) -> Iterator[str]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Source,
     )
     from ganvae_core.model import Model
-    from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
+    from ganvae_core.plugins import CommandSpec, ComponentSpec, RecipeSpec, hookimpl
     from ganvae_core.runs.loading import Run, load
     from ganvae_core.runs.observers import save_picture
     from ganvae_core.runs.training import train
@@ -91,7 +91,7 @@ _HOMES = {
     "ganvae_core.runs.loading": ("Run", "load"),
     "ganvae_core.model": ("Model",),
     "ganvae_core.runs.observers": ("save_picture",),
-    "ganvae_core.plugins": ("ComponentSpec", "RecipeSpec", "hookimpl"),
+    "ganvae_core.plugins": ("CommandSpec", "ComponentSpec", "RecipeSpec", "hookimpl"),
     "ganvae_core.runs.training": ("train",),
     "ganvae_core.types": ("Batch", "DataSpec", "Loss", "Phase", "Units"),
 }
@@ -102,6 +102,7 @@ __all__ = [
     "Bernoulli",
     "Callback",
     "Categorical",
+    "CommandSpec",
     "ComponentSpec",
     "Composite",
     "ConfigurationError",

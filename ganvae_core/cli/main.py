@@ -11,14 +11,12 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import click
 
 from ganvae_core.cli.frame import Settings, add_everywhere, current_catalogue
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
+from ganvae_core.cli.plugin_commands import ExtensibleGroup
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,15 @@ VERBS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that knows its verbs' names and summaries, and imports a verb when it is used."""
+class LazyGroup(ExtensibleGroup):
+    """The group of all verbs. Names and summaries are listed here; a verb is imported when it is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+    def builtin(self) -> dict[str, str]:
+        return {name: verb.summary for name, verb in VERBS.items()}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
-            return None
+            return super().get_command(ctx, cmd_name)
         module, _, attribute = VERBS[cmd_name].target.partition(":")
         verb: click.Command = getattr(importlib.import_module(f"ganvae_core.cli.{module}"), attribute)
         return add_everywhere(verb)
@@ -67,21 +65,21 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in VERBS and not ctx.resilient_parsing:
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             raise unknown_verb(ctx, args[0])
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = max(len(name) for name in VERBS)
-        for section in dict.fromkeys(verb.section for verb in VERBS.values()):
+        sections: dict[str, dict[str, str]] = {}
+        for name, verb in VERBS.items():
+            sections.setdefault(verb.section, {})[name] = verb.summary
+        added = self.added(ctx)
+        if added:
+            sections["From plugins"] = added
+        width = max(len(name) for rows in sections.values() for name in rows)
+        for section, rows in sections.items():
             with formatter.section(section):
-                formatter.write_dl(
-                    [
-                        (name.ljust(width), verb.summary)
-                        for name, verb in VERBS.items()
-                        if verb.section == section
-                    ]
-                )
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in rows.items()])
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_usage(ctx, formatter)
@@ -90,16 +88,6 @@ class LazyGroup(click.Group):
         click.Command.format_options(self, ctx, formatter)
         self.format_epilog(ctx, formatter)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
-        verbs = [
-            CompletionItem(name, help=verb.summary)
-            for name, verb in VERBS.items()
-            if name.startswith(incomplete)
-        ]
-        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
-
 
 def unknown_verb(context: click.Context, name: str) -> Exception:
     """The error for a word that is no verb; a plugin's name is what people try first."""
@@ -107,7 +95,9 @@ def unknown_verb(context: click.Context, name: str) -> Exception:
 
     if name in current_catalogue(context).with_recipes():
         return ConfigurationError(f"there is no verb '{name}'. Did you mean 'ganvae run --plugin {name}'?")
-    return ConfigurationError(f"there is no verb '{name}'.{did_you_mean(name, VERBS)}", "ganvae --help")
+    return ConfigurationError(
+        f"there is no verb '{name}'.{did_you_mean(name, ganvae.list_commands(context))}", "ganvae --help"
+    )
 
 
 @click.group(

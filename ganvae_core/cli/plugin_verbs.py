@@ -12,12 +12,13 @@ from ganvae_core.cli.frame import PluginName, current_catalogue, settings
 from ganvae_core.cli.install_verbs import install, uninstall
 from ganvae_core.cli.new_verb import new
 from ganvae_core.cli.output import note, print_json, table
+from ganvae_core.cli.plugin_commands import ExtensibleGroup
 
 if TYPE_CHECKING:
     from ganvae_core.plugins import Plugin
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=ExtensibleGroup, slot="plugins", invoke_without_command=True)
 @click.pass_context
 def plugins(context: click.Context) -> None:
     """What is installed, whether it works, and how to make, install and remove a plugin."""
@@ -67,6 +68,12 @@ def info(name: str, as_json: bool) -> None:
         click.echo()
         rows = [(part.kind, f"{plugin.name}/{part.name}", part.summary) for part in plugin.components]
         table(rows, ("kind", "component", ""))
+    if plugin.commands:
+        click.echo()
+        rows = [
+            (f"ganvae {verb.group} {verb.name}".replace("  ", " "), verb.summary) for verb in plugin.commands
+        ]
+        table(rows, ("verb", ""))
     if plugin.traceback and settings().traceback:
         click.echo()
         click.echo(plugin.traceback.rstrip())
@@ -86,7 +93,8 @@ def offers(plugin: Plugin) -> str:
         return f"{plugin.reason}      ganvae plugins info {plugin.name} --traceback"
     if not plugin.ready:
         return plugin.reason
-    kinds = [*("recipe" for _ in plugin.recipes), *(component.kind for component in plugin.components)]
+    kinds: list[str] = ["recipe"] * len(plugin.recipes) + [component.kind for component in plugin.components]
+    kinds += ["verb"] * len(plugin.commands)
     counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
     return " · ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
 

@@ -10,12 +10,13 @@ from ganvae_core.plugins.discovery import discover, installed_plugins
 from ganvae_core.plugins.hookspecs import hookimpl
 from ganvae_core.plugins.known import KnownPlugin, registry
 from ganvae_core.plugins.record import Plugin, State
-from ganvae_core.plugins.specs import API_VERSION, KINDS, ComponentSpec, Kind, RecipeSpec
+from ganvae_core.plugins.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind, RecipeSpec
 
 __all__ = [
     "API_VERSION",
     "KINDS",
     "Catalogue",
+    "CommandSpec",
     "ComponentSpec",
     "Kind",
     "KnownPlugin",

@@ -12,7 +12,7 @@ from typing import Any
 from ganvae_core.errors import ConfigurationError, GanvaeError, PluginError, did_you_mean
 from ganvae_core.plugins.known import KnownPlugin, registry
 from ganvae_core.plugins.record import Plugin
-from ganvae_core.plugins.specs import KINDS, ComponentSpec, RecipeSpec
+from ganvae_core.plugins.specs import KINDS, CommandSpec, ComponentSpec, RecipeSpec
 
 BUILTIN = "builtin"
 """The plugin whose components a recipe of any plugin may name shortly."""
@@ -112,15 +112,42 @@ class Catalogue:
             )
         return candidates[0], offered[candidates[0]]
 
-    def load(self, spec: ComponentSpec) -> Any:
-        """The class or function that a component of this catalogue names, imported.
+    def commands(self, group: str = "") -> list[tuple[CommandSpec, Plugin]]:
+        """The verbs that the ready plugins add to ``ganvae``, or to a group of its verbs, sorted by name."""
+        added = [
+            (command, plugin)
+            for plugin in self.ready
+            for command in plugin.commands
+            if command.group == group
+        ]
+        return sorted(added, key=lambda row: row[0].name)
+
+    def command(self, name: str, group: str = "") -> CommandSpec | None:
+        """The added verb of that name, if there is one.
+
+        Raises:
+            ConfigurationError: several plugins add a verb of that name.
+        """
+        found = [(command, plugin) for command, plugin in self.commands(group) if command.name == name]
+        if len(found) > 1:
+            owners = [plugin.name for _, plugin in found]
+            raise ConfigurationError(
+                f"the verb '{name}' is added by several plugins: {', '.join(owners)}.",
+                f"leave out all but one:  --disable-plugin {owners[-1]}",
+            )
+        return found[0][0] if found else None
+
+    def load(self, spec: ComponentSpec | CommandSpec) -> Any:
+        """The class or function that a component or verb of this catalogue names, imported.
 
         Raises:
             PluginError: it cannot be imported.
         """
-        plugin = next(plugin for plugin in self.plugins if spec in plugin.components)
+        plugin = next(plugin for plugin in self.plugins if spec in (*plugin.components, *plugin.commands))
         module_name, _, attribute = spec.target.partition(":")
-        what = f"{spec.kind} '{plugin.name}/{spec.name}' of {plugin.origin}"
+        what = f"verb '{spec.name}' of {plugin.origin}"
+        if isinstance(spec, ComponentSpec):
+            what = f"{spec.kind} '{plugin.name}/{spec.name}' of {plugin.origin}"
         try:
             return getattr(importlib.import_module(module_name), attribute)
         except (Exception, SystemExit) as error:  # whatever the plugin's own code raises, said with its name

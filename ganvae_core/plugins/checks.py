@@ -13,14 +13,21 @@ import pluggy
 from ganvae_core.errors import did_you_mean
 from ganvae_core.plugins import hookspecs
 from ganvae_core.plugins.record import State
-from ganvae_core.plugins.specs import API_VERSION, KINDS, ComponentSpec, RecipeSpec
+from ganvae_core.plugins.specs import (
+    API_VERSION,
+    COMMAND_GROUPS,
+    KINDS,
+    CommandSpec,
+    ComponentSpec,
+    RecipeSpec,
+)
 
-HOOKS = ("ganvae_components", "ganvae_recipes")
+HOOKS = ("ganvae_components", "ganvae_recipes", "ganvae_commands")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 TARGET = re.compile(MODULE.pattern + r":[^\W\d]\w*")
 
-Spec = TypeVar("Spec", ComponentSpec, RecipeSpec)
+Spec = TypeVar("Spec", ComponentSpec, RecipeSpec, CommandSpec)
 
 
 class RefusalError(Exception):
@@ -65,7 +72,9 @@ def check_api(api: int) -> None:
         raise RefusalError("incompatible", f"written for core API {api}, this is {API_VERSION}")
 
 
-def description(name: str, module: ModuleType) -> tuple[tuple[ComponentSpec, ...], tuple[RecipeSpec, ...]]:
+def description(
+    name: str, module: ModuleType
+) -> tuple[tuple[ComponentSpec, ...], tuple[RecipeSpec, ...], tuple[CommandSpec, ...]]:
     """The components and recipes that the plugin's hooks return, all of them checked.
 
     Raises:
@@ -74,13 +83,17 @@ def description(name: str, module: ModuleType) -> tuple[tuple[ComponentSpec, ...
     manager = hooked(name, module)
     components = answer(manager, "ganvae_components", ComponentSpec)
     recipes = answer(manager, "ganvae_recipes", RecipeSpec)
+    commands = answer(manager, "ganvae_commands", CommandSpec)
     for component in components:
         check_component(component)
     for recipe in recipes:
         check_recipe(recipe, module.__package__ or "")
+    for command in commands:
+        check_command(command)
     check_unique([f"{component.kind} '{component.name}'" for component in components])
     check_unique([f"recipe '{recipe.name}'" for recipe in recipes])
-    return components, recipes
+    check_unique([f"verb '{command.group} {command.name}'" for command in commands])
+    return components, recipes, commands
 
 
 def hooked(name: str, module: ModuleType) -> pluggy.PluginManager:
@@ -134,9 +147,7 @@ def check_component(component: ComponentSpec) -> None:
         raise broken(f"component {component.name!r}: there is no kind {component.kind!r}.{near}")
     check_name(f"a component ({component.kind})", component.name)
     what = f"{component.kind} '{component.name}'"
-    target: Any = component.target
-    if not isinstance(target, str) or not TARGET.fullmatch(target):
-        raise broken(f"{what}: target {target!r} is not of the form 'package.module:Name'")
+    check_target(what, component.target)
     check_summary(what, component.summary)
     # A tuple of one pattern that was written without its comma is a string.
     reads: Any = component.reads
@@ -166,6 +177,22 @@ def check_recipe(recipe: RecipeSpec, package: str) -> None:
 
     if not files(package).joinpath(*path.parts).is_file():
         raise broken(f"{what}: there is no file {resource} in {package}")
+
+
+def check_command(command: CommandSpec) -> None:
+    """Refuse a verb that could not be typed, found or imported."""
+    check_name("a verb", command.name)
+    what = f"verb '{command.name}'"
+    check_target(what, command.target)
+    check_summary(what, command.summary)
+    if command.group not in COMMAND_GROUPS:
+        raise broken(f"{what}: there is no group {command.group!r}: it is '' or 'plugins'")
+
+
+def check_target(what: str, target: object) -> None:
+    """Targets are imported and looked up by name."""
+    if not isinstance(target, str) or not TARGET.fullmatch(target):
+        raise broken(f"{what}: target {target!r} is not of the form 'package.module:Name'")
 
 
 def check_summary(what: str, summary: object) -> None:

@@ -196,7 +196,7 @@ def loaded(plugin: Plugin) -> Plugin:
             api = declared_api(module)
             plugin = replace(plugin, package=module.__package__ or "", api=api)
             check_api(api)
-            components, recipes = description(plugin.name, module)
+            components, recipes, commands = description(plugin.name, module)
     except KeyboardInterrupt:
         raise
     except RefusalError as refusal:
@@ -205,7 +205,13 @@ def loaded(plugin: Plugin) -> Plugin:
     except BaseException as error:  # a module may even call sys.exit while it is imported
         return replace(plugin, state="broken", reason=in_one_line(error), traceback=formatted(error))
     slow = "torch" in sys.modules and not slow_already
-    return replace(plugin, components=components, recipes=recipes, remark=IMPORTS_TORCH if slow else "")
+    return replace(
+        plugin,
+        components=components,
+        recipes=recipes,
+        commands=commands,
+        remark=IMPORTS_TORCH if slow else "",
+    )
 
 
 def in_one_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from ganvae_core.plugins.specs import ComponentSpec, RecipeSpec
+from ganvae_core.plugins.specs import CommandSpec, ComponentSpec, RecipeSpec
 
 hookspec = pluggy.HookspecMarker("ganvae")
 hookimpl = pluggy.HookimplMarker("ganvae")
@@ -20,3 +20,8 @@ def ganvae_components() -> Sequence[ComponentSpec]:  # pyright: ignore[reportRet
 @hookspec
 def ganvae_recipes() -> Sequence[RecipeSpec]:  # pyright: ignore[reportReturnType]
     """The recipes that this plugin ships."""
+
+
+@hookspec
+def ganvae_commands() -> Sequence[CommandSpec]:  # pyright: ignore[reportReturnType]
+    """The verbs that this plugin adds to the command line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ganvae_core.plugins.specs import ComponentSpec, RecipeSpec
+from ganvae_core.plugins.specs import CommandSpec, ComponentSpec, RecipeSpec
 
 State = Literal["ready", "disabled", "denied", "incompatible", "broken", "conflict"]
 """``disabled`` is what the user left out, ``denied`` what a registry's policy refuses; neither is imported."""
@@ -17,13 +17,14 @@ class Plugin:
 
     Args:
         name: of its entry point; the first half of its components' ids.
-        state: whether it can be used; only a ``ready`` plugin has components and recipes.
+        state: whether it can be used; only a ``ready`` plugin has components, recipes and commands.
         reason: one line that says why it is not ready; empty when it is.
         distribution: name of the distribution that it came with.
         version: of that distribution.
         entry_point: the module that describes it, as a dotted name.
         components: what it offers.
         recipes: the complete configurations that it ships.
+        commands: the verbs that it adds to the command line.
         traceback: of the exception that broke it, or empty.
         api: the core API that it was written for, or None where that was not found out.
         package: where its recipes lie, as a dotted name; empty where nothing was imported.
@@ -38,6 +39,7 @@ class Plugin:
     entry_point: str
     components: tuple[ComponentSpec, ...] = ()
     recipes: tuple[RecipeSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
     traceback: str = ""
     api: int | None = None
     package: str = ""

@@ -12,6 +12,8 @@ Kind = Literal[
     "generator", "encoder", "critic", "objective", "prior", "observation", "source", "metric", "callback"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+CommandGroup = Literal["", "plugins"]
+COMMAND_GROUPS: tuple[CommandGroup, ...] = get_args(CommandGroup)
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,20 @@ class RecipeSpec:
     name: str
     resource: str
     summary: str
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A verb that a plugin adds to the command line.
+
+    Args:
+        name: lower case, as it is typed. A built-in verb of the same name takes precedence.
+        target: ``package.module:function``, a click command, imported only when the verb is used.
+        summary: one line for the help page.
+        group: empty for ``ganvae NAME``, ``"plugins"`` for ``ganvae plugins NAME``.
+    """
+
+    name: str
+    target: str
+    summary: str
+    group: CommandGroup = ""
