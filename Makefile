@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Tests run in two processes of one thread each: small tensors gain nothing from more.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: demo test check docs papers clean
+.PHONY: demo test check docs lines papers clean
 
 demo: .venv/.installed
 	$(BIN)/ganvae run --plugin vae
@@ -21,6 +21,10 @@ check: .venv/.installed-dev
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict
+
+# Code lines by package: no blank, comment or docstring lines.
+lines:
+	@$(PYTHON) benchmarks/code_lines.py
 
 # make papers FIGURES="grid ring/default" OPTIONS="--jobs 4"; OPTIONS=--list tells what there is.
 papers: .venv/.installed

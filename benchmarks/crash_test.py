@@ -23,8 +23,9 @@ from typing import Any
 
 import click
 
-from ganvae_core.runs.directory import CONFIG, RunDirectory, whole_file
-from ganvae_core.runs.manifests import MODEL_FILE, STATE_FILE, checkpoint_folders, read_manifest
+from ganvae_core.store.directory import CONFIG, RunDirectory
+from ganvae_core.store.files import whole_file
+from ganvae_core.store.manifests import MODEL_FILE, STATE_FILE, checkpoint_folders, read_manifest
 
 RESULTS = Path(__file__).parent / "results" / "crash_test.json"
 RECIPES = ("vae", "gan", "ae")

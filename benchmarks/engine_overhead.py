@@ -32,8 +32,8 @@ from rich.console import Console
 import ganvae_core as gv
 from ganvae_core.builtin.sources.idx import read_idx
 from ganvae_core.cli.progress import Progress
-from ganvae_core.runs.directory import RunDirectory
 from ganvae_core.runs.observers import Recorder
+from ganvae_core.store.directory import RunDirectory
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "engine_overhead.json"

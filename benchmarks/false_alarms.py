@@ -26,8 +26,8 @@ import ganvae_core as gv
 from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.directory import whole_file
-from ganvae_core.runs.notices import ALIKE_STEPS, NEAREST, SPREAD, WON
+from ganvae_core.runs.collapse import ALIKE_STEPS, NEAREST, SPREAD, WON
+from ganvae_core.store.files import whole_file
 
 RESULTS = Path(__file__).parent / "results" / "false_alarms.json"
 

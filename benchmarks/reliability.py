@@ -27,8 +27,9 @@ from rich.console import Console
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
-from ganvae_core.runs.directory import RunDirectory, whole_file
 from ganvae_core.runs.observers import Recorder
+from ganvae_core.store.directory import RunDirectory
+from ganvae_core.store.files import whole_file
 
 RESULTS = Path(__file__).parent / "results" / "reliability.json"
 CHECKPOINT_EVERY = 100

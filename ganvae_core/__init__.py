@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganvae_core.builtin.codes import Categorical, Composite, Mixture
+    from ganvae_core.builtin.layers import CriticHead, centred, check_condition
     from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
     from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
     from ganvae_core.builtin.priors import Hypersphere, StandardNormal, TruncatedNormal, Uniform
     from ganvae_core.builtin.sources.arrays import as_source
+    from ganvae_core.data.split import Split, split
     from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl
-    from ganvae_core.engine.data import Split, split
     from ganvae_core.engine.loop import Engine
     from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
     from ganvae_core.errors import (
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
         RunError,
         TrainingError,
     )
-    from ganvae_core.heads import CriticHead
-    from ganvae_core.inputs import centred, check_condition
     from ganvae_core.interfaces import (
         Callback,
         Critic,
@@ -60,7 +59,7 @@ _HOMES = {
     "ganvae_core.builtin.priors": ("Hypersphere", "StandardNormal", "TruncatedNormal", "Uniform"),
     "ganvae_core.builtin.sources.arrays": ("as_source",),
     "ganvae_core.distributions": ("DiagonalNormal", "Dirac", "kl", "register_kl"),
-    "ganvae_core.engine.data": ("Split", "split"),
+    "ganvae_core.data.split": ("Split", "split"),
     "ganvae_core.engine.loop": ("Engine",),
     "ganvae_core.engine.settings": ("EngineSettings", "OptimizerSettings"),
     "ganvae_core.errors": (
@@ -72,8 +71,7 @@ _HOMES = {
         "RunError",
         "TrainingError",
     ),
-    "ganvae_core.heads": ("CriticHead",),
-    "ganvae_core.inputs": ("centred", "check_condition"),
+    "ganvae_core.builtin.layers": ("CriticHead", "centred", "check_condition"),
     "ganvae_core.interfaces": (
         "Callback",
         "Critic",

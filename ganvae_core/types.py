@@ -57,20 +57,8 @@ class DataSpec:
     units: Units = field(default_factory=Units)
 
     def as_dict(self) -> dict[str, Any]:
-        """This specification as plain JSON values; ``from_dict`` is the reverse."""
+        """This specification as plain JSON values."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
-        """The specification that ``as_dict`` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: the values are not a specification.
-        """
-
-        from ganvae_core.specifications import read_spec
-
-        return read_spec(values)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganvae_core.engine.randomness import borrowed_randomness
-from ganvae_core.runs.directory import whole_file
+from ganvae_core.data.randomness import borrowed_randomness
+from ganvae_core.store.files import whole_file
 
 JudgeName = Literal["digits-svm", "mnist-cnn"]
 EPOCHS, BATCH, LEARNING_RATE = 4, 128, 2e-3

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ganvae_core import DataError, Source, as_source
-from ganvae_core.build import open_data
 from ganvae_core.builtin.sources.idx import read_idx
+from ganvae_core.config.build import open_data
 from ganvae_core.config.configuration import IN_MEMORY
 from ganvae_core.plugins import installed_plugins
 

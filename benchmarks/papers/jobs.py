@@ -29,7 +29,7 @@ from table import ROOT, picture
 from training import Trained, definition, mark_measured, train
 
 from ganvae_core import ConfigurationError, GanvaeError
-from ganvae_core.runs.directory import whole_file
+from ganvae_core.store.files import whole_file
 
 WORK = ROOT / "runs" / "papers"
 COLOURS = 64

@@ -11,7 +11,7 @@ from typing import Any
 from training import covers
 
 from ganvae_core import RunError
-from ganvae_core.runs.directory import whole_file
+from ganvae_core.store.files import whole_file
 
 FOLDER = Path(__file__).parent / "results"
 Tree = Mapping[str, Any]

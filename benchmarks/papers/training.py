@@ -18,12 +18,12 @@ import ganvae_core as gv
 from ganvae_core.config.configuration import Configuration, configure, with_absolute_path
 from ganvae_core.config.layers import nest
 from ganvae_core.config.render import render
-from ganvae_core.engine.checkpoints import Checkpoint
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.directory import RunDirectory
 from ganvae_core.runs.loading import find_checkpoint
-from ganvae_core.runs.ownership import held
 from ganvae_core.runs.training import go_on, prepare, started
+from ganvae_core.store.checkpoints import Checkpoint
+from ganvae_core.store.directory import RunDirectory
+from ganvae_core.store.ownership import held
 
 CHECKPOINTS, FEWEST_STEPS = 20, 1_000
 """What a run that is interrupted loses at most: a twentieth of it, or so many steps."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from ganvae_core.engine.evaluation import measurable
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.evaluation.measuring import measurable
 from ganvae_core.interfaces import Callback
 
 if TYPE_CHECKING:

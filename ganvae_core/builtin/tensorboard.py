@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
-from ganvae_core.engine.evaluation import sample_rows
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.evaluation.measuring import sample_rows
 from ganvae_core.interfaces import Callback
 from ganvae_core.runs.observers import can_sample, visible
 

@@ -57,7 +57,7 @@ def chosen_configuration(
     from ganvae_core.config.configuration import configure
     from ganvae_core.config.layers import nest
     from ganvae_core.plugins.lock import refuse_missing
-    from ganvae_core.runs.directory import LOCK
+    from ganvae_core.store.directory import LOCK
 
     layers: list[dict[str, Any]] = []
     if file is not None:
@@ -113,8 +113,7 @@ def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> 
 
 def _read_file(file: Path) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_yaml
-    from ganvae_core.pickles import refuse_pickle
-    from ganvae_core.texts import read_text
+    from ganvae_core.store.files import read_text, refuse_pickle
 
     refuse_pickle(
         file, "--config", ConfigurationError, "settings are YAML; a run's config.yaml is such a file"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ganvae_core.config.configuration import Choice
-    from ganvae_core.engine.data import Split
+    from ganvae_core.data.split import Split
     from ganvae_core.interfaces import Source
     from ganvae_core.types import DataSpec
 
@@ -67,7 +67,7 @@ def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | No
     with waiting(f"reading {source} …"):
         catalogue = current_catalogue()
 
-        from ganvae_core.build import open_data  # takes a second or two
+        from ganvae_core.config.build import open_data
 
         choice, split = open_data(catalogue, layer)
         contents = look_through(split.source)
@@ -250,10 +250,10 @@ def draw(split: Split, file: Path) -> None:
     import torch
 
     from ganvae_core.cli.preview import draw_preview
-    from ganvae_core.engine.data import rows_of
-    from ganvae_core.engine.evaluation import evenly
-    from ganvae_core.figures import is_drawable
+    from ganvae_core.data.codec import rows_of
+    from ganvae_core.evaluation.measuring import evenly
     from ganvae_core.runs.observers import PLOTTED, visible
+    from ganvae_core.views.pictures import is_drawable
 
     spec = split.source.spec
     if not is_drawable(spec):

@@ -16,7 +16,7 @@ import click
 from ganvae_core.cli.describe import cores
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import aligned, print_json
-from ganvae_core.runs.directory import DEFAULT_PARENT
+from ganvae_core.store.directory import DEFAULT_PARENT
 
 if TYPE_CHECKING:
     from ganvae_core.plugins import Catalogue, Plugin

@@ -27,7 +27,7 @@ def refuse_other_plugins(run: Path) -> None:
         PluginError: a plugin differs.
     """
     from ganvae_core.plugins.lock import refuse_differences
-    from ganvae_core.runs.directory import LOCK, RunDirectory
+    from ganvae_core.store.directory import LOCK, RunDirectory
 
     refuse_differences(RunDirectory.open(run).path / LOCK, current_catalogue())
 
@@ -39,7 +39,7 @@ def refuse_other_plugins_beside(file: Path | None) -> Path:
         ConfigurationError: there is no such file, so nothing to compare with.
     """
     from ganvae_core.plugins.lock import refuse_differences
-    from ganvae_core.runs.directory import LOCK
+    from ganvae_core.store.directory import LOCK
 
     lock = None if file is None else file.parent / LOCK
     if lock is None or not lock.is_file():

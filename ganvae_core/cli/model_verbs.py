@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ganvae_core.engine.data import Split
+    from ganvae_core.data.split import Split
     from ganvae_core.runs.loading import Run
 
 RUN = click.argument("path", metavar="RUN", type=PathName())
@@ -75,9 +75,9 @@ def sample(
     of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
     output = output or _within(path, f"samples/seed-{seed}-n-{count}{of_class}{_default_ending(run)}")
 
-    from ganvae_core.engine.evaluation import sample_pairs
-    from ganvae_core.outputs import check_memory, is_folder, sample_endings
+    from ganvae_core.evaluation.measuring import sample_pairs
     from ganvae_core.runs.observers import by_class, can_sample, drawn_with_noise
+    from ganvae_core.views.files import check_memory, is_folder, sample_endings
 
     _check_output(run, output, "samples", sample_endings(run.spec), folder=image)
     if not can_sample(run.model):
@@ -133,8 +133,8 @@ def reconstruct(
     _need_encoder(run, path)
     image = run.spec.modality == "image"
 
-    from ganvae_core.engine.evaluation import evenly
-    from ganvae_core.outputs import reconstruction_endings
+    from ganvae_core.evaluation.measuring import evenly
+    from ganvae_core.views.files import reconstruction_endings
 
     possible = reconstruction_endings(run.spec)
     output = output or _within(path, f"reconstructions/n-{count or (32 if image else 'all')}{possible[0]}")
@@ -170,7 +170,7 @@ def encode(
 
     import numpy as np
 
-    from ganvae_core.outputs import write_arrays
+    from ganvae_core.views.files import write_arrays
 
     with said_if_slow("reading and encoding the data"):
         split = run.open_data(data)
@@ -201,7 +201,7 @@ def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
 
 def _within(path: Path, name: str) -> Path:
     """Where something goes that a person has named no place for: into the run, and nowhere else."""
-    from ganvae_core.runs.ownership import refuse_links
+    from ganvae_core.store.ownership import refuse_links
 
     refuse_links(path, name.partition("/")[0])
     return path / name
@@ -225,7 +225,7 @@ def _check_output(
     folder: bool = False,
 ) -> None:
     """Refuse what cannot be written to, the file that the run learned from, and the one that is to be read."""
-    from ganvae_core.outputs import check_output
+    from ganvae_core.views.files import check_output
 
     check_output(output, what, possible, folder=folder)
     learned_from = run.configuration.components["data"].options.get("path")
@@ -244,10 +244,10 @@ def _default_ending(run: Run) -> str:
 def _write_samples(
     run: Run, made: Tensor, given: Tensor | None, output: Path, headings: Sequence[str]
 ) -> None:
-    from ganvae_core.engine.data import in_own_units
-    from ganvae_core.figures import draw_samples
-    from ganvae_core.outputs import TABLES, is_folder, write_images, write_rows
+    from ganvae_core.data.codec import in_own_units
     from ganvae_core.runs.observers import PLOTTED, labels_of, visible
+    from ganvae_core.views.files import TABLES, is_folder, write_images, write_rows
+    from ganvae_core.views.pictures import draw_samples
 
     if is_folder(output):
         write_images(output, visible(made, run.spec))
@@ -280,8 +280,8 @@ def _conditions(run: Run, given: Tensor | None, *, table: bool) -> dict[str, np.
 
 def _real(run: Run, count: int) -> np.ndarray | None:
     """Rows to draw samples over, where the run's data is still to be had."""
-    from ganvae_core.engine.evaluation import evenly
     from ganvae_core.errors import RunError
+    from ganvae_core.evaluation.measuring import evenly
     from ganvae_core.runs.observers import visible
 
     try:
@@ -308,10 +308,10 @@ def _reconstructed(run: Run, split: Split, indices: np.ndarray) -> tuple[Tensor,
 def _write_reconstructions(
     run: Run, original: Tensor, made: Tensor, indices: np.ndarray, output: Path
 ) -> None:
-    from ganvae_core.engine.data import in_own_units
-    from ganvae_core.figures import draw_reconstructions
-    from ganvae_core.outputs import write_arrays, write_rows
+    from ganvae_core.data.codec import in_own_units
     from ganvae_core.runs.observers import visible
+    from ganvae_core.views.files import write_arrays, write_rows
+    from ganvae_core.views.pictures import draw_reconstructions
 
     if output.suffix.lower() == ".png":
         draw_reconstructions(visible(original, run.spec), visible(made, run.spec), output)
@@ -333,6 +333,6 @@ def _codes(run: Run, split: Split, indices: np.ndarray) -> np.ndarray:
 
 
 def _chunks(indices: np.ndarray) -> list[np.ndarray]:
-    from ganvae_core.engine.evaluation import CHUNK
+    from ganvae_core.evaluation.measuring import CHUNK
 
     return [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ganvae_core.figures import MOST_COLUMNS, image_grid, save_image
-from ganvae_core.runs.directory import whole_file
+from ganvae_core.store.files import whole_file
 from ganvae_core.types import DataSpec
+from ganvae_core.views.pictures import MOST_COLUMNS, image_grid, save_image
 
 IMAGES_IN_A_ROW = 8
 

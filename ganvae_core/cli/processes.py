@@ -21,7 +21,7 @@ from pathlib import Path
 from ganvae_core.cli.output import print_error
 from ganvae_core.engine.environment import LOOPBACK, RUN_KEY, environment_of, world_size
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.runs.directory import RunDirectory
+from ganvae_core.store.directory import RunDirectory
 
 GRACE_SECONDS = 5.0
 """How long the other processes have to end by themselves when one has failed."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ganvae_core.cli.failures import INTERRUPTED, in_one_line, inside_hints, origin
 from ganvae_core.cli.processes import how_to_go_on
 from ganvae_core.engine.environment import LAUNCHER
-from ganvae_core.engine.ranks import RankLostError, world
+from ganvae_core.engine.processes import RankLostError, world
 from ganvae_core.errors import GanvaeError, TrainingError
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
-    from ganvae_core.runs.directory import RunDirectory
+    from ganvae_core.store.directory import RunDirectory
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import yaml
 
 from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
-from ganvae_core.runs.directory import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
+from ganvae_core.store.directory import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),

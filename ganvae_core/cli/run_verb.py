@@ -33,8 +33,8 @@ from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
-    from ganvae_core.runs.directory import RunDirectory
     from ganvae_core.runs.training import Preparation
+    from ganvae_core.store.directory import RunDirectory
 
 
 DIGITS = "builtin/digits"
@@ -85,10 +85,10 @@ def run(
 
     from ganvae_core.cli.processes import check_count
     from ganvae_core.cli.ranks import one_voice
-    from ganvae_core.engine.ranks import world
-    from ganvae_core.runs.directory import RunDirectory
-    from ganvae_core.runs.ownership import held_by_first
+    from ganvae_core.engine.processes import world
     from ganvae_core.runs.training import go_on, prepare, prepare_resume, started
+    from ganvae_core.store.directory import RunDirectory
+    from ganvae_core.store.ownership import held_by_first
 
     pairs = settings_pairs(overrides, short)
 
@@ -138,8 +138,8 @@ configuration_options(run)
 
 
 def _check_new_run(pairs: list[tuple[str, Any]], epochs: int | None, out: Path | None) -> None:
-    from ganvae_core.engine.ranks import world
-    from ganvae_core.runs.directory import refuse_taken
+    from ganvae_core.engine.processes import world
+    from ganvae_core.store.directory import refuse_taken
 
     if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
         raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
@@ -148,7 +148,7 @@ def _check_new_run(pairs: list[tuple[str, Any]], epochs: int | None, out: Path |
 
 
 def _said_while_reading(quiet: bool) -> AbstractContextManager[None]:
-    from ganvae_core.engine.ranks import world
+    from ganvae_core.engine.processes import world
 
     return said_if_slow("reading the data") if world().first and not quiet else nullcontext()
 
@@ -210,7 +210,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     from ganvae_core.cli.describe import NOUNS, results
     from ganvae_core.cli.progress import Progress
     from ganvae_core.cli.ranks import lost
-    from ganvae_core.engine.ranks import RankLostError
+    from ganvae_core.engine.processes import RankLostError
     from ganvae_core.engine.recovery import NotFiniteError
 
     engine = preparation.engine

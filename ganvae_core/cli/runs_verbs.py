@@ -23,13 +23,13 @@ from ganvae_core.cli.run_files import (
     read_config,
     settings,
 )
+from ganvae_core.data.specifications import read_spec
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
 from ganvae_core.plugins.lock import read_lock
 from ganvae_core.plugins.policy import OWN
-from ganvae_core.runs.directory import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
-from ganvae_core.runs.manifests import best_step
-from ganvae_core.types import DataSpec
+from ganvae_core.store.directory import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
+from ganvae_core.store.manifests import best_step
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
 NOT_THE_SOURCES = ("condition", "held_out", "split_seed")
@@ -148,7 +148,7 @@ def about_data(run: RunDirectory, data: Mapping[str, Any]) -> list[Fact]:
     facts = [("data", chosen({name: value for name, value in data.items() if name not in NOT_THE_SOURCES}))]
     try:
         record = run.read_json(DATA)
-        spec, whole = DataSpec.from_dict(record["spec"]), DataSpec.from_dict(record["source_spec"])
+        spec, whole = read_spec(record["spec"]), read_spec(record["source_spec"])
     except RunError as error:
         return [*facts, ("", error.message)]
     except (KeyError, TypeError, ValueError):

@@ -21,9 +21,9 @@ from ganvae_core.config.options import (
 )
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_core.pickles import refuse_pickle
 from ganvae_core.plugins import Catalogue
 from ganvae_core.plugins.specs import Kind
+from ganvae_core.store.files import refuse_pickle
 
 SLOTS: dict[str, Kind] = {
     "data": "source",

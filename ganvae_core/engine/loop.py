@@ -12,18 +12,18 @@ from typing import Any, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.engine.averaging import AveragedModel
+from ganvae_core.data.memory import keep_freed_memory
+from ganvae_core.data.randomness import borrowed_randomness
+from ganvae_core.data.split import Split, split
+from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.callbacks import restore, tell
-from ganvae_core.engine.checkpoints import Checkpoint
-from ganvae_core.engine.data import DataStream, Split, split
 from ganvae_core.engine.devices import select_device, select_precision
-from ganvae_core.engine.evaluation import evaluate, fit_prior, judged_by, unfitted_prior
+from ganvae_core.engine.ema import AveragedModel
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
-from ganvae_core.engine.randomness import borrowed_randomness
-from ganvae_core.engine.ranks import world
+from ganvae_core.engine.processes import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery, count_dropped, stopped_by
 from ganvae_core.engine.rollback import ReturnPoints
 from ganvae_core.engine.saving import CheckpointStore
@@ -32,10 +32,11 @@ from ganvae_core.engine.sharing import same_everywhere, synchronises
 from ganvae_core.engine.stopping import StopAgreement
 from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
+from ganvae_core.evaluation.measuring import evaluate, fit_prior, judged_by, unfitted_prior
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
-from ganvae_core.memory import keep_freed_memory
 from ganvae_core.model import Model
-from ganvae_core.runs.ownership import held_by_first
+from ganvae_core.store.checkpoints import Checkpoint
+from ganvae_core.store.ownership import held_by_first
 from ganvae_core.types import Batch, Loss
 
 LOGGER = logging.getLogger("ganvae")

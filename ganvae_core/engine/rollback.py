@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ganvae_core.engine.callbacks import restore
-from ganvae_core.engine.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.engine.recovery import NotFiniteError, described, share
 from ganvae_core.engine.saving import capture, put_back, return_point
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.errors import RunError, TrainingError
-from ganvae_core.runs.manifests import checkpoint_folders
+from ganvae_core.store.checkpoints import Checkpoint, read_checkpoint
+from ganvae_core.store.manifests import checkpoint_folders
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine

@@ -13,18 +13,19 @@ import torch
 from torch import Tensor
 
 from ganvae_core.engine.callbacks import states_of
-from ganvae_core.engine.checkpoints import (
+from ganvae_core.engine.recovery import Recovery
+from ganvae_core.engine.settings import ROLLBACK
+from ganvae_core.errors import RunError
+from ganvae_core.store.checkpoints import (
     Checkpoint,
     load_tensors,
     remove_checkpoint,
     tensors_of,
     write_checkpoint,
 )
-from ganvae_core.engine.recovery import Recovery
-from ganvae_core.engine.settings import ROLLBACK
-from ganvae_core.errors import RunError
-from ganvae_core.runs.directory import numbers, tidying
-from ganvae_core.runs.manifests import best_checkpoint, checkpoint_folders
+from ganvae_core.store.directory import numbers
+from ganvae_core.store.files import tidying
+from ganvae_core.store.manifests import best_checkpoint, checkpoint_folders
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine

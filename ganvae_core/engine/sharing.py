@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.engine.phases import PreparedPhase, has_batch_norm
-from ganvae_core.engine.ranks import World
+from ganvae_core.engine.processes import World
 from ganvae_core.errors import TrainingError
 from ganvae_core.types import Loss
 

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ganvae_core.engine.ranks import World
+from ganvae_core.engine.processes import World
 
 
 @final

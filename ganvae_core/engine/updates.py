@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 
+from ganvae_core.data.randomness import mixed_seed, purpose
 from ganvae_core.engine.memory_limit import within_memory
 from ganvae_core.engine.phases import PreparedPhase, check_loss
 from ganvae_core.engine.precision import ComponentPrecision
-from ganvae_core.engine.randomness import mixed_seed, purpose
 from ganvae_core.engine.sharing import UpdateSum
 from ganvae_core.engine.stopping import StopAgreement
 from ganvae_core.types import Batch, Loss

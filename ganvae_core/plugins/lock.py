@@ -18,7 +18,7 @@ from ganvae_core.errors import ConfigurationError, PluginError, RunError
 from ganvae_core.plugins.catalogue import Catalogue, not_ready
 from ganvae_core.plugins.installation import installation
 from ganvae_core.plugins.record import Plugin
-from ganvae_core.texts import read_text
+from ganvae_core.store.files import read_text
 
 BESIDE = ("ganvae", "torch", "numpy")
 """Distributions that every run depends on, whose versions are written down as well."""

@@ -13,7 +13,7 @@ from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.plugins.known import REGISTRY_VERSION, KnownPlugin, known_plugin, registry
 from ganvae_core.plugins.policy import MODES, OWN, Pin, Policy
 from ganvae_core.plugins.specs import KINDS
-from ganvae_core.texts import read_text
+from ganvae_core.store.files import read_text
 
 VARIABLE = "GANVAE_REGISTRY"
 ESSENTIAL = "builtin"

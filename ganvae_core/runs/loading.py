@@ -14,28 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.build import Builder, open_data
+from ganvae_core.config.build import Builder, open_data
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, stored
 from ganvae_core.config.layers import parse_yaml
 from ganvae_core.config.options import Text
-from ganvae_core.engine.checkpoints import (
-    Checkpoint,
-    load_tensors,
-    newest_whole,
-    read_checkpoint,
-)
-from ganvae_core.engine.data import Normaliser, Split, as_tensor, in_own_units, split
+from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
+from ganvae_core.data.specifications import read_spec, sizes
+from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import select_device
-from ganvae_core.engine.evaluation import sample_rows
 from ganvae_core.engine.saving import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
+from ganvae_core.evaluation.measuring import sample_rows
 from ganvae_core.interfaces import Callback, Objective
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
-from ganvae_core.runs.directory import CONFIG, DATA, LOCK, RunDirectory
-from ganvae_core.runs.manifests import best_checkpoint, checkpoint_folders
-from ganvae_core.specifications import sizes
+from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole, read_checkpoint
+from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.store.manifests import best_checkpoint, checkpoint_folders
 from ganvae_core.types import DataSpec, Units
 
 
@@ -361,7 +357,7 @@ def _stored_data(
 ) -> tuple[DataSpec, DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
     record = directory.read_json(DATA)
     try:
-        spec, source = DataSpec.from_dict(record["spec"]), DataSpec.from_dict(record["source_spec"])
+        spec, source = read_spec(record["spec"]), read_spec(record["source_spec"])
         shape = None if record.get("conditions") is None else sizes(record["conditions"], "conditions")
         if shape is not None and math.prod(shape) > stored_values:
             raise ValueError(f"conditions of shape {shape} are more than the weights hold")

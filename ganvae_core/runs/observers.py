@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.engine.data import in_own_units, rows_of
-from ganvae_core.engine.evaluation import evenly, sample_pairs
+from ganvae_core.data.codec import in_own_units, rows_of
 from ganvae_core.errors import TrainingError
-from ganvae_core.figures import draw_losses, draw_reconstructions, draw_samples, is_drawable
+from ganvae_core.evaluation.measuring import evenly, sample_pairs
 from ganvae_core.interfaces import Callback, FittedPrior
 from ganvae_core.model import Model
-from ganvae_core.runs.directory import LOSSES, RunDirectory
+from ganvae_core.store.directory import LOSSES, RunDirectory
 from ganvae_core.types import DataSpec
+from ganvae_core.views.pictures import draw_losses, draw_reconstructions, draw_samples, is_drawable
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine

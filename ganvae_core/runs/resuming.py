@@ -10,7 +10,7 @@ from ganvae_core.config.configuration import Configuration
 from ganvae_core.config.layers import as_overrides
 from ganvae_core.engine.settings import ROLLBACK
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.runs.directory import CONFIG, RunDirectory
+from ganvae_core.store.directory import CONFIG, RunDirectory
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine

@@ -15,27 +15,27 @@ from typing import Any
 
 import numpy as np
 
-from ganvae_core.build import Builder, conditions_of
+from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, configure, stored, with_absolute_path
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.render import render
-from ganvae_core.engine.checkpoints import newest_whole
-from ganvae_core.engine.data import Split
-from ganvae_core.engine.evaluation import evenly
+from ganvae_core.data.specifications import read_spec
+from ganvae_core.data.split import Split
 from ganvae_core.engine.loop import Engine
-from ganvae_core.engine.ranks import world
+from ganvae_core.engine.processes import world
 from ganvae_core.engine.sharing import notes as sharing_notes
 from ganvae_core.errors import ConfigurationError, DataError, RunError
+from ganvae_core.evaluation.measuring import evenly
 from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
-from ganvae_core.runs.directory import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
+from ganvae_core.runs.collapse import Watch
 from ganvae_core.runs.loading import Run, find_checkpoint, load
-from ganvae_core.runs.notices import Watch
 from ganvae_core.runs.observers import Pictures, Recorder
-from ganvae_core.runs.ownership import held, held_by_first, refuse_links
 from ganvae_core.runs.resuming import differing_settings, new_run, other_circumstances, refuse_other_policy
-from ganvae_core.types import DataSpec
+from ganvae_core.store.checkpoints import newest_whole
+from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
+from ganvae_core.store.ownership import held, held_by_first, refuse_links
 
 FINGERPRINT_ROWS = 64
 
@@ -353,7 +353,7 @@ def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> Non
     """The order of the rows and their scaling follow from the data, so it must be what it was."""
     record = directory.read_json(DATA)
     try:
-        before = json.loads(json.dumps(DataSpec.from_dict(record["spec"]).as_dict()))
+        before = json.loads(json.dumps(read_spec(record["spec"]).as_dict()))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
     now = json.loads(json.dumps(preparation.data.spec.as_dict()))

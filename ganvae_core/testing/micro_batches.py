@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.engine.phases import PreparedPhase
+from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.testing.checks import CheckFailure, check
 from ganvae_core.testing.models import Play, engine_of, evaluated, gradients, loss_of
 from ganvae_core.testing.objectives import causes_first, place_of_attribute, plays

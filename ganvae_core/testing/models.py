@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ganvae_core.build import Builder, conditions_of
-from ganvae_core.engine.data import Split, split
+from ganvae_core.config.build import Builder, conditions_of
+from ganvae_core.data.split import Split, split
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.phases import PreparedPhase, prepare_phases
 from ganvae_core.engine.settings import EngineSettings

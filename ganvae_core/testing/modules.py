@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ganvae_core.config.options import component_facts
-from ganvae_core.engine.checkpoints import load_tensors, read_checkpoint, tensors_of, write_checkpoint
 from ganvae_core.interfaces import FittedPrior, Posterior
+from ganvae_core.store.checkpoints import load_tensors, read_checkpoint, tensors_of, write_checkpoint
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
 from ganvae_core.testing.exercise import (
     Inputs,

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from ganvae_core.build import Builder
+from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import KEYS, Configuration, configure, stored
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.render import render
-from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Source
 from ganvae_core.runs.training import Preparation, prepare
+from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
 from ganvae_core.testing.objectives import causes_first, place_of_attribute
 from ganvae_core.testing.offline import wanted_network

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.build import Builder
+from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import LISTS, SLOTS, Configuration, Draft
 from ganvae_core.config.layers import nest
 from ganvae_core.config.options import component_facts
-from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Indices, Source
 from ganvae_core.testing.offline import wanted_network

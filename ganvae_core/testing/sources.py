@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ganvae_core.engine.data import Normaliser, as_tensor, in_own_units
+from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
+from ganvae_core.data.specifications import read_spec
 from ganvae_core.interfaces import Source
 from ganvae_core.testing.checks import CheckFailure, check
 from ganvae_core.testing.places import Place, place_of
@@ -32,7 +33,7 @@ def specification(component: Component) -> None:
         if wrong:
             raise CheckFailure(f"{situation.where}{wrong}", place)
         try:
-            back = DataSpec.from_dict(json.loads(json.dumps(spec.as_dict())))
+            back = read_spec(json.loads(json.dumps(spec.as_dict())))
         except (TypeError, ValueError) as error:
             raise CheckFailure(
                 f"{situation.where}its specification does not go through JSON: {error}", place

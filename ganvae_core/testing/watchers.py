@@ -13,12 +13,12 @@ from typing import Any, get_args
 
 import torch
 
-from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Callback, Metric, Need
 from ganvae_core.model import Model
+from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.testing.checks import CheckFailure, NotChecked, check
 from ganvae_core.testing.models import split_of
 from ganvae_core.testing.places import place_of, place_of_assignment

@@ -22,8 +22,8 @@ from command_line import LONG, SMALL, VAE, Refused, Say, files_in, write_table
 from ganvae_core.cli.processes import how_to_go_on
 from ganvae_core.cli.progress import Progress
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs import directory as runs
-from ganvae_core.runs.manifests import manifest_text
+from ganvae_core.store import directory as runs
+from ganvae_core.store.manifests import manifest_text
 
 
 @pytest.mark.parametrize(
@@ -576,7 +576,7 @@ def test_an_interrupt_after_the_last_step_changes_nothing(say: Say, monkeypatch:
 def test_an_interrupt_while_sampling_leaves_nothing_behind(
     vae: Path, folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganvae_core.engine import evaluation
+    from ganvae_core.evaluation import measuring as evaluation
 
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt

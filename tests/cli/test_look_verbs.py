@@ -29,8 +29,8 @@ from ganvae_core.cli.run_files import last_record
 from ganvae_core.cli.runs_verbs import moment
 from ganvae_core.engine import devices
 from ganvae_core.plugins import Catalogue, Plugin
-from ganvae_core.runs.directory import RunDirectory
-from ganvae_core.runs.manifests import best_checkpoint, manifest_text
+from ganvae_core.store.directory import RunDirectory
+from ganvae_core.store.manifests import best_checkpoint, manifest_text
 
 Say = Callable[..., tuple[int, str, str]]
 

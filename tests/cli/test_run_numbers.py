@@ -17,7 +17,7 @@ from toys import engine, regression
 import ganvae_core as gv
 from ganvae_core.cli.progress import Progress
 from ganvae_core.cli.run_files import last_record
-from ganvae_core.runs.directory import RunDirectory
+from ganvae_core.store.directory import RunDirectory
 
 DIVERGING = [
     "run", "--plugin", "vae", "optimizers.default.name=sgd", "optimizers.default.lr=1.5", "engine.batch_size=64",

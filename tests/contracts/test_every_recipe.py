@@ -14,7 +14,7 @@ import torch
 from toys import images, recipes, rows
 
 import ganvae_core as gv
-from ganvae_core.build import Builder, conditions_of
+from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
 from ganvae_core.interfaces import FittedPrior

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toys import engine, model, regression, same, state
 
-from ganvae_core.engine.averaging import RAMP, AveragedModel
+from ganvae_core.engine.ema import RAMP, AveragedModel
 
 
 def test_weights_are_averaged_with_a_half_life_in_rows() -> None:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from toys import FromPhases, engine, model, regression, same, squared_error, state
 
 import ganvae_core as gv
-from ganvae_core.engine import checkpoints
-from ganvae_core.engine.checkpoints import (
+from ganvae_core.store import checkpoints
+from ganvae_core.store.checkpoints import (
     list_checkpoints,
     load_tensors,
     mend_checkpoints,
@@ -28,7 +28,7 @@ from ganvae_core.engine.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
-from ganvae_core.runs.manifests import best_checkpoint, manifest_text
+from ganvae_core.store.manifests import best_checkpoint, manifest_text
 
 
 @pytest.fixture

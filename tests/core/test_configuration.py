@@ -13,7 +13,7 @@ import yaml
 from toys import recipes
 
 import ganvae_core as gv
-from ganvae_core.build import Builder
+from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import Choice, Configuration, configure, stored
 from ganvae_core.config.layers import nest, parse_overrides, parse_yaml
 from ganvae_core.config.render import render, render_commented

@@ -12,8 +12,8 @@ from toys import FromPhases, Watcher, engine, model, regression, squared_error
 
 import ganvae_core as gv
 from ganvae_core.builtin.early_stopping import EarlyStopping
-from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.plugins import installed_plugins
+from ganvae_core.store.checkpoints import read_checkpoint
 
 
 def test_callbacks_are_told_of_each_interval_once_and_in_order(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import torch
 from toys import engine, images, regression, rows
 
 import ganvae_core as gv
-from ganvae_core.engine import data as engine_data
-from ganvae_core.engine.data import DataStream, Normaliser, as_tensor, in_own_units, rows_of
+from ganvae_core.data import stream as engine_data
+from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units, rows_of
+from ganvae_core.data.stream import DataStream
 from ganvae_core.types import Units
 
 CPU = torch.device("cpu")

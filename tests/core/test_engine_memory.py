@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from toys import FromPhases, Watcher, engine, model, optimizer, same, state
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.engine.memory_limit import within_memory
-from ganvae_core.engine.ranks import World
+from ganvae_core.engine.processes import World
+from ganvae_core.store.checkpoints import read_checkpoint
 
 FITS = 3
 """Rows that fit into the memory that these losses pretend to have; a batch is of eight."""

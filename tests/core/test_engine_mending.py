@@ -14,7 +14,7 @@ from ganvae_gan.objective import NonSaturating
 from ganvae_vae.objective import ELBO
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import list_checkpoints, read_checkpoint
+from ganvae_core.store.checkpoints import list_checkpoints, read_checkpoint
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 SPEC = gv.DataSpec((1, 8, 8), modality="image")

@@ -12,7 +12,7 @@ from torch import nn
 from toys import FromPhases, Watcher, engine, model, same, squared_error, state
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import list_checkpoints, read_checkpoint
+from ganvae_core.store.checkpoints import list_checkpoints, read_checkpoint
 
 RATE = 0.125
 

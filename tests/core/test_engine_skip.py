@@ -12,7 +12,7 @@ from torch import nn
 from toys import FromPhases, Watcher, engine, model, optimizer, same, squared_error, state
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.store.checkpoints import read_checkpoint
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "adam": {}, "adamw": {"weight_decay": 0.1}, "sgd": {"momentum": 0.9}, "rmsprop": {"momentum": 0.9},

@@ -14,8 +14,8 @@ from torch import Tensor
 from toys import FromPhases, engine, model, optimizer, regression, rows, same, squared_error, state
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import list_checkpoints, read_checkpoint
 from ganvae_core.engine.optimizers import ScheduledOptimizer
+from ganvae_core.store.checkpoints import list_checkpoints, read_checkpoint
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 7])

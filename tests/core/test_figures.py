@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganvae_core.figures import (
+from ganvae_core.types import DataSpec
+from ganvae_core.views.pictures import (
     BACKGROUND,
     BAND_GAP,
     GAP,
@@ -17,7 +18,6 @@ from ganvae_core.figures import (
     draw_samples,
     image_grid,
 )
-from ganvae_core.types import DataSpec
 
 
 def tiles(count: int, *, channels: int = 1) -> np.ndarray:

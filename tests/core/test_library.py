@@ -17,8 +17,8 @@ from torch.utils.data import Dataset, TensorDataset
 from toys import Watcher, images, rows, same, state
 
 import ganvae_core as gv
-from ganvae_core.figures import draw_losses
-from ganvae_core.runs.directory import RunDirectory
+from ganvae_core.store.directory import RunDirectory
+from ganvae_core.views.pictures import draw_losses
 
 SMALL: dict[str, Any] = {
     "generator.hidden": [8],

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toys import model, settings, state
 
 import ganvae_core as gv
-from ganvae_core.engine.randomness import mixed_seed
+from ganvae_core.data.randomness import mixed_seed
 from ganvae_core.engine.updates import STEP
 
 PIXELS, CODE, HIDDEN = 20, 3, 5

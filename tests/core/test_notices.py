@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from toys import FromPhases, Watcher, engine, model, squared_error
 
 import ganvae_core as gv
-from ganvae_core.runs.directory import RunDirectory
-from ganvae_core.runs.notices import ALIKE_STEPS, WON_UPDATES, Watch, distances
+from ganvae_core.runs.collapse import ALIKE_STEPS, WON_UPDATES, Watch, distances
 from ganvae_core.runs.observers import Recorder
+from ganvae_core.store.directory import RunDirectory
 
 
 def test_distances_are_the_mean_one_and_that_to_the_nearest() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from toys import FromPhases, engine, model, same, state
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.store.checkpoints import read_checkpoint
 
 
 @pytest.fixture(autouse=True)

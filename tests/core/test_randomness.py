@@ -12,8 +12,8 @@ import torch
 from toys import FromPhases, engine, model, rows, same, state
 
 import ganvae_core as gv
-from ganvae_core.engine.evaluation import sample_rows
-from ganvae_core.engine.randomness import borrowed_randomness, default_generator, mixed_seed, purpose
+from ganvae_core.data.randomness import borrowed_randomness, default_generator, mixed_seed, purpose
+from ganvae_core.evaluation.measuring import sample_rows
 
 CPU = torch.device("cpu")
 

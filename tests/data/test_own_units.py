@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ganvae_core import as_source
-from ganvae_core.engine.data import Normaliser, as_tensor, in_own_units
+from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
 
 
 def there_and_back(raw: np.ndarray) -> np.ndarray:

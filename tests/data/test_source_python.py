@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from ganvae_core import memory
 from ganvae_core.builtin.sources import storage
 from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.builtin.sources.dataset import LazyDataset
 from ganvae_core.builtin.sources.digits import Digits
+from ganvae_core.data import memory
 from ganvae_core.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -13,9 +13,11 @@ import pytest
 import torch
 from scipy import stats
 
-from ganvae_core.build import open_data
 from ganvae_core.builtin.sources.modes import Grid, Modes, PlanarMixture, Ring
-from ganvae_core.engine.data import DataStream, in_own_units, split
+from ganvae_core.config.build import open_data
+from ganvae_core.data.codec import in_own_units
+from ganvae_core.data.split import split
+from ganvae_core.data.stream import DataStream
 from ganvae_core.errors import DataError
 from ganvae_core.plugins import installed_plugins
 

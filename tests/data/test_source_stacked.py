@@ -11,13 +11,14 @@ import pytest
 import torch
 from scipy import stats
 
-from ganvae_core.build import open_data
 from ganvae_core.builtin.sources.arrays import InMemory
 from ganvae_core.builtin.sources.digits import Digits
 from ganvae_core.builtin.sources.modes import Ring
 from ganvae_core.builtin.sources.stacked import MOST_CLASSES, Stacked
-from ganvae_core.engine import data as engine_data
-from ganvae_core.engine.data import DataStream, split
+from ganvae_core.config.build import open_data
+from ganvae_core.data import stream as engine_data
+from ganvae_core.data.split import split
+from ganvae_core.data.stream import DataStream
 from ganvae_core.errors import DataError
 from ganvae_core.plugins import installed_plugins
 

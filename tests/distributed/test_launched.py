@@ -26,8 +26,8 @@ from commands import (
 
 import ganvae_core as gv
 from ganvae_core.cli import main
-from ganvae_core.engine.checkpoints import read_checkpoint
 from ganvae_core.engine.environment import environment_of
+from ganvae_core.store.checkpoints import read_checkpoint
 
 TWO = ("--processes", "2")
 TORCHRUN = (
@@ -174,10 +174,10 @@ BROKEN = """
 import numpy as np, sys
 import ganvae_core as gv
 from ganvae_core.cli import main
-from ganvae_core.engine.data import DataStream
+from ganvae_core.data.stream import DataStream
 read = DataStream.batch_at
 def batch_at(self, samples_seen):
-    from ganvae_core.engine.ranks import world
+    from ganvae_core.engine.processes import world
     if samples_seen == 32 and world().rank == 1:
         raise {error}
     return read(self, samples_seen)

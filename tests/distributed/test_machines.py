@@ -15,7 +15,7 @@ import pytest
 import torch
 from commands import ENDLESS, ENOUGH_SECONDS, SMALL, children_of, finished, model_of, newest, until
 
-from ganvae_core.engine.checkpoints import read_checkpoint
+from ganvae_core.store.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.timeout(4 * ENOUGH_SECONDS)
 

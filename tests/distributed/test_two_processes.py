@@ -15,7 +15,7 @@ from torch import Tensor
 from toys import images, recipes
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import read_manifest
+from ganvae_core.store.checkpoints import read_manifest
 
 
 def of_rank(folder: Path, name: str, rank: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,7 +12,7 @@ from cases import ALIKE, EQUAL, FAIL, outcome
 from toys import images
 
 import ganvae_core as gv
-from ganvae_core.engine.ranks import RankLostError, world
+from ganvae_core.engine.processes import RankLostError, world
 
 
 def main(folder: Path) -> None:

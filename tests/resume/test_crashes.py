@@ -22,16 +22,12 @@ from toys import engine, regression
 
 import ganvae_core as gv
 from ganvae_core.cli.main import main
-from ganvae_core.engine.checkpoints import (
-    mend_checkpoints,
-    newest_whole,
-    remove_checkpoint,
-    write_checkpoint,
-)
-from ganvae_core.runs.directory import RunDirectory, whole_file
-from ganvae_core.runs.manifests import checkpoint_folders
-from ganvae_core.runs.ownership import held
 from ganvae_core.runs.training import resume
+from ganvae_core.store.checkpoints import mend_checkpoints, newest_whole, remove_checkpoint, write_checkpoint
+from ganvae_core.store.directory import RunDirectory
+from ganvae_core.store.files import whole_file
+from ganvae_core.store.manifests import checkpoint_folders
+from ganvae_core.store.ownership import held
 
 KILLED = 9
 CALLS = ("mkdir", "rename", "unlink", "rmdir", "fsync", "open")

@@ -13,9 +13,9 @@ import pytest
 from toys import engine, regression
 
 import ganvae_core as gv
-from ganvae_core.engine.checkpoints import newest_whole
 from ganvae_core.engine.loop import Engine
-from ganvae_core.runs.directory import RunDirectory
+from ganvae_core.store.checkpoints import newest_whole
+from ganvae_core.store.directory import RunDirectory
 
 MOUNT = ["mount", "-t", "tmpfs", "tmpfs"]
 TRAIN = (
@@ -104,7 +104,7 @@ def test_a_write_that_fails_behind_training_is_told_at_the_next_interval(
     def failing(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ganvae_core.engine.checkpoints._write_files", failing)
+    monkeypatch.setattr("ganvae_core.store.checkpoints._write_files", failing)
     with pytest.raises(
         gv.TrainingError, match="step-000004 could not be written: No space left on device"
     ) as raised:
@@ -124,7 +124,7 @@ def test_where_training_fails_too_both_are_told(tmp_path: Path, monkeypatch: pyt
         raise gv.TrainingError("training itself failed")
 
     training = engine(regression(), steps=100, checkpoint_every=2, log_every=50, directory=tmp_path)
-    monkeypatch.setattr("ganvae_core.engine.checkpoints._write_files", failing)
+    monkeypatch.setattr("ganvae_core.store.checkpoints._write_files", failing)
     begin = Engine._begin_saving
 
     def begin_and_break(self: Engine, measured: bool) -> None:

@@ -20,13 +20,13 @@ import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
 from ganvae_core.config.configuration import stored
 from ganvae_core.config.layers import parse_overrides, parse_yaml
-from ganvae_core.engine.checkpoints import Checkpoint, read_checkpoint
-from ganvae_core.engine.data import DataStream
-from ganvae_core.engine.ranks import World
+from ganvae_core.data.stream import DataStream
+from ganvae_core.engine.processes import World
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.manifests import manifest_text
 from ganvae_core.runs.resuming import differing_settings, other_circumstances
 from ganvae_core.runs.training import prepare_resume
+from ganvae_core.store.checkpoints import Checkpoint, read_checkpoint
+from ganvae_core.store.manifests import manifest_text
 
 STEPS, FIRST = 7, 3
 SETTINGS: dict[str, Any] = {
@@ -119,7 +119,7 @@ def test_a_conditional_run_in_micro_batches_on_streamed_data_goes_on_bit_for_bit
         "optimizers.default.name": "rmsprop", "optimizers.default.momentum": 0.5, "optimizers.default.clip_norm": 1.0,
         "data.held_out": 0.5,
     }  # fmt: skip
-    monkeypatch.setattr("ganvae_core.engine.data.RESIDENT_SHARE", 0)
+    monkeypatch.setattr("ganvae_core.data.stream.RESIDENT_SHARE", 0)
     whole = run_recipe(recipe, tmp_path / "whole", STEPS, **changes)
     resumed = run_recipe(recipe, tmp_path / "interrupted", FIRST, **changes).resume(steps=STEPS)
     assert weights(resumed) == weights(whole)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import ganvae_core as gv
-from ganvae_core.runs.manifests import manifest_text
 from ganvae_core.runs.training import prepare_resume
+from ganvae_core.store.manifests import manifest_text
 
 DIVERGING: dict[str, Any] = {
     "optimizers.default.name": "sgd", "optimizers.default.lr": 1.5, "engine.batch_size": 64,

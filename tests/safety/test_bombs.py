@@ -22,8 +22,8 @@ from ganvae_core.builtin.sources.arrays import Arrays
 from ganvae_core.builtin.sources.cifar import RECORD_BYTES, read_batches
 from ganvae_core.builtin.sources.folder import Folder
 from ganvae_core.builtin.sources.idx import Idx
-from ganvae_core.engine.checkpoints import Checkpoint
-from ganvae_core.runs.manifests import LARGEST_MANIFEST_BYTES, read_manifest
+from ganvae_core.store.checkpoints import Checkpoint
+from ganvae_core.store.manifests import LARGEST_MANIFEST_BYTES, read_manifest
 
 UNPACKED = 300 * 2**20
 LARGEST = 32 * 2**20

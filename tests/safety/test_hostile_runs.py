@@ -21,7 +21,7 @@ import torch
 import yaml
 from command_line import Outcome, Say, files_in
 
-from ganvae_core.runs.manifests import manifest_text
+from ganvae_core.store.manifests import manifest_text
 
 EveryVerb = Callable[[Path], list[Outcome]]
 
@@ -310,7 +310,7 @@ def test_no_command_to_copy_holds_what_a_shell_would_run(key: str, run: Path, ev
 def test_a_file_without_an_end_is_not_read_to_its_end(
     name: str, run: Path, every_verb: EveryVerb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvae_core.runs.directory.LARGEST_METRICS_BYTES", 2**20)
+    monkeypatch.setattr("ganvae_core.store.directory.LARGEST_METRICS_BYTES", 2**20)
     (run / name).unlink()
     (run / name).symlink_to("/dev/zero")
     every_verb(run)

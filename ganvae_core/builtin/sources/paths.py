@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ganvae_core.errors import DataError, did_you_mean
-from ganvae_core.pickles import refuse_pickle
+from ganvae_core.store.files import refuse_pickle
 
 DATA_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 

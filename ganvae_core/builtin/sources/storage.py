@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ganvae_core.data.memory import available_memory
 from ganvae_core.errors import DataError
-from ganvae_core.memory import available_memory
 
 MEMORY_SHARE = 0.5
 """Data may take this share of the memory that is available; training needs the rest."""

@@ -10,21 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganvae_core.errors import RunError
-from ganvae_core.runs.directory import (
-    CHECKPOINTS,
-    CONFIG,
-    DATA,
-    DRAFT,
-    IN_USE,
-    LOCK,
-    LOSSES,
-    METRICS,
-    tidying,
-    writing,
-)
+from ganvae_core.store.directory import CHECKPOINTS, CONFIG, DATA, IN_USE, LOCK, LOSSES, METRICS
+from ganvae_core.store.files import DRAFT, tidying, writing
 
 if TYPE_CHECKING:
-    from ganvae_core.engine.ranks import World
+    from ganvae_core.engine.processes import World
 
 ABANDONED_SECONDS = 3600.0
 """A draft that a verb like ``sample`` made, and to which nothing was written for so long, is nobody's."""
@@ -48,7 +38,7 @@ def held(directory: Path) -> Generator[None]:
     """
     from filelock import FileLock, Timeout
 
-    from ganvae_core.engine.checkpoints import mend_checkpoints
+    from ganvae_core.store.checkpoints import mend_checkpoints
 
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ganvae_core.runs.directory import whole_file
+from ganvae_core.store.files import whole_file
 from ganvae_core.types import DataSpec
 
 TILE = 56

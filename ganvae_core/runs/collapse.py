@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torch import Tensor
 
-from ganvae_core.engine.data import rows_of
-from ganvae_core.engine.evaluation import evenly, sample_rows
+from ganvae_core.data.codec import rows_of
 from ganvae_core.engine.phases import PreparedPhase
+from ganvae_core.evaluation.measuring import evenly, sample_rows
 from ganvae_core.interfaces import Callback, Critic
 from ganvae_core.runs.observers import can_sample, drawn_with_noise
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.engine.data import Split, rows_of
-from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.codec import rows_of
+from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.split import Split
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import FittedPrior, Metric
 from ganvae_core.model import Model

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
-import os
 import re
-import secrets
 import shlex
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
 
-from ganvae_core.errors import RunError, TrainingError
-from ganvae_core.pickles import refuse_pickle
-from ganvae_core.runs.manifests import manifests_in, without_gaps
-from ganvae_core.texts import read_text
+from ganvae_core.errors import RunError
+from ganvae_core.store.files import DRAFT, read_text, refuse_pickle, whole_file, writing
+from ganvae_core.store.manifests import manifests_in, without_gaps
 
 CONFIG = "config.yaml"
 DATA = "data.json"
@@ -29,7 +25,6 @@ DEFAULT_PARENT = "runs"
 LARGEST_METRICS_BYTES = 2**30
 CHECKPOINTS = "checkpoints"
 IN_USE = ".lock"
-DRAFT = ".draft"
 LOGGER = logging.getLogger("ganvae")
 BEFORE_CONFIG = (DATA, LOCK, IN_USE)
 """What a process may have written that was killed while it made a run directory: ``config.yaml`` comes last."""
@@ -215,53 +210,6 @@ def find_runs(parent: Path) -> list[RunDirectory]:
         )
     found = [RunDirectory(path) for path in parent.iterdir() if (path / CONFIG).is_file()]
     return sorted(found, key=lambda run: ((run.path / CONFIG).stat().st_mtime, run.name))
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Generator[IO[bytes]]:
-    """A binary file to write that appears under its name when it is complete, or not at all.
-
-    Raises:
-        TrainingError: it could not be written.
-    """
-    draft = None
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
-            # Made with the rights of any new file: the umask cannot be read without being changed, in all threads.
-            with name.open("xb") as file:
-                draft = name
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-            draft = None
-        finally:
-            if draft is not None:
-                draft.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Generator[None]:
-    """Say which file could not be written, where the system says why.
-
-    Raises:
-        TrainingError: it could not be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise TrainingError(f"{path} could not be written: {error.strerror or error}.") from error
-
-
-@contextlib.contextmanager
-def tidying(path: Path) -> Generator[None]:
-    """Warn where something that is of no use any more could not be taken away; the work goes on."""
-    try:
-        yield
-    except OSError as error:
-        LOGGER.warning("%s could not be taken away and stays: %s", path, error.strerror or error)
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ganvae_core.errors import RunError, TrainingError
-from ganvae_core.runs.directory import CONFIG, tidying
-from ganvae_core.runs.manifests import (
+from ganvae_core.store.directory import CONFIG
+from ganvae_core.store.files import tidying
+from ganvae_core.store.manifests import (
     MANIFEST_FILE,
     MODEL_FILE,
     REPLACED,
@@ -94,7 +95,7 @@ def write_checkpoint(
     """Write a checkpoint for ``manifest["step"]`` under ``parent``, durably, and return its folder.
 
     Whatever ends the process meanwhile, there is a whole checkpoint of this step afterwards, or none if there was
-    none before. Only one process may write at a time: ``ganvae_core.runs.ownership`` sees to that.
+    none before. Only one process may write at a time: ``ganvae_core.store.ownership`` sees to that.
 
     Raises:
         TrainingError: the disk is full or not writable; what was there before is whole.

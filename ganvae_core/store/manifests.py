@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvae_core.errors import RunError
-from ganvae_core.texts import read_bytes
+from ganvae_core.store.files import read_bytes
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"

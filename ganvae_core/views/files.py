@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ganvae_core.data.memory import available_memory
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.figures import TILE, as_image, as_pixels
-from ganvae_core.memory import available_memory
-from ganvae_core.runs.directory import whole_file, writing
+from ganvae_core.store.files import whole_file, writing
 from ganvae_core.types import DataSpec
+from ganvae_core.views.pictures import TILE, as_image, as_pixels
 
 ARRAYS = (".npz", ".npy")
 TABLES = (".csv", ".parquet")

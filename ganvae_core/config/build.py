@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ganvae_core.config.configuration import LISTS, SLOTS, Choice, Configuration, Draft
 from ganvae_core.config.options import component_facts, component_options
-from ganvae_core.engine.data import Split, split
+from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.split import Split, split
 from ganvae_core.engine.phases import check_needs
-from ganvae_core.engine.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Callback, Critic, FittedPrior, Metric, Need, Objective, Source
 from ganvae_core.model import Model

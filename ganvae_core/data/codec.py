@@ -1,0 +1,95 @@
+"""A source's own rows to what a model sees, and back."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvae_core.data.split import Split
+from ganvae_core.types import DataSpec, Units
+
+_INDEXABLE = {np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64", "bool")} | {
+    np.dtype(name) for name in ("float16", "float32", "float64")
+}
+
+
+class Normaliser:
+    """A source's own rows to what a model sees, on one device: ``x = (raw - offset) / scale`` in float32."""
+
+    def __init__(self, spec: DataSpec, device: torch.device) -> None:
+        exact = spec.units.dtype in ("bool", "int8", "uint8", "int16", "uint16", "float16", "float32")
+        wide = not exact and device.type != "mps"  # float32 would lose some of their digits
+        self._dtype = torch.float64 if wide else torch.float32
+        self._offset = self._constant(spec.units.offset, 0.0, device)
+        self._scale = self._constant(spec.units.scale, 1.0, device)
+        self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
+
+    def x(self, raw: Tensor) -> Tensor:
+        """(B, *X) raw on the device -> (B, *X) float32 within the data's range."""
+        x = raw.to(self._dtype)
+        if x is raw:  # never write into the source
+            x = x if self._offset is None else x - self._offset
+            x = x if self._scale is None else x / self._scale
+        else:
+            x = x if self._offset is None else x.sub_(self._offset)
+            x = x if self._scale is None else x.div_(self._scale)
+        return x.to(torch.float32)
+
+    def _constant(
+        self, values: tuple[float, ...], neutral: float, device: torch.device
+    ) -> Tensor | float | None:
+        """A number, or numbers to broadcast over the last axis, or None where they would change nothing."""
+        if all(value == neutral for value in values):
+            return None
+        return values[0] if len(values) == 1 else torch.tensor(values, dtype=self._dtype, device=device)
+
+    def condition(self, raw: Tensor | None) -> Tensor | None:
+        """(B,) labels -> (B, classes) one-hot; other conditions as float32."""
+        if raw is None:
+            return None
+        if self._identity is not None:
+            return self._identity.index_select(0, raw.to(torch.int64))
+        return raw.to(torch.float32)
+
+
+def rows_of(
+    data: Split, indices: np.ndarray, device: torch.device
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Chosen rows, normalised on the device: x, the condition that the model is given, and the labels if any."""
+    normaliser = Normaliser(data.source.spec, device)
+    raw, condition = data.source.rows(indices)
+    x = normaliser.x(as_tensor(raw).to(device))
+    moved = None if condition is None else as_tensor(condition).to(device)
+    labels = moved if data.source.spec.classes else None
+    return x, normaliser.condition(moved) if data.conditional else None, labels
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor, sharing its memory where torch can index its type and its order."""
+    if array.dtype not in _INDEXABLE:
+        native = array.dtype.newbyteorder("=")
+        exact = np.float32 if array.dtype.itemsize <= 2 else np.float64
+        array = array.astype(native if native in _INDEXABLE else exact)
+    if min(array.strides, default=0) < 0:
+        array = array.copy()
+    with warnings.catch_warnings():
+        # A read-only array is only ever read: index_select copies the rows that it takes.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
+    """What a model makes (N, *X), back in the source's units and type."""
+    scale = np.array(units.scale)
+    scale[list(units.constant)] = 0.0
+    raw = x.astype(np.float64) * scale + np.asarray(units.offset)
+    if units.whole:
+        raw[..., list(units.whole)] = np.rint(raw[..., list(units.whole)])
+    kind = np.dtype(units.dtype)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        return np.clip(np.rint(raw), limits.min, limits.max).astype(kind)
+    return raw >= 0.5 if kind.kind == "b" else raw.astype(kind)

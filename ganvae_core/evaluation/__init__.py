@@ -1,0 +1,1 @@
+"""Measuring a model on data that it has not seen."""

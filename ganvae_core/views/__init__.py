@@ -1,0 +1,1 @@
+"""How a person looks at data and at samples: pictures and files."""
