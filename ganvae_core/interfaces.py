@@ -12,13 +12,14 @@ facts that the builder supplies by name: ``data``, ``latent_shape``, ``raw_shape
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from ganvae_core.types import DataSpec, Phase
+from ganvae_core.types import Batch, DataSpec, Phase
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -203,6 +204,75 @@ class Source(abc.ABC):
 
         The condition is (B,) integers where it is a label, else (B, *K) floats, or None. A slice should return
         views, so that data in memory is never held twice.
+        """
+
+
+class Schedule(abc.ABC):
+    """A number as a function of the rows seen: a weight, a temperature, a factor of the learning rate.
+
+    An option annotated ``Schedule | float`` takes a number or ``{name: linear, from: 0, to: 1, samples: 500000}``.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, samples_seen: int, total_samples: int | None = None) -> float:
+        """The value of the step that starts after ``samples_seen`` rows, of ``total_samples`` in the whole training."""
+
+
+class Optimizer(abc.ABC):
+    """Makes a torch optimizer; its options are those of the algorithm beside the learning rate."""
+
+    @abc.abstractmethod
+    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        """The torch optimizer over these parameters."""
+
+
+class Subject(abc.ABC):
+    """What metrics measure: a run's averaged model with its data.
+
+    Everything is computed when first asked for, in bounded memory, on ``device`` and without gradients, and once for
+    all metrics, so that all of them judge the same samples.
+
+    Attributes:
+        model: the averaged model, in evaluation mode.
+        spec: what the data is, as the model is given it.
+        source_spec: what the data is, with labels that the model is not given.
+    """
+
+    model: Model
+    spec: DataSpec
+    source_spec: DataSpec
+    device: torch.device
+
+    @abc.abstractmethod
+    def held_out(self, most: int | None = None) -> Iterator[Batch]:
+        """Batches of held-out rows as the model takes them, at most ``most`` rows evenly spread over them."""
+
+    @abc.abstractmethod
+    def training(self, most: int | None = None) -> Iterator[Batch]:
+        """Batches of training rows likewise, in the order of the source."""
+
+    @abc.abstractmethod
+    def labels(self, batch: Batch) -> Tensor | None:
+        """(B,) class numbers, or (B, *K) side information, of a batch's rows; None where the source has none."""
+
+    @abc.abstractmethod
+    def samples(self, count: int) -> Tensor:
+        """(count, *X) samples as a person is shown them (means or draws), on the CPU; the same for every metric."""
+
+    @abc.abstractmethod
+    def codes(self, batch: Batch) -> Tensor:
+        """(B, *Z) means of the posterior.
+
+        Raises:
+            ConfigurationError: the model has no encoder.
+        """
+
+    @abc.abstractmethod
+    def reconstructions(self, batch: Batch) -> Tensor:
+        """(B, *X) means of the observation at the means of the posterior.
+
+        Raises:
+            ConfigurationError: the model has no encoder.
         """
 
 

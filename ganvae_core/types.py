@@ -8,9 +8,63 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
 Modality = Literal["image", "table", "points", "array"]
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of a user's table, and where it lies in x.
+
+    Args:
+        name: of the column.
+        kind: ``number``, ``whole`` (whole numbers) or ``category``.
+        start: first position along the last axis of x.
+        width: number of positions; a category has one for each of its values.
+        categories: the values of a category, in the order of their positions.
+    """
+
+    name: str
+    kind: str = "number"
+    start: int = 0
+    width: int = 1
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a source, in the source's own types.
+
+    Args:
+        x: (B, *X).
+        labels: (B,) class numbers where ``DataSpec.classes`` names them, else (B, *K) floats of side information, or
+            None.
+        mask: (B, *X) bool, false where a value is missing or padded; None where all are there.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One result of a metric.
+
+    Args:
+        name: the key under which ``Metric.measure`` returns it.
+        label: for a table's heading and an axis.
+        unit: ``nats``, ``dB`` …; empty where there is none.
+        better: which direction is good.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+    better: Better = "higher"
 
 
 @dataclass(frozen=True)
@@ -66,14 +120,16 @@ class Batch:
     """One batch as a loss sees it, on the engine's device.
 
     Args:
-        x: (B, *X) floating point within the data's range.
+        x: (B, *X) floating point within the data's range; zero where the mask is false.
         condition: (B, *K) or None.
+        mask: (B, *X) bool, true where x was observed; None where all of it was.
         index: (B,) row numbers in the source.
-        samples_seen: rows that training had eaten before this step: what schedules are functions of.
+        samples_seen: rows that training had used before this step. Schedules are functions of it.
     """
 
     x: Tensor
     condition: Tensor | None
+    mask: Tensor | None
     index: Tensor
     samples_seen: int
 

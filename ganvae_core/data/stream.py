@@ -67,7 +67,9 @@ class DataStream:
         index = self._index_at(samples_seen)
         raw, condition = self._read(index, samples_seen)
         given = self._normaliser.condition(condition) if self.data.conditional else None
-        return Batch(self._normaliser.x(raw), given, index.to(self.device, non_blocking=True), samples_seen)
+        return Batch(
+            self._normaliser.x(raw), given, None, index.to(self.device, non_blocking=True), samples_seen
+        )
 
     def close(self) -> None:
         """Stop reading ahead."""

@@ -437,8 +437,8 @@ def _as_split(data: Any) -> Split:
     return split(as_source(data))
 
 
-def _rest(batch: Batch) -> tuple[Tensor | None, Tensor, int]:
-    return batch.condition, batch.index, batch.samples_seen
+def _rest(batch: Batch) -> tuple[Tensor | None, Tensor | None, Tensor, int]:
+    return batch.condition, batch.mask, batch.index, batch.samples_seen
 
 
 def _averages(loss: Loss) -> dict[str, Tensor]:

@@ -122,7 +122,8 @@ class Updates:
         for row in range(0, count, engine.rows_at_once):
             rows = slice(row, min(row + engine.rows_at_once, count))
             condition = None if batch.condition is None else batch.condition[rows]
-            part = Batch(batch.x[rows], condition, batch.index[rows], batch.samples_seen)
+            mask = None if batch.mask is None else batch.mask[rows]
+            part = Batch(batch.x[rows], condition, mask, batch.index[rows], batch.samples_seen)
             yield first + row, (rows.stop - row) / engine.batch_size, part
 
 

@@ -156,7 +156,7 @@ def loss_memory_layout(component: Component) -> None:
         batch = play.batch(ROWS)
         if batch.x.dim() != IMAGE_AXES or batch.x.shape[1] == 1:
             continue
-        laid = Batch(channels_last(batch.x), batch.condition, batch.index, batch.samples_seen)
+        laid = Batch(channels_last(batch.x), batch.condition, batch.mask, batch.index, batch.samples_seen)
         try:
             evaluated(prepared, laid)
         except RuntimeError as error:

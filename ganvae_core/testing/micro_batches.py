@@ -104,7 +104,7 @@ class _Cut:
 def _part(batch: Batch, which: int) -> Batch:
     rows = slice(which * BATCH // 2, (which + 1) * BATCH // 2)
     condition = None if batch.condition is None else batch.condition[rows]
-    return Batch(batch.x[rows], condition, batch.index[rows], batch.samples_seen)
+    return Batch(batch.x[rows], condition, None, batch.index[rows], batch.samples_seen)
 
 
 def _tied(whole: Tensor, first: Tensor, second: Tensor) -> bool:

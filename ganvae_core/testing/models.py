@@ -100,7 +100,7 @@ def batch_of(data: DataSpec, rows: int, samples_seen: int = 0) -> Batch:
     """A batch of random rows like the data."""
     import torch
 
-    return Batch(x_of(data, rows), condition_of(data, rows), torch.arange(rows), samples_seen)
+    return Batch(x_of(data, rows), condition_of(data, rows), None, torch.arange(rows), samples_seen)
 
 
 @dataclass(frozen=True)

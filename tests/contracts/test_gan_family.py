@@ -72,7 +72,7 @@ def game(
 
 
 def batch(condition: torch.Tensor | None = None) -> gv.Batch:
-    return gv.Batch(images(), condition, torch.arange(12), 0)
+    return gv.Batch(images(), condition, None, torch.arange(12), 0)
 
 
 def trained(objective: AdversarialGame, data: gv.DataSpec, steps: int = 3) -> gv.Engine:

@@ -39,7 +39,7 @@ def game(kind: type[AdversarialGame] = NonSaturating, **options: Any) -> Adversa
 
 def batch(rows: int = 12) -> gv.Batch:
     x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(1))
-    return gv.Batch(x, None, torch.arange(rows), 0)
+    return gv.Batch(x, None, None, torch.arange(rows), 0)
 
 
 def trained(objective: AdversarialGame, steps: int = 6) -> AdversarialGame:
@@ -187,7 +187,7 @@ def test_what_the_augmentation_follows_is_filled_on_the_device() -> None:
     objective = NonSaturating(
         model, data, lambda told: gv.MLPCritic(told, hidden=(8,)), augmentation_target=0.6
     )
-    rows = gv.Batch(torch.rand(4, *data.shape), None, torch.arange(4), 2**40 + 1)
+    rows = gv.Batch(torch.rand(4, *data.shape), None, None, torch.arange(4), 2**40 + 1)
     with NothingFromNumbers():
         seen = objective.critic_loss(rows).statistics[SAMPLES_SEEN]
     assert (seen.dtype, seen.item()) == (torch.float64, 2**40 + 1)
@@ -259,7 +259,7 @@ def test_packs_of_colour_images_with_labels_or_without_are_judged_by_dcgan(
     )
     x = torch.rand(8, 3, 8, 8)
     labels = None if condition is None else torch.eye(3)[torch.arange(8) % 3]
-    assert objective.critic_loss(gv.Batch(x, labels, torch.arange(8), 0)).value.isfinite()
+    assert objective.critic_loss(gv.Batch(x, labels, None, torch.arange(8), 0)).value.isfinite()
     first = objective.critic.eval()(packed(x, 2), None if labels is None else packed(labels, 2))
     other = objective.critic(packed(x.roll(1, 0), 2), None if labels is None else packed(labels, 2))
     assert first.shape == (4,)

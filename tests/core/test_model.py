@@ -66,7 +66,7 @@ def test_a_vaes_loss_and_gradients_are_those_of_one_written_by_hand(beta: float,
     objective = ELBO(own, beta=beta)
     x = torch.rand(7, PIXELS, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(5)
-    loss = objective.loss(gv.Batch(x, None, torch.arange(7), 0))
+    loss = objective.loss(gv.Batch(x, None, None, torch.arange(7), 0))
     loss.value.backward()
     torch.manual_seed(5)
     noise = torch.randn(7, CODE)
