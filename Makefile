@@ -2,14 +2,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Tests run in two processes of one thread each: small tensors gain nothing from more.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+NUMERICAL := tests/golden tests/core/test_model.py tests/core/test_losses.py tests/core/test_distributions.py \
+	tests/core/test_engine_updates.py tests/contracts/test_priors.py tests/contracts/test_observations.py
 
-.PHONY: demo test check docs lines papers clean
+.PHONY: demo test processors check docs lines papers clean
 
 demo: .venv/.installed
 	$(BIN)/ganvae run --plugin vae
 
 test: .venv/.installed-dev
 	$(TEST)
+
+# What is computed, as on a processor with AVX2 and on one with neither that nor AVX-512.
+processors: .venv/.installed-dev
+	ATEN_CPU_CAPABILITY=avx2 $(TEST) $(NUMERICAL)
+	ATEN_CPU_CAPABILITY=default $(TEST) $(NUMERICAL)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

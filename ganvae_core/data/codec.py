@@ -17,7 +17,7 @@ _INDEXABLE = {np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "in
 
 
 class Normaliser:
-    """A source's own rows to what a model sees, on one device: ``x = (raw - offset) / scale`` in float32."""
+    """A source's own rows to what a model sees, on one device: ``(raw - offset) / scale`` in torch's default type."""
 
     def __init__(self, spec: DataSpec, device: torch.device) -> None:
         exact = spec.units.dtype in ("bool", "int8", "uint8", "int16", "uint16", "float16", "float32")
@@ -28,7 +28,7 @@ class Normaliser:
         self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
 
     def x(self, raw: Tensor) -> Tensor:
-        """(B, *X) raw on the device -> (B, *X) float32 within the data's range."""
+        """(B, *X) raw on the device -> (B, *X) within the data's range."""
         x = raw.to(self._dtype)
         if x is raw:  # never write into the source
             x = x if self._offset is None else x - self._offset
@@ -36,7 +36,7 @@ class Normaliser:
         else:
             x = x if self._offset is None else x.sub_(self._offset)
             x = x if self._scale is None else x.div_(self._scale)
-        return x.to(torch.float32)
+        return x.to(torch.get_default_dtype())
 
     def _constant(
         self, values: tuple[float, ...], neutral: float, device: torch.device
@@ -47,12 +47,12 @@ class Normaliser:
         return values[0] if len(values) == 1 else torch.tensor(values, dtype=self._dtype, device=device)
 
     def condition(self, raw: Tensor | None) -> Tensor | None:
-        """(B,) labels -> (B, classes) one-hot; other conditions as float32."""
+        """(B,) labels -> (B, classes) one-hot; other conditions as numbers in torch's default type."""
         if raw is None:
             return None
         if self._identity is not None:
             return self._identity.index_select(0, raw.to(torch.int64))
-        return raw.to(torch.float32)
+        return raw.to(torch.get_default_dtype())
 
 
 def rows_of(

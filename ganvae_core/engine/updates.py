@@ -40,7 +40,7 @@ class Updates:
 
     def __init__(self, engine: Engine, components: ComponentPrecision, agreement: StopAgreement) -> None:
         self.engine = engine
-        self.found_inf = torch.zeros((), device=engine.device)
+        self.found_inf = torch.zeros((), dtype=torch.float32, device=engine.device)
         self._components = components
         self._agreement = agreement
         self._sums = [UpdateSum(engine.world, prepared) for prepared in engine.phases]
