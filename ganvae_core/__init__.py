@@ -10,12 +10,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganvae_core.builtin.codes import Categorical, Composite, Mixture
+    from ganvae_core.builtin import penalties
+    from ganvae_core.builtin.augmentation import AdaptiveAugmentation
     from ganvae_core.builtin.layers import CriticHead, centred, check_condition
     from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
     from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
-    from ganvae_core.builtin.priors import Hypersphere, StandardNormal, TruncatedNormal, Uniform
+    from ganvae_core.builtin.priors.codes import Categorical, Composite, Mixture
+    from ganvae_core.builtin.priors.continuous import Hypersphere, StandardNormal, TruncatedNormal, Uniform
+    from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
     from ganvae_core.builtin.sources.arrays import as_source
+    from ganvae_core.builtin.spectral import normalise_spectrally
     from ganvae_core.data.split import Split, split
     from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl
     from ganvae_core.engine.loop import Engine
@@ -53,11 +57,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ganvae_core.builtin.codes": ("Categorical", "Composite", "Mixture"),
+    "ganvae_core.builtin": ("penalties",),
+    "ganvae_core.builtin.augmentation": ("AdaptiveAugmentation",),
     "ganvae_core.builtin.networks": ("MLPCritic", "MLPEncoder", "MLPGenerator"),
     "ganvae_core.builtin.observations": ("Bernoulli", "Gaussian", "Point"),
-    "ganvae_core.builtin.priors": ("Hypersphere", "StandardNormal", "TruncatedNormal", "Uniform"),
+    "ganvae_core.builtin.priors.codes": ("Categorical", "Composite", "Mixture"),
+    "ganvae_core.builtin.priors.continuous": ("Hypersphere", "StandardNormal", "TruncatedNormal", "Uniform"),
+    "ganvae_core.builtin.priors.gaussian_mixture": ("GaussianMixture",),
     "ganvae_core.builtin.sources.arrays": ("as_source",),
+    "ganvae_core.builtin.spectral": ("normalise_spectrally",),
     "ganvae_core.distributions": ("DiagonalNormal", "Dirac", "kl", "register_kl"),
     "ganvae_core.data.split": ("Split", "split"),
     "ganvae_core.engine.loop": ("Engine",),
@@ -96,6 +104,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AdaptiveAugmentation",
     "Batch",
     "Bernoulli",
     "Callback",
@@ -116,6 +125,7 @@ __all__ = [
     "FittedPrior",
     "GanvaeError",
     "Gaussian",
+    "GaussianMixture",
     "Generator",
     "Hypersphere",
     "LatentPrior",
@@ -152,6 +162,8 @@ __all__ = [
     "hookimpl",
     "kl",
     "load",
+    "normalise_spectrally",
+    "penalties",
     "register_kl",
     "save_picture",
     "split",
@@ -163,7 +175,11 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name not in _HOME:
             raise AttributeError(f"module 'ganvae_core' has no attribute '{name}'")
-        value = getattr(importlib.import_module(_HOME[name]), name)
+        home = importlib.import_module(_HOME[name])
+        # A public name may be a module: ``ganvae_core.penalties`` is ``ganvae_core.builtin.penalties``.
+        value = (
+            getattr(home, name) if hasattr(home, name) else importlib.import_module(f"{_HOME[name]}.{name}")
+        )
         globals()[name] = value
         return value
 

@@ -7,9 +7,6 @@ logits, and those of critics are the sum of two averages.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -81,43 +78,3 @@ def relativistic_critic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def relativistic_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """E -log sigmoid(C(G(z)) - C(x)), the generator's side of the pairing (Jolicoeur-Martineau 2018)."""
     return F.softplus(real_logits - fake_logits).mean()
-
-
-def squared_gradient_norm(logits: Tensor, x: Tensor) -> Tensor:
-    """(B,) ||∇ₓ C(x)||² of each row, differentiable: R1 on real rows, R2 on generated ones (Mescheder et al. 2018).
-
-    The phase that uses it says ``second_order=True``. Its rows must not be coupled by the critic's batch norm.
-
-    Args:
-        logits: (B,) computed from ``x``.
-        x: (B, *X), requiring a gradient.
-    """
-    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return gradient.flatten(1).square().sum(1)
-
-
-def one_centred_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """E (||∇ₓ C(x)|| - 1)²: keeps a critic near 1-Lipschitz at x (Gulrajani et al. 2017; Kodali et al. 2017).
-
-    Args:
-        critic: (B, *X) -> (B,).
-        x: (B, *X) where the gradient is taken: ``interpolated`` rows for WGAN-GP, ``perturbed`` ones for DRAGAN.
-    """
-    x = x.detach().requires_grad_()
-    # Where the gradient vanishes, its norm has no derivative: a small constant under the root gives it one.
-    norm = (squared_gradient_norm(critic(x), x) + 1e-12).sqrt()
-    return (norm - 1).square().mean()
-
-
-def interpolated(real: Tensor, fake: Tensor) -> Tensor:
-    """(B, *X) points on the lines between paired rows, uniformly drawn (WGAN-GP, Gulrajani et al. 2017)."""
-    share = torch.rand(len(real), *(1,) * (real.dim() - 1), device=real.device, dtype=real.dtype)
-    return torch.lerp(real.detach(), fake.detach(), share)
-
-
-def perturbed(real: Tensor) -> Tensor:
-    """(B, *X) real rows and noise, uniform from 0 to half the batch's standard deviation (DRAGAN, Kodali et al. 2017).
-
-    The paper's text has normal noise; this is that of its authors' code, which lies on one side.
-    """
-    return (real + 0.5 * real.std() * torch.rand_like(real)).detach()

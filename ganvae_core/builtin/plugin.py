@@ -29,25 +29,30 @@ def networks() -> list[ComponentSpec]:
 
 def distributions() -> list[ComponentSpec]:
     return [
-        component("prior", "normal", "priors:StandardNormal", "independent standard normal codes"),
-        component("prior", "uniform", "priors:Uniform", "independent uniform codes"),
+        component("prior", "normal", "priors.continuous:StandardNormal", "independent standard normal codes"),
+        component("prior", "uniform", "priors.continuous:Uniform", "independent uniform codes"),
         component(
             "prior",
             "truncated-normal",
-            "priors:TruncatedNormal",
+            "priors.continuous:TruncatedNormal",
             "independent normal codes, none of them far out",
         ),
-        component("prior", "hypersphere", "priors:Hypersphere", "codes uniform on a sphere"),
-        component("prior", "categorical", "codes:Categorical", "one-hot codes, all classes equally likely"),
-        component("prior", "mixture", "codes:Mixture", "a Gaussian mixture, trained with the model"),
+        component("prior", "hypersphere", "priors.continuous:Hypersphere", "codes uniform on a sphere"),
+        component(
+            "prior", "categorical", "priors.codes:Categorical", "one-hot codes, all classes equally likely"
+        ),
+        component("prior", "mixture", "priors.codes:Mixture", "a Gaussian mixture, trained with the model"),
         component(
             "prior",
             "gaussian-mixture",
-            "mixture:GaussianMixture",
+            "priors.gaussian_mixture:GaussianMixture",
             "a Gaussian mixture, fitted to the codes after training",
         ),
         component(
-            "prior", "composite", "codes:Composite", "other priors side by side, each with its own shape"
+            "prior",
+            "composite",
+            "priors.codes:Composite",
+            "other priors side by side, each with its own shape",
         ),
         component(
             "observation", "auto", "observations:auto", "Bernoulli where the data has a range, else Gaussian"

@@ -10,11 +10,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ganvae_core import Batch, ConfigurationError, Critic, DataSpec, Loss, Model, Objective, Phase
-from ganvae_gan.augmentation import OVERFITTING, SAMPLES_SEEN, AdaptiveAugmentation
+from ganvae_core import (
+    AdaptiveAugmentation,
+    Batch,
+    ConfigurationError,
+    Critic,
+    DataSpec,
+    Loss,
+    Model,
+    Objective,
+    Phase,
+    normalise_spectrally,
+    penalties,
+)
 from ganvae_gan.information import Information
 from ganvae_gan.packing import packed, packed_spec
-from ganvae_gan.penalties import Penalties
 from ganvae_gan.rotation import Rotation
 from ganvae_gan.rows import Rows
 
@@ -22,9 +32,9 @@ from ganvae_gan.rows import Rows
 class AdversarialGame(Objective):
     """A critic that tells real rows from generated ones, and a generator that works against it.
 
-    Subclasses give the two losses, and in ``own`` what their papers set differently from the defaults. Each option goes
-    with any of them. The penalties (R1, R2, DRAGAN and ``lipschitz_weight``) are of the gradient by the rows: where the
-    critic is told a code or a label beside each, as in BiGAN, they say nothing of the gradient by that.
+    Subclasses give the two losses, and in ``paper_defaults`` the options that their papers set differently. Each option
+    goes with any of them. The penalties (R1, R2, DRAGAN and ``lipschitz_weight``) are of the gradient with respect to
+    the rows, and not with respect to the code or label that the critic is given beside each.
 
     Args:
         critic_steps: updates of the critic for one of the generator; null is 5 for wasserstein and wgan-gp, else 1.
@@ -45,11 +55,11 @@ class AdversarialGame(Objective):
             tell, and of real less generated ones for relativistic, wasserstein and wgan-gp.
     """
 
-    own: ClassVar[Mapping[str, float]] = {}
+    paper_defaults: ClassVar[Mapping[str, float]] = {}
     pairs_rows: ClassVar[bool] = False  # whether the generator's loss looks at the real rows' logits
     judges_codes: ClassVar[bool] = False  # whether the critic is told the code of each row
-    offset_is_free: ClassVar[bool] = False  # whether a constant added to all logits changes nothing
-    undecided: ClassVar[float] = 0.0  # the logit of a critic that cannot tell
+    shift_invariant: ClassVar[bool] = False  # whether a constant added to all logits changes nothing
+    neutral_logit: ClassVar[float] = 0.0  # the logit of a critic that cannot tell
 
     def __init__(
         self,
@@ -72,7 +82,7 @@ class AdversarialGame(Objective):
     ) -> None:
         super().__init__()
         self.critic_steps = int(self._chosen("critic_steps", critic_steps, 1))
-        self.penalties = Penalties(
+        self.penalties = penalties.Penalties(
             r1=self._chosen("r1_weight", r1_weight),
             r2=self._chosen("r2_weight", r2_weight),
             lipschitz=self._chosen("lipschitz_weight", lipschitz_weight),
@@ -89,7 +99,7 @@ class AdversarialGame(Objective):
         if self.penalties.active:
             _refuse_batch_norm(self.critic)
         if spectral_norm:
-            _normalise_spectrally(self.critic)
+            normalise_spectrally(self.critic)
         self.tasks = self._tasks(
             data,
             rotation=self._chosen("rotation_weight", rotation_weight),
@@ -208,11 +218,9 @@ class AdversarialGame(Objective):
         """What the strength of the augmentation follows."""
         if self.augmentation is None:
             return {}
-        # Where the offset of the logits is free, the sign of the real ones says nothing.
-        margin = real_logits - (fake_logits if self.offset_is_free else self.undecided)
-        # Filled on the device: a tensor that is made from a number and moved there makes the step wait for it.
-        seen = margin.new_full((), batch.samples_seen, dtype=torch.float64)
-        return {OVERFITTING: margin.detach().sign().mean(), SAMPLES_SEEN: seen}
+        # The sign of a real logit says nothing where a constant added to all logits changes nothing.
+        margin = real_logits - (fake_logits if self.shift_invariant else self.neutral_logit)
+        return self.augmentation.statistics(margin, batch.samples_seen)
 
     def _after_critic(self, averages: Mapping[str, Tensor]) -> None:
         if self.clip_weights:
@@ -222,7 +230,7 @@ class AdversarialGame(Objective):
             self.augmentation.adapt(averages)
 
     def _chosen(self, name: str, given: float | None, default: float = 0.0) -> float:
-        value = self.own.get(name, default) if given is None else given
+        value = self.paper_defaults.get(name, default) if given is None else given
         if value < 0:
             raise ConfigurationError(f"objective.{name}: {value} is not possible: it must not be negative.")
         return value
@@ -252,9 +260,3 @@ def _refuse_batch_norm(critic: Critic) -> None:
             "a gradient penalty does not go with batch norm in the critic, which ties rows together.",
             "turn it off:  critic.batch_norm=false",
         )
-
-
-def _normalise_spectrally(critic: Critic) -> None:
-    for module in list(critic.modules()):
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-            nn.utils.parametrizations.spectral_norm(module)

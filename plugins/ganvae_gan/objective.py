@@ -44,7 +44,7 @@ class Minimax(AdversarialGame):
 class LeastSquares(AdversarialGame):
     """LSGAN. Critic: ``½ E(C(x) - 1)² + ½ E C(G(z))²``; generator: ``½ E(C(G(z)) - 1)²``. Mao et al. 2017."""
 
-    undecided: ClassVar[float] = 0.5
+    neutral_logit: ClassVar[float] = 0.5
 
     def critic_value(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return losses.least_squares_critic(real_logits, fake_logits)
@@ -67,7 +67,7 @@ class Hinge(AdversarialGame):
 class WassersteinGame(AdversarialGame):
     """Critic: ``E C(G(z)) - E C(x)``; generator: ``-E C(G(z))``, for a critic that is kept 1-Lipschitz."""
 
-    offset_is_free: ClassVar[bool] = True
+    shift_invariant: ClassVar[bool] = True
 
     def critic_value(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return losses.wasserstein_critic(real_logits, fake_logits)
@@ -80,14 +80,14 @@ class WassersteinGame(AdversarialGame):
 class Wasserstein(WassersteinGame):
     """WGAN: the critic's weights are clipped to ± 0.01. Arjovsky et al. 2017 (with optimizers.critic.name=rmsprop)."""
 
-    own: ClassVar[Mapping[str, float]] = {"critic_steps": 5, "clip_weights": 0.01}
+    paper_defaults: ClassVar[Mapping[str, float]] = {"critic_steps": 5, "clip_weights": 0.01}
 
 
 @final
 class WassersteinPenalised(WassersteinGame):
     """WGAN-GP: ``10 E(||∇C|| - 1)²`` between real and generated rows in place of clipping. Gulrajani et al. 2017."""
 
-    own: ClassVar[Mapping[str, float]] = {"critic_steps": 5, "lipschitz_weight": 10.0}
+    paper_defaults: ClassVar[Mapping[str, float]] = {"critic_steps": 5, "lipschitz_weight": 10.0}
 
 
 @final
@@ -98,9 +98,9 @@ class Relativistic(AdversarialGame):
     with both penalties at every step, Huang et al., The GAN is dead; long live the GAN!, 2024.
     """
 
-    own: ClassVar[Mapping[str, float]] = {"r1_weight": 1.0, "r2_weight": 1.0}
+    paper_defaults: ClassVar[Mapping[str, float]] = {"r1_weight": 1.0, "r2_weight": 1.0}
     pairs_rows: ClassVar[bool] = True
-    offset_is_free: ClassVar[bool] = True
+    shift_invariant: ClassVar[bool] = True
 
     def critic_value(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return losses.relativistic_critic(real_logits, fake_logits)

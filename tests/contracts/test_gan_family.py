@@ -11,14 +11,6 @@ import pytest
 import torch
 from gan_losses import EVERY_LOSS
 from ganvae_dcgan.networks import DCGANCritic, DCGANGenerator
-from ganvae_gan.augmentation import (
-    MOST_STRENGTH,
-    OVERFITTING,
-    SAMPLES_SEEN,
-    AdaptiveAugmentation,
-    _interpolated,
-    _recoloured,
-)
 from ganvae_gan.code_grid import code_grid
 from ganvae_gan.information import Information
 from ganvae_gan.objective import (
@@ -35,6 +27,14 @@ from ganvae_gan.rows import Rows
 from torch.nn import functional as F
 
 import ganvae_core as gv
+from ganvae_core.builtin.augmentation import (
+    MOST_STRENGTH,
+    OVERFITTING,
+    SAMPLES_SEEN,
+    AdaptiveAugmentation,
+    _interpolated,
+    _recoloured,
+)
 
 IMAGES = gv.DataSpec((1, 8, 8), (0.0, 1.0), "image")
 LABELLED = gv.DataSpec((1, 8, 8), (0.0, 1.0), "image", (3,), classes=("a", "b", "c"))
@@ -407,7 +407,7 @@ def test_adaptive_augmentation_trains_and_its_strength_is_part_of_the_state(kind
 
 
 @pytest.mark.parametrize("kind", [Relativistic, Wasserstein, WassersteinPenalised])
-def test_a_critic_whose_offset_is_free_is_judged_by_its_margin(kind: Any) -> None:
+def test_a_shift_invariant_critic_is_judged_by_its_margin(kind: Any) -> None:
     objective = game(kind, augmentation_target=0.0)
     shifted = game(kind, augmentation_target=0.0)
     with torch.no_grad():
@@ -442,16 +442,16 @@ def test_tasks_store_no_weight_twice() -> None:
 
 @pytest.mark.parametrize("kind", EVERY_LOSS)
 def test_a_critic_that_cannot_tell_is_not_taken_for_one_that_can(kind: type[AdversarialGame]) -> None:
-    """Where real and generated rows are alike, ``undecided`` is the best that a critic can put out."""
+    """Where real and generated rows are alike, ``neutral_logit`` is the best that a critic can put out."""
     objective = game(kind, augmentation_target=0.6)
 
     def value(logit: float) -> float:
         return objective.critic_value(torch.full((4,), logit), torch.full((4,), logit)).item()
 
-    best = value(kind.undecided)
+    best = value(kind.neutral_logit)
     others = [value(logit) for logit in torch.linspace(-2, 2, 41).tolist()]
     assert all(other >= best - 1e-6 for other in others)
-    if kind.offset_is_free:
+    if kind.shift_invariant:
         assert others == pytest.approx([best] * 41, abs=1e-6)
-    logits = torch.full((4,), kind.undecided)
+    logits = torch.full((4,), kind.neutral_logit)
     assert objective._statistics(logits, logits, batch())[OVERFITTING] == 0

@@ -10,7 +10,6 @@ import pytest
 import torch
 from gan_losses import EVERY_LOSS
 from ganvae_dcgan.networks import DCGANCritic, DCGANGenerator
-from ganvae_gan.augmentation import SAMPLES_SEEN
 from ganvae_gan.objective import (
     AdversarialGame,
     Hinge,
@@ -26,7 +25,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import ganvae_core as gv
-from ganvae_core import losses
+from ganvae_core import losses, penalties
+from ganvae_core.builtin.augmentation import SAMPLES_SEEN
 
 SPEC = gv.DataSpec((3,), None, "table")
 
@@ -120,10 +120,12 @@ def test_penalties_of_slopes_are_taken_where_their_papers_say() -> None:
     torch.manual_seed(5)
     terms = objective.critic_loss(rows).terms
     torch.manual_seed(5)
-    between = losses.interpolated(rows.x, objective.model.sample(12))
-    around = losses.perturbed(rows.x)
-    torch.testing.assert_close(terms["lipschitz"], 3 * losses.one_centred_penalty(objective.critic, between))
-    torch.testing.assert_close(terms["dragan"], 5 * losses.one_centred_penalty(objective.critic, around))
+    between = penalties.interpolated(rows.x, objective.model.sample(12))
+    around = penalties.perturbed(rows.x)
+    torch.testing.assert_close(
+        terms["lipschitz"], 3 * penalties.one_centred_penalty(objective.critic, between)
+    )
+    torch.testing.assert_close(terms["dragan"], 5 * penalties.one_centred_penalty(objective.critic, around))
 
 
 class Halved(nn.Module):
@@ -136,6 +138,9 @@ class Halved(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x / 2
 
+    def statistics(self, margin: Tensor, samples_seen: int) -> dict[str, Tensor]:
+        return {}
+
 
 def test_all_that_the_critic_sees_is_augmented() -> None:
     """Were the made rows not, the generator would learn to make augmented ones (Karras et al. 2020)."""
@@ -145,14 +150,14 @@ def test_all_that_the_critic_sees_is_augmented() -> None:
     terms = objective.critic_loss(rows)
     torch.manual_seed(5)
     fake = objective.model.sample(12).detach().requires_grad_()
-    between = losses.interpolated(rows.x, fake)
+    between = penalties.interpolated(rows.x, fake)
 
     def judged(x: Tensor) -> Tensor:
         return objective.critic(x / 2)
 
     (slope,) = torch.autograd.grad(judged(fake).sum(), fake)
     value = losses.non_saturating_critic(judged(rows.x), judged(fake))
-    r2, lipschitz = slope.square().sum(1).mean(), 3 * losses.one_centred_penalty(judged, between)
+    r2, lipschitz = slope.square().sum(1).mean(), 3 * penalties.one_centred_penalty(judged, between)
     torch.testing.assert_close(terms.terms["r2"], r2)
     torch.testing.assert_close(terms.terms["lipschitz"], lipschitz)
     torch.testing.assert_close(terms.value, value + r2 + lipschitz)

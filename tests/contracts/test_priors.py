@@ -14,8 +14,8 @@ import pytest
 import torch
 from scipy import stats
 
-from ganvae_core.builtin.mixture import GaussianMixture
-from ganvae_core.builtin.priors import Hypersphere, StandardNormal, TruncatedNormal, Uniform
+from ganvae_core.builtin.priors.continuous import Hypersphere, StandardNormal, TruncatedNormal, Uniform
+from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
 from ganvae_core.errors import ConfigurationError, NotFittedError, TrainingError
 from ganvae_core.interfaces import LatentPrior
 
@@ -275,7 +275,7 @@ def test_codes_that_are_all_equal_give_draws_near_them() -> None:
 
 
 def test_codes_beyond_the_limit_are_taken_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvae_core.builtin.mixture.MOST_ROWS", 100)
+    monkeypatch.setattr("ganvae_core.builtin.priors.gaussian_mixture.MOST_ROWS", 100)
     codes = torch.linspace(0, 1, 1_050).unsqueeze(1)
     prior, reference = GaussianMixture([1], components=1), GaussianMixture([1], components=1)
     prior.fit(codes)

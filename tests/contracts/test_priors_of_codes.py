@@ -17,7 +17,7 @@ from scipy import stats
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 import ganvae_core as gv
-from ganvae_core.builtin.mixture import GaussianMixture
+from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
 from ganvae_core.interfaces import Support
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from ganvae_core.builtin.priors import StandardNormal
+from ganvae_core.builtin.priors.continuous import StandardNormal
 from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import LatentPrior, Support

@@ -11,7 +11,7 @@ from torch import nn
 from toys import FromPhases, engine, model, optimizer, regression, rows, same, squared_error, state
 
 import ganvae_core as gv
-from ganvae_core.builtin.mixture import GaussianMixture
+from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
 from ganvae_core.engine.devices import available_devices
 
 

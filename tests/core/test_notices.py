@@ -217,7 +217,7 @@ def test_what_was_noticed_goes_on_with_a_run() -> None:
 
 
 def test_a_prior_that_is_fitted_after_training_is_not_sampled_before() -> None:
-    from ganvae_core.builtin.mixture import GaussianMixture
+    from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
 
     own = model(posterior="dirac")
     own.prior = GaussianMixture([2], components=2)

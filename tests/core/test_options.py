@@ -10,7 +10,7 @@ import pytest
 import toy_parts
 
 import ganvae_core as gv
-from ganvae_core.builtin.mixture import GaussianMixture
+from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
 from ganvae_core.config.options import (
     REQUIRED,
     Option,

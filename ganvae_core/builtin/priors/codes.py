@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.checks import positive_number, positive_sizes
-from ganvae_core.builtin.priors import PlacedPrior
+from ganvae_core.builtin.priors.continuous import PlacedPrior
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import FittedPrior, LatentPrior, Support

@@ -9,7 +9,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core import ConfigurationError, DataSpec
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.types import DataSpec
 
 OVERFITTING, SAMPLES_SEEN = "overfitting", "samples_seen"
 RAMP_SAMPLES = 500_000
@@ -24,13 +25,16 @@ BRIGHTNESS, CONTRAST = 0.2, 0.5
 
 @final
 class AdaptiveAugmentation(nn.Module):
-    """What the critic sees of real and generated images alike: each is moved and recoloured with some probability.
+    """Moves and recolours the images that a critic judges, real and generated alike, each with some probability.
 
     The probability follows how much the critic overfits: it rises while the mean sign of the critic's real logits is
     above the target, and falls while it is below. It is a buffer, so it is stored and resumed. Every operation is
     differentiable any number of times, so gradient penalties go with it. Mirror images and quarter turns, which change
     what digits and letters are, are left out. Karras et al., Training Generative Adversarial Networks with Limited
     Data, 2020.
+
+    An objective gives the critic ``augmentation(images)``, adds ``statistics(…)`` to its ``Loss`` and calls ``adapt``
+    in its phase's ``after``.
 
     Args:
         data: what the data is: images.
@@ -63,8 +67,19 @@ class AdaptiveAugmentation(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         return _recoloured(_moved(images, self.strength), self.strength, self.low, self.high)
 
+    def statistics(self, margin: Tensor, samples_seen: int) -> dict[str, Tensor]:
+        """What ``adapt`` needs, for ``Loss.statistics``.
+
+        Args:
+            margin: (B,) the critic's real logits, less the logit of a critic that cannot tell.
+            samples_seen: of the batch.
+        """
+        # Filled on the device: copying a number there would make the step wait for it.
+        seen = margin.new_full((), samples_seen, dtype=torch.float64)
+        return {OVERFITTING: margin.detach().sign().mean(), SAMPLES_SEEN: seen}
+
     def adapt(self, averages: Mapping[str, Tensor]) -> None:
-        """Move the strength towards the target, given the mean sign and the rows seen so far."""
+        """Move the strength by the averaged ``statistics``."""
         seen = averages[SAMPLES_SEEN]
         change = (averages[OVERFITTING] - self.target).sign() * (seen - self.adapted_at) / RAMP_SAMPLES
         self.strength.add_(change).clamp_(0.0, MOST_STRENGTH)
