@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional
 
-from ganvae_core.builtin.sources.modes import Grid, Modes, Ring
+from ganvae_core.builtin.sources.drawn import Grid, Modes, Ring
 
 HIGH_QUALITY_SIGMAS = 3.0
 QUERIES_AT_ONCE = 500

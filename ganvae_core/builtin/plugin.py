@@ -90,9 +90,9 @@ def sources() -> list[ComponentSpec]:
         component(
             "source", "cifar10", "sources.named:Cifar10", "CIFAR-10's small photographs, downloaded once"
         ),
-        component("source", "ring", "sources.modes:Ring", "8 Gaussians on a circle: PacGAN's 2D-ring"),
-        component("source", "grid", "sources.modes:Grid", "25 Gaussians on a grid: PacGAN's 2D-grid"),
-        component("source", "stacked", "sources.stacked:Stacked", "three grey images as the channels of one"),
+        component("source", "ring", "sources.drawn:Ring", "8 Gaussians on a circle: PacGAN's 2D-ring"),
+        component("source", "grid", "sources.drawn:Grid", "25 Gaussians on a grid: PacGAN's 2D-grid"),
+        component("source", "stacked", "sources.drawn:Stacked", "three grey images as the channels of one"),
         component("source", "array", "sources.arrays:Arrays", "an array in a file", ("*.npy", "*.npz")),
         component(
             "source",

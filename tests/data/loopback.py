@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,22 +16,18 @@ class Loopback:
     Args:
         files: contents by path, without the first slash.
         address: of the server.
-        ranges: whether it serves a part of a file where a part is asked for.
         cuts: after so many bytes it cuts the connections of the first requests, one number a request.
         headers: further headers of each answer.
         silent: it takes connections, and never answers.
-        asked: of each request the path, and the first byte that was asked for.
-        sent: bytes of files that went out.
+        asked: the path of each request.
     """
 
     files: dict[str, bytes]
     address: str = ""
-    ranges: bool = True
     cuts: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     silent: threading.Event | None = None
-    asked: list[tuple[str, int]] = field(default_factory=list)
-    sent: int = 0
+    asked: list[str] = field(default_factory=list[str])
 
 
 @contextmanager
@@ -63,9 +58,7 @@ def serving(loopback: Loopback) -> Iterator[Loopback]:
 def answer(request: BaseHTTPRequestHandler, loopback: Loopback) -> None:
     """Serve one request."""
     name = request.path.lstrip("/")
-    wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
-    first = int(wanted[1]) if wanted else 0
-    loopback.asked.append((name, first))
+    loopback.asked.append(name)
     if loopback.silent is not None:
         loopback.silent.wait(10)
         return
@@ -73,29 +66,10 @@ def answer(request: BaseHTTPRequestHandler, loopback: Loopback) -> None:
     if content is None:
         request.send_error(404)
         return
-    if wanted and loopback.ranges:
-        if first >= len(content):
-            request.send_error(416)
-            return
-        request.send_response(206)
-        request.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        content = content[first:]
-    else:
-        request.send_response(200)
+    request.send_response(200)
     for key, value in loopback.headers.items():
         request.send_header(key, value)
     request.send_header("Content-Length", str(len(content)))
     request.end_headers()
-    send(request, loopback, content[: loopback.cuts.pop(0)] if loopback.cuts else content)
-
-
-def send(request: BaseHTTPRequestHandler, loopback: Loopback, content: bytes) -> None:
-    """Send in pieces until all is sent, or the other side has had enough."""
-    for start in range(0, len(content), 2**16):
-        piece = content[start : start + 2**16]
-        loopback.sent += len(piece)  # before the other side has it, and may look
-        try:
-            request.wfile.write(piece)
-        except ConnectionError:
-            loopback.sent -= len(piece)
-            return
+    with suppress(ConnectionError):
+        request.wfile.write(content[: loopback.cuts.pop(0)] if loopback.cuts else content)

@@ -127,7 +127,7 @@ def test_few_columns_between_0_and_1_are_a_table_all_the_same(tmp_path: Path) ->
 
 
 def test_statistics_in_pieces_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvae_core.builtin.sources.summary._CHUNK_VALUES", 21)
+    monkeypatch.setattr("ganvae_core.builtin.sources.describe._PIECE_VALUES", 21)
     x = RNG.normal(size=(1000, 3)) + 100
     x[700:] *= 5
     units = Arrays(path=save(tmp_path, x)).spec.units
@@ -167,7 +167,7 @@ def test_values_too_large_to_compute_with_are_refused(tmp_path: Path) -> None:
 def test_a_value_that_is_not_finite_is_named_by_row_and_column(
     tmp_path: Path, bad: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvae_core.builtin.sources.summary._CHUNK_VALUES", 6)
+    monkeypatch.setattr("ganvae_core.builtin.sources.describe._PIECE_VALUES", 6)
     x = np.zeros((9, 3))
     x[7, 2] = x[8, 0] = bad
     with pytest.raises(DataError, match=rf"row 7, column 2 \(counted from 0\) is {bad}"):

@@ -87,17 +87,17 @@ def test_too_few_or_too_many_values_are_refused(tmp_path: Path, zipped: bool) ->
 @pytest.mark.parametrize("length", [0, 1, 5, 15, 40, 120, -4, -9])
 def test_a_gzipped_file_that_is_cut_short_is_refused(tmp_path: Path, length: int) -> None:
     data = gzip.compress(idx(IMAGES))[:length]
-    with pytest.raises(DataError, match=r"truncated|is empty|not an IDX file"):
+    with pytest.raises(DataError, match=r"truncated|is empty|not an IDX file|ended before"):
         Idx(path=write(tmp_path / "x", data))
 
 
 def test_damaged_compression_is_refused(tmp_path: Path) -> None:
     data = bytearray(gzip.compress(idx(IMAGES)))
     data[-6] ^= 0xFF  # the checksum
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="cannot be read: CRC check failed"):
         Idx(path=write(tmp_path / "x", data))
     data[10] |= 0x07  # a type of block that there is not
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="cannot be read: Error -3"):
         Idx(path=write(tmp_path / "x", data))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ganvae_core.builtin.sources import storage
 from ganvae_core.builtin.sources.arrays import as_source
-from ganvae_core.builtin.sources.dataset import LazyDataset
 from ganvae_core.builtin.sources.digits import Digits
 from ganvae_core.data import memory
 from ganvae_core.errors import DataError
@@ -109,30 +108,31 @@ def test_a_tensor_dataset_is_not_copied() -> None:
     assert as_source(with_labels).spec.classes == tuple("012345")
 
 
-def test_a_dataset_that_fits_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvae_core.builtin.sources.dataset._ROWS_AT_ONCE", 3)
+def test_a_dataset_is_read_once() -> None:
     dataset = labelled()
     source = as_source(dataset)
     x, labels = source.rows(slice(None))
     reads = dataset.reads
     assert np.shares_memory(x, source.rows(slice(2, 4))[0])
-    assert dataset.reads == reads <= len(dataset) + 1
+    assert dataset.reads == reads == len(dataset)
     assert np.array_equal(x, torch.stack([item for item, _ in dataset.items]).numpy())
     assert labels is not None
     assert labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
     assert source.spec.units.offset == (x.min(),)
 
 
-def test_a_dataset_larger_than_memory_is_read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvae_core.builtin.sources.dataset._ROWS_AT_ONCE", 3)
+def test_a_dataset_larger_than_memory_is_read_into_a_file(
+    monkeypatch: pytest.MonkeyPatch, is_mapped: Callable[[np.ndarray], bool]
+) -> None:
     dataset = labelled()
-    stacked = as_source(dataset)
+    in_memory = as_source(dataset)
     monkeypatch.setattr(storage, "available_memory", lambda: 100)
-    lazy = as_source(dataset)
-    assert isinstance(lazy, LazyDataset)
-    assert lazy.spec == stacked.spec
+    on_disk = as_source(dataset)
+    assert on_disk.spec == in_memory.spec
+    assert is_mapped(on_disk.rows(slice(None))[0])
+    assert not is_mapped(in_memory.rows(slice(None))[0])
     for indices in (slice(None), slice(5, 1, -2), slice(-2, None), np.array([6, 0, 6])):
-        for one, other in zip(lazy.rows(indices), stacked.rows(indices), strict=True):
+        for one, other in zip(on_disk.rows(indices), in_memory.rows(indices), strict=True):
             assert np.array_equal(one, other)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ganvae_core.builtin.sources.modes import Grid, Modes, PlanarMixture, Ring
+from ganvae_core.builtin.sources.drawn import Grid, Modes, PlanarMixture, Ring
 from ganvae_core.config.build import open_data
 from ganvae_core.data.codec import in_own_units
 from ganvae_core.data.split import split

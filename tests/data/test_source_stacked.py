@@ -11,10 +11,9 @@ import pytest
 import torch
 from scipy import stats
 
-from ganvae_core.builtin.sources.arrays import InMemory
+from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.builtin.sources.digits import Digits
-from ganvae_core.builtin.sources.modes import Ring
-from ganvae_core.builtin.sources.stacked import MOST_CLASSES, Stacked
+from ganvae_core.builtin.sources.drawn import MOST_CLASSES, Ring, Stacked
 from ganvae_core.config.build import open_data
 from ganvae_core.data import stream as engine_data
 from ganvae_core.data.split import split
@@ -31,7 +30,7 @@ def grey(count: int = 40, side: int = 9) -> np.ndarray:
 
 
 def small(labels: np.ndarray | None = None, **options: int) -> Stacked:
-    return Stacked(source=InMemory(grey(), labels), **{"count": 200, **options})
+    return Stacked(source=as_source(grey(), labels), **{"count": 200, **options})
 
 
 @pytest.mark.parametrize("indices", [slice(5, 60, 3), slice(None), np.array([199, 0, 7, 7])])
@@ -93,7 +92,7 @@ def test_every_image_is_as_likely_in_every_channel_and_channels_are_independent(
 
 
 def test_all_rows_together_are_never_in_memory() -> None:
-    images = InMemory(grey(100, 64))
+    images = as_source(grey(100, 64))
     tracemalloc.start()
     try:
         source = Stacked(source=images, count=100_000)  # 1.2 GB, all in all
@@ -161,8 +160,8 @@ def test_no_two_combinations_have_one_name() -> None:
 
 def test_images_of_any_scale_keep_it() -> None:
     images = (grey() / 127.5 - 1).astype(np.float32)
-    spec = Stacked(source=InMemory(images), count=10).spec
-    assert (spec.range, spec.units) == ((-1.0, 1.0), InMemory(images).spec.units)
+    spec = Stacked(source=as_source(images), count=10).spec
+    assert (spec.range, spec.units) == ((-1.0, 1.0), as_source(images).spec.units)
 
 
 def test_a_source_is_named_inside_of_the_source(tmp_path: Path) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, final
+from collections.abc import Sequence
+from typing import Any, cast, final
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from ganvae_core.builtin.sources.dataset import from_dataset
 from ganvae_core.builtin.sources.describe import describe
-from ganvae_core.builtin.sources.labels import encode_labels
-from ganvae_core.builtin.sources.npy import NPY_MAGIC, ZIP_MAGIC, Npz, read_npy
+from ganvae_core.builtin.sources.npy import NPY_MAGIC, ZIP_MAGIC, Npz, open_npz, read_npy
 from ganvae_core.builtin.sources.paths import existing_file, readable
-from ganvae_core.builtin.sources.storage import native
-from ganvae_core.builtin.sources.stored import StoredSource
+from ganvae_core.builtin.sources.storage import allocate, native
+from ganvae_core.builtin.sources.stored import InMemory, StoredSource, encode_labels
 from ganvae_core.errors import DataError, did_you_mean
 from ganvae_core.interfaces import Source
+
+_DATASET = "the dataset"
 
 LABEL_KEYS = ("labels", "y", "targets")
 
@@ -41,27 +41,23 @@ class Arrays(StoredSource):
         with readable(file), file.open("rb") as stream:
             magic = stream.read(len(NPY_MAGIC))
         if magic == NPY_MAGIC:
-            x, given = _from_npy(file, key, labels)
+            if key is not None:
+                raise DataError(
+                    f"data.key: '{file}' is a .npy file, which holds a single array.", "leave data.key out"
+                )
+            x, given = read_npy(file), read_npy(existing_file(labels)) if labels else None
         elif magic.startswith(ZIP_MAGIC):
-            x, given = _from_npz(file, key, labels)
+            with open_npz(file) as archive:
+                key = _chosen(archive, key, labels)
+                x, given = archive.read(key), _labels(archive, key, labels)
         else:
             raise DataError(
                 f"'{path}' is neither a .npy nor an .npz file (it begins with {magic!r}).",
                 "write one:  np.save(FILE, x)   or   np.savez(FILE, x=x, labels=labels)",
             )
         described = describe(native(x), f"'{path}'")
-        encoded = None if given is None else encode_labels(given, len(described.x), _labels_of(path, labels))
-        super().__init__(described.x, described.spec, encoded, described.notes)
-
-
-@final
-class InMemory(StoredSource):
-    """An array that a notebook has in memory, which is not copied."""
-
-    def __init__(self, x: np.ndarray, labels: np.ndarray | None = None) -> None:
-        described = describe(x, "the array")
-        encoded = None if labels is None else encode_labels(labels, len(described.x), "labels=")
-        super().__init__(described.x, described.spec, encoded, described.notes)
+        encoded = None if given is None else encode_labels(given, len(x), f"'{labels or path}'")
+        super().__init__(described, encoded)
 
 
 def as_source(x: object, labels: Any = None) -> Source:
@@ -77,21 +73,21 @@ def as_source(x: object, labels: Any = None) -> Source:
     """
     values = None if labels is None else as_array(labels)
     if isinstance(x, TensorDataset) and len(x.tensors) in (1, 2):
-        first, *rest = x.tensors
-        own = as_array(rest[0]) if rest else None
-        return InMemory(as_array(first), own if values is None else values)
+        x, *own = x.tensors
+        values = as_array(own[0]) if own and values is None else values
     if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
-        return from_dataset(x, values)
+        return _from_dataset(x, values)
     if isinstance(x, Source):
         if values is not None:
             raise DataError("labels= goes with an array; a source brings its own.")
         return x
-    if isinstance(x, np.ndarray | Tensor):
-        return InMemory(as_array(x), values)
-    raise DataError(
-        f"data of type {type(x).__name__} cannot be read.",
-        "it may be a NumPy array, a torch tensor, a map-style torch.utils.data.Dataset, or a ganvae Source",
-    )
+    if not isinstance(x, np.ndarray | Tensor):
+        raise DataError(
+            f"data of type {type(x).__name__} cannot be read.",
+            "it may be a NumPy array, a torch tensor, a map-style torch.utils.data.Dataset, or a ganvae Source",
+        )
+    described = describe(as_array(x), "the array")
+    return InMemory(described, None if values is None else encode_labels(values, len(described.x), "labels="))
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -111,56 +107,85 @@ def as_array(values: Any) -> np.ndarray:
         ) from error
 
 
-def _from_npy(file: Path, key: str | None, labels: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    if key is not None:
-        raise DataError(
-            f"data.key: '{file}' is a .npy file, which holds a single array.", "leave data.key out"
-        )
-    return read_npy(file), read_npy(existing_file(labels)) if labels else None
+def _from_dataset(dataset: Any, labels: np.ndarray | None) -> InMemory:
+    """The items of a map-style dataset, each x or (x, label), read once into memory or into a temporary file.
 
-
-def _from_npz(file: Path, key: str | None, labels: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    archive = Npz(file)
-    try:
-        keys = archive.keys
-        chosen = _chosen(file, keys, key, labels)
-        x = archive.read(chosen)
-        if labels is None:
-            found = next((name for name in LABEL_KEYS if name in keys and name != chosen), None)
-            return x, None if found is None else archive.read(found)
-        if labels == "":
-            return x, None
-        return x, archive.read(labels) if labels in keys else read_npy(_label_file(labels, file, keys))
-    finally:
-        archive.close()
-
-
-def _chosen(file: Path, keys: list[str], key: str | None, labels: str | None) -> str:
-    listed = ", ".join(keys)
-    if not keys:
-        raise DataError(f"'{file}' holds no array.")
-    if key is not None:
-        if key not in keys:
+    ``labels`` (N,) take the place of the dataset's own.
+    """
+    count = len(dataset)
+    if count == 0:
+        raise DataError(f"{_DATASET} has no rows.")
+    first, label = _item(dataset, 0)
+    x = allocate((count, *first.shape), first.dtype)
+    x[0], found = first, [label]
+    for index in range(1, count):
+        item, label = _item(dataset, index)
+        if (item.shape, item.dtype) != (first.shape, first.dtype):
             raise DataError(
-                f"data.key: '{file}' has no array '{key}'.{did_you_mean(key, keys)}", f"arrays: {listed}"
+                f"item {index} of {_DATASET} is {item.dtype} of shape {item.shape},"
+                f" and the first is {first.dtype} of shape {first.shape}."
             )
-        return key
+        x[index] = item
+        found.append(label)
+    described = describe(x, _DATASET)
+    if labels is not None:
+        return InMemory(described, encode_labels(labels, count, "labels="))
+    return InMemory(described, None if None in found else encode_labels(np.asarray(found), count, _DATASET))
+
+
+def _item(dataset: Any, index: int) -> tuple[np.ndarray, Any]:
+    """Item ``index`` as an array, and its label, or None."""
+    item = dataset[index]
+    parts = cast("Sequence[Any]", item if isinstance(item, tuple | list) else (item,))
+    if len(parts) not in (1, 2):
+        raise DataError(f"item {index} of {_DATASET} has {len(parts)} parts; x or (x, label) is expected.")
+    x = as_array(parts[0])
+    if x.dtype.kind not in "biuf":
+        raise DataError(
+            f"item {index} of {_DATASET} is of type {type(parts[0]).__name__}; numbers are expected."
+        )
+    if len(parts) == 1 or parts[1] is None:
+        return x, None
+    label = as_array(parts[1])
+    if label.size != 1 or label.dtype.kind == "O":
+        raise DataError(
+            f"item {index} of {_DATASET} has a label of type {type(parts[1]).__name__},"
+            " and not an integer or a string.",
+            "give labels apart:  as_source(dataset, labels=labels)",
+        )
+    return x, label.item()
+
+
+def _chosen(archive: Npz, key: str | None, labels: str | None) -> str:
+    keys = archive.keys
+    if not keys:
+        raise DataError(f"'{archive.path}' holds no array.")
+    if key is not None:
+        return _known(archive, "key", key)
     data = [name for name in keys if name not in LABEL_KEYS and name != labels]
     if len(keys) > 1 and len(data) != 1:
         raise DataError(
-            f"'{file}' holds several arrays: {listed}.", f"choose one:  data.key={(data or keys)[0]}"
+            f"'{archive.path}' holds several arrays: {', '.join(keys)}.",
+            f"choose one:  data.key={(data or keys)[0]}",
         )
     return data[0] if data else keys[0]
 
 
-def _label_file(labels: str, file: Path, keys: list[str]) -> Path:
-    if not labels.endswith(".npy"):
+def _labels(archive: Npz, key: str, labels: str | None) -> np.ndarray | None:
+    """The labels that go with an array: one of the conventional names, or the one that was asked for."""
+    if labels is None:
+        labels = next((name for name in LABEL_KEYS if name in archive.keys and name != key), "")
+    if not labels:
+        return None
+    if labels.endswith(".npy") and labels not in archive.keys:
+        return read_npy(existing_file(labels))
+    return archive.read(_known(archive, "labels", labels))
+
+
+def _known(archive: Npz, option: str, key: str) -> str:
+    if key not in archive.keys:
         raise DataError(
-            f"data.labels: '{file}' has no array '{labels}'.{did_you_mean(labels, keys)}",
-            f"arrays: {', '.join(keys)}",
+            f"data.{option}: '{archive.path}' has no array '{key}'.{did_you_mean(key, archive.keys)}",
+            f"arrays: {', '.join(archive.keys)}",
         )
-    return existing_file(labels)
-
-
-def _labels_of(path: str, labels: str | None) -> str:
-    return f"'{labels}'" if labels else f"'{path}'"
+    return key

@@ -1,13 +1,13 @@
-"""What data is: derived from an array's shape, type and values."""
+"""The specification of data, derived from an array's shape, type and values."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ganvae_core.builtin.sources.summary import Summary, pieces
 from ganvae_core.errors import DataError
 from ganvae_core.types import DataSpec, Modality, Units
 
@@ -16,24 +16,25 @@ MOST_TABLE_COLUMNS = 16
 """Flat rows of more columns with values in [0, 1] are flattened images, say, and are left as they are."""
 
 _NOTES = 5
+_PIECE_VALUES = 2**21
 
-Scaling = tuple[tuple[float, ...], tuple[float, ...], tuple[float, float] | None, tuple[int, ...]]
-"""Offset, scale, the range that x has after them, and which columns are constant."""
+Scaling = tuple[Units, tuple[float, float] | None, tuple[str, ...]]
+"""Units, the range of x in them, and notes."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """Data and what it is.
+    """Data and its specification.
 
     Args:
-        x: (N, *X), a view of what was given.
+        x: (N, *X), a view of the array that was described.
         spec: what it is.
         notes: what a person should know about it.
     """
 
     x: np.ndarray
     spec: DataSpec
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def describe(x: np.ndarray, where: str) -> Description:
@@ -46,14 +47,22 @@ def describe(x: np.ndarray, where: str) -> Description:
     Raises:
         DataError: there is no row, the values are not numbers, or one of them is NaN or infinite.
     """
-    x = arranged(x, where)
-    summary = None
-    if not has_fixed_scaling(x):
-        summary = Summary(where)
-        for piece in pieces(x):
-            summary.add(piece)
-    spec, notes = specify(x.shape, x.dtype, summary)
-    return Description(x, spec, notes)
+    x = _arranged(x, where)
+    event, dtype = x.shape[1:], x.dtype.name
+    wide = len(event) > 1 or math.prod(event) > MOST_TABLE_COLUMNS
+    if dtype == "bool" or (dtype == "uint8" and wide):  # the type alone implies the scale
+        scaling = Units((0.0,), (255.0 if dtype == "uint8" else 1.0,), dtype), (0.0, 1.0), ()
+    else:
+        lowest, highest = _extent(x, where)
+        low, high = float(np.min(lowest)), float(np.max(highest))
+        if wide and low >= 0 and high <= 1:
+            scaling = Units(dtype=dtype), (0.0, 1.0), ()
+        elif len(event) == 1:
+            scaling = _standardised(x, lowest, highest, where)
+        else:
+            scaling = _between(low, high, dtype, where)
+    units, bounds, notes = scaling
+    return Description(x, DataSpec(event, bounds, _modality(event), None, len(x), units=units), notes)
 
 
 def describe_table(
@@ -70,22 +79,13 @@ def describe_table(
     Raises:
         DataError: a value is NaN or infinite.
     """
-    summary = Summary(where, columns)
-    for piece in pieces(x):
-        summary.add(piece)
-    shape = x.shape[1:]
-    (offset, scale, bounds, constant), notes = standardised(summary)
-    units = Units(offset, scale, x.dtype.name, constant, whole)
-    spec = DataSpec(shape, bounds, modality(shape), None, len(x), columns, None, units)
+    units, bounds, notes = _standardised(x, *_extent(x, where, columns), where, columns, whole)
+    spec = DataSpec(x.shape[1:], bounds, _modality(x.shape[1:]), None, len(x), columns, None, units)
     return Description(x, spec, notes)
 
 
-def arranged(x: np.ndarray, where: str) -> np.ndarray:
-    """A view with channels first and at least one axis beside the rows'.
-
-    Raises:
-        DataError: there is no row or no value in it, or the values are not numbers.
-    """
+def _arranged(x: np.ndarray, where: str) -> np.ndarray:
+    """A view with channels first and at least one axis beside the rows'."""
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise DataError(
             f"{where} holds values of type {x.dtype}, and numbers are expected.",
@@ -100,81 +100,82 @@ def arranged(x: np.ndarray, where: str) -> np.ndarray:
     return x
 
 
-def modality(shape: tuple[int, ...]) -> Modality:
-    """How a person looks at an event of that shape."""
-    if len(shape) == 1:
-        return "points" if shape == (2,) else "table"
-    return "image" if len(shape) == 3 and shape[0] in IMAGE_CHANNELS else "array"
+def _modality(event: tuple[int, ...]) -> Modality:
+    if len(event) == 1:
+        return "points" if event == (2,) else "table"
+    return "image" if len(event) == 3 and event[0] in IMAGE_CHANNELS else "array"
 
 
-def has_fixed_scaling(x: np.ndarray) -> bool:
-    """Whether the type alone tells the scale, so that the values need not be looked at."""
-    return x.dtype == np.bool_ or (x.dtype == np.uint8 and _is_wide(x.shape[1:]))
+def _pieces(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows of x in pieces small enough to compute with, so that a mapped array is never held whole."""
+    count = max(1, _PIECE_VALUES // x[0].size)
+    for start in range(0, len(x), count):
+        yield start, x[start : start + count]
 
 
-def specify(
-    shape: tuple[int, ...], dtype: np.dtype, summary: Summary | None
-) -> tuple[DataSpec, tuple[str, ...]]:
-    """The specification of arranged data (N, *X), and notes for a person.
-
-    Args:
-        shape: (N, *X).
-        dtype: of the stored values.
-        summary: of all values; None where the type alone tells the scale.
-    """
-    event = shape[1:]
-    if summary is None:
-        scale = 1.0 if dtype == np.bool_ else 255.0
-        scaling, notes = ((0.0,), (scale,), (0.0, 1.0), ()), ()
-    else:
-        scaling, notes = _scaling(event, summary)
-    offset, scales, bounds, constant = scaling
-    units = Units(offset, scales, dtype.name, constant)
-    return DataSpec(event, bounds, modality(event), None, shape[0], units=units), notes
-
-
-def standardised(summary: Summary) -> tuple[Scaling, tuple[str, ...]]:
-    """Mean and deviation of each column; a constant column keeps scale 1, with a note.
+def _extent(x: np.ndarray, where: str, columns: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest value, of each column for flat rows (N, D), else of all.
 
     Raises:
-        DataError: a column's values are too large to compute with.
+        DataError: a value is NaN or infinite. Rows of named columns are counted from 1, as in a table.
     """
-    constant = summary.low == summary.high
-    offset = np.where(constant, summary.low, summary.mean)
-    scale = np.where(constant | (summary.deviation == 0), 1.0, summary.deviation)
+    axis = 0 if x.ndim == 2 else None
+    low, high = x.min(axis=axis), x.max(axis=axis)
+    if np.isfinite(low).all() and np.isfinite(high).all():
+        return low, high
+    start, piece = next((start, piece) for start, piece in _pieces(x) if not np.isfinite(piece).all())
+    first = np.argwhere(~np.isfinite(piece))[0]
+    row = start + first[0]
+    if columns:
+        place = f"column '{columns[first[1]]}', row {row + 1} is"
+    else:
+        column = f", column {first[1]}" if x.ndim == 2 else ""
+        place = f"row {row}{column} (counted from 0) {'is' if column else 'holds'}"
+    raise DataError(
+        f"{where}: {place} {piece[tuple(first)]}.",
+        "leave such rows out, or put numbers in their place, before training",
+    )
+
+
+def _between(low: float, high: float, dtype: str, where: str) -> Scaling:
+    """One scale for all values."""
+    if low >= -1 and high <= 1:
+        return Units(dtype=dtype), (-1.0, 1.0), ()
+    if low == high:
+        note = f"every value is {low:g}: kept with scale 1 and restored exactly"
+        return Units((low,), (1.0,), dtype, (0,)), (0.0, 1.0), (note,)
+    if not np.isfinite(high - low):
+        raise DataError(f"{where}: values from {low:g} to {high:g} are too far apart to be scaled.")
+    return Units((low,), (high - low,), dtype), (0.0, 1.0), ()
+
+
+def _standardised(
+    x: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    where: str,
+    columns: Sequence[str] = (),
+    whole: tuple[int, ...] = (),
+) -> Scaling:
+    """Mean and deviation of each column (N, D); a constant column keeps scale 1, with a note."""
+    names = [f"column '{name}'" for name in columns] or [f"column {index}" for index in range(x.shape[1])]
+    with np.errstate(all="ignore"):  # an overflow is refused below
+        mean = x.mean(axis=0, dtype=np.float64)
+        squares = sum(np.square(piece - mean).sum(axis=0) for _, piece in _pieces(x))
+        deviation = np.sqrt(squares / len(x))
+    constant = low == high
+    offset = np.where(constant, low, mean)
+    scale = np.where(constant | (deviation == 0), 1.0, deviation)
     computable = np.isfinite(offset) & np.isfinite(scale)
     if not computable.all():
-        column = _column(summary, int(np.argmin(computable)))
-        raise DataError(f"{summary.where}: the values of {column} are too large to be standardised.")
-    fixed = np.flatnonzero(constant)
+        column = names[int(np.argmin(computable))]
+        raise DataError(f"{where}: the values of {column} are too large to be standardised.")
+    fixed = np.flatnonzero(constant).tolist()
     notes = [
-        f"{_column(summary, index)} is constant ({offset[index]:g}): kept with scale 1 and restored exactly"
+        f"{names[index]} is constant ({offset[index]:g}): kept with scale 1 and restored exactly"
         for index in fixed[:_NOTES]
     ]
     if len(fixed) > _NOTES:
         notes.append(f"{len(fixed) - _NOTES:,} more columns are constant and treated likewise")
-    return (tuple(offset.tolist()), tuple(scale.tolist()), None, tuple(fixed.tolist())), tuple(notes)
-
-
-def _scaling(event: tuple[int, ...], summary: Summary) -> tuple[Scaling, tuple[str, ...]]:
-    low, high = float(np.min(summary.low)), float(np.max(summary.high))
-    if _is_wide(event) and low >= 0 and high <= 1:
-        return ((0.0,), (1.0,), (0.0, 1.0), ()), ()
-    if len(event) == 1:
-        return standardised(summary)
-    if low >= -1 and high <= 1:
-        return ((0.0,), (1.0,), (-1.0, 1.0), ()), ()
-    if low == high:
-        note = f"every value is {low:g}: kept with scale 1 and restored exactly"
-        return ((low,), (1.0,), (0.0, 1.0), (0,)), (note,)
-    if not np.isfinite(high - low):
-        raise DataError(f"{summary.where}: values from {low:g} to {high:g} are too far apart to be scaled.")
-    return ((low,), (high - low,), (0.0, 1.0), ()), ()
-
-
-def _is_wide(event: tuple[int, ...]) -> bool:
-    return len(event) > 1 or math.prod(event) > MOST_TABLE_COLUMNS
-
-
-def _column(summary: Summary, index: int) -> str:
-    return f"column {index}" if summary.columns is None else f"column '{summary.columns[index]}'"
+    units = Units(tuple(offset.tolist()), tuple(scale.tolist()), x.dtype.name, tuple(fixed), whole)
+    return units, None, tuple(notes)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, final
 
@@ -19,15 +20,11 @@ from ganvae_core.builtin.sources.images import (
     read_image,
     strict_pillow,
 )
-from ganvae_core.builtin.sources.labels import Labels, encode_labels
 from ganvae_core.builtin.sources.paths import data_files, existing_folder, readable
 from ganvae_core.builtin.sources.storage import allocate
-from ganvae_core.builtin.sources.stored import StoredSource
+from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
 from ganvae_core.errors import DataError
 
-_FILES_AT_ONCE = 32
-
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -50,75 +47,82 @@ class Folder(StoredSource):
         folder = existing_folder(path)
         files = _images_under(folder)
         with strict_pillow():
-            x, kept, failures = _read(files, resize, grayscale, skip_corrupt)
-        described = describe(x, f"'{path}'")
-        notes = described.notes
-        if failures:
-            file, why = failures[0]
+            x, reasons = _read(files, resize, grayscale, skip_corrupt)
+        notes: tuple[str, ...] = ()
+        if reasons:
+            file = next(file for file in files if file in reasons)
             notes = (
-                *notes,
-                f"{len(failures):,} of {len(files):,} files left out: {file} ({why}) is the first",
+                f"{len(reasons):,} of {len(files):,} files left out: {file} ({reasons[file]}) is the first",
             )
-        super().__init__(described.x, described.spec, _labels(folder, kept), notes)
+        kept = [file for file in files if file not in reasons]
+        super().__init__(describe(x, f"'{path}'"), _labels(folder, kept), notes)
 
 
 def _read(
     files: list[Path], resize: int | None, grayscale: bool, skip_corrupt: bool
-) -> tuple[np.ndarray, list[Path], list[tuple[Path, str]]]:
-    """The images (N, C, H, W), the files that they come from, and those left out, with the reason."""
-    headers = dict(zip(files, _in_threads(read_header, files), strict=True))
-    images = {file: header for file, header in headers.items() if isinstance(header, Header)}
-    reasons = {file: str(error) for file, error in headers.items() if not isinstance(error, Header)}
+) -> tuple[np.ndarray, dict[Path, str]]:
+    """The images (N, C, H, W), and the reason for each file that is left out."""
+    reasons: dict[Path, str] = {}
+    headers = _in_threads(read_header, files, reasons)
     if resize is None:
-        _check_sizes(images)
-    channels = 1 if grayscale or all(header.gray for header in images.values()) else 3
-    shape = _first_shape(list(images), channels, resize)
-    x = np.empty((0, *shape), np.uint8)
-    if images:
-        x = allocate((len(images), *shape), np.uint8)
-        reasons.update(_decode(list(images), x, resize))
-    failures = [(file, reasons[file]) for file in files if file in reasons]
-    if failures:
-        _report(files, failures, skip_corrupt)
-    good = [index for index, file in enumerate(images) if file not in reasons]
-    if failures:
-        for position, index in enumerate(good):  # in place: the data is never held twice
-            x[position] = x[index]
-    return x[: len(good)], [file for file in images if file not in reasons], failures
+        _check_sizes(headers)
+    images = list(headers)
+    channels = 1 if grayscale or all(header.gray for header in headers.values()) else 3
+    shape = (channels, resize, resize) if resize else _first_shape(images, channels)
+    x = allocate((len(images), *shape), np.uint8)
+    position = {file: number for number, file in enumerate(images)}
+
+    def decode(file: Path) -> None:
+        image = read_image(file, channels, resize)
+        if image.shape != shape:  # turned by their EXIF orientation, images of one size can differ
+            raise _differ(images[0], shape[:0:-1], file, image.shape[:0:-1])
+        x[position[file]] = image
+
+    decoded = _in_threads(decode, images, reasons)
+    if reasons:
+        _report(files, reasons, skip_corrupt)
+        for number, file in enumerate(decoded):  # in place: the data is never held twice
+            x[number] = x[position[file]]
+    return x[: len(decoded)], reasons
 
 
-def _decode(files: list[Path], x: np.ndarray, resize: int | None) -> dict[Path, str]:
-    """Fill x (N, C, H, W) with the images; returns why those that cannot be read cannot."""
+def _in_threads(
+    function: Callable[[Path], Result], files: list[Path], reasons: dict[Path, str]
+) -> dict[Path, Result]:
+    """The function of each file, while Pillow decodes without Python's lock; adds a reason where there is no result."""
 
-    def read(position: int) -> None:
-        image = read_image(files[position], x.shape[1], resize)
-        if image.shape != x.shape[1:]:  # turned by their EXIF orientation, images of one size can differ
-            raise _differ(files[0], _size(x[0]), files[position], _size(image))
-        x[position] = image
+    def attempt(file: Path) -> Result | UnreadableImageError:
+        try:
+            return function(file)
+        except UnreadableImageError as error:
+            return error
 
-    outcomes = _in_threads(read, range(len(files)))
-    return {file: str(error) for file, error in zip(files, outcomes, strict=True) if error is not None}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        results = dict(zip(files, threads.map(attempt, files), strict=True))
+    reasons |= {
+        file: str(result) for file, result in results.items() if isinstance(result, UnreadableImageError)
+    }
+    return {file: result for file, result in results.items() if not isinstance(result, UnreadableImageError)}
 
 
-def _first_shape(files: list[Path], channels: int, resize: int | None) -> tuple[int, ...]:
+def _first_shape(files: list[Path], channels: int) -> tuple[int, int, int]:
     """The shape of the first image that can be read."""
-    if resize is not None:
-        return channels, resize, resize
-    images = (_attempt(lambda file: read_image(file, channels, None), file) for file in files)
-    return next((image.shape for image in images if isinstance(image, np.ndarray)), (channels, 1, 1))
+    for file in files:
+        with suppress(UnreadableImageError):
+            _, height, width = read_image(file, channels, None).shape
+            return channels, height, width
+    return channels, 1, 1
 
 
-def _check_sizes(images: dict[Path, Header]) -> None:
+def _check_sizes(headers: dict[Path, Header]) -> None:
     """Refuse images of different sizes from their headers alone, before any is decoded."""
-    first: tuple[Path, Header] | None = None
-    for file, header in images.items():
-        if first is None:
-            first = file, header
-        elif sorted(header.size) != sorted(first[1].size):
-            raise _differ(first[0], first[1].size, file, header.size)
+    for file, header in headers.items():
+        first, expected = next(iter(headers.items()))
+        if sorted(header.size) != sorted(expected.size):
+            raise _differ(first, expected.size, file, header.size)
 
 
-def _differ(one: Path, one_size: tuple[int, int], other: Path, other_size: tuple[int, int]) -> DataError:
+def _differ(one: Path, one_size: tuple[int, ...], other: Path, other_size: tuple[int, ...]) -> DataError:
     return DataError(
         f"the images differ in size: {one} is {one_size[0]} × {one_size[1]}"
         f" and {other} is {other_size[0]} × {other_size[1]}.",
@@ -126,19 +130,18 @@ def _differ(one: Path, one_size: tuple[int, int], other: Path, other_size: tuple
     )
 
 
-def _size(image: np.ndarray) -> tuple[int, int]:
-    return image.shape[2], image.shape[1]
-
-
-def _report(files: list[Path], failures: list[tuple[Path, str]], skip_corrupt: bool) -> None:
-    file, why = failures[0]
-    if len(failures) == len(files):
-        raise DataError(f"not one of {len(files):,} images can be read: {file} is the first ({why}).")
+def _report(files: list[Path], reasons: dict[Path, str], skip_corrupt: bool) -> None:
+    """Raise where an unreadable file may not be left out, or all are unreadable."""
+    file = next(file for file in files if file in reasons)
+    if len(reasons) == len(files):
+        raise DataError(
+            f"not one of {len(files):,} images can be read: {file} is the first ({reasons[file]})."
+        )
     if not skip_corrupt:
         raise DataError(
-            f"{file} is not an image that can be read ({why}).",
+            f"{file} is not an image that can be read ({reasons[file]}).",
             "leave such files out:  data.skip_corrupt=true",
-            f"{len(failures):,} of {len(files):,} files are like this",
+            f"{len(reasons):,} of {len(files):,} files are like this",
         )
 
 
@@ -168,27 +171,8 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
 
 
 def _labels(folder: Path, files: list[Path]) -> Labels | None:
+    """The first sub-folders as classes, where all images lie in one and there are several."""
     places = [file.relative_to(folder).parts for file in files]
     if any(len(parts) == 1 for parts in places) or len({parts[0] for parts in places}) < 2:
         return None
     return encode_labels(np.asarray([parts[0] for parts in places]), len(files), f"'{folder}'")
-
-
-def _in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item]
-) -> list[Result | UnreadableImageError]:
-    """The function of each item, or why its image cannot be read; Pillow decodes without Python's lock."""
-
-    def several(start: int) -> list[Result | UnreadableImageError]:
-        return [_attempt(function, item) for item in items[start : start + _FILES_AT_ONCE]]
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        groups = threads.map(several, range(0, len(items), _FILES_AT_ONCE))
-        return [result for group in groups for result in group]
-
-
-def _attempt(function: Callable[[Item], Result], item: Item) -> Result | UnreadableImageError:
-    try:
-        return function(item)
-    except UnreadableImageError as error:
-        return error

@@ -1,4 +1,4 @@
-"""IDX files: the format of MNIST and its kin."""
+"""IDX files, the format of MNIST (yann.lecun.com/exdb/mnist)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import gzip
 import math
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, final
+from typing import final
 
 import numpy as np
 
 from ganvae_core.builtin.sources.describe import describe
-from ganvae_core.builtin.sources.labels import encode_labels
-from ganvae_core.builtin.sources.paths import existing_file, readable, reason
+from ganvae_core.builtin.sources.paths import existing_file, readable
 from ganvae_core.builtin.sources.storage import MOST_DEFLATED, Readable, allocate, fill, native
-from ganvae_core.builtin.sources.stored import StoredSource
+from ganvae_core.builtin.sources.stored import StoredSource, encode_labels
 from ganvae_core.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -39,21 +37,7 @@ class Idx(StoredSource):
         encoded = None
         if beside:
             encoded = encode_labels(read_idx(existing_file(beside)), len(described.x), f"'{beside}'")
-        super().__init__(described.x, described.spec, encoded, described.notes)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an IDX header declares: type, shape, and where the values begin."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    offset: int
-
-    @property
-    def size(self) -> int:
-        """Bytes of the values."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        super().__init__(described, encoded)
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -62,57 +46,46 @@ def read_idx(path: Path) -> np.ndarray:
     Raises:
         DataError: it is no IDX file, or holds more or fewer values than its header says.
     """
-    with readable(path), path.open("rb") as file:
+    with readable(path, zlib.error, EOFError), path.open("rb") as file:
         zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
         if zipped:
-            x = _unzipped(path, file)
-        else:
-            header = _header(path, file)
-            _check_size(path, header, path.stat().st_size - header.offset)
-            x = np.asarray(np.memmap(path, header.dtype, "r", header.offset, header.shape))
-    return native(x)
+            with gzip.GzipFile(fileobj=file) as stream:
+                return native(_unzipped(path, stream))
+        dtype, shape = _header(path, file)
+        _check_size(path, dtype, shape, path.stat().st_size - file.tell())
+        return native(np.asarray(np.memmap(path, dtype, "r", file.tell(), shape)))
 
 
-def _unzipped(path: Path, file: IO[bytes]) -> np.ndarray:
+def _unzipped(path: Path, stream: Readable) -> np.ndarray:
     """Decompress into the one array that holds the values, as far as the header says and no further."""
-    try:
-        with gzip.GzipFile(fileobj=file) as stream:
-            header = _header(path, stream)
-            if header.size > MOST_DEFLATED * path.stat().st_size:
-                raise DataError(
-                    f"'{path}' is truncated: it cannot hold the {header.size:,} bytes it declares."
-                )
-            x = allocate(header.shape, header.dtype)
-            held = fill(x, stream)
-            more = len(stream.read(1)) if held == header.size else 0
-            _check_size(path, header, held + more)
-            return x
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"'{path}' is damaged: {reason(error)}.") from error
-    except EOFError as error:
-        raise DataError(f"'{path}' is truncated: {reason(error)}.") from error
+    dtype, shape = _header(path, stream)
+    if math.prod(shape) * dtype.itemsize > MOST_DEFLATED * path.stat().st_size:
+        raise DataError(f"'{path}' is truncated: it cannot hold the rows that its header declares.")
+    x = allocate(shape, dtype)
+    _check_size(path, dtype, shape, fill(x, stream) + len(stream.read(1)))
+    return x
 
 
-def _header(path: Path, stream: Readable) -> Header:
+def _header(path: Path, stream: Readable) -> tuple[np.dtype, tuple[int, ...]]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:
         raise DataError(f"'{path}' is not an IDX file (it begins with {magic!r}).")
-    rank = magic[3]
-    sizes = stream.read(4 * rank)
-    if len(sizes) < 4 * rank:
+    sizes = stream.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
         raise DataError(f"'{path}' is truncated: its header ends early.")
-    header = Header(np.dtype(_TYPES[magic[2]]), struct.unpack(f">{rank}I", sizes), 4 + 4 * rank)
-    if header.size == 0:
-        raise DataError(f"'{path}' has no rows: its shape is {header.shape}.")
-    return header
+    shape = struct.unpack(f">{magic[3]}I", sizes)
+    if 0 in shape:
+        raise DataError(f"'{path}' has no rows: its shape is {shape}.")
+    return np.dtype(_TYPES[magic[2]]), shape
 
 
-def _check_size(path: Path, header: Header, held: int) -> None:
-    if held < header.size:
-        raise DataError(f"'{path}' is truncated: {held:,} of {header.size:,} bytes.")
-    if held > header.size:
-        raise DataError(f"'{path}' is longer than its header says: more than {header.size:,} bytes.")
+def _check_size(path: Path, dtype: np.dtype, shape: tuple[int, ...], held: int) -> None:
+    declared = math.prod(shape) * dtype.itemsize
+    if held < declared:
+        raise DataError(f"'{path}' is truncated: {held:,} of {declared:,} bytes.")
+    if held > declared:
+        raise DataError(f"'{path}' is longer than its header says: more than {declared:,} bytes.")
 
 
 def _labels_beside(path: Path) -> str | None:

@@ -68,9 +68,7 @@ def read_image(file: Path, channels: int, resize: int | None) -> np.ndarray:
     """
     with _explained(file), Image.open(file) as image:
         if resize is not None:
-            image.draft(
-                None, (2 * resize, 2 * resize)
-            )  # a JPEG is decoded at a fraction of its size, if it is large
+            image.draft(None, (2 * resize, 2 * resize))  # decodes a large JPEG at a fraction of its size
         image.load()
         upright = _eight_bits(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
         if resize is not None:
@@ -118,9 +116,9 @@ def _explained(file: Path) -> Generator[None]:
 def _why(file: Path, error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"it has more pixels than the {Image.MAX_IMAGE_PIXELS:,} that are thought safe to decode"
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    size = file.stat().st_size if file.exists() else 0
+    if isinstance(error, OSError) and error.strerror:  # it cannot be opened
+        return reason(error)
+    size = file.stat().st_size
     if size == 0:
         return "it is empty"
     if isinstance(error, UnidentifiedImageError):

@@ -1,4 +1,4 @@
-"""NumPy's own files: .npy mapped into memory, and the arrays of an .npz, without trusting their headers.
+"""NumPy's own files: .npy mapped into memory, and the arrays of an .npz.
 
 Nothing is unpickled, and nothing is allocated before the file is known to hold that much.
 """
@@ -9,7 +9,8 @@ import math
 import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -22,25 +23,13 @@ from ganvae_core.errors import DataError
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK"
 
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 _HEADER_ERRORS = (ValueError, TypeError, EOFError, SyntaxError, RecursionError, tokenize.TokenError)
-# RuntimeError and ValueError are what zipfile makes of features and names that it does not know.
+# zipfile raises RuntimeError and ValueError for unknown features and names.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
-_ENCRYPTED = 1
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a .npy header declares, and where the values begin."""
-
-    shape: tuple[int, ...]
-    fortran_order: bool
-    dtype: np.dtype
-    offset: int
-
-    @property
-    def size(self) -> int:
-        """Bytes of the values."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -49,36 +38,24 @@ def read_npy(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is damaged, cut short, or holds Python objects.
     """
-    with readable(path, ValueError):
-        with path.open("rb") as stream:
-            header = _header(stream, f"'{path}'")
-        held = path.stat().st_size - header.offset
-        if held < header.size:
-            raise DataError(f"'{path}' is truncated: {held:,} of {header.size:,} bytes of values.")
-        if header.size == 0:
-            return np.empty(header.shape, header.dtype)
-        order = "F" if header.fortran_order else "C"
-        return np.asarray(np.memmap(path, header.dtype, "r", header.offset, header.shape, order))
+    with readable(path, ValueError), path.open("rb") as stream:
+        shape, fortran_order, dtype = _header(stream, f"'{path}'")
+        size, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - stream.tell()
+        if held < size:
+            raise DataError(f"'{path}' is truncated: {held:,} of {size:,} bytes of values.")
+        if size == 0:
+            return np.empty(shape, dtype)
+        order = "F" if fortran_order else "C"
+        return np.asarray(np.memmap(path, dtype, "r", stream.tell(), shape, order))
 
 
 class Npz:
-    """The arrays of an .npz file, read one by one.
+    """The arrays of an open .npz file, read one by one."""
 
-    Raises:
-        DataError: the file is no whole zip archive.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path = path
-        with readable(path):
-            try:
-                self._archive = zipfile.ZipFile(path)
-            except _ZIP_ERRORS as error:
-                raise DataError(f"'{path}' is truncated or damaged: {reason(error)}.") from error
-
-    @property
-    def keys(self) -> list[str]:
-        return [name.removesuffix(".npy") for name in self._archive.namelist() if name.endswith(".npy")]
+        self._archive = archive
+        self.keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
     def read(self, key: str) -> np.ndarray:
         """The array of that name, in memory if it fits.
@@ -88,48 +65,54 @@ class Npz:
         """
         where = f"array '{key}' of '{self.path}'"
         member = self._archive.getinfo(f"{key}.npy")
-        if member.flag_bits & _ENCRYPTED:
-            raise DataError(f"{where} is encrypted.")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{where} is compressed in a way that NumPy does not use.")
         if member.file_size > MOST_DEFLATED * (member.compress_size + 1):
             raise DataError(f"{where} declares {member.file_size:,} bytes, more than it can hold.")
-        with readable(self.path):
-            try:
-                with self._archive.open(member) as stream:
-                    return _values(stream, member.file_size, where)
-            except _ZIP_ERRORS as error:
-                raise DataError(f"{where} is truncated or damaged: {reason(error)}.") from error
-
-    def close(self) -> None:
-        self._archive.close()
-
-
-def _values(stream: IO[bytes], member_size: int, where: str) -> np.ndarray:
-    header = _header(stream, where)
-    held = member_size - header.offset
-    if held != header.size:
-        raise DataError(
-            f"{where} is damaged: it declares {header.size:,} bytes of values and holds {held:,}."
-        )
-    x = allocate(header.shape[::-1] if header.fortran_order else header.shape, header.dtype)
-    done = fill(x, stream) if header.size else 0
-    if done < header.size:
-        raise DataError(f"{where} is truncated: {done:,} of {header.size:,} bytes of values.")
-    return x.T if header.fortran_order else x
+        with _whole(where), self._archive.open(member) as stream:
+            shape, fortran_order, dtype = _header(stream, where)
+            size, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+            if held != size:
+                raise DataError(
+                    f"{where} is damaged: it declares {size:,} bytes of values and holds {held:,}."
+                )
+            x = allocate(shape[::-1] if fortran_order else shape, dtype)
+            if size and fill(x, stream) < size:
+                raise DataError(f"{where} is truncated.")
+            return x.T if fortran_order else x
 
 
-def _header(stream: IO[bytes], where: str) -> Header:
+@contextmanager
+def open_npz(path: Path) -> Generator[Npz]:
+    """An .npz file, closed afterwards.
+
+    Raises:
+        DataError: the file is no whole zip archive.
+    """
+    with readable(path):
+        with _whole(f"'{path}'"):
+            archive = zipfile.ZipFile(path)
+        with archive:
+            yield Npz(path, archive)
+
+
+@contextmanager
+def _whole(where: str) -> Generator[None]:
+    try:
+        yield
+    except _ZIP_ERRORS as error:
+        raise DataError(f"{where} is truncated or damaged: {reason(error)}.") from error
+
+
+def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is in Fortran's order, and type."""
     try:
         version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise DataError(
-                f"{where} is of version {version[0]}.{version[1]}, which plain numbers never need."
-            )
+        if version not in _HEADERS:
+            raise ValueError(f"version {version[0]}.{version[1]}, which plain numbers never need")
+        shape, fortran_order, dtype = _HEADERS[version](stream)
+        if any(size < 0 for size in shape):
+            raise ValueError(f"shape {shape}")
     except _HEADER_ERRORS as error:
         raise DataError(f"{where} has a damaged header: {reason(error)}.") from error
     if dtype.hasobject:
@@ -137,6 +120,4 @@ def _header(stream: IO[bytes], where: str) -> Header:
             f"{where} holds Python objects, which could run any code when loaded, and are refused.",
             "store numbers:  np.save(FILE, np.stack(rows))",
         )
-    if any(size < 0 for size in shape):
-        raise DataError(f"{where} has a damaged header: shape {shape}.")
-    return Header(shape, fortran_order, dtype, stream.tell())
+    return shape, fortran_order, dtype

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import tempfile
 from typing import Protocol
 
@@ -41,20 +40,26 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    return np.empty(shape, dtype) if fits_in_memory(size) else _on_disk(shape, dtype, size)
+    if fits_in_memory(size):
+        return np.empty(shape, dtype)
+    try:
+        with tempfile.TemporaryFile(prefix="ganvae-") as file:
+            if hasattr(os, "posix_fallocate"):  # take the space now: a full disk kills the process later
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.asarray(np.memmap(file, dtype=dtype, mode="w+", shape=shape))
+    except (OSError, OverflowError, ValueError) as error:
+        raise DataError(
+            f"the data needs {size / 2**30:,.1f} GiB, which fit neither in memory"
+            f" nor on the disk of {tempfile.gettempdir()}.",
+            "choose a folder on a larger disk for temporary files:  export TMPDIR=FOLDER",
+        ) from error
 
 
 def fill(array: np.ndarray, stream: Readable) -> int:
     """Read a contiguous array's bytes from a stream; returns how many there were, fewer where it ends early."""
     target = array.reshape(-1).view(np.uint8)
     done = 0
-    while done < len(target):
-        try:
-            chunk = stream.read(min(_CHUNK_BYTES, len(target) - done))
-        except EOFError:  # a compressed stream that was cut off; a plain one just gives nothing
-            chunk = b""
-        if not chunk:
-            break
+    while done < len(target) and (chunk := stream.read(min(_CHUNK_BYTES, len(target) - done))):
         target[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
         done += len(chunk)
     return done
@@ -67,26 +72,3 @@ def native(x: np.ndarray) -> np.ndarray:
     copy = allocate(x.shape, x.dtype.newbyteorder("="))
     copy[...] = x
     return copy
-
-
-def _on_disk(shape: tuple[int, ...], dtype: np.dtype, size: int) -> np.ndarray:
-    try:
-        with tempfile.TemporaryFile(prefix="ganvae-") as file:
-            _reserve(file.fileno(), size)
-            return np.asarray(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
-    except (OSError, OverflowError, ValueError) as error:
-        raise DataError(
-            f"the data needs {size / 2**30:,.1f} GiB, which fit neither in memory"
-            f" nor on the disk of {tempfile.gettempdir()}.",
-            "choose a folder on a larger disk for temporary files:  export TMPDIR=FOLDER",
-        ) from error
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    """Take the space now: a mapped file that runs out of it later ends the process without a word."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-        return
-    if size > shutil.disk_usage(tempfile.gettempdir()).free:
-        raise OSError("no space left")
-    os.truncate(descriptor, size)
