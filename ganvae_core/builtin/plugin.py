@@ -106,7 +106,7 @@ def sources() -> list[ComponentSpec]:
             "folder",
             "sources.folder:Folder",
             "a folder of images, with labels from sub-folders",
-            ("*/",),
+            ("*/", *(f"*/**/*.{ending}" for ending in ("jp*g", "png", "bmp", "gif", "webp", "tif*"))),
         ),
         component(
             "source",

@@ -296,7 +296,7 @@ class Draft:
         refuse_pickle(
             path, "data", ConfigurationError, "store its array:  np.save('x.npy', x)   then  --data x.npy"
         )
-        readers = self.catalogue.sources_reading(name)
+        readers = self.catalogue.sources_reading(name, plugin)
         if len(readers) == 1 and (path.exists() or path.suffix or "/" in name):
             return readers[0], {"path": str(path)}
         if len(readers) > 1:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,15 +183,18 @@ class Catalogue:
         except (OSError, UnicodeDecodeError) as error:
             raise PluginError(f"recipe '{recipe.name}' of {owner.origin} cannot be read: {error}") from error
 
-    def sources_reading(self, path: str) -> list[str]:
-        """Ids of the sources that read such a path: by its file name, or because it is a folder."""
-        folder = path.endswith(("/", "\\")) or Path(path).is_dir()
-        file_name = Path(path).name.lower() + ("/" if folder else "")
-        return [
-            id
-            for id, source, _ in self.components("source")
-            if any(matches(file_name, pattern) for pattern in source.reads)
+    def sources_reading(self, path: str, plugin: str | None = None) -> list[str]:
+        """Ids of the sources that read a path: those of the plugin, else of any, by name and content.
+
+        A source of any folder (``*/``) is named only where no pattern of content matches.
+        """
+        offered = [(id, source.reads) for id, source, _ in self.components("source")]
+        certain = [
+            id for id, patterns in offered if any(matches(path, each) for each in patterns if each != "*/")
         ]
+        others = [id for id, patterns in offered if "*/" in patterns and matches(path, "*/")]
+        own = [id for id in dict.fromkeys(certain + others) if id.startswith(f"{plugin}/")]
+        return own or certain or others
 
     def with_recipes(self) -> list[str]:
         """Names of the plugins that can be run by name."""
@@ -238,8 +243,17 @@ def not_ready(plugin: Plugin, *hints: str) -> PluginError:
     )
 
 
-def matches(file_name: str, pattern: str) -> bool:
-    """Whether a source's pattern is for this path; ``/`` at the end stands for a folder."""
-    return pattern.endswith("/") == file_name.endswith("/") and fnmatch.fnmatchcase(
-        file_name, pattern.lower()
+def matches(path: str, pattern: str) -> bool:
+    """Whether a source's pattern is for this path, in upper or lower case.
+
+    ``*.csv`` is a file, ``*/`` any folder, and ``*/**/*.wav`` a folder with such a file at any depth.
+    """
+    name, slash, below = pattern.lower().partition("/")
+    found = Path(path).expanduser()
+    is_folder = path.endswith(("/", "\\")) or found.is_dir()
+    if is_folder != bool(slash) or not fnmatch.fnmatchcase(found.name.lower(), name):
+        return False
+    any_case = re.sub(
+        r"\[.*?\]|[a-z]", lambda part: part[0] if len(part[0]) > 1 else f"[{part[0]}{part[0].upper()}]", below
     )
+    return not below or any(glob.iglob(any_case, root_dir=found, recursive=True))

@@ -25,8 +25,8 @@ class ComponentSpec:
         name: lower case, unique in the plugin for its kind; the identity is ``plugin/name``.
         target: ``package.module:Class``, imported only when a run uses it.
         summary: one line for people.
-        reads: for sources: patterns of the paths that it reads (``*.csv``; ``*/`` is a folder), so that
-            ``--data PATH`` finds it.
+        reads: for sources: patterns of the paths that it reads, so that ``--data PATH`` finds it: ``*.csv`` for files,
+            ``*/**/*.wav`` for folders with such files at any depth, ``*/`` for any folder.
     """
 
     kind: Kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,40 @@ def test_a_folder_is_a_folder_whatever_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "photos.csv"
     folder.mkdir()
     assert discover().sources_reading(str(folder)) == ["builtin/folder"]
+
+
+def with_audio(*reads: str) -> Catalogue:
+    """The installed plugins, and ``audio`` with a source for such paths."""
+    source = ComponentSpec("source", "recordings", "x_audio.source:Recordings", "sound files", reads)
+    return Catalogue((*discover().plugins, replace(plugin("audio"), components=(source,))))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["a.wav"], ["audio/recordings"]),
+        (["deep/er/a.WAV", "notes.txt"], ["audio/recordings"]),
+        (["cats/a.JPEG"], ["builtin/folder"]),
+        (["a.wav", "cover.png"], ["audio/recordings", "builtin/folder"]),
+        ([".a.wav"], ["builtin/folder"]),
+        ([], ["builtin/folder"]),
+    ],
+)
+def test_the_files_in_a_folder_say_which_source_reads_it(
+    files: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    for name in files:
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "data").mkdir(exist_ok=True)
+    assert with_audio("*/**/*.wav").sources_reading(str(tmp_path / "data")) == expected
+
+
+@pytest.mark.parametrize("reads", ["*/**/*.wav", "*/"])
+def test_a_recipes_own_source_is_taken_where_several_read_a_folder(reads: str, tmp_path: Path) -> None:
+    for name in ("a.wav", "cover.png"):
+        (tmp_path / name).touch()
+    catalogue = with_audio(reads)
+    assert catalogue.sources_reading(str(tmp_path), "audio") == ["audio/recordings"]
+    assert "builtin/folder" in catalogue.sources_reading(str(tmp_path), "vae")
