@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ganvae_core.builtin.sources.arrays import as_source
     from ganvae_core.builtin.spectral import normalise_spectrally
     from ganvae_core.data.split import Split, split
-    from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl
+    from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl, sum_event
     from ganvae_core.engine.loop import Engine
     from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
     from ganvae_core.errors import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Callback,
         Critic,
         Encoder,
+        FactorisedPosterior,
         FittedPrior,
         Generator,
         LatentPrior,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         Posterior,
         Source,
     )
-    from ganvae_core.model import Model
+    from ganvae_core.model import DecodeModule, EncodeModule, Model
     from ganvae_core.plugins import CommandSpec, ComponentSpec, RecipeSpec, hookimpl
     from ganvae_core.runs.loading import Run, load
     from ganvae_core.runs.observers import save_picture
@@ -66,7 +67,7 @@ _HOMES = {
     "ganvae_core.builtin.priors.gaussian_mixture": ("GaussianMixture",),
     "ganvae_core.builtin.sources.arrays": ("as_source",),
     "ganvae_core.builtin.spectral": ("normalise_spectrally",),
-    "ganvae_core.distributions": ("DiagonalNormal", "Dirac", "kl", "register_kl"),
+    "ganvae_core.distributions": ("DiagonalNormal", "Dirac", "kl", "register_kl", "sum_event"),
     "ganvae_core.data.split": ("Split", "split"),
     "ganvae_core.engine.loop": ("Engine",),
     "ganvae_core.engine.settings": ("EngineSettings", "OptimizerSettings"),
@@ -84,6 +85,7 @@ _HOMES = {
         "Callback",
         "Critic",
         "Encoder",
+        "FactorisedPosterior",
         "FittedPrior",
         "Generator",
         "LatentPrior",
@@ -95,7 +97,7 @@ _HOMES = {
         "Source",
     ),
     "ganvae_core.runs.loading": ("Run", "load"),
-    "ganvae_core.model": ("Model",),
+    "ganvae_core.model": ("DecodeModule", "EncodeModule", "Model"),
     "ganvae_core.runs.observers": ("save_picture",),
     "ganvae_core.plugins": ("CommandSpec", "ComponentSpec", "RecipeSpec", "hookimpl"),
     "ganvae_core.runs.training": ("train",),
@@ -117,11 +119,14 @@ __all__ = [
     "CriticHead",
     "DataError",
     "DataSpec",
+    "DecodeModule",
     "DiagonalNormal",
     "Dirac",
+    "EncodeModule",
     "Encoder",
     "Engine",
     "EngineSettings",
+    "FactorisedPosterior",
     "FittedPrior",
     "GanvaeError",
     "Gaussian",
@@ -167,6 +172,7 @@ __all__ = [
     "register_kl",
     "save_picture",
     "split",
+    "sum_event",
     "train",
 ]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import LatentPrior, Posterior
+from ganvae_core.interfaces import FactorisedPosterior, LatentPrior, Posterior
 
 LOG_2_PI = math.log(2 * math.pi)
 LOG_VARIANCE_BOUND = 20.0
@@ -19,7 +19,7 @@ LOG_VARIANCE_BOUND = 20.0
 
 @final
 @dataclass(frozen=True, eq=False)
-class DiagonalNormal(Posterior):
+class DiagonalNormal(FactorisedPosterior):
     """q(z|x) = N(location, diag(exp(log_variance))), as in Kingma and Welling 2013.
 
     The log-variance is held within ±20, since its exponential overflows on one bad step of a large learning
@@ -48,10 +48,9 @@ class DiagonalNormal(Posterior):
         )
         return torch.addcmul(self.location, noise, (0.5 * self.log_variance).exp())
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def coordinate_log_prob(self, z: Tensor) -> Tensor:
         squared_distance = (z - self.location).square() * (-self.log_variance).exp()
-        terms = -0.5 * (squared_distance + self.log_variance + LOG_2_PI)
-        return sum_event(terms, self.location.dim() - 1)
+        return -0.5 * (squared_distance + self.log_variance + LOG_2_PI)
 
 
 @final
@@ -134,6 +133,8 @@ def kl(
     return posterior.log_prob(z) - prior.log_prob(z, condition)
 
 
-def sum_event(values: Tensor, event_dimensions: int) -> Tensor:
-    """Sums the last ``event_dimensions`` dimensions, which may be none."""
+def sum_event(values: Tensor, event_dimensions: int, mask: Tensor | None = None) -> Tensor:
+    """Sums the last ``event_dimensions`` dimensions, which may be none, over the entries where the mask is true."""
+    if mask is not None:
+        values = values.where(mask, 0)
     return values.flatten(-event_dimensions).sum(-1) if event_dimensions else values

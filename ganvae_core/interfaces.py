@@ -6,7 +6,7 @@ concrete method is overridden.
 
 A component's keyword-only parameters, typed and with defaults, are its options. Its positional parameters are
 facts that the builder supplies by name: ``data``, ``latent_shape``, ``raw_shape``, ``condition_shape``, ``model``,
-``encoder``, ``critic``. A default of None makes a fact optional.
+``encoder``, ``generator``, ``prior``, ``critic``. A default of None makes a fact optional.
 """
 
 from __future__ import annotations
@@ -61,6 +61,23 @@ class Posterior(abc.ABC):
         """
 
 
+class FactorisedPosterior(Posterior):
+    """A posterior whose coordinates are independent, so that each of them has a density.
+
+    What estimates of total correlation and of the information of each coordinate need (Chen et al. 2018).
+    """
+
+    @abc.abstractmethod
+    def coordinate_log_prob(self, z: Tensor) -> Tensor:
+        """(*shape, B, *Z) -> (*shape, B, *Z) nats, the log-density of each coordinate."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """(*shape, B, *Z) -> (*shape, B) nats, the sum over the coordinates."""
+        terms = self.coordinate_log_prob(z)
+        coordinates = self.mean.dim() - 1
+        return terms.flatten(-coordinates).sum(-1) if coordinates else terms
+
+
 class Encoder(nn.Module, abc.ABC):
     """Data to a posterior over codes.
 
@@ -78,10 +95,12 @@ class LatentPrior(nn.Module, abc.ABC):
     """The distribution that codes are drawn from.
 
     ``support`` says where codes live, so that an objective can refuse a prior that it cannot work with: an attribute
-    of the class, or of the instance where it depends on the options.
+    of the class, or of the instance where it depends on the options. ``latent_shape`` is *Z; without it the model
+    cannot decode several draws a row, (K, B, *Z).
     """
 
     support: Support
+    latent_shape: tuple[int, ...]
 
     @abc.abstractmethod
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
@@ -121,8 +140,12 @@ class ObservedData(abc.ABC):
         """(B, *X) a draw, in the data's range."""
 
     @abc.abstractmethod
-    def log_prob(self, x: Tensor) -> Tensor:
-        """(B, *X) -> (B,) nats, summed over the event.
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(*S, B, *X) -> (*S, B) nats, summed over the entries of the event that were observed.
+
+        Args:
+            x: data, with any leading sample axes.
+            mask: (B, *X) bool, true where x was observed; None where all of it was.
 
         Raises:
             ConfigurationError: the observation is a point and has no likelihood.
@@ -132,10 +155,12 @@ class ObservedData(abc.ABC):
 class Observation(nn.Module, abc.ABC):
     """Turns a generator's raw output into a distribution over x, and owns the mapping to the data's range.
 
-    ``has_likelihood`` is false for points, whose ``log_prob`` raises.
+    ``has_likelihood`` is false for points, whose ``log_prob`` raises. ``shown`` says whether a user is shown the
+    observation's mean or a draw from it; None leaves it to the view of the data.
     """
 
     has_likelihood: bool = True
+    shown: Literal["mean", "draw"] | None = None
 
     @abc.abstractmethod
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
@@ -169,9 +194,11 @@ class Objective(nn.Module, abc.ABC):
     ``accepts`` are the supports of priors that the loss can work with. ``needs`` are what must be there for the
     loss to be computed: ``prior`` (it samples or evaluates the prior, so the prior must be ready before training),
     ``encoder``, ``posterior`` (an encoder whose posterior has a density), ``likelihood`` (an observation with one).
-    A wrong pairing is an error before the first step.
+    A wrong pairing is an error before the first step. ``batches`` says what ``Batch.x`` holds: rows of the data, or
+    codes, the means (B, *Z) that the averaged encoder gives for them.
     """
 
+    batches: ClassVar[Literal["rows", "codes"]] = "rows"
     accepts: ClassVar[frozenset[Support]] = ANY_SUPPORT
     needs: ClassVar[frozenset[Need]] = frozenset(("prior",))
     model: Model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -13,10 +15,38 @@ from ganvae_core.interfaces import Encoder, Generator, LatentPrior, Observation,
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class FoldedData(ObservedData):
+    """What is observed for several draws a row.
+
+    Args:
+        folded: the distribution over (S · B, *X), from one forward.
+        rows: (*S, B), to which the first axis of everything is unfolded.
+    """
+
+    folded: ObservedData
+    rows: tuple[int, ...]
+
+    @property
+    def mean(self) -> Tensor:
+        return self.folded.mean.unflatten(0, self.rows)
+
+    def sample(self) -> Tensor:
+        return self.folded.sample().unflatten(0, self.rows)
+
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, *X) -> (*S, B) nats: each draw is compared with the same rows."""
+        draws = self.rows[:-1]
+        mask = None if mask is None else _repeated(mask, draws)
+        return self.folded.log_prob(_repeated(x, draws), mask).unflatten(0, self.rows)
+
+
+@final
 class Model(nn.Module):
     """A generative latent-variable model: z from the prior, x from the observation of ``generator(z)``.
 
-    All methods keep the graph; use ``torch.no_grad()`` where no gradient is wanted.
+    All methods keep the graph; use ``torch.no_grad()`` where no gradient is wanted. Codes may have leading sample axes,
+    (*S, B, *Z): they are folded into the batch for one forward, with the condition (B, *K) repeated, and unfolded.
 
     Args:
         generator: codes to the parameters of the observation.
@@ -73,35 +103,136 @@ class Model(nn.Module):
         Raises:
             ConfigurationError: the model has no encoder.
         """
-        if self.encoder is None:
-            raise ConfigurationError(
-                "this model has no encoder, so it cannot encode.",
-                "train one that has:  ganvae run --plugin vae",
-            )
-        return self.encoder(x, condition)
+        return _encoder_of(self)(x, condition)
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> ObservedData:
-        """A distribution over (B, *X) for codes (B, *Z)."""
-        return self.observation(self.generator(z, condition))
+        """A distribution over (*S, B, *X) for codes (*S, B, *Z)."""
+        return self._decode(z, condition, self._sample_axes(z))
+
+    def log_prior(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(*S, B) nats: the prior's log-density of codes (*S, B, *Z)."""
+        return self._log_prior(z, condition, self._sample_axes(z))
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(*S, B, *X): the mean of the observation for codes (*S, B, *Z)."""
+        return self.decode(z, condition).mean
 
     def reconstruct(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, *X): the mean of the observation at the mean of the posterior."""
         return self.decode(self.encode(x, condition).mean, condition).mean
 
-    def log_likelihood_bound(self, x: Tensor, condition: Tensor | None = None, *, samples: int = 1) -> Tensor:
-        """(B,) nats: a lower bound of log p(x).
+    def log_likelihood_bound(
+        self,
+        x: Tensor,
+        condition: Tensor | None = None,
+        *,
+        samples: int = 1,
+        mask: Tensor | None = None,
+        rows_at_once: int | None = None,
+    ) -> Tensor:
+        """(B,) nats: a lower bound of log p(x), of the observed entries where there is a mask.
 
         With one sample the evidence lower bound, its KL in closed form where there is one (Kingma and Welling 2013);
         with more the importance-weighted bound (Burda et al. 2015), which is tighter.
+
+        Args:
+            x: (B, *X).
+            condition: (B, *K).
+            samples: draws of the posterior for each row.
+            mask: (B, *X) bool, true where x was observed.
+            rows_at_once: rows that the generator is given at once, each draw of a row being one; all by default. It
+                changes the memory used and not the result. One draw of all rows is the least.
         """
         posterior = self.encode(x, condition)
         if samples == 1:
             z = posterior.rsample()
-            log_likelihood = self.decode(z, condition).log_prob(x)
+            log_likelihood = self._decode(z, condition, 0).log_prob(x, mask)
             return log_likelihood - kl(posterior, self.prior, z=z, condition=condition)
-        log_weights: list[Tensor] = []
-        for _ in range(samples):
-            z = posterior.rsample()
-            log_joint = self.decode(z, condition).log_prob(x) + self.prior.log_prob(z, condition)
-            log_weights.append(log_joint - posterior.log_prob(z))
-        return torch.stack(log_weights).logsumexp(0) - torch.tensor(float(samples)).log()
+        z = posterior.rsample((samples,))
+        draws_at_once = samples if rows_at_once is None else max(1, rows_at_once // len(x))
+        log_likelihood = torch.cat(
+            [self._decode(draws, condition, 1).log_prob(x, mask) for draws in z.split(draws_at_once)]
+        )
+        log_weights = (
+            log_likelihood + self._log_prior(z, condition, 1) - posterior.log_prob(z)
+        )  # (samples, B)
+        return log_weights.logsumexp(0) - math.log(samples)
+
+    def _decode(self, z: Tensor, condition: Tensor | None, sample_axes: int) -> ObservedData:
+        if not sample_axes:
+            return self.observation(self.generator(z, condition))
+        folded, repeated = _folded(z, condition, sample_axes)
+        return FoldedData(
+            self.observation(self.generator(folded, repeated)), tuple(z.shape[: sample_axes + 1])
+        )
+
+    def _log_prior(self, z: Tensor, condition: Tensor | None, sample_axes: int) -> Tensor:
+        if not sample_axes:
+            return self.prior.log_prob(z, condition)
+        folded, repeated = _folded(z, condition, sample_axes)
+        return self.prior.log_prob(folded, repeated).unflatten(0, z.shape[: sample_axes + 1])
+
+    def _sample_axes(self, z: Tensor) -> int:
+        """The number of axes of z before (B, *Z); none where the prior has no ``latent_shape``."""
+        shape: tuple[int, ...] | None = getattr(self.prior, "latent_shape", None)
+        return 0 if shape is None else max(0, z.dim() - 1 - len(shape))
+
+
+@final
+class DecodeModule(nn.Module):
+    """Codes to data, for ``torch.export`` and whatever else takes a module of tensors: the generator and observation.
+
+    Args:
+        model: whose generator and observation are shared.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.generator = model.generator
+        self.observation = model.observation
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z), (B, *K)? -> (B, *X): the mean of the observation."""
+        observed: ObservedData = self.observation(self.generator(z, condition))
+        return observed.mean
+
+
+@final
+class EncodeModule(nn.Module):
+    """Data to codes, for ``torch.export`` and whatever else takes a module of tensors: the encoder.
+
+    Args:
+        model: whose encoder is shared.
+
+    Raises:
+        ConfigurationError: the model has no encoder.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.encoder = _encoder_of(model)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *X), (B, *K)? -> (B, *Z): the mean of the posterior."""
+        posterior: Posterior = self.encoder(x, condition)
+        return posterior.mean
+
+
+def _encoder_of(model: Model) -> Encoder:
+    if model.encoder is None:
+        raise ConfigurationError(
+            "this model has no encoder, so it cannot encode.",
+            "train one that has:  ganvae run --plugin vae",
+        )
+    return model.encoder
+
+
+def _repeated(rows: Tensor, draws: tuple[int, ...]) -> Tensor:
+    """(B, …) -> (S · B, …): the rows once for each draw."""
+    return rows.expand(*draws, *rows.shape).flatten(0, len(draws))
+
+
+def _folded(z: Tensor, condition: Tensor | None, sample_axes: int) -> tuple[Tensor, Tensor | None]:
+    """(*S, B, *Z), (B, *K)? -> (S · B, *Z), (S · B, *K)?"""
+    repeated = None if condition is None else _repeated(condition, tuple(z.shape[:sample_axes]))
+    return z.flatten(0, sample_axes), repeated

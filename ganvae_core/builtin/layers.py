@@ -38,7 +38,7 @@ class CriticHead(nn.Module):
         if self.projection is None or condition is None:
             return logits
         return logits + (
-            self.projection(condition.reshape(len(features), -1).to(features.dtype)) * features
+            self.projection(condition.reshape(features.shape[0], -1).to(features.dtype)) * features
         ).sum(1)
 
 

@@ -92,11 +92,11 @@ class _Inputs:
         self.size = math.prod(shape) + (math.prod(self.condition_shape or ()) if self.appends else 0)
 
     def __call__(self, values: Tensor, condition: Tensor | None) -> Tensor:
-        flat = centred(values.reshape(len(values), -1), self.bounds)
+        flat = centred(values.reshape(values.shape[0], -1), self.bounds)
         check_condition(condition, self.condition_shape)
         if condition is None or not self.appends:
             return flat
-        return torch.cat([flat, condition.reshape(len(flat), -1).to(flat.dtype)], dim=1)
+        return torch.cat([flat, condition.reshape(flat.shape[0], -1).to(flat.dtype)], dim=1)
 
 
 @final
@@ -136,7 +136,7 @@ class MLPGenerator(Generator):
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         raw = self.head(self.layers(self.inputs(z, condition)))
-        return raw.reshape(len(z), *self.raw_shape)
+        return raw.reshape(z.shape[0], *self.raw_shape)
 
 
 @final
@@ -177,8 +177,8 @@ class MLPEncoder(Encoder):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
         parameters = self.head(self.layers(self.inputs(x, condition)))
         if self.deterministic:
-            return Dirac(parameters.reshape(len(x), *self.latent_shape))
-        location, log_variance = parameters.reshape(len(x), 2, *self.latent_shape).unbind(1)
+            return Dirac(parameters.reshape(x.shape[0], *self.latent_shape))
+        location, log_variance = parameters.reshape(x.shape[0], 2, *self.latent_shape).unbind(1)
         return DiagonalNormal(location, log_variance)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvae_core.builtin.checks import positive_number
-from ganvae_core.distributions import LOG_2_PI
+from ganvae_core.distributions import LOG_2_PI, sum_event
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, ObservedData
 from ganvae_core.types import DataSpec
@@ -36,10 +36,11 @@ class BernoulliData(ObservedData):
     def sample(self) -> Tensor:
         return _from_unit(self.logits.sigmoid().bernoulli(), self.low, self.high)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         target = x if (self.low, self.high) == (0, 1) else (x - self.low) / (self.high - self.low)
-        cross_entropy = F.binary_cross_entropy_with_logits(self.logits, target, reduction="none")
-        return -cross_entropy.flatten(1).sum(1)
+        logits = self.logits if x.dim() == self.logits.dim() else self.logits.expand_as(x)
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return -sum_event(cross_entropy, self.logits.dim() - 1, mask)
 
 
 @final
@@ -90,9 +91,10 @@ class GaussianData(ObservedData):
         draw = self.location + torch.randn_like(self.location) * self.log_scale.exp()
         return draw if self.bounds is None else draw.clamp(*self.bounds)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        squared_distance = (x - self.location).flatten(1).square().sum(1)
-        values = math.prod(self.location.shape[1:])
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        event = self.location.dim() - 1
+        squared_distance = sum_event((x - self.location).square(), event, mask)
+        values = math.prod(self.location.shape[1:]) if mask is None else sum_event(mask.to(x.dtype), event)
         return (
             -0.5 * squared_distance * (-2 * self.log_scale).exp()
             - values * self.log_scale
@@ -160,7 +162,7 @@ class PointData(ObservedData):
     def sample(self) -> Tensor:
         return self.location
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         raise ConfigurationError(
             "a point observation has no density, so there is no likelihood.",
             "use observation=bernoulli or observation=gaussian",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, final
 
-from ganvae_core import Batch, Loss, Model, Objective, Phase
+from ganvae_core import Batch, Loss, Model, Objective, Phase, sum_event
 
 
 @final
@@ -50,9 +50,10 @@ class Autoencoder(Objective):
         z = self.model.encode(batch.x, batch.condition).mean  # (B, *Z)
         observed = self.model.decode(z, batch.condition)
         if self.reconstruction == "likelihood":
-            error = -observed.log_prob(batch.x).mean()
+            error = -observed.log_prob(batch.x, batch.mask).mean()
         else:
-            error = (observed.mean - batch.x).square().flatten(1).sum(1).mean()
+            squares = (observed.mean - batch.x).square()
+            error = sum_event(squares, squares.dim() - 1, batch.mask).mean()
         if not self.code_weight:
             return Loss(error, {"reconstruction": error})
         length = z.square().flatten(1).sum(1).mean()

@@ -87,11 +87,11 @@ class DCGANGenerator(Generator):
         self.apply(_initialise)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        codes = z.reshape(len(z), -1)
+        codes = z.reshape(z.shape[0], -1)
         check_condition(condition, self.condition_shape)
         if condition is not None:
-            codes = torch.cat([codes, condition.reshape(len(z), -1).to(codes.dtype)], dim=1)
-        return self.layers(self.project(self.dense(codes)).reshape(len(z), *self.first_shape))
+            codes = torch.cat([codes, condition.reshape(z.shape[0], -1).to(codes.dtype)], dim=1)
+        return self.layers(self.project(self.dense(codes)).reshape(z.shape[0], *self.first_shape))
 
 
 class _Trunk(nn.Module):
@@ -135,7 +135,7 @@ class _Trunk(nn.Module):
         x = centred(x, self.range)
         check_condition(condition, self.condition_shape)
         if condition is not None and self.appends:
-            planes = condition.reshape(len(x), -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
+            planes = condition.reshape(x.shape[0], -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)
         return self.dense(self.layers(x).flatten(1))
 
@@ -238,8 +238,8 @@ class DCGANEncoder(Encoder):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
         parameters = self.head(self.trunk(x, condition))
         if self.deterministic:
-            return Dirac(parameters.reshape(len(x), *self.latent_shape))
-        location, log_variance = parameters.reshape(len(x), 2, *self.latent_shape).unbind(1)
+            return Dirac(parameters.reshape(x.shape[0], *self.latent_shape))
+        location, log_variance = parameters.reshape(x.shape[0], 2, *self.latent_shape).unbind(1)
         return DiagonalNormal(location, log_variance)
 
 

@@ -40,7 +40,7 @@ class ELBO(Objective):
         """Negative bound () in nats, with its two terms."""
         posterior = self.model.encode(batch.x, batch.condition)
         z = posterior.rsample()  # (B, *Z)
-        reconstruction = -self.model.decode(z, batch.condition).log_prob(batch.x).mean()
+        reconstruction = -self.model.decode(z, batch.condition).log_prob(batch.x, batch.mask).mean()
         divergence = kl(posterior, self.model.prior, z=z, condition=batch.condition).mean()
         value = reconstruction + self.beta * divergence
         return Loss(value, {"reconstruction": reconstruction, "kl": divergence})

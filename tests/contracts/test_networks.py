@@ -10,6 +10,7 @@ import torch
 from ganvae_dcgan.networks import DCGANCritic, DCGANEncoder, DCGANGenerator
 from torch import nn
 
+import ganvae_core as gv
 from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
@@ -306,3 +307,22 @@ def test_the_initial_scale_is_that_of_all_weights_and_offsets_are_zero() -> None
         assert not layer.bias.any()
     with pytest.raises(ConfigurationError, match="must be a positive number"):
         MLPGenerator((20,), (30,), initial_scale=0.0)
+
+
+def test_convolutional_networks_are_exported_for_any_number_of_rows() -> None:
+    torch.manual_seed(0)
+    data = DataSpec(IMAGE)
+    generator, encoder = DCGANGenerator((5,), IMAGE, (3,), **DCGAN), DCGANEncoder(data, (5,), (3,), **DCGAN)
+    model = gv.Model(generator, gv.StandardNormal([5]), gv.Point(data), encoder).eval()
+    rows, condition = torch.export.Dim("rows"), torch.rand(4, 3)
+    for module, given in (
+        (gv.DecodeModule(model), torch.randn(4, 5)),
+        (gv.EncodeModule(model), torch.rand(4, *IMAGE)),
+    ):
+        exported = torch.export.export(
+            module, (given, condition), dynamic_shapes=({0: rows}, {0: rows})
+        ).module()
+        for count in (2, 4):
+            torch.testing.assert_close(
+                exported(given[:count], condition[:count]), module(given[:count], condition[:count])
+            )

@@ -180,3 +180,32 @@ def test_likelihood_gradients_agree_with_finite_differences(observation: Observa
     raw = some_raw()[:2, :1, :2, :2].clone().requires_grad_()
     x = torch.rand(2, 1, 2, 2, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda values: observation.double()(values).log_prob(x), (raw,))
+
+
+@pytest.mark.parametrize("data_range", [(-1.0, 1.0), (0.0, 1.0)])
+@pytest.mark.parametrize("make", [Bernoulli, Gaussian])
+def test_a_mask_leaves_the_likelihood_of_what_was_observed(
+    make: type[Observation], data_range: tuple[float, float]
+) -> None:
+    observed = make(DataSpec(SHAPE, data_range)).double()(some_raw())
+    low, high = data_range
+    x = torch.rand(5, *SHAPE, dtype=torch.float64) * (high - low) + low
+    mask = torch.rand(5, *SHAPE) < 0.5
+    places = torch.eye(24, dtype=torch.bool).reshape(24, 1, *SHAPE).expand(24, 5, *SHAPE)
+    alone = torch.stack([observed.log_prob(x, place) for place in places], dim=1).reshape(5, *SHAPE)
+    torch.testing.assert_close(alone.sum((1, 2, 3)), observed.log_prob(x))
+    torch.testing.assert_close((alone * mask).sum((1, 2, 3)), observed.log_prob(x, mask))
+    assert observed.log_prob(x, torch.zeros_like(mask)).tolist() == [0.0] * 5
+    hidden = x.where(mask, low)
+    assert torch.equal(observed.log_prob(hidden, mask), observed.log_prob(x, mask)), (
+        "hidden values count nothing"
+    )
+
+
+@pytest.mark.parametrize("make", [Bernoulli, Gaussian])
+def test_several_values_of_x_a_row_have_a_likelihood_each(make: type[Observation]) -> None:
+    observed = make(DataSpec(SHAPE)).double()(some_raw())
+    x, mask = torch.rand(4, 2, 5, *SHAPE, dtype=torch.float64), torch.rand(5, *SHAPE) < 0.5
+    for given in (None, mask):
+        expected = torch.stack([observed.log_prob(one, given) for one in x.flatten(0, 1)]).reshape(4, 2, 5)
+        torch.testing.assert_close(observed.log_prob(x, given), expected)

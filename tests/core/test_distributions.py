@@ -52,6 +52,13 @@ def test_log_prob_of_a_diagonal_normal_is_torchs(event: tuple[int, ...], draws: 
     torch.testing.assert_close(posterior.log_prob(z), reference.log_prob(z))
 
 
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_density_of_a_diagonal_normal_by_coordinate_is_torchs(event: tuple[int, ...]) -> None:
+    posterior, reference = some_normal(event)
+    z = posterior.rsample((5,))
+    torch.testing.assert_close(posterior.coordinate_log_prob(z), reference.base_dist.log_prob(z))
+
+
 def test_draws_of_a_diagonal_normal_have_its_mean_and_variance() -> None:
     torch.manual_seed(0)
     posterior, reference = some_normal((3,))

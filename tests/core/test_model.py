@@ -196,3 +196,168 @@ def test_more_samples_give_a_tighter_bound_on_average() -> None:
         torch.manual_seed(0)
         bounds = [own.log_likelihood_bound(x, samples=samples).mean() for samples in (1, 5, 50)]
     assert bounds[0] < bounds[1] < bounds[2]
+
+
+class LinearGenerator(gv.Generator):
+    """W z + offset, and the condition added where there is one."""
+
+    def __init__(self, weight: Tensor, offset: Tensor) -> None:
+        super().__init__()
+        self.weight, self.offset = nn.Parameter(weight), nn.Parameter(offset)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        made = z @ self.weight.T + self.offset
+        return made if condition is None else made + condition
+
+
+class WideEncoder(gv.Encoder):
+    """The posterior of probabilistic PCA whose W has orthogonal columns, and its deviations times ``width``."""
+
+    def __init__(self, generator: LinearGenerator, scale: float, width: float) -> None:
+        super().__init__()
+        self._generator, self.scale, self.width = (generator,), scale, width
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> gv.DiagonalNormal:
+        (generator,) = self._generator
+        precision = generator.weight.square().sum(0) / self.scale**2 + 1
+        centred = x - generator.offset - (0.0 if condition is None else condition)
+        location = centred @ generator.weight / self.scale**2 / precision
+        return gv.DiagonalNormal(location, (self.width**2 / precision).log().expand_as(location))
+
+
+def probabilistic_pca(width: float) -> tuple[gv.Model, torch.distributions.MultivariateNormal]:
+    """A VAE of which log p(x) is known: x ~ N(offset, W Wᵀ + scale² I) (Tipping and Bishop 1999)."""
+    torch.manual_seed(3)
+    scale, values, size = 0.7, 6, 2
+    directions = torch.linalg.qr(torch.randn(values, size, dtype=torch.float64)).Q
+    generator = LinearGenerator(directions * torch.tensor([2.0, 0.5]), torch.randn(values)).double()
+    made = gv.Model(
+        generator, gv.StandardNormal([size]), gv.Gaussian(scale=scale), WideEncoder(generator, scale, width)
+    ).double()
+    covariance = generator.weight @ generator.weight.T + scale**2 * torch.eye(values)
+    return made, torch.distributions.MultivariateNormal(generator.offset, covariance)
+
+
+def test_the_bound_is_the_likelihood_of_probabilistic_pca_where_the_posterior_is_exact() -> None:
+    made, exact = probabilistic_pca(width=1.0)
+    x = exact.sample((9,))
+    for samples in (2, 7):
+        torch.testing.assert_close(made.log_likelihood_bound(x, samples=samples), exact.log_prob(x))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_weighted_bound_estimates_the_likelihood_of_probabilistic_pca(masked: bool) -> None:
+    """exp(bound) is an unbiased estimate of p(x), or of its marginal where entries are hidden.
+
+    Its average over 2,000 rows lies within five standard errors: one false alarm in 1.7 million runs of other seeds.
+    """
+    made, exact = probabilistic_pca(width=3.0)
+    torch.manual_seed(0)
+    x = exact.sample((1,)).expand(2_000, 6)
+    mask, known = None, torch.arange(6)
+    if masked:
+        mask = torch.tensor([True, False, True, True, False, True]).expand(2_000, 6)
+        known = mask[0].nonzero().squeeze(1)
+        x = x.where(mask, 0.0)
+    marginal = torch.distributions.MultivariateNormal(
+        exact.loc[known], exact.covariance_matrix[known][:, known]
+    )
+    bounds = made.log_likelihood_bound(x, samples=64, mask=mask)
+    ratios = (bounds - marginal.log_prob(x[0, known])).exp().detach()
+    assert abs(ratios.mean().item() - 1) < 5 * ratios.std().item() / 2_000**0.5
+    assert ratios.std() < 0.5, "the estimate is sharp enough to tell"
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 15, 1000])
+def test_the_rows_at_once_do_not_change_the_bound(rows_at_once: int) -> None:
+    made, exact = probabilistic_pca(width=2.0)
+    x, condition = exact.sample((5,)), torch.randn(5, 6, dtype=torch.float64)
+    seen: list[int] = []
+    made.generator.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    torch.manual_seed(1)
+    whole = made.log_likelihood_bound(x, condition, samples=6)
+    assert seen == [30], "one forward"
+    seen.clear()
+    torch.manual_seed(1)
+    parts = made.log_likelihood_bound(x, condition, samples=6, rows_at_once=rows_at_once)
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+    assert max(seen) <= max(rows_at_once, 5)
+    assert sum(seen) == 30
+
+
+def test_several_draws_a_row_are_decoded_as_one_by_one() -> None:
+    made, _ = probabilistic_pca(width=1.0)
+    torch.manual_seed(0)
+    z, condition = torch.randn(4, 3, 5, 2, dtype=torch.float64), torch.randn(5, 6, dtype=torch.float64)
+    x, mask = torch.randn(5, 6, dtype=torch.float64), torch.rand(5, 6) < 0.5
+    together = made.decode(z, condition)
+    each = [[made.decode(codes, condition) for codes in draws] for draws in z]
+    assert together.mean.shape == together.sample().shape == (4, 3, 5, 6)
+    for first in range(4):
+        for second in range(3):
+            one = each[first][second]
+            torch.testing.assert_close(together.mean[first, second], one.mean)
+            torch.testing.assert_close(together.log_prob(x)[first, second], one.log_prob(x))
+            torch.testing.assert_close(together.log_prob(x, mask)[first, second], one.log_prob(x, mask))
+    torch.testing.assert_close(made(z, condition), together.mean)
+
+
+def test_the_priors_density_of_several_draws_a_row_depends_on_each_rows_condition() -> None:
+    class Around(gv.LatentPrior):
+        """N(condition, 1)."""
+
+        support = "real"
+        latent_shape = (2,)
+
+        def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
+            raise NotImplementedError
+
+        def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+            assert condition is not None
+            return torch.distributions.Normal(condition, 1.0).log_prob(z).sum(1)
+
+    made = gv.Model(Same(), Around(), gv.Gaussian())
+    z, condition = torch.randn(4, 3, 5, 2), torch.randn(5, 2)
+    expected = torch.distributions.Normal(condition, 1.0).log_prob(z).sum(-1)
+    torch.testing.assert_close(made.log_prior(z, condition), expected)
+
+
+def test_the_vaes_loss_leaves_hidden_entries_out() -> None:
+    made, x, mask = vae(gv.Bernoulli()), torch.rand(7, PIXELS), torch.rand(7, PIXELS) < 0.5
+    hidden = torch.where(mask, x, 0.0)
+    torch.manual_seed(0)
+    loss = ELBO(made).loss(gv.Batch(hidden, None, mask, torch.arange(7), 0))
+    torch.manual_seed(0)
+    z = made.encode(hidden).rsample()
+    p = made.decode(z).mean
+    log_likelihood = (hidden * p.log() + (1 - hidden) * (1 - p).log())[mask].sum() / 7
+    torch.testing.assert_close(loss.terms["reconstruction"], -log_likelihood)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_decoder_and_encoder_are_exported_for_any_number_of_rows(conditional: bool) -> None:
+    torch.manual_seed(0)
+    shape = [3] if conditional else None
+    made = gv.Model(
+        gv.MLPGenerator([CODE], [PIXELS], shape, hidden=(HIDDEN,)),
+        gv.StandardNormal([CODE]),
+        gv.Bernoulli(),
+        gv.MLPEncoder(SPEC, [CODE], shape, hidden=(HIDDEN,)),
+    ).eval()
+    z, x, condition = torch.randn(4, CODE), torch.rand(4, PIXELS), torch.eye(4, 3) if conditional else None
+    for module, given, expected in (
+        (gv.DecodeModule(made), z, made.decode(z, condition).mean),
+        (gv.EncodeModule(made), x, made.encode(x, condition).mean),
+    ):
+        inputs = (given,) if condition is None else (given, condition)
+        rows = torch.export.Dim("rows")
+        exported = torch.export.export(module, inputs, dynamic_shapes=tuple({0: rows} for _ in inputs))
+        torch.testing.assert_close(exported.module()(*inputs), expected)
+        doubled = [torch.cat([each, each]) for each in inputs]
+        torch.testing.assert_close(exported.module()(*doubled), torch.cat([expected, expected]))
+    assert {name for name, _ in gv.DecodeModule(made).named_children()} == {"generator", "observation"}
+
+
+def test_a_model_without_an_encoder_exports_none() -> None:
+    with pytest.raises(gv.ConfigurationError, match="has no encoder"):
+        gv.EncodeModule(model(encoder=False))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ganvae_core import ConfigurationError, Observation, ObservedData
+from ganvae_core import ConfigurationError, Observation, ObservedData, sum_event
 
 LEVELS = 16
 
@@ -47,9 +47,9 @@ class LevelsData(ObservedData):
         chosen = torch.multinomial(shares.flatten(1).T.clamp(min=0), 1).squeeze(1)
         return levels[chosen].reshape(self.location.shape)
 
-    def log_prob(self, x):
+    def log_prob(self, x, mask=None):
         lower, upper = self._edges(x)
-        return (upper - lower).clamp(min=1e-12).log().flatten(1).sum(1)
+        return sum_event((upper - lower).clamp(min=1e-12).log(), self.location.dim() - 1, mask)
 
 
 class Levels(Observation):
@@ -89,9 +89,10 @@ class TwoNumbersData(ObservedData):
     def sample(self):
         return torch.normal(self.location, self.log_scale.exp())
 
-    def log_prob(self, x):
+    def log_prob(self, x, mask=None):
         z = (x - self.location) * (-self.log_scale).exp()
-        return (-0.5 * z.square() - self.log_scale - 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+        terms = -0.5 * z.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
+        return sum_event(terms, self.location.dim() - 1, mask)
 
 
 class TwoNumbers(Observation):
@@ -126,10 +127,10 @@ class BetweenData(ObservedData):
     def sample(self):
         return self.low + self.width * torch.distributions.Beta(self.first, self.second).sample()
 
-    def log_prob(self, x):
+    def log_prob(self, x, mask=None):
         unit = ((x - self.low) / self.width).clamp(1e-6, 1 - 1e-6)
         each = torch.distributions.Beta(self.first, self.second).log_prob(unit)
-        return (each - math.log(self.width)).flatten(1).sum(1)
+        return sum_event(each - math.log(self.width), self.first.dim() - 1, mask)
 
 
 class Between(Observation):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core import ConfigurationError, DataSpec, LatentPrior, Observation, ObservedData
+from ganvae_core import ConfigurationError, DataSpec, LatentPrior, Observation, ObservedData, sum_event
 
 
 @final
@@ -53,9 +53,9 @@ class LaplaceData(ObservedData):
         noise = -unit.sign() * torch.log1p(-2 * unit.abs().clamp(max=0.4999999))
         return self.location + self.log_scale.exp() * noise
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         distance = (x - self.location).abs() * (-self.log_scale).exp()
-        return (-distance - self.log_scale - math.log(2)).flatten(1).sum(1)
+        return sum_event(-distance - self.log_scale - math.log(2), self.location.dim() - 1, mask)
 
 
 @final
