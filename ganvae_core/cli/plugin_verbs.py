@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.catalogue_verb import catalogue
-from ganvae_core.cli.check_verb import check
 from ganvae_core.cli.frame import PluginName, current_catalogue, settings
 from ganvae_core.cli.install_verbs import install, uninstall
-from ganvae_core.cli.new_verb import new
 from ganvae_core.cli.output import note, print_json, table
 from ganvae_core.cli.plugin_commands import ExtensibleGroup
 
@@ -83,7 +81,7 @@ def info(name: str, as_json: bool) -> None:
         note(f"next: ganvae run --plugin {plugin.name}")
 
 
-for verb in (new, check, install, uninstall, catalogue):
+for verb in (install, uninstall, catalogue):
     plugins.add_command(verb)
 
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from ganvae_kit import PluginSuite
 from torch import Tensor, nn
 
 import ganvae_core as gv
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.testing import PluginSuite
 
 Case = Callable[..., Any]
 OWN_FILES = Path(__file__).parents[1] / "docs" / "own_files.py"
@@ -216,3 +216,7 @@ class TestInfoGAN(PluginSuite):
 
 class TestSSGAN(PluginSuite):
     plugin = "ssgan"
+
+
+class TestKit(PluginSuite):
+    plugin = "kit"

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from ganvae_kit import CHECKS
 from pages import DOCS, ROOT, blocks
 
 import ganvae_core
@@ -20,7 +21,6 @@ from ganvae_core import distributions, errors, interfaces, model, types
 from ganvae_core.builtin import early_stopping, tensorboard
 from ganvae_core.plugins import KINDS, hookspecs, installed_plugins, specs
 from ganvae_core.plugins.record import State
-from ganvae_core.testing import CHECKS
 
 STUBS = [(page, block) for page in sorted(DOCS.rglob("*.md")) for block in blocks(page, "pyi")]
 SOURCES = (interfaces, types, hookspecs, specs, model, distributions)

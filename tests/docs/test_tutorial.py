@@ -33,7 +33,7 @@ def follow(block: Block, environment: RealEnvironment) -> None:
                 assert plain(line) in printed, f"{command} did not print\n{line}\nbut\n{done.out}{done.err}"
 
 
-@pytest.mark.skipif(find_spec("ganvae_core.testing") is None, reason="the conformance kit is not here")
+@pytest.mark.skipif(find_spec("ganvae_kit") is None, reason="the conformance kit is not here")
 def test_the_tutorial_can_be_followed_word_for_word(environment: RealEnvironment) -> None:
     for block in blocks(TUTORIAL):
         follow(block, environment)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ganvae_kit.supervision import check_plugins
 from mutants import PACKAGE, write_project
 
 from ganvae_core.cli import main
-from ganvae_core.cli.supervision import check_plugins
 
 LOSS = "        value = ((real_logits - 1).square() + fake_logits.square()).mean()"
 ALONE = ("--only", "losses")

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from ganvae_kit.checks import NotChecked
+from ganvae_kit.densities import FALSE_ALARMS, Evidence, compared
 from torch import Tensor
 
 import ganvae_core as gv
-from ganvae_core.testing.checks import NotChecked
-from ganvae_core.testing.densities import FALSE_ALARMS, Evidence, compared
 
 SEEDS = 60
 RIGHT: dict[str, gv.LatentPrior] = {

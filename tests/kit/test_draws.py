@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ganvae_kit.checks import CheckFailure, NotChecked
+from ganvae_kit.random_draws import Draw, Draws, Halves, drawn
 from torch import Tensor
 from torch.nn import functional as F
-
-from ganvae_core.testing.checks import CheckFailure, NotChecked
-from ganvae_core.testing.random_draws import Draw, Draws, Halves, drawn
 
 ROWS = 14
 

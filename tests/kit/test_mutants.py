@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from ganvae_kit import CHECKS, Outcome, checks_of, held, open_plugins
 from mutants import MUTANTS, Mutant, write_project
-
-from ganvae_core.testing import CHECKS, Outcome, checks_of, held, open_plugins
 
 WITHOUT_MUTANT = {"accepts-usual-data", "closed-forms", "worked-out", "reserved-name"}
 """The first never fails; the others need more than a plugin: ``test_suite.py`` has them."""

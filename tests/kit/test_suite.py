@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ganvae_kit import CHECKS, CheckFailure, Given, held, open_plugins
+from ganvae_kit.checks import enforce
+from ganvae_kit.subjects import PluginUnderTest
 from mutants import PACKAGE, write_project
-
-from ganvae_core.testing import CHECKS, CheckFailure, Given, held, open_plugins
-from ganvae_core.testing.checks import enforce
-from ganvae_core.testing.subjects import PluginUnderTest
 
 FILE = """
 import math
@@ -22,7 +21,7 @@ from pathlib import Path
 import torch
 
 from ganvae_core import DataSpec
-from ganvae_core.testing import PluginSuite
+from ganvae_kit import PluginSuite
 
 
 def silent(objective, batch):
@@ -145,8 +144,9 @@ def test_a_name_that_the_registry_reserves_for_others_is_refused(tmp_path: Path)
 
 
 def test_without_pytest_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganvae_kit import PluginSuite
+
     from ganvae_core import ConfigurationError
-    from ganvae_core.testing import PluginSuite
 
     monkeypatch.setitem(sys.modules, "pytest", None)
     with pytest.raises(ConfigurationError, match="not installed") as failure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ganvae_core.testing import PluginSuite
+from ganvae_kit import PluginSuite
 
 
 class TestGallery(PluginSuite):

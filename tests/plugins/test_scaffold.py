@@ -9,13 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from ganvae_kit.scaffold import LONGEST_NAME, NEW_KINDS, git_author, write_plugin
 from real_environment import RealEnvironment
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.plugins import KnownPlugin, registry
-from ganvae_core.plugins.scaffold import LONGEST_NAME, NEW_KINDS, git_author, write_plugin
 
-HAS_KIT = find_spec("ganvae_core.testing") is not None
+HAS_KIT = find_spec("ganvae_kit") is not None
 NAMES = ("q", "two-words", "a" * LONGEST_NAME)
 """Short, usual and long: lines that hold the name fit with each."""
 

@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
+from ganvae_kit import PluginSuite
 from ganvae_swae.parts import Annulus, sliced_distance
-
-from ganvae_core.testing import PluginSuite
 
 
 class TestSWAE(PluginSuite):

@@ -1,0 +1,183 @@
+"""What a check is, and how one is run: the list of all of them, their outcomes, and the failure that they raise."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from ganvae_core.errors import GanvaeError
+from ganvae_core.plugins.specs import Kind
+from ganvae_kit.offline import offline
+from ganvae_kit.places import Place, place_in_traceback
+
+Of = Kind | Literal["plugin", "recipe"]
+State = Literal["passed", "failed", "not checked"]
+
+
+class CheckFailure(AssertionError):  # noqa: N818 - it is what a failed assertion is
+    """A plugin that does not keep a promise.
+
+    Args:
+        message: what is wrong.
+        place: the file and line to look at.
+        hints: what to do.
+    """
+
+    def __init__(self, message: str, place: Place | None = None, *hints: str) -> None:
+        self.message = message
+        self.place = place
+        self.hints = tuple(hint for hint in hints if hint)
+        where = (f"look at {place}",) if place else ()
+        super().__init__("\n  ".join((message, *where, *self.hints)))
+
+
+class NotChecked(Exception):  # noqa: N818 - no error: it says why a check was left out
+    """A check that does not apply, or cannot be done here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one check of one subject.
+
+    Args:
+        check: its name.
+        subject: ``plugin``, ``objective/elbo``, ``recipe/vae`` …
+        state: whether the promise was kept.
+        message: what was wrong, or why it was not checked.
+        file: to look at, or empty.
+        line: to look at, or 0.
+        seconds: that it took.
+        raised: the failure itself, with what caused it.
+    """
+
+    check: str
+    subject: str
+    state: State
+    message: str = ""
+    file: str = ""
+    line: int = 0
+    seconds: float = 0.0
+    raised: CheckFailure | None = field(default=None, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """This outcome as plain JSON values."""
+        return {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "raised"}
+
+
+class Subject(Protocol):
+    """What can be checked: a plugin, one of its components, one of its recipes."""
+
+    outcomes: dict[str, Outcome]
+
+    @property
+    def of(self) -> Of:
+        """What it is."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What it is called in reports."""
+        ...
+
+    def owns(self, file: str) -> bool:
+        """Whether a file is part of the plugin."""
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise, and the function that holds a subject to it.
+
+    Args:
+        name: unique.
+        of: what it is about.
+        proves: one sentence.
+        run: raises ``CheckFailure`` or ``NotChecked``.
+        needs: names of checks that must have passed before, since this one would only repeat what they say.
+    """
+
+    name: str
+    of: tuple[Of, ...]
+    proves: str
+    run: Callable[[Any], None]
+    needs: tuple[str, ...] = field(default=())
+
+
+CHECKS: dict[str, Check] = {}
+"""All checks by name, in the order in which they are run."""
+
+Function = TypeVar("Function", bound=Callable[[Any], None])
+
+
+def check(*of: Of, needs: Sequence[str] = ()) -> Callable[[Function], Function]:
+    """Decorates a function that is a check of these subjects. Its docstring's first paragraph says what it proves."""
+
+    def register(function: Function) -> Function:
+        name = function.__name__.replace("_", "-")
+        assert name not in CHECKS, f"two checks are called {name}"
+        assert all(needed in CHECKS for needed in needs), f"{name} needs a check that does not come before it"
+        text = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+        CHECKS[name] = Check(name, of, " ".join(text.split()), function, tuple(needs))
+        return function
+
+    return register
+
+
+def checks_of(subject: Subject) -> list[Check]:
+    """The checks that apply to a subject, in their order."""
+    return [check for check in CHECKS.values() if subject.of in check.of]
+
+
+def held(check: Check, subject: Subject) -> Outcome:
+    """The outcome of a check, run at most once for a subject; what it needs is run before."""
+    if check.name not in subject.outcomes:
+        subject.outcomes[check.name] = _held(check, subject)
+    return subject.outcomes[check.name]
+
+
+def _held(check: Check, subject: Subject) -> Outcome:
+    for name in check.needs:
+        if subject.of in CHECKS[name].of and held(CHECKS[name], subject).state != "passed":
+            return Outcome(check.name, subject.label, "not checked", f"{name} comes first")
+    started = time.perf_counter()
+    state: State = "passed"
+    message, place, raised = "", None, None
+    try:
+        enforce(check, subject)
+    except NotChecked as reason:
+        state, message = "not checked", str(reason)
+    except CheckFailure as failure:
+        state, message, place, raised = (
+            "failed",
+            "\n".join((failure.message, *failure.hints)),
+            failure.place,
+            failure,
+        )
+    seconds = time.perf_counter() - started
+    file, line = (place.file, place.line) if place else ("", 0)
+    return Outcome(check.name, subject.label, state, message, file, line, seconds, raised)
+
+
+def enforce(check: Check, subject: Subject) -> None:
+    """Run a check by itself, without a network.
+
+    Raises:
+        CheckFailure: the promise is not kept, or the plugin's code raised something on the way.
+        NotChecked: it does not apply.
+    """
+    try:
+        with offline():
+            check.run(subject)
+    except (CheckFailure, NotChecked):
+        raise
+    except (Exception, SystemExit) as error:
+        place = place_in_traceback(error, subject.owns)
+        if place is None and not isinstance(error, GanvaeError):
+            what = f"outside of the plugin's own files, {type(error).__name__}: {error}"
+            raise CheckFailure(what, place_in_traceback(error, lambda file: True)) from error
+        message = error.message if isinstance(error, GanvaeError) else f"{type(error).__name__}: {error}"
+        hints = error.hints if isinstance(error, GanvaeError) else ()
+        raise CheckFailure(message, place, *hints) from error

@@ -1,0 +1,231 @@
+"""Checks of what a component is: a class of its kind, with options and facts that a configuration can give it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+from types import FunctionType
+
+from ganvae_core import interfaces
+from ganvae_core.config.configuration import DataSettings
+from ganvae_core.config.options import REQUIRED, component_facts, component_options, convert, settings_options
+from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
+from ganvae_core.plugins.specs import KINDS, Kind
+from ganvae_kit.checks import CheckFailure, NotChecked, check
+from ganvae_kit.places import Place, place_in_traceback, place_of, place_of_text
+from ganvae_kit.static import module_of, place_of_module
+from ganvae_kit.subjects import Component
+
+INTERFACES: Mapping[Kind, type] = {
+    "generator": interfaces.Generator,
+    "encoder": interfaces.Encoder,
+    "critic": interfaces.Critic,
+    "objective": interfaces.Objective,
+    "prior": interfaces.LatentPrior,
+    "observation": interfaces.Observation,
+    "source": interfaces.Source,
+    "metric": interfaces.Metric,
+    "callback": interfaces.Callback,
+}
+_NETWORK = {"data", "latent_shape", "raw_shape", "condition_shape", "encoder"}
+FACTS: Mapping[Kind, set[str]] = {
+    "generator": _NETWORK,
+    "encoder": {"data", "latent_shape", "raw_shape", "condition_shape"},
+    "critic": {"data", "condition_shape"},
+    "objective": {"model", "encoder", "data", "latent_shape", "condition_shape", "critic"},
+    "prior": _NETWORK,
+    "observation": {"data", "latent_shape", "condition_shape"},
+    "source": set(),
+    "metric": set(),
+    "callback": set(),
+}
+"""The facts that the builder supplies to each kind."""
+WITHOUT_FACTS = tuple(kind for kind, facts in FACTS.items() if not facts)
+
+
+@check(*KINDS)
+def target(component: Component) -> None:
+    """Its target can be imported, and is a class of its kind with every abstract method implemented."""
+    spec, module = component.spec, module_of(component.owner)
+    written = place_of_text(
+        module.__file__ or "", spec.target, spec.target.partition(":")[2]
+    ) or place_of_module(module)
+    try:
+        made = component.target
+    except PluginError as error:
+        cause = error.__cause__ or error
+        raise CheckFailure(
+            error.message, place_in_traceback(cause, component.owns) or written, *error.hints
+        ) from error
+    interface = INTERFACES[spec.kind]
+    if inspect.isclass(made):
+        if not issubclass(made, interface):
+            raise CheckFailure(
+                f"{made.__name__} is described as a {spec.kind}, and does not derive from {interface.__name__}",
+                place_of(made),
+            )
+        if inspect.isabstract(made):
+            missing = ", ".join(sorted(getattr(made, "__abstractmethods__", ())))
+            raise CheckFailure(f"{made.__name__} does not implement {missing}", place_of(made))
+    elif not callable(made):
+        raise CheckFailure(f"{spec.target} is neither a class nor a function that makes one", written)
+
+
+@check(*KINDS, needs=["target"])
+def methods(component: Component) -> None:
+    """Its methods take what the core calls them with, and none is called like a callback's that there is none of."""
+    made, interface = component.target, INTERFACES[component.spec.kind]
+    if not inspect.isclass(made):
+        return
+    if component.spec.kind == "callback":
+        _refuse_unknown_events(component, made)
+    for owner in inspect.getmro(made):
+        if not (issubclass(owner, interface) and owner.__module__ == interface.__module__):
+            continue
+        for name, asked in vars(owner).items():
+            own = inspect.getattr_static(made, name)
+            if inspect.isfunction(asked) and inspect.isfunction(own) and own is not asked:
+                _refuse_signature(component, made, own, asked)
+
+
+def _refuse_unknown_events(component: Component, made: type) -> None:
+    known = [name for name in vars(interfaces.Callback) if name.startswith("on_")]
+    for name in dir(made):
+        function = getattr(made, name)
+        if name.startswith("on_") and callable(function) and name not in known:
+            raise CheckFailure(
+                f"{component.label}: {made.__name__}.{name} is never called.{did_you_mean(name, known)}",
+                place_of(function),
+                f"there are: {', '.join(known)}; a method of one's own has another name",
+            )
+
+
+def _refuse_signature(component: Component, made: type, own: FunctionType, asked: FunctionType) -> None:
+    """With as many arguments as the interface asks for at least, and with all of them."""
+    parameters = list(inspect.signature(asked).parameters.values())
+    needed = [each for each in parameters if each.default is inspect.Parameter.empty]
+    for given in (needed, parameters):
+        try:
+            inspect.signature(own).bind(*given)
+        except TypeError as error:
+            written = ", ".join(each.name + ("" if each in needed else "=None") for each in parameters)
+            raise CheckFailure(
+                f"{component.label}: {made.__name__}.{own.__name__} cannot be called as the core does: {error}",
+                place_of(own),
+                f"def {own.__name__}({written})",
+            ) from None
+
+
+@check(*KINDS, needs=["target"])
+def options(component: Component) -> None:
+    """Each of its options has a type that a configuration can hold, and a default of that type."""
+    try:
+        found = component_options(component.target)
+    except PluginError as error:
+        raise CheckFailure(error.message, _parameter(component, error.message), *error.hints) from error
+    taken = settings_options(DataSettings) if component.spec.kind == "source" else {}
+    for name, option in found.items():
+        if name in (*taken, "name"):
+            raise CheckFailure(
+                f"{component.label}: no option can be called '{name}': it means something else there",
+                _parameter(component, f"'{name}'"),
+            )
+        if option.default is REQUIRED or option.kind is not None:
+            continue
+        try:
+            convert(option, option.default, name)
+        except ConfigurationError as error:
+            raise CheckFailure(
+                f"{component.label}: the default of an option is not of its type: {error.message}",
+                _parameter(component, f"'{name}'"),
+                "an option that may be None says so:  name: float | None = None",
+            ) from None
+        except TypeError as error:
+            raise CheckFailure(
+                f"{component.label}: option '{name}' has a type that no configuration can hold: {error}",
+                _parameter(component, f"'{name}'"),
+            ) from None
+
+
+@check(*KINDS, needs=["target"])
+def facts(component: Component) -> None:
+    """The positional parameters of its constructor are facts that its kind is given."""
+    known = FACTS[component.spec.kind]
+    for name, required in component_facts(component.target).items():
+        if required and name not in known:
+            given = ", ".join(sorted(known)) or "none"
+            raise CheckFailure(
+                f"{component.label} asks for '{name}', which a {component.spec.kind} is not given."
+                f"{did_you_mean(name, known)}",
+                _parameter(component, f"'{name}'"),
+                f"facts of a {component.spec.kind}: {given}; an option is keyword-only: put * before it",
+            )
+
+
+@check(*KINDS, needs=["methods", "options", "facts"])
+def makes(component: Component) -> None:
+    """It can be made with its default options, or the settings given, and accepts some of the data that the kit has."""
+    tried = component.tried
+    _refuse_given_settings(component)
+    if any(situation.refusal is None for situation in tried):
+        return
+    refusals = [situation.refusal for situation in tried if situation.refusal]
+    first = refusals[0]
+    if all(refusal.crash for refusal in refusals) and first.crash is not None:
+        raise CheckFailure(
+            f"{tried[0].where}it can be made for no data: {first.reason}",
+            place_in_traceback(first.crash, component.owns) or _constructor(component),
+            "data that it is not for is refused by a ConfigurationError, which says what it takes",
+        ) from first.crash
+    what = "cannot be made as it is" if component.of in WITHOUT_FACTS else "accepts nothing that the kit has"
+    raise NotChecked(
+        f"it {what}: {first.reason}"
+        "  (give settings= or data= to PluginSuite, or KIND/NAME:KEY=VALUE to ganvae plugins check)"
+    )
+
+
+def _refuse_given_settings(component: Component) -> None:
+    """Settings that someone gave, and with which it cannot be made at all, are a mistake to be told.
+
+    Raises:
+        CheckFailure: there are such.
+    """
+    for settings in component.owner.given.settings.get(component.label, ()):
+        refusals = [at.refusal for at in component.tried if at.settings is settings]
+        first = next((refusal for refusal in refusals if refusal), None)
+        if settings and first and all(refusals) and not first.offline:
+            written = ", ".join(f"{key}={value}" for key, value in settings.items())
+            raise CheckFailure(
+                f"{component.label} cannot be made with {written}: {first.reason}", _constructor(component)
+            )
+
+
+@check("generator", "encoder", "critic", "objective", "prior", "observation", needs=["makes"])
+def accepts_usual_data(component: Component) -> None:
+    """It accepts images, points and tables, with labels and without. To refuse some is no failure, but it is said."""
+    refused = [(situation, situation.refusal) for situation in component.tried if situation.refusal]
+    if refused:
+        reasons = "; ".join(f"{situation.name}: {refusal.reason}" for situation, refusal in refused)
+        raise NotChecked(f"it is not checked on what it refuses ({reasons})")
+
+
+def _constructor(component: Component) -> Place | None:
+    made = component.target
+    return place_of(made.__init__ if inspect.isclass(made) else made) or place_of(made)
+
+
+def _parameter(component: Component, message: str) -> Place | None:
+    """The line of the parameter that a message names in quotes."""
+    made = component.target
+    function = typing.cast("typing.Any", made.__init__ if inspect.isclass(made) else made)
+    begin = place_of(function)
+    if begin is None:
+        return place_of(made)
+    lines, first = inspect.getsourcelines(function)
+    for name in (text for text in message.split("'")[1::2]):
+        for number, line in enumerate(lines):
+            if re.search(rf"\b{re.escape(name)}\b", line):
+                return Place(begin.file, first + number)
+    return begin

@@ -1,0 +1,198 @@
+"""Writes a new plugin: a complete distribution with a component that works, for its author to edit."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import keyword
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+from typing import Literal, get_args
+
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.plugins.checks import NAME
+from ganvae_core.plugins.discovery import installed_claims
+from ganvae_core.plugins.known import KnownPlugin
+from ganvae_core.plugins.specs import API_VERSION
+
+NewKind = Literal["objective", "generator", "encoder", "prior", "source", "metric"]
+NEW_KINDS: tuple[NewKind, ...] = get_args(NewKind)
+LONGEST_NAME = 30
+"""Letters: with more of them, lines that hold the name would no longer fit where the templates put them."""
+
+
+@dataclass(frozen=True)
+class Sort:
+    """What is said of the component that a new plugin of some kind begins with.
+
+    Args:
+        summary: of the component.
+        recipe: summary of the recipe.
+    """
+
+    summary: str
+    recipe: str
+
+
+SORTS: dict[NewKind, Sort] = {
+    "objective": Sort(
+        "the evidence lower bound, its KL term brought in slowly",
+        "a variational autoencoder with this objective",
+    ),
+    "generator": Sort(
+        "fully connected layers that add to one another", "a variational autoencoder with this generator"
+    ),
+    "encoder": Sort(
+        "fully connected layers that add to one another", "a variational autoencoder with this encoder"
+    ),
+    "prior": Sort(
+        "a Laplace distribution, which favours sparse codes", "a variational autoencoder with this prior"
+    ),
+    "source": Sort("points on two arms of a spiral", "a GAN on this data"),
+    "metric": Sort(
+        "the energy distance between samples and data", "a variational autoencoder with this metric"
+    ),
+}
+
+FILES = {
+    "pyproject.toml": "common/pyproject.toml",
+    "README.md": "common/README.md",
+    "LICENSE": "common/LICENSE",
+    ".gitignore": "common/gitignore",
+    ".github/workflows/tests.yml": "common/tests.yml",
+    "src/$package/__init__.py": "common/init.py",
+    "src/$package/py.typed": "common/py.typed",
+    "src/$package/plugin.py": "common/plugin.py",
+    "src/$package/$kind.py": "$kind/part.py",
+    "src/$package/recipes/$name.yaml": "$kind/recipe.yaml",
+    "tests/test_conformance.py": "common/test_conformance.py",
+    "tests/test_$kind.py": "$kind/test_part.py",
+}
+"""Path in the distribution, and the template that it is made from."""
+
+
+def write_plugin(name: str, kind: NewKind, folder: Path | None, known: Mapping[str, KnownPlugin]) -> Path:
+    """Write a distribution that passes ruff, pyright and its own tests, and trains.
+
+    Args:
+        name: of the plugin.
+        kind: of the component that it begins with.
+        folder: where it goes; by default ``ganvae-NAME`` in the current folder.
+        known: the plugins whose names are taken, installed or not.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigurationError: the name cannot be used, or the folder is there already or cannot be made.
+    """
+    check_new_name(name, known)
+    folder = folder or Path(f"ganvae-{name}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError(
+            f"'{folder}' is there already, and nothing is overwritten.", "name another folder:  --out DIR"
+        )
+    values = template_values(name, kind)
+    new = not folder.exists()
+    try:
+        for path, template in FILES.items():
+            target = folder / Template(path).substitute(values)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(filled(Template(template).substitute(values), values), encoding="utf-8")
+    except OSError as error:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise ConfigurationError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+    return folder
+
+
+def check_new_name(name: str, known: Mapping[str, KnownPlugin]) -> None:
+    """Refuse a name that could not be used, or that is another's.
+
+    Raises:
+        ConfigurationError: says what the name has to be.
+    """
+    if name.startswith("ganvae-") and NAME.fullmatch(name.removeprefix("ganvae-")):
+        short = name.removeprefix("ganvae-")
+        raise ConfigurationError(
+            f"'{name}' is the name of a distribution, which is made from the plugin's:  ganvae plugins new {short}"
+        )
+    if not NAME.fullmatch(name) or not name[0].isalpha():
+        near = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
+        usable = NAME.fullmatch(near) and near[0].isalpha()
+        raise ConfigurationError(
+            f"'{name}' cannot be the name of a plugin: it is lower-case letters and digits, with '-' between words.",
+            f"did you mean '{near}'?" if usable else "for example:  ganvae plugins new my-prior",
+        )
+    if keyword.iskeyword(name) or keyword.iskeyword(name.capitalize()):
+        raise ConfigurationError(
+            f"'{name}' is a word of Python's own, so no class and no module can be called that.",
+            f"for example:  ganvae plugins new my-{name}",
+        )
+    if len(name) > LONGEST_NAME:
+        raise ConfigurationError(
+            f"'{name}' has {len(name)} letters, and the name of a plugin is typed: {LONGEST_NAME} at most."
+        )
+    if name in known:
+        raise ConfigurationError(
+            f"the name '{name}' is reserved for {known[name].distribution}; choose another one."
+        )
+    claims, _ = installed_claims()
+    for claim in claims:
+        if claim.name == name:
+            raise ConfigurationError(
+                f"a plugin '{name}' is installed already, from {claim.distribution}; choose another name."
+            )
+    package = package_of(name)
+    if find_spec(package) is not None:
+        raise ConfigurationError(f"there is a package '{package}' already; choose another name.")
+
+
+def package_of(name: str) -> str:
+    """The package of a plugin."""
+    return "ganvae_" + name.replace("-", "_")
+
+
+def template_values(name: str, kind: NewKind) -> dict[str, str]:
+    """What stands for each ``$word`` of a template."""
+    camel = "".join(word.capitalize() for word in name.split("-"))
+    author = git_author() or f"the authors of ganvae-{name}"
+    return {
+        "name": name,
+        "kind": kind,
+        "article": "an" if kind[0] in "aeiou" else "a",
+        "distribution": f"ganvae-{name}",
+        "package": package_of(name),
+        "camel": camel,
+        "class_name": camel.removesuffix(kind.capitalize()) + kind.capitalize(),
+        "summary": SORTS[kind].summary,
+        "recipe_summary": SORTS[kind].recipe,
+        "api": str(API_VERSION),
+        "ganvae_version": version("ganvae"),
+        "author": author,
+        "author_in_quotes": json.dumps(author, ensure_ascii=False),
+        "year": str(datetime.datetime.now(datetime.UTC).year),
+    }
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """The text of a template with its words filled in."""
+    text = files("ganvae_kit").joinpath("templates", f"{template}.template").read_text("utf-8")
+    return Template(text).substitute(values)
+
+
+def git_author() -> str:
+    """The name in git's configuration; empty where there is no git, or it does not know."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    asked = subprocess.run([git, "config", "user.name"], capture_output=True, check=False)
+    return " ".join(asked.stdout.decode(errors="replace").split())

@@ -1,0 +1,119 @@
+"""Finds the line of a plugin that did something, by executing it again line by line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvae_kit.places import Owns, Place, place_of_caller
+
+Event = tuple[CodeType, int]
+
+
+def line_that(run: Callable[[], object], owns: Owns, happened: Callable[[FrameType], bool]) -> Place | None:
+    """The line of the plugin's own files after which ``happened`` is true for the first time; None if it never is.
+
+    Args:
+        run: what to execute. What it raises is left alone: it has been executed before, and this looks for one line.
+        owns: which files count.
+        happened: is asked with the frame before each line of theirs, and at the end of each function.
+    """
+    found: Place | None = None
+    last: Place | None = None
+
+    def each_line(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal found, last
+        if found is None and last is not None and happened(frame):
+            found = last
+        last = Place(frame.f_code.co_filename, frame.f_lineno)
+        if event == "return":  # what the caller's line does from here on is that line's doing
+            last = place_of_caller(owns, frame.f_back) or last
+        return each_line
+
+    traced(run, owns, each_line)
+    if found is None and last is not None and happened(sys._getframe()):  # pyright: ignore[reportPrivateUsage]
+        found = last
+    return found
+
+
+def line_of_return(run: Callable[[], object], owns: Owns, function: Callable[..., Any]) -> Place | None:
+    """The line from which a function returned last."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    found: Place | None = None
+
+    def each_line(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal found
+        if event == "return" and frame.f_code is code:
+            found = Place(frame.f_code.co_filename, frame.f_lineno)
+        return each_line
+
+    traced(run, owns, each_line)
+    return found
+
+
+def line_not_finite(run: Callable[[], object], owns: Owns) -> Place | None:
+    """The first line that assigned a tensor which is not finite to a variable, or returned one."""
+
+    def happened(frame: FrameType) -> bool:
+        return any(
+            isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all())
+            for value in frame.f_locals.values()
+        )
+
+    return line_that(run, owns, happened)
+
+
+class Recording:
+    """The tensors that a plugin's variables held, line after line."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[Event, Place, Mapping[str, Tensor]]] = []
+
+    def of(self, run: Callable[[], object], owns: Owns) -> Recording:
+        """This recording, of one execution."""
+        last: Place | None = None
+
+        def each_line(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal last
+            values = {
+                name: value.detach().clone()
+                for name, value in frame.f_locals.items()
+                if isinstance(value, Tensor) and value.is_floating_point()
+            }
+            if event == "return" and isinstance(argument, Tensor) and argument.is_floating_point():
+                values["(returned)"] = argument.detach().clone()
+                last = Place(frame.f_code.co_filename, frame.f_lineno)
+            here = Place(frame.f_code.co_filename, frame.f_lineno)
+            self.lines.append(((frame.f_code, frame.f_lineno), last or here, values))
+            last = (place_of_caller(owns, frame.f_back) or here) if event == "return" else here
+            return each_line
+
+        traced(run, owns, each_line)
+        return self
+
+
+def traced(run: Callable[[], object], owns: Owns, each_line: Callable[[FrameType, str, Any], Any]) -> None:
+    """Execute, and tell about each line of the plugin's own files; another tracer, as of coverage, waits meanwhile."""
+
+    def begin(frame: FrameType, event: str, argument: Any) -> Any:
+        return each_line if owns(frame.f_code.co_filename) else None
+
+    before = sys.gettrace()
+    sys.settrace(begin)
+    try:
+        with suppress(Exception):
+            run()
+    finally:
+        sys.settrace(before)
+
+
+def differ(first: Tensor, second: Tensor, relative: float) -> bool:
+    """Whether two tensors of one shape differ by more than rounding."""
+    scale = max(float(first.abs().max()), float(second.abs().max())) if first.numel() else 0.0
+    return not torch.allclose(first, second, rtol=0.0, atol=relative * scale + 1e-12, equal_nan=True)

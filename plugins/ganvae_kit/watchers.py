@@ -1,0 +1,256 @@
+"""Checks of metrics and callbacks, on a small variational autoencoder."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.settings import EngineSettings
+from ganvae_core.errors import ConfigurationError, GanvaeError
+from ganvae_core.interfaces import Callback, Metric, Need
+from ganvae_core.model import Model
+from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.types import Batch, DataSpec, Loss, Phase
+from ganvae_kit.checks import CheckFailure, NotChecked, check
+from ganvae_kit.models import split_of
+from ganvae_kit.places import place_of, place_of_assignment
+from ganvae_kit.situations import IMAGE, TABLE, Situation, condition_of, seeded, x_of
+from ganvae_kit.state import changed, remembered, same
+from ganvae_kit.subjects import Component
+from ganvae_kit.tracing import line_that
+
+STEPS = 6
+
+
+def small_model(data: DataSpec) -> Model:
+    """A model that has everything that a metric may need."""
+    import ganvae_core as gv
+
+    with seeded():
+        condition = None if data.condition is None else torch.eye(*data.condition)
+        observation = gv.Gaussian(data) if data.range is None else gv.Bernoulli(data)
+        return gv.Model(
+            gv.MLPGenerator([4], data.shape, data.condition, hidden=(8,)),
+            gv.StandardNormal([4]),
+            observation,
+            gv.MLPEncoder(data, [4], data.condition, hidden=(8,)),
+            conditions=condition,
+        )
+
+
+@check("metric", needs=["makes"])
+def results(component: Component) -> None:
+    """It gives finite numbers by name for any number of rows, the same each time, and leaves the model as it was."""
+    for situation in component.situations:
+        metric: Metric = situation.make()
+        where, needs = situation.where, getattr(metric, "needs", frozenset())
+        unknown = needs - set(get_args(Need))
+        if unknown or metric.better not in ("higher", "lower"):
+            wrong = f"needs names {unknown}" if unknown else f"better is {metric.better!r}"
+            raise CheckFailure(f"{where}{wrong}", place_of(type(metric)),
+                               f"needs: {', '.join(get_args(Need))}; better: higher or lower")  # fmt: skip
+        for data in (IMAGE, TABLE):
+            model = small_model(data).eval().requires_grad_(False)
+            before = remembered(model)
+            for rows in (40, 2):
+                found, again = (_computed(metric, model, data, rows) for _ in range(2))
+                if not isinstance(found, dict) or not found:
+                    raise CheckFailure(
+                        f"{where}compute returned {found!r}, not numbers by name", place_of(metric.compute)
+                    )
+                for name, value in found.items():
+                    if isinstance(value, torch.Tensor) or not math.isfinite(value):
+                        found_ = f"'{name}' is {value!r} for {rows} rows, not a finite number"
+                        hint = "a tensor becomes a number by float(x)"
+                        raise CheckFailure(f"{where}{found_}", place_of(metric.compute), hint)
+                    if not same(float(value), float(again[name])):
+                        twice = f"'{name}' is {value} and then {again[name]}, though the seed is the same"
+                        raise CheckFailure(f"{where}{twice}", place_of(metric.compute))
+            moved = changed(before, remembered(model))
+            if moved or model.training:
+                raise CheckFailure(
+                    f"{where}it changes the model: {(moved or ['its mode'])[0]}", place_of(metric.compute)
+                )
+
+
+def _computed(metric: Metric, model: Model, data: DataSpec, rows: int) -> Any:
+    with torch.no_grad(), seeded():
+        found = metric.compute(model, x_of(data, rows), condition_of(data, rows))
+    return dict(found) if hasattr(found, "keys") else found
+
+
+def small_engine(callbacks: list[Callback], directory: Path | None = None) -> Engine:
+    """An engine that trains a small variational autoencoder, and is watched."""
+    import ganvae_core as gv
+
+    class Bound(gv.Objective):
+        needs = frozenset({"prior", "posterior", "likelihood"})
+
+        def __init__(self, model: Model) -> None:
+            super().__init__()
+            self.model = model
+
+        def phases(self) -> list[Phase]:
+            return [Phase("elbo", self.loss, trains=[self.model])]
+
+        def loss(self, batch: Batch) -> Loss:
+            return Loss(-self.model.log_likelihood_bound(batch.x, batch.condition).mean())
+
+    settings = EngineSettings(steps=STEPS, batch_size=8, device="cpu", precision="fp32", log_every=1,
+                              samples_every=2, checkpoint_every=2, keep_checkpoints=9)  # fmt: skip
+    return Engine(
+        Bound(small_model(IMAGE)), split_of(IMAGE), settings, callbacks=callbacks, directory=directory
+    )
+
+
+def _watched(situation: Situation, directory: Path | None) -> tuple[Engine, Callback]:
+    callback: Callback = situation.make()
+    engine = small_engine([callback], directory)
+    with refused_runs():
+        engine.fit()
+    return engine, callback
+
+
+@check("callback", needs=["makes"])
+def plain_state(component: Component) -> None:
+    """Its state is a dictionary that JSON gives back as it was, from the start and at the end of a run."""
+    for situation in component.situations:
+        callback: Callback = situation.make()
+        _plain(situation, callback)
+        engine = small_engine([callback])
+        with refused_runs():
+            engine.fit()
+        _plain(situation, callback)
+
+
+def _plain(situation: Situation, callback: Callback) -> dict[str, Any]:
+    """The state as JSON gives it back.
+
+    Raises:
+        CheckFailure: it does not.
+    """
+    state: Any = callback.state_dict()  # of whatever type
+    place = place_of(callback.state_dict)
+    try:
+        plain = json.loads(json.dumps(state))
+    except (TypeError, ValueError) as error:
+        raise CheckFailure(f"{situation.where}its state is no JSON: {error}", place) from None
+    if not isinstance(state, dict) or plain != state:
+        raise CheckFailure(f"{situation.where}its state is {state!r}, and comes back from JSON as {plain!r}", place,
+                           "a dictionary of numbers, texts and lists, whose keys are texts")  # fmt: skip
+    return plain
+
+
+@contextmanager
+def refused_runs() -> Generator[None]:
+    """A callback that is for runs of another kind refuses this one.
+
+    Raises:
+        NotChecked: it does.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        raise NotChecked(f"it refuses the kit's run: {error.message}") from None
+
+
+@check("callback", needs=["plain-state"])
+def alters_no_run(component: Component) -> None:
+    """A run that it watches ends bit for bit as one without it, with a folder or without; it may only stop it early."""
+    for situation in component.situations:
+        with tempfile.TemporaryDirectory() as folder:
+            for directory in (Path(folder), None):
+                engine, callback = _watched(situation, directory)
+                alone = small_engine([]).fit(engine.step_index)
+                moved = changed(remembered(alone.objective), remembered(engine.objective))
+                if moved:
+                    place = _line_that_alters(situation, directory) or place_of(type(callback))
+                    raise CheckFailure(
+                        f"{situation.where}a run that it watches ends with another {moved[0]}", place
+                    )
+                callback.on_error(engine, RuntimeError("an error that the kit made up"))
+
+
+def _line_that_alters(situation: Situation, directory: Path | None) -> Any:
+    callback: Callback = situation.make()
+    engine = small_engine([callback], directory)
+    before = remembered(engine.objective)
+    inside = {"step": engine.step_index}
+
+    def happened(frame: Any) -> bool:
+        nonlocal before
+        if engine.step_index != inside["step"]:  # the engine has trained since
+            before, inside["step"] = remembered(engine.objective), engine.step_index
+            return False
+        return bool(changed(before, remembered(engine.objective)))
+
+    return line_that(engine.fit, situation.component.owns, happened)
+
+
+class _Witness(Callback):
+    """Keeps what another callback is at each checkpoint, as it would be if it lived on.
+
+    Args:
+        watched: the other one, which comes before it.
+    """
+
+    def __init__(self, watched: Callback) -> None:
+        self.watched = watched
+        self.kept: list[Callback | None] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing; but it is asked when the other one is, at the same point of the run."""
+        try:
+            self.kept.append(copy.deepcopy(self.watched))
+        except Exception:  # a file that is open, say: it has no copy, and then nothing can be told from one
+            self.kept.append(None)
+        return {}
+
+
+@check("callback", needs=["alters-no-run"])
+def callback_state(component: Component) -> None:
+    """A run that is gone on with gives it back its state: it ends as one that remembers all from before the break."""
+    for situation in component.situations:
+        with tempfile.TemporaryDirectory() as folder:
+            callback: Callback = situation.make()
+            witness = _Witness(callback)
+            engine = small_engine([callback, witness], Path(folder))
+            engine.fit()
+            if engine.step_index < STEPS:
+                continue  # it stopped the run, so there is none to go on with
+            ended = _gone_on_with(situation, situation.make(), Path(folder))
+            lived_on = witness.kept[0]
+            if lived_on is None:
+                wanted = _plain(situation, callback)
+            else:
+                lived_on.load_state_dict = lambda state: None
+                wanted = _gone_on_with(situation, lived_on, Path(folder))
+            if ended != wanted:
+                name = next((key for key in wanted if wanted[key] != ended.get(key)), "")
+                raise CheckFailure(
+                    f"{situation.where}after a break its state ends as {ended}, and had it lived on as {wanted}",
+                    place_of_assignment(type(callback), name) or place_of(callback.load_state_dict),
+                    "load_state_dict restores everything that state_dict gives, and that is all that it goes by",
+                )
+
+
+def _gone_on_with(situation: Situation, callback: Callback, folder: Path) -> dict[str, Any]:
+    """The state in which a callback ends a run that goes on from its first checkpoint."""
+    engine = small_engine([callback])
+    engine.restore(read_checkpoint(folder / "checkpoints" / "step-000002"))
+    try:
+        engine.fit()
+    except GanvaeError as error:
+        raise CheckFailure(
+            f"{situation.where}a run cannot go on: {error.message}", place_of(callback.load_state_dict)
+        ) from error
+    return _plain(situation, callback)
