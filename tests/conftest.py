@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,6 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the loss curves of tests/golden anew, after a change that is meant to change them",
     )
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """The test computes in float64."""
+    from toys import in_float64
+
+    with in_float64():
+        yield
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,16 @@ import ganvae_core as gv
 from ganvae_core.plugins import installed_plugins
 
 WIDTH = 3
+
+
+@contextmanager
+def in_float64() -> Generator[None]:
+    """Models, data and draws in float64, where processors hardly differ after training: see docs/decisions/0023."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def rows(count: int = 40, seed: int = 0) -> np.ndarray:

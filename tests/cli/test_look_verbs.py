@@ -104,28 +104,24 @@ def test_runs_as_json_is_one_array_and_nothing_else(run: Path, say: Say) -> None
 
 
 @pytest.mark.parametrize("verb", ["runs", "show"])
-def test_looking_at_runs_imports_neither_torch_nor_numpy_and_is_quick(verb: str, trained: Path) -> None:
+def test_looking_at_runs_imports_little(verb: str, trained: Path) -> None:
     script = """
-import sys, time
+import sys
 from ganvae_core.cli import main
 assert main(sys.argv[1:]) == 0
-print([name for name in ("torch", "numpy", "omegaconf", "matplotlib") if name in sys.modules], time.process_time())
+print(*{name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names)
 """
     where = trained.parent if verb == "runs" else trained
-    finished = [
-        subprocess.run(
-            [sys.executable, "-c", script, verb, str(where)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=True,
-            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-        )
-        for _ in range(3)
-    ]
-    ends = [done.stdout.splitlines()[-1].rsplit(maxsplit=1) for done in finished]
-    assert {loaded for loaded, _ in ends} == {"[]"}
-    assert min(float(seconds) for _, seconds in ends) < 0.2
+    finished = subprocess.run(
+        [sys.executable, "-c", script, verb, str(where)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )
+    loaded = {name for name in finished.stdout.splitlines()[-1].split() if not name.startswith("_")}
+    assert loaded <= {"ganvae_core", "click", "pluggy", "yaml", "cython_runtime", "filelock", "packaging"}
 
 
 @pytest.mark.parametrize(

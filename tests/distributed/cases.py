@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from toys import FromPhases, Watcher, engine, model, optimizer, recipes, regression, rows, squared_error
+from toys import (
+    FromPhases,
+    Watcher,
+    engine,
+    in_float64,
+    model,
+    optimizer,
+    recipes,
+    regression,
+    rows,
+    squared_error,
+)
 
 import ganvae_core as gv
 from ganvae_core.config.configuration import Choice, configure
@@ -250,8 +262,19 @@ def tensors_after(training: gv.Engine) -> dict[str, Tensor]:
     return found
 
 
-def outcome(make: Make, changes: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Train, and return the tensors and what else is to be known of it."""
+def outcome(
+    make: Make, changes: dict[str, Any], *, float64: bool = True
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Train, and return the tensors and what else is to be known of it.
+
+    In float64 sums in another order agree after training, on every processor: in float32 Adam makes a whole step
+    of a gradient that is rounding and nothing else.
+    """
+    with in_float64() if float64 else contextlib.nullcontext():
+        return _outcome(make, changes)
+
+
+def _outcome(make: Make, changes: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     watcher = Watcher()
     said: dict[str, Any] = {"error": "", "message": "", "step": -1}
     tensors: dict[str, Tensor] = {}

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,9 +127,7 @@ class TestEnds:
     def test_a_rank_that_is_killed_is_named(self, rank: int, going: Callable[[str], Going]) -> None:
         begun = going("run")
         os.kill(begun.ranks[rank], signal.SIGKILL)
-        began = time.monotonic()
         code, out, err = begun.ended()
-        assert time.monotonic() - began < 30
         assert (code, out) == (1, "")
         step = newest("run")
         read_checkpoint(Path("run", "checkpoints", f"step-{step:06d}"))  # which checks its files

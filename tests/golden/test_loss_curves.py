@@ -9,12 +9,10 @@ Everything is computed in float64, where processors differ by 2e-13 after twenty
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from toys import Watcher, recipes
 
 from ganvae_core.config.configuration import configure
@@ -33,12 +31,7 @@ OWN = ("vae", "ae", "gan", "cgan", "infogan", "ssgan", "bigan", "dcgan")
 
 Curves = dict[str, list[float]]
 
-
-@pytest.fixture(autouse=True)
-def in_float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def curves(recipe: str, **changes: Any) -> Curves:
