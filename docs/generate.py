@@ -47,7 +47,7 @@ file as `--registry` does. `GANVAE_CACHE_DIR=FOLDER` is where data sets are down
 | 0 | done |
 | 1 | something went wrong after the first step |
 | 2 | something was wrong that could be known before the first step: a name, a setting, the data |
-| 3 | a plugin that is needed is installed but not ready, or with `--locked` not the one that the run was made with |
+| 3 | a plugin that is needed is installed but not ready |
 | 130 | stopped by Ctrl-C; the run was saved |
 | 143 | stopped by a termination signal; the run was saved |
 

@@ -21,7 +21,7 @@ class Settings:
 
     Args:
         disabled: plugins that are not to be loaded.
-        registry: a registry file with further plugins and a policy; None for that of the environment.
+        registry: the user's registry file; None for the one that the environment names.
         traceback: show where errors come from.
         catalogue: the plugins to work with; None for those of the environment.
         typed: the words of the command line.
@@ -156,7 +156,7 @@ EVERYWHERE = (
         metavar="FILE",
         type=PathName(),
         callback=_registry,
-        help="Further known plugins, and which may be used; also GANVAE_REGISTRY.",
+        help="A registry file: further known plugins, and which to leave out or prefer; also GANVAE_REGISTRY.",
     ),
     _option("--traceback", is_flag=True, callback=_show_traceback, help="Show where an error comes from."),
     _option("--version", is_flag=True, callback=_print_version, help="Print the version."),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.locked import LOCKED, refuse_other_plugins
 from ganvae_core.cli.output import note, said_if_slow, warn
 from ganvae_core.errors import ConfigurationError, DataError
 
@@ -46,7 +45,6 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
               help="Draws from the observation (by default for tables and points), or its means.")  # fmt: skip
 @CHECKPOINT
 @DEVICE
-@LOCKED
 @OUTPUT
 def sample(
     path: Path,
@@ -56,7 +54,6 @@ def sample(
     noise: bool | None,
     checkpoint: str | None,
     device: str,
-    locked: bool,
     output: Path | None,
 ) -> None:
     """Draw new samples from a trained model.
@@ -69,7 +66,7 @@ def sample(
     ganvae sample runs/vae-digits-1 -n 100 -o samples.png
     ganvae sample runs/vae-wine-1 -n 1000 -o made.csv
     """
-    run = _load(path, checkpoint, device, locked)
+    run = _load(path, checkpoint, device)
     image = run.spec.modality == "image"
     count = count or (64 if image else 1000)
     of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
@@ -113,7 +110,6 @@ def sample(
 )
 @CHECKPOINT
 @DEVICE
-@LOCKED
 @OUTPUT
 def reconstruct(
     path: Path,
@@ -121,7 +117,6 @@ def reconstruct(
     count: int | None,
     checkpoint: str | None,
     device: str,
-    locked: bool,
     output: Path | None,
 ) -> None:
     """Pass data through the encoder and the generator: originals beside what the model makes of them.
@@ -129,7 +124,7 @@ def reconstruct(
     Takes held-out rows of the run's data, or rows of other data. A .png shows originals above reconstructions; .npz has
     both; .csv and .parquet have the reconstructed rows.
     """
-    run = _load(path, checkpoint, device, locked)
+    run = _load(path, checkpoint, device)
     _need_encoder(run, path)
     image = run.spec.modality == "image"
 
@@ -154,16 +149,13 @@ def reconstruct(
 @DATA
 @CHECKPOINT
 @DEVICE
-@LOCKED
 @OUTPUT
-def encode(
-    path: Path, data: str | None, checkpoint: str | None, device: str, locked: bool, output: Path | None
-) -> None:
+def encode(path: Path, data: str | None, checkpoint: str | None, device: str, output: Path | None) -> None:
     """Write the codes of data: the means of the encoder's posterior, in the order of the data.
 
     FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any.
     """
-    run = _load(path, checkpoint, device, locked)
+    run = _load(path, checkpoint, device)
     output = output or _within(path, "codes.npz")
     _need_encoder(run, path)
     _check_output(run, output, "codes", [".npz"], data)
@@ -186,11 +178,8 @@ def encode(
     click.echo(str(output))
 
 
-def _load(path: Path, checkpoint: str | None, device: str, locked: bool) -> Run:
+def _load(path: Path, checkpoint: str | None, device: str) -> Run:
     catalogue = current_catalogue()
-    if locked:
-        refuse_other_plugins(path)
-
     from ganvae_core.runs.loading import read_run
 
     run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)

@@ -21,12 +21,6 @@ from ganvae_core.cli.choosing import (
     settings_pairs,
 )
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue, settings
-from ganvae_core.cli.locked import (
-    LOCKED,
-    refuse_newcomers,
-    refuse_other_plugins,
-    refuse_other_plugins_beside,
-)
 from ganvae_core.cli.output import note, said_if_slow, warn
 from ganvae_core.engine.environment import end_with_launcher, world_size
 from ganvae_core.errors import ConfigurationError, Interrupted
@@ -52,7 +46,6 @@ DIGITS = "builtin/digits"
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and print the configuration; train nothing.")
 @click.option("--quiet", is_flag=True, help="Print the run directory and nothing else.")
-@LOCKED
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def run(
     epochs: int | None,
@@ -61,7 +54,6 @@ def run(
     processes: int | None,
     dry_run: bool,
     quiet: bool,
-    locked: bool,
     overrides: tuple[str, ...],
     plugin: str | None,
     recipe: str | None,
@@ -104,14 +96,9 @@ def run(
                 "--epochs": epochs,
             }
             layer = _layer_for_resuming(resume, given, pairs)
-            if locked:
-                refuse_other_plugins(resume)
             with _said_while_reading(quiet):
                 return prepare_resume(resume, catalogue=catalogue, layer=layer)
-        lock = refuse_other_plugins_beside(file) if locked else None
         configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
-        if lock is not None:
-            refuse_newcomers(lock, configuration)
         _check_new_run(pairs, epochs, out)
         with _said_while_reading(quiet):
             return None, prepare(configuration, catalogue, epochs=epochs)

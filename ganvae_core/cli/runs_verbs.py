@@ -26,8 +26,8 @@ from ganvae_core.cli.run_files import (
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
 from ganvae_core.errors import RunError
+from ganvae_core.plugins.known import OWN
 from ganvae_core.plugins.lock import read_lock
-from ganvae_core.plugins.policy import OWN
 from ganvae_core.store.directory import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
 from ganvae_core.store.manifests import best_step
 

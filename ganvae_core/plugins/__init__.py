@@ -1,15 +1,14 @@
-"""How plugins are described, found and asked. Importing this package imports no torch and no plugin.
+"""Plugins: their descriptions, discovery and catalogue. Importing this package imports no torch and no plugin.
 
-A plugin needs three names of it::
+A plugin imports names such as these::
 
     from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
 """
 
-from ganvae_core.plugins.catalogue import Catalogue
+from ganvae_core.plugins.catalogue import Catalogue, Plugin, State
 from ganvae_core.plugins.discovery import discover, installed_plugins
 from ganvae_core.plugins.hookspecs import hookimpl
 from ganvae_core.plugins.known import KnownPlugin, registry
-from ganvae_core.plugins.record import Plugin, State
 from ganvae_core.plugins.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind, RecipeSpec
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Answers what the installed plugins offer, by name. Every refusal says what there is instead."""
+"""The installed plugins, and their components, recipes and verbs by name."""
 
 from __future__ import annotations
 
@@ -9,26 +9,74 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ganvae_core.errors import ConfigurationError, GanvaeError, PluginError, did_you_mean
 from ganvae_core.plugins.known import KnownPlugin, registry
-from ganvae_core.plugins.record import Plugin
 from ganvae_core.plugins.specs import KINDS, CommandSpec, ComponentSpec, RecipeSpec
 
 BUILTIN = "builtin"
-"""The plugin whose components a recipe of any plugin may name shortly."""
+"""The plugin whose components have short names in every recipe."""
+
+
+State = Literal["ready", "disabled", "incompatible", "broken", "conflict"]
+"""A plugin that is ``disabled`` or in ``conflict`` is not imported."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed plugin, usable or not.
+
+    Args:
+        name: of its entry point; the first half of its components' ids.
+        state: whether it can be used; only a ``ready`` plugin has components, recipes and commands.
+        reason: one line that says why it is not ready; empty when it is.
+        distribution: the name of its distribution.
+        version: of that distribution.
+        entry_point: the module that describes it, as a dotted name.
+        components: the components that it offers.
+        recipes: the complete configurations that it ships.
+        commands: the verbs that it adds to the command line.
+        traceback: of the exception that broke it, or empty.
+        api: the core API that it was written for; None where it was not imported.
+        package: the package that holds its recipes, as a dotted name; empty where it was not imported.
+        remark: one line about a flaw that does not keep it from being used, or empty.
+    """
+
+    name: str
+    state: State
+    reason: str
+    distribution: str
+    version: str
+    entry_point: str
+    components: tuple[ComponentSpec, ...] = ()
+    recipes: tuple[RecipeSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
+    traceback: str = ""
+    api: int | None = None
+    package: str = ""
+    remark: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether its components can be used."""
+        return self.state == "ready"
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version."""
+        return f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The installed plugins, and what can be asked of them.
+    """The installed plugins, with their components, recipes and verbs.
 
     Args:
-        plugins: by name; a name that is claimed twice is there twice.
+        plugins: sorted by name; each claimant of a name has an entry.
         unreadable: one line for each distribution whose entry points could not be read.
-        known: gives the plugins that a registry knows of; asked only when something is missing.
-        prefer: the id to take for a short name that stands for several, by ``kind/name``.
+        known: returns the plugins in the registries; called only when something is missing.
+        prefer: the id that an ambiguous short name stands for, by ``kind/name``.
     """
 
     plugins: tuple[Plugin, ...]
@@ -42,20 +90,18 @@ class Catalogue:
         return tuple(plugin for plugin in self.plugins if plugin.ready)
 
     def find(self, name: str) -> Plugin:
-        """The plugin of that name in whatever state; of several claimants the ready one, else the first.
+        """The plugin of that name in any state; of several claimants the ready one, else the first.
 
         Raises:
             ConfigurationError: no plugin of that name is installed.
         """
-        claimants = sorted(
-            (plugin for plugin in self.plugins if plugin.name == name), key=lambda p: not p.ready
-        )
+        claimants = [plugin for plugin in self.plugins if plugin.name == name]
         if not claimants:
             raise self.absent(name)
-        return claimants[0]
+        return next((plugin for plugin in claimants if plugin.ready), claimants[0])
 
     def plugin(self, name: str) -> Plugin:
-        """The plugin of that name, ready to be used.
+        """The ready plugin of that name.
 
         Raises:
             ConfigurationError: no plugin of that name is installed.
@@ -67,7 +113,7 @@ class Catalogue:
         return found
 
     def components(self, kind: str | None = None) -> list[tuple[str, ComponentSpec, Plugin]]:
-        """What the ready plugins offer, as (id, component, plugin), sorted by kind and id.
+        """The components of the ready plugins, as (id, component, plugin), sorted by kind and id.
 
         Raises:
             ConfigurationError: there is no such kind.
@@ -90,8 +136,8 @@ class Catalogue:
         Args:
             kind: one of ``KINDS``.
             name: a full id such as ``vae/elbo``, or a short name.
-            plugin: whose recipe uses the name. There a short name is one of its own components, or else a
-                builtin one; without it, that of any component while it is unique, or the preferred one.
+            plugin: the plugin whose recipe uses the name. In a recipe, a short name is one of the plugin's own
+                components, else a builtin one. Elsewhere it is any component's while it is unique or preferred.
 
         Raises:
             ConfigurationError: there is no such kind or component, or the name stands for several.
@@ -116,12 +162,7 @@ class Catalogue:
 
     def commands(self, group: str = "") -> list[tuple[CommandSpec, Plugin]]:
         """The verbs that the ready plugins add to ``ganvae``, or to a group of its verbs, sorted by name."""
-        added = [
-            (command, plugin)
-            for plugin in self.ready
-            for command in plugin.commands
-            if command.group == group
-        ]
+        added = [(verb, plugin) for plugin in self.ready for verb in plugin.commands if verb.group == group]
         return sorted(added, key=lambda row: row[0].name)
 
     def command(self, name: str, group: str = "") -> CommandSpec | None:
@@ -130,9 +171,9 @@ class Catalogue:
         Raises:
             ConfigurationError: several plugins add a verb of that name.
         """
-        found = [(command, plugin) for command, plugin in self.commands(group) if command.name == name]
+        found = [(verb, plugin.name) for verb, plugin in self.commands(group) if verb.name == name]
         if len(found) > 1:
-            owners = [plugin.name for _, plugin in found]
+            owners = [owner for _, owner in found]
             raise ConfigurationError(
                 f"the verb '{name}' is added by several plugins: {', '.join(owners)}.",
                 f"leave out all but one:  --disable-plugin {owners[-1]}",
@@ -147,17 +188,18 @@ class Catalogue:
         """
         plugin = next(plugin for plugin in self.plugins if spec in (*plugin.components, *plugin.commands))
         module_name, _, attribute = spec.target.partition(":")
-        what = f"verb '{spec.name}' of {plugin.origin}"
-        if isinstance(spec, ComponentSpec):
-            what = f"{spec.kind} '{plugin.name}/{spec.name}' of {plugin.origin}"
+        is_verb = isinstance(spec, CommandSpec)
+        what = f"verb '{spec.name}'" if is_verb else f"{spec.kind} '{plugin.name}/{spec.name}'"
         try:
             return getattr(importlib.import_module(module_name), attribute)
-        except (Exception, SystemExit) as error:  # whatever the plugin's own code raises, said with its name
+        except (Exception, SystemExit) as error:  # the plugin's code may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise PluginError(f"{what} cannot be imported: {reason}", f"it is to be {spec.target}") from error
+            raise PluginError(
+                f"{what} of {plugin.origin} cannot be imported: {reason}", f"its target is {spec.target}"
+            ) from error
 
     def recipe(self, plugin: str, name: str | None = None) -> tuple[RecipeSpec, str]:
-        """A plugin's recipe and its text; without a name the default one, which bears the plugin's name.
+        """A plugin's recipe and its text; without a name the default recipe, which bears the plugin's name.
 
         Raises:
             ConfigurationError: there is no such plugin or recipe.
@@ -172,12 +214,12 @@ class Catalogue:
                 f"plugin '{plugin}' has no recipes: it offers components for those of others",
                 f"plugins with recipes: {', '.join(self.with_recipes())}",
             )
-        if (name or plugin) not in recipes:
+        recipe = recipes.get(name or plugin)
+        if recipe is None:
             message = f"plugin '{plugin}' has no default recipe"
             if name is not None:
                 message = f"plugin '{plugin}' has no recipe '{name}'.{did_you_mean(name, recipes)}"
             raise ConfigurationError(message, f"its recipes: {', '.join(sorted(recipes))}")
-        recipe = recipes[name or plugin]
         try:
             return recipe, files(owner.package).joinpath(recipe.resource).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -197,7 +239,7 @@ class Catalogue:
         return own or certain or others
 
     def with_recipes(self) -> list[str]:
-        """Names of the plugins that can be run by name."""
+        """Names of the ready plugins that have recipes."""
         return sorted(plugin.name for plugin in self.ready if plugin.recipes)
 
     def absent(self, name: str) -> ConfigurationError:
@@ -212,14 +254,15 @@ class Catalogue:
         return ConfigurationError(f"there is no plugin '{name}'.{did_you_mean(name, names)}", installed)
 
     def missing(self, kind: str, name: str, offered: list[str]) -> GanvaeError:
-        """The error for a component that no ready plugin offers, or that a short name does not reach."""
+        """The error for a component that no ready plugin offers, or that needs its full name here."""
         owner, _, short = name.rpartition("/")
         elsewhere = [id for id in offered if id.endswith(f"/{short}")]
         hints = [f"{kind}s: {', '.join(offered) or 'none'}"]
-        for provider in [owner] if owner else [] if elsewhere else self.providers(kind, short):
+        registered = [known.name for known in self.known().values() if f"{kind}/{short}" in known.components]
+        for provider in [owner] if owner else [] if elsewhere else registered:
             claimants = [plugin for plugin in self.plugins if plugin.name == provider]
             if claimants and not any(plugin.ready for plugin in claimants):
-                return not_ready(claimants[0], f"it is to provide {kind} '{provider}/{short}'")
+                return not_ready(claimants[0], f"it provides {kind} '{provider}/{short}'")
             if not claimants and provider in self.known():
                 hints.insert(0, f"plugin '{provider}' is not installed: {self.known()[provider].install}")
             elif not claimants:
@@ -229,13 +272,9 @@ class Catalogue:
             near = did_you_mean(name, offered if owner else [id.rpartition("/")[2] for id in offered])
         return ConfigurationError(f"there is no {kind} '{name}'.{near}", *hints)
 
-    def providers(self, kind: str, name: str) -> list[str]:
-        """Plugins that provide such a component according to the registry, installed or not."""
-        return [plugin.name for plugin in self.known().values() if f"{kind}/{name}" in plugin.components]
-
 
 def not_ready(plugin: Plugin, *hints: str) -> PluginError:
-    """The error for a plugin that is needed, and is installed but cannot be used."""
+    """The error for a plugin that is needed and installed, and not ready."""
     return PluginError(
         f"plugin '{plugin.name}' ({plugin.origin}) is {plugin.state}: {plugin.reason}",
         *hints,

@@ -1,25 +1,25 @@
-"""``registry.toml`` as a file: its entries made anew from what installed plugins say of themselves."""
+"""Updates the text of a registry file from the hooks of installed plugins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import metadata
 from typing import Any
 
-from ganvae_core.plugins.known import KnownPlugin, parsed
-from ganvae_core.plugins.record import Plugin
+from ganvae_core.plugins.catalogue import Plugin
+from ganvae_core.plugins.known import KnownPlugin
 from ganvae_core.plugins.specs import KINDS
 
 LINE = 110
-"""Characters; a list that is longer has a line for each of its items."""
+"""The longest line, in characters, that a list is written on."""
 
 
 def described(plugin: Plugin, before: KnownPlugin | None) -> KnownPlugin:
-    """A plugin's entry: what its hooks say, and what only a person could say as it was before.
+    """The entry of a ready plugin.
 
     Args:
-        plugin: a ready one.
-        before: the entry that there is, whose summary and install hint are kept.
+        plugin: it.
+        before: its present entry, whose summary and install command are kept.
     """
     components = sorted(plugin.components, key=lambda part: (KINDS.index(part.kind), part.name))
     return KnownPlugin(
@@ -34,65 +34,60 @@ def described(plugin: Plugin, before: KnownPlugin | None) -> KnownPlugin:
 
 
 def summary_of(plugin: Plugin) -> str:
-    """One line for people: of the default recipe, else of the distribution, else of the first component."""
+    """The summary of the default recipe, else of the distribution, else of the first component."""
     default = [recipe.summary for recipe in plugin.recipes if recipe.name == plugin.name]
     about = metadata(plugin.distribution)
     stated = [str(about["Summary"])] if "Summary" in about else []
     return [*default, *stated, *(part.summary for part in plugin.components), ""][0]
 
 
-def stale(plugins: Sequence[Plugin], known: Iterable[KnownPlugin]) -> list[str]:
-    """A line for each way in which entries differ from the installed plugins that they are for.
+def stale(plugins: Iterable[Plugin], entries: Mapping[str, KnownPlugin]) -> list[str]:
+    """A line for each ready plugin whose entry is missing or differs from its hooks.
 
     Args:
-        plugins: the ready plugins whose entries are to be there.
-        known: the entries of a registry.
+        plugins: the plugins.
+        entries: those of a registry, by name.
     """
-    entries = {entry.name: entry for entry in known}
-    lines: list[str] = []
-    for plugin in plugins:
-        entry = entries.get(plugin.name)
-        if entry is None:
-            lines.append(f"{plugin.name}: it has no entry")
-            continue
-        new = described(plugin, entry)
-        for field in ("distribution", "entry_point", "components", "recipes"):
-            if getattr(new, field) != getattr(entry, field):
-                lines.append(f"{plugin.name}: its {field.replace('_', ' ')} changed")
-    return lines
+    new = {plugin.name: described(plugin, entries.get(plugin.name)) for plugin in plugins}
+    return [
+        f"{name}: {'its entry differs from its hooks' if name in entries else 'it has no entry'}"
+        for name, entry in new.items()
+        if entry != entries.get(name)
+    ]
 
 
-def rewritten(text: str, plugins: Sequence[Plugin], gone: Iterable[str] = ()) -> str:
-    """The text of a registry file with the entries of these plugins made anew; all else is kept, comments too.
+def rewritten(
+    text: str, entries: Mapping[str, KnownPlugin], plugins: Iterable[Plugin], gone: Iterable[str] = ()
+) -> str:
+    """The text of a registry file with new entries for these plugins. The rest is kept, with its comments.
 
     Args:
         text: of the file.
-        plugins: the ready plugins whose entries are written.
-        gone: names of entries that are dropped.
+        entries: those in the text, by name.
+        plugins: the ready plugins to write.
+        gone: names of the entries to drop.
     """
     import tomlkit
 
     document = tomlkit.parse(text)
-    known = parsed(document.unwrap())
-    entries: Any = document.setdefault("plugins", tomlkit.table(is_super_table=True))
+    tables: Any = document.setdefault("plugins", tomlkit.table(is_super_table=True))
     for name in gone:
-        del entries[name]
+        del tables[name]
     for plugin in plugins:
-        new = described(plugin, known.get(plugin.name))
-        entry: Any = entries.setdefault(plugin.name, tomlkit.table())
+        new = described(plugin, entries.get(plugin.name))
+        table: Any = tables.setdefault(plugin.name, tomlkit.table())
         for field in ("distribution", "entry_point", "summary", "install"):
-            entry[field] = getattr(new, field)
-        provides: Any = entry.setdefault("provides", tomlkit.table())
+            table[field] = getattr(new, field)
+        provides: Any = table.setdefault("provides", tomlkit.table())
         for field in ("components", "recipes"):
             provides[field] = _list(field, getattr(new, field))
-    if list(entries) != sorted(entries):
-        for name in sorted(entries):
-            entries[name] = entries.pop(name)
+    for name in sorted(tables) if list(tables) != sorted(tables) else ():
+        tables[name] = tables.pop(name)
     return tomlkit.dumps(document)
 
 
 def _list(key: str, values: Sequence[str]) -> Any:
-    """A list on one line while it fits."""
+    """A list on one line if it fits, else on one line for each item."""
     import tomlkit
 
     items = tomlkit.array()

@@ -1,4 +1,4 @@
-"""What a plugin says of itself: plain descriptions, so that listing them imports nothing."""
+"""The descriptions that a plugin's hooks return. They are plain data, so that listing them imports nothing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 API_VERSION = 1
-"""The core API's major version. A plugin declares the one it was written for as ``ganvae_api = 1``."""
+"""The core API's major version. A plugin declares the one that it was written for as ``ganvae_api = 1``."""
 
 Kind = Literal[
     "generator", "encoder", "critic", "objective", "prior", "observation", "source", "metric", "callback"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-CommandGroup = Literal["", "plugins"]
-COMMAND_GROUPS: tuple[CommandGroup, ...] = get_args(CommandGroup)
 
 
 @dataclass(frozen=True)
@@ -65,4 +63,4 @@ class CommandSpec:
     name: str
     target: str
     summary: str
-    group: CommandGroup = ""
+    group: Literal["", "plugins"] = ""

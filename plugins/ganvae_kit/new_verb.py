@@ -42,8 +42,7 @@ def new(name: str, kind: str, out: Path | None) -> None:
     ganvae plugins new my-loss
     ganvae plugins new ring --kind prior
     """
-    from ganvae_core.plugins.known import registry
-    from ganvae_core.plugins.overlay import chosen_file, read_overlay
+    from ganvae_core.plugins.known import user_registry
     from ganvae_kit.scaffold import NEW_KINDS, package_of, write_plugin
 
     if kind not in NEW_KINDS:
@@ -51,9 +50,7 @@ def new(name: str, kind: str, out: Path | None) -> None:
             f"--kind: a plugin cannot begin with a '{kind}'.{did_you_mean(kind, NEW_KINDS)}",
             f"kinds: {', '.join(NEW_KINDS)}",
         )
-    file = chosen_file(settings().registry)
-    known = {**registry(), **(read_overlay(file).plugins if file else {})}
-    folder = write_plugin(name, kind, out, known)
+    folder = write_plugin(name, kind, out, user_registry(settings().registry).known())
     note(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} that works; change it in"
          f" {folder / 'src' / package_of(name) / kind}.py")  # fmt: skip
     click.echo(str(folder))

@@ -33,7 +33,7 @@ def open_plugins(target: str | Path, given: Given | None = None) -> list[PluginU
         return _in_folder(Path(target), given)
     catalogue = installed_plugins()
     found = catalogue.find(str(target))
-    if found.state in ("disabled", "denied"):
+    if found.state == "disabled":
         raise PluginError(
             f"plugin '{found.name}' is {found.state}: {found.reason}", "only what is loaded can be checked"
         )

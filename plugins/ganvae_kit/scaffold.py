@@ -18,10 +18,10 @@ from string import Template
 from typing import Literal, get_args
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.plugins.checks import NAME
 from ganvae_core.plugins.discovery import installed_claims
 from ganvae_core.plugins.known import KnownPlugin
 from ganvae_core.plugins.specs import API_VERSION
+from ganvae_core.plugins.validation import NAME
 
 NewKind = Literal["objective", "generator", "encoder", "prior", "source", "metric"]
 NEW_KINDS: tuple[NewKind, ...] = get_args(NewKind)

@@ -14,7 +14,8 @@ from typing import Any
 
 from ganvae_core.errors import did_you_mean
 from ganvae_core.plugins import hookspecs
-from ganvae_core.plugins.checks import (
+from ganvae_core.plugins.discovery import normalised
+from ganvae_core.plugins.validation import (
     HOOKS,
     MODULE,
     RefusalError,
@@ -24,7 +25,6 @@ from ganvae_core.plugins.checks import (
     description,
     hooked,
 )
-from ganvae_core.plugins.discovery import normalised
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.places import Place, place_in_traceback, place_of, place_of_names, place_of_text
 from ganvae_kit.subjects import PluginUnderTest

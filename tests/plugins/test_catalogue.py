@@ -57,7 +57,7 @@ def test_a_plugin_that_only_the_registry_knows_gets_its_install_command() -> Non
     assert "not installed: pip install ganvae-swae" in caught.value.hints
 
 
-@pytest.mark.parametrize("state", ["disabled", "denied", "incompatible", "broken", "conflict"])
+@pytest.mark.parametrize("state", ["disabled", "incompatible", "broken", "conflict"])
 def test_a_plugin_that_is_not_ready_is_an_error_of_its_own(state: str) -> None:
     catalogue = Catalogue((plugin("acme", state=state, reason="because"),))
     with pytest.raises(PluginError, match=rf"'acme'.*x-acme 1.0.*{state}: because") as caught:
@@ -140,7 +140,7 @@ def test_a_kind_that_nobody_offers_says_so() -> None:
 def test_a_component_of_a_plugin_that_is_not_ready_is_the_plugin_s_error() -> None:
     with pytest.raises(PluginError, match=r"'sketch'.*cairo") as caught:
         CATALOGUE.component("prior", "sketch/line")
-    assert caught.value.hints[0] == "it is to provide prior 'sketch/line'"
+    assert caught.value.hints[0] == "it provides prior 'sketch/line'"
 
 
 @pytest.mark.parametrize("name", ["ring", "swae/ring"])
