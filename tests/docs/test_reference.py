@@ -20,7 +20,7 @@ import ganvae_core
 from ganvae_core import distributions, errors, interfaces, model, types
 from ganvae_core.builtin import early_stopping, tensorboard
 from ganvae_core.plugins import KINDS, hookspecs, installed_plugins, specs
-from ganvae_core.plugins.record import State
+from ganvae_core.plugins.catalogue import State
 
 STUBS = [(page, block) for page in sorted(DOCS.rglob("*.md")) for block in blocks(page, "pyi")]
 SOURCES = (interfaces, types, hookspecs, specs, model, distributions)
