@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ganvae_core.runs.loading import Run, load
     from ganvae_core.runs.observers import save_picture
     from ganvae_core.runs.training import train
-    from ganvae_core.types import Batch, DataSpec, Loss, Phase, Units
+    from ganvae_core.types import Batch, DataSpec, Field, Loss, Phase, Rows, Units
 
 __version__ = "0.1.0"
 
@@ -101,7 +101,7 @@ _HOMES = {
     "ganvae_core.runs.observers": ("save_picture",),
     "ganvae_core.plugins": ("CommandSpec", "ComponentSpec", "RecipeSpec", "hookimpl"),
     "ganvae_core.runs.training": ("train",),
-    "ganvae_core.types": ("Batch", "DataSpec", "Loss", "Phase", "Units"),
+    "ganvae_core.types": ("Batch", "DataSpec", "Field", "Loss", "Phase", "Rows", "Units"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -127,6 +127,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "FactorisedPosterior",
+    "Field",
     "FittedPrior",
     "GanvaeError",
     "Gaussian",
@@ -151,6 +152,7 @@ __all__ = [
     "Point",
     "Posterior",
     "RecipeSpec",
+    "Rows",
     "Run",
     "RunError",
     "Source",

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.types import Batch, DataSpec, Phase
+from ganvae_core.types import Batch, DataSpec, Phase, Rows
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -226,12 +226,16 @@ class Source(abc.ABC):
         """Number of rows."""
 
     @abc.abstractmethod
-    def rows(self, indices: Indices) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows by number, or by slice: x (B, *X) in ``spec.units``' own dtype, and the condition.
+    def rows(self, indices: Indices) -> Rows:
+        """Rows by number, or by slice; the same rows each time.
 
-        The condition is (B,) integers where it is a label, else (B, *K) floats, or None. A slice should return
-        views, so that data in memory is never held twice.
+        ``Rows.x`` is of the type that ``spec.units`` names. A slice should return views, so that data in memory is
+        never held twice.
         """
+
+    @abc.abstractmethod
+    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
+        """The labels of rows, by default of all, as in ``Rows``, without reading x; None where there are none."""
 
 
 class Schedule(abc.ABC):

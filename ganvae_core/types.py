@@ -96,7 +96,7 @@ class DataSpec:
         modality: how a person looks at it: ``image``, ``table``, ``points`` (2-D), ``array``.
         condition: shape of the condition, *K, or None where the model is given none.
         count: number of rows.
-        columns: names of the columns of a table.
+        fields: the columns of a table, in the order of x.
         classes: names of the classes, where the condition is a label.
         units: how x relates to the source's own values.
     """
@@ -106,9 +106,14 @@ class DataSpec:
     modality: Modality = "array"
     condition: tuple[int, ...] | None = None
     count: int = 0
-    columns: tuple[str, ...] | None = None
+    fields: tuple[Field, ...] | None = None
     classes: tuple[str, ...] | None = None
     units: Units = field(default_factory=Units)
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The names of the fields."""
+        return None if self.fields is None else tuple(field.name for field in self.fields)
 
     def as_dict(self) -> dict[str, Any]:
         """This specification as plain JSON values."""

@@ -92,8 +92,11 @@ class OtherReader(gv.Source):
     def __len__(self) -> int:
         return 30
 
-    def rows(self, indices: object) -> tuple[np.ndarray, None]:
-        return np.zeros((30, 20), np.float32)[indices], None  # pyright: ignore
+    def rows(self, indices: object) -> gv.Rows:
+        return gv.Rows(np.zeros((30, 20), np.float32)[indices])  # pyright: ignore
+
+    def labels(self, indices: object = None) -> None:
+        return None
 
 
 def catalogue() -> Catalogue:

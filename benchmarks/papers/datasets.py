@@ -63,9 +63,9 @@ def mnist(part: Part = "train") -> tuple[np.ndarray, np.ndarray]:
         images = read_idx(_file(folder, f"{stem}-images-idx3-ubyte.gz"))
         return images[:, None], read_idx(_file(folder, f"{stem}-labels-idx1-ubyte.gz")).astype(np.int64)
     _, data = open_data(installed_plugins(), {"data": {"name": "mnist", "part": part}})
-    images, labels = data.source.rows(slice(None))
-    assert labels is not None
-    return images, labels.astype(np.int64)
+    rows = data.source.rows(slice(None))
+    assert rows.labels is not None
+    return rows.x, rows.labels.astype(np.int64)
 
 
 def resized(images: np.ndarray, side: int) -> np.ndarray:

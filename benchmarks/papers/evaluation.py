@@ -52,7 +52,7 @@ class RealRows:
 
     def sample(self, count: int, condition: Tensor | None = None) -> np.ndarray:
         order = np.random.default_rng(DRAWN).permutation(len(self.source))
-        return self.source.rows(np.sort(order[-count:]))[0]
+        return self.source.rows(np.sort(order[-count:])).x
 
 
 def modes(

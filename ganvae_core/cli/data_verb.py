@@ -120,15 +120,13 @@ def look_through(source: Source) -> Contents:
     spec = source.spec
     axes = 0 if len(spec.shape) == 1 else None  # flat rows are told apart by column
     count = max(1, PIECE_VALUES // math.prod(spec.shape))
-    counts = np.zeros(len(spec.classes), np.int64) if spec.classes else None
+    counts = np.bincount(np.asarray(source.labels()), minlength=len(spec.classes)) if spec.classes else None
     lows: list[np.ndarray] = []
     highs: list[np.ndarray] = []
     for start in range(0, len(source), count):
-        x, labels = source.rows(slice(start, start + count))
+        x = source.rows(slice(start, start + count)).x
         lows.append(x.min(axis=axes))
         highs.append(x.max(axis=axes))
-        if counts is not None:
-            counts += np.bincount(np.asarray(labels), minlength=len(counts))
     return Contents(np.min(lows, axis=0), np.max(highs, axis=0), counts)
 
 

@@ -171,8 +171,7 @@ def encode(path: Path, data: str | None, checkpoint: str | None, device: str, ou
     arrays = {"codes": codes}
     classes = split.source.spec.classes
     if classes:
-        labels = np.concatenate([np.asarray(split.source.rows(part)[1]) for part in _chunks(indices)])
-        arrays["labels"] = np.asarray(classes)[labels]
+        arrays["labels"] = np.asarray(classes)[np.asarray(split.source.labels())]
     write_arrays(output, arrays)
     note(f"{len(codes):,} codes of shape {codes.shape[1:]} by {path} at step {run.step:,}")
     click.echo(str(output))

@@ -22,7 +22,6 @@ from ganvae_core.plugins.specs import Kind
 from ganvae_core.types import DataSpec
 
 INITIAL = purpose("initial weights")
-READ_ROWS = 4_096
 DRAWN_CONDITIONS = 1_000
 """Conditions that are no labels are drawn from this many of the training data's."""
 UNFIT = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
@@ -276,13 +275,11 @@ def conditions_of(data: Split) -> tuple[Tensor, Tensor] | None:
         return None
     spec = data.source.spec
     if spec.classes:
-        counts = np.zeros(len(spec.classes), np.int64)
-        for start in range(0, len(data.training), READ_ROWS):  # in pieces: rows come with their labels
-            _, labels = data.source.rows(data.training[start : start + READ_ROWS])
-            counts += np.bincount(np.asarray(labels), minlength=len(counts))
+        labels = np.asarray(data.source.labels(data.training))
+        counts = np.bincount(labels, minlength=len(spec.classes))
         return torch.eye(len(counts)), torch.from_numpy(counts).float()
     chosen = data.training[:: max(1, len(data.training) // DRAWN_CONDITIONS)][:DRAWN_CONDITIONS]
-    values = torch.from_numpy(np.asarray(data.source.rows(chosen)[1])).float()
+    values = torch.from_numpy(np.asarray(data.source.labels(chosen))).float()
     return values, torch.ones(len(values))
 
 

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganvae_core.data.split import Split
-from ganvae_core.types import DataSpec, Units
+from ganvae_core.types import Batch, DataSpec, Rows, Units
 
 _INDEXABLE = {np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64", "bool")} | {
     np.dtype(name) for name in ("float16", "float32", "float64")
 }
+
+
+class RowTensors(NamedTuple):
+    """Rows of a source as tensors: x (B, *X), labels (B,) or (B, *K), mask (B, *X)."""
+
+    x: Tensor
+    labels: Tensor | None
+    mask: Tensor | None
+
+    @classmethod
+    def of(cls, rows: Rows, labels: bool = True) -> RowTensors:
+        """Tensors that share the arrays' memory where torch can index them."""
+        given = rows.labels if labels else None
+        return cls(
+            as_tensor(rows.x),
+            None if given is None else as_tensor(given),
+            None if rows.mask is None else as_tensor(rows.mask),
+        )
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> RowTensors:
+        """A function of each tensor."""
+        labels = None if self.labels is None else change(self.labels)
+        return RowTensors(change(self.x), labels, None if self.mask is None else change(self.mask))
 
 
 class Normaliser:
@@ -27,8 +52,20 @@ class Normaliser:
         self._scale = self._constant(spec.units.scale, 1.0, device)
         self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
 
-    def x(self, raw: Tensor) -> Tensor:
-        """(B, *X) raw on the device -> (B, *X) within the data's range."""
+    def batch(self, rows: RowTensors, index: Tensor, samples_seen: int, conditional: bool) -> Batch:
+        """A batch of rows on the device.
+
+        Args:
+            rows: in the source's own types.
+            index: (B,) their numbers.
+            samples_seen: rows before these.
+            conditional: whether the model is given the labels.
+        """
+        condition = self.condition(rows.labels) if conditional else None
+        return Batch(self.x(rows.x, rows.mask), condition, rows.mask, index, samples_seen)
+
+    def x(self, raw: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, *X) raw on the device -> (B, *X) within the data's range, and zero where the mask is false."""
         x = raw.to(self._dtype)
         if x is raw:  # never write into the source
             x = x if self._offset is None else x - self._offset
@@ -36,7 +73,8 @@ class Normaliser:
         else:
             x = x if self._offset is None else x.sub_(self._offset)
             x = x if self._scale is None else x.div_(self._scale)
-        return x.to(torch.get_default_dtype())
+        x = x.to(torch.get_default_dtype())
+        return x if mask is None else x.where(mask, 0.0)
 
     def _constant(
         self, values: tuple[float, ...], neutral: float, device: torch.device
@@ -59,12 +97,16 @@ def rows_of(
     data: Split, indices: np.ndarray, device: torch.device
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Chosen rows, normalised on the device: x, the condition that the model is given, and the labels if any."""
-    normaliser = Normaliser(data.source.spec, device)
-    raw, condition = data.source.rows(indices)
-    x = normaliser.x(as_tensor(raw).to(device))
-    moved = None if condition is None else as_tensor(condition).to(device)
-    labels = moved if data.source.spec.classes else None
-    return x, normaliser.condition(moved) if data.conditional else None, labels
+    batch = batch_of(data, indices, device)
+    labels = data.source.labels(indices) if data.source.spec.classes else None
+    return batch.x, batch.condition, None if labels is None else as_tensor(labels).to(device)
+
+
+def batch_of(data: Split, indices: np.ndarray, device: torch.device) -> Batch:
+    """Chosen rows as the model is given them."""
+    rows = RowTensors.of(data.source.rows(indices)).each(lambda tensor: tensor.to(device))
+    index = torch.as_tensor(indices, device=device)
+    return Normaliser(data.source.spec, device).batch(rows, index, 0, data.conditional)
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

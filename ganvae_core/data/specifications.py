@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from ganvae_core.types import DataSpec, Modality, Units
+from ganvae_core.types import DataSpec, Field, Modality, Units
 
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
           "float16", "float32", "float64")  # fmt: skip
+
+
+FIELD_KINDS = ("number", "whole", "category")
 
 
 def read_spec(values: Mapping[str, Any]) -> DataSpec:
@@ -23,9 +26,7 @@ def read_spec(values: Mapping[str, Any]) -> DataSpec:
     if modality not in get_args(Modality) or not _looks_like(modality, shape):
         raise ValueError(f"modality {modality!r} of shape {list(shape)}")
     condition = None if values["condition"] is None else sizes(values["condition"], "condition")
-    columns, classes = _names(values["columns"], "columns"), _names(values["classes"], "classes")
-    if columns is not None and (len(shape) != 1 or len(columns) != shape[0]):
-        raise ValueError(f"{len(columns)} columns of shape {list(shape)}")
+    fields, classes = _fields(values, shape), _names(values["classes"], "classes")
     if condition is not None and classes is not None and condition != (len(classes),):
         raise ValueError(f"a condition of shape {list(condition)} with {len(classes)} classes")
     count = values["count"]
@@ -33,7 +34,7 @@ def read_spec(values: Mapping[str, Any]) -> DataSpec:
         raise ValueError(f"count {count!r}")
     limits = None if values["range"] is None else _range(values["range"])
     return DataSpec(
-        shape, limits, modality, condition, count, columns, classes, _units(values["units"], shape)
+        shape, limits, modality, condition, count, fields, classes, _units(values["units"], shape)
     )
 
 
@@ -50,6 +51,30 @@ def sizes(value: Any, name: str) -> tuple[int, ...]:
     ):
         raise ValueError(f"{name} {value!r}")
     return tuple(value)
+
+
+def _fields(values: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Field, ...] | None:
+    if "fields" not in values:  # runs of 0.1 have the names of the columns instead
+        names = _names(values["columns"], "columns")
+        fields = None if names is None else tuple(Field(name, start=at) for at, name in enumerate(names))
+    else:
+        fields = None if values["fields"] is None else tuple(_field(each) for each in values["fields"])
+    ends = [0, *(field.start + field.width for field in fields or ())]
+    if fields is not None and (
+        len(shape) != 1 or ends[-1] != shape[0] or ends[:-1] != [field.start for field in fields]
+    ):
+        raise ValueError(f"fields {list(ends)} of shape {list(shape)}")
+    return fields
+
+
+def _field(value: Mapping[str, Any]) -> Field:
+    categories = _names(value["categories"], "categories") or ()
+    field = Field(value["name"], value["kind"], value["start"], value["width"], categories)
+    if type(value["name"]) is not str or field.kind not in FIELD_KINDS:
+        raise ValueError(f"field {value!r}")
+    if type(field.start) is not int or type(field.width) is not int or field.width < 1:
+        raise ValueError(f"field {value!r}")
+    return field
 
 
 def _range(value: Any) -> tuple[float, float]:

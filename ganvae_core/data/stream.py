@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.data.codec import Normaliser, as_tensor
+from ganvae_core.data.codec import Normaliser, RowTensors
 from ganvae_core.data.memory import available_memory
 from ganvae_core.data.randomness import mixed_seed, purpose
 from ganvae_core.data.split import Split
 from ganvae_core.errors import DataError
+from ganvae_core.interfaces import Indices
 from ganvae_core.types import Batch
 
 ORDER = purpose("order of the data")
@@ -23,7 +24,7 @@ RESIDENT_SHARE = 0.5
 class DataStream:
     """The batches of a training run.
 
-    Data that fits lives on the device in its own type (images as uint8, once) and is normalised there; other data
+    Data that fits is kept on the device in its own type (images as uint8, once) and is normalised there; other data
     is read by rows, one batch ahead of the step that needs it.
 
     Args:
@@ -56,20 +57,18 @@ class DataStream:
         self._normaliser = Normaliser(data.source.spec, device)
         self._orders: dict[int, Tensor] = {}
         self._training = torch.from_numpy(data.training)
-        self._ahead: tuple[int, Future[tuple[Tensor, Tensor | None]]] | None = None
+        self._ahead: tuple[int, Future[RowTensors]] | None = None
         self._reader: ThreadPoolExecutor | None = None
-        self._resident: tuple[Tensor, Tensor | None] | None = None
+        self._resident: RowTensors | None = None
         if self._fits():
-            self._resident = self._load()
+            self._resident = self._rows_at(slice(None)).each(lambda tensor: tensor.to(self.device))
 
     def batch_at(self, samples_seen: int) -> Batch:
         """The batch that follows ``samples_seen`` rows: each pass over the data is a permutation of its own."""
         index = self._index_at(samples_seen)
-        raw, condition = self._read(index, samples_seen)
-        given = self._normaliser.condition(condition) if self.data.conditional else None
-        return Batch(
-            self._normaliser.x(raw), given, None, index.to(self.device, non_blocking=True), samples_seen
-        )
+        rows = self._read(index, samples_seen)
+        index = index.to(self.device, non_blocking=True)
+        return self._normaliser.batch(rows, index, samples_seen, self.data.conditional)
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -106,37 +105,26 @@ class DataStream:
         size = len(self.data.source) * int(np.prod(spec.shape)) * np.dtype(spec.units.dtype).itemsize
         return size <= RESIDENT_SHARE * _free_memory(self.device) / self._sharers
 
-    def _load(self) -> tuple[Tensor, Tensor | None]:
-        x, condition = self.data.source.rows(slice(None))
-        kept = condition if self.data.conditional else None
-        return as_tensor(x).to(self.device), None if kept is None else as_tensor(kept).to(self.device)
-
-    def _read(self, index: Tensor, position: int) -> tuple[Tensor, Tensor | None]:
+    def _read(self, index: Tensor, position: int) -> RowTensors:
         if self._resident is not None:
-            x, condition = self._resident
-            return x.index_select(0, index), None if condition is None else condition.index_select(0, index)
-        return self._read_ahead(index, position)
-
-    def _read_ahead(self, index: Tensor, position: int) -> tuple[Tensor, Tensor | None]:
+            return self._resident.each(lambda tensor: tensor.index_select(0, index))
         if self._reader is None:
             self._reader = ThreadPoolExecutor(1, thread_name_prefix="ganvae-data")
         if self._ahead is not None and self._ahead[0] == position:
-            x, condition = self._ahead[1].result()
+            rows = self._ahead[1].result()
         else:
-            x, condition = self._fetch(index)
+            rows = self._fetch(index)
         following = position + self.batch_size
         self._ahead = (following, self._reader.submit(self._fetch, self._index_at(following)))
-        moved = condition if condition is None else condition.to(self.device, non_blocking=True)
-        return x.to(self.device, non_blocking=True), moved
+        return rows.each(lambda tensor: tensor.to(self.device, non_blocking=True))
 
-    def _fetch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        x, condition = self.data.source.rows(index.numpy())
-        pin = self.device.type == "cuda"
-        kept = None if condition is None or not self.data.conditional else as_tensor(condition)
-        rows = as_tensor(x)
-        if pin:
-            return rows.pin_memory(), None if kept is None else kept.pin_memory()
-        return rows, kept
+    def _fetch(self, index: Tensor) -> RowTensors:
+        rows = self._rows_at(index.numpy())
+        return rows.each(lambda tensor: tensor.pin_memory()) if self.device.type == "cuda" else rows
+
+    def _rows_at(self, indices: Indices) -> RowTensors:
+        """Rows of the source; their labels only if the model is given them."""
+        return RowTensors.of(self.data.source.rows(indices), labels=self.data.conditional)
 
 
 def _free_memory(device: torch.device) -> float:

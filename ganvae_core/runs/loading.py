@@ -174,8 +174,9 @@ class Run:
         spec = data.source.spec
         spec = dataclasses.replace(spec, units=self._fitting_units(spec))
         normaliser = Normaliser(dataclasses.replace(spec, classes=self.source_spec.classes), self.device)
-        raw, condition = data.source.rows(indices)
-        x = normaliser.x(as_tensor(raw).to(self.device))
+        rows = data.source.rows(indices)
+        x = normaliser.x(as_tensor(rows.x).to(self.device))
+        condition = rows.labels
         if self.spec.range is not None:
             low, high = self.spec.range
             slack = 1e-3 * (high - low)

@@ -357,7 +357,7 @@ def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> Non
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
     now = json.loads(json.dumps(preparation.data.spec.as_dict()))
-    changed = [key for key in ("shape", "count", "columns", "range", "condition", "units")
+    changed = [key for key in ("shape", "count", "fields", "range", "condition", "units")
                if now[key] != before.get(key)]  # fmt: skip
     if record.get("fingerprint") != fingerprint(preparation.data):
         changed.append("values")
@@ -370,10 +370,10 @@ def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> Non
 
 def fingerprint(data: Split) -> str:
     """A SHA-256 of some rows, evenly spread over the data, and of the conditions that the model is given with them."""
-    x, condition = data.source.rows(evenly(np.arange(len(data.source)), FINGERPRINT_ROWS))
-    digest = hashlib.sha256(np.ascontiguousarray(x).tobytes())
-    if condition is not None and data.conditional:
-        digest.update(np.ascontiguousarray(condition).tobytes())
+    rows = data.source.rows(evenly(np.arange(len(data.source)), FINGERPRINT_ROWS))
+    digest = hashlib.sha256(np.ascontiguousarray(rows.x).tobytes())
+    if rows.labels is not None and data.conditional:
+        digest.update(np.ascontiguousarray(rows.labels).tobytes())
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from ganvae_core.interfaces import Objective
 from ganvae_core.types import Batch, DataSpec, Loss
 from ganvae_kit.checks import CheckFailure
 from ganvae_kit.places import place_in_traceback, place_of
-from ganvae_kit.situations import PRIORS, ROWS, Rows, Situation, condition_of, seeded, x_of
+from ganvae_kit.situations import PRIORS, ROWS, RandomRows, Situation, condition_of, seeded, x_of
 
 if TYPE_CHECKING:
     from ganvae_kit.subjects import Settings
@@ -92,7 +92,7 @@ def models_for(objective: Any) -> Iterator[Settings]:
 
 def split_of(data: DataSpec, rows: int = ROWS) -> Split:
     """Random rows like the data, none of them held out."""
-    source = Rows(replace(data, count=rows))
+    source = RandomRows(replace(data, count=rows))
     return split(source, held_out=0.0, conditional=data.condition is not None)
 
 

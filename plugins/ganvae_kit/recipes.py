@@ -24,7 +24,7 @@ from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.objectives import causes_first, place_of_attribute
 from ganvae_kit.offline import wanted_network
 from ganvae_kit.places import Place, place_in_traceback, place_of_text, quoted
-from ganvae_kit.situations import ROWS, Rows
+from ganvae_kit.situations import ROWS, RandomRows
 from ganvae_kit.state import changed, remembered
 from ganvae_kit.subjects import Recipe
 
@@ -142,9 +142,9 @@ def _source(recipe: Recipe, made: Configuration) -> Source | None:
     """What stands in for the recipe's own data; None where that can be opened."""
     stand_in = DOWNLOADED.get(made.components["data"].id)
     if stand_in is not None:
-        return Rows(stand_in)
+        return RandomRows(stand_in)
     if recipe.owner.given.data:
-        return Rows(dataclasses.replace(recipe.owner.given.data[0], count=ROWS))
+        return RandomRows(dataclasses.replace(recipe.owner.given.data[0], count=ROWS))
     try:
         Builder(made, recipe.owner.catalogue).split()
     except GanvaeError as error:

@@ -19,7 +19,7 @@ from ganvae_core.config.options import component_facts
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Indices, Source
-from ganvae_core.types import DataSpec, Units
+from ganvae_core.types import DataSpec, Field, Rows, Units
 from ganvae_kit.offline import wanted_network
 from ganvae_kit.subjects import Component, Settings
 
@@ -29,10 +29,16 @@ LABELS = ("a", "b", "c")
 CANNOT = (RuntimeError, ValueError, IndexError)
 """What torch raises for rows of a shape that a module cannot take."""
 
+
+def numbers(names: str) -> tuple[Field, ...]:
+    """A field of numbers for each letter."""
+    return tuple(Field(name, start=position) for position, name in enumerate(names))
+
+
 IMAGE = DataSpec((1, 8, 8), (0.0, 1.0), "image", None, ROWS)
 COLOUR = DataSpec((3, 8, 8), (0.0, 1.0), "image", (len(LABELS),), ROWS, classes=LABELS)
-POINTS = DataSpec((2,), None, "points", None, ROWS, ("x", "y"))
-TABLE = DataSpec((5,), None, "table", (len(LABELS),), ROWS, tuple("vwxyz"), LABELS)
+POINTS = DataSpec((2,), None, "points", None, ROWS, numbers("xy"))
+TABLE = DataSpec((5,), None, "table", (len(LABELS),), ROWS, numbers("vwxyz"), LABELS)
 USUAL = {"an image": IMAGE, "a labelled colour image": COLOUR, "points": POINTS, "a labelled table": TABLE}
 LARGER = {
     "a larger image": replace(IMAGE, shape=(1, 28, 28)),
@@ -71,7 +77,7 @@ def seeded(seed: int = 0) -> Generator[None]:
         yield
 
 
-class Rows(Source):
+class RandomRows(Source):
     """Random rows of any specification.
 
     Args:
@@ -99,20 +105,23 @@ class Rows(Source):
     def __len__(self) -> int:
         return len(self._x)
 
-    def rows(self, indices: Indices) -> tuple[np.ndarray, np.ndarray | None]:
-        return self._x[indices], None if self._condition is None else self._condition[indices]
+    def rows(self, indices: Indices) -> Rows:
+        return Rows(self._x[indices], self.labels(indices))
+
+    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
+        return self._condition if self._condition is None or indices is None else self._condition[indices]
 
 
 def x_of(data: DataSpec, rows: int) -> Tensor:
     """(rows, *X) random values within the data's range."""
-    return torch.from_numpy(Rows(replace(data, count=rows)).rows(slice(None))[0])
+    return torch.from_numpy(RandomRows(replace(data, count=rows)).rows(slice(None)).x)
 
 
 def condition_of(data: DataSpec, rows: int) -> Tensor | None:
     """(rows, *K) one-hot labels, or random numbers where the condition is no label; None without one."""
     if data.condition is None:
         return None
-    values = Rows(replace(data, count=rows)).rows(slice(None))[1]
+    values = RandomRows(replace(data, count=rows)).labels()
     assert values is not None
     return (
         torch.eye(len(data.classes))[torch.from_numpy(values)] if data.classes else torch.from_numpy(values)

@@ -12,7 +12,7 @@ import torch
 from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.interfaces import Source
-from ganvae_core.types import DataSpec
+from ganvae_core.types import DataSpec, Rows
 from ganvae_kit.checks import CheckFailure, check
 from ganvae_kit.places import Place, place_of
 from ganvae_kit.situations import Situation
@@ -76,14 +76,16 @@ def rows_of_data(component: Component) -> None:
     for situation, source in opened(component):
         place, count = place_of(type(source).rows), min(CHECKED_ROWS, len(source))
         spec = source.spec
-        x, condition = _rows(situation, source, slice(0, count), place)
-        wrong = _wrong_rows(spec, x, condition, count)
+        rows = _rows(situation, source, slice(0, count), place)
+        x, condition = rows.x, rows.labels
+        wrong = _wrong_rows(spec, x, condition, count) or _wrong_mask(rows)
         if wrong:
             raise CheckFailure(f"{situation.where}{wrong}", place)
         order = np.random.default_rng(0).permutation(count)
         order = np.concatenate([order, order[:2]])  # in any order, some of them twice
         for indices, what in ((order, "by number"), (slice(0, count), "the second time")):
-            again, labels = _rows(situation, source, indices, place)
+            others = _rows(situation, source, indices, place)
+            again, labels = others.x, others.labels
             if not np.array_equal(again, x[indices]) or (condition is None) != (labels is None):
                 raise CheckFailure(f"{situation.where}rows are others when asked for {what}", place)
             if (
@@ -92,6 +94,17 @@ def rows_of_data(component: Component) -> None:
                 and not np.array_equal(labels, condition[indices])
             ):
                 raise CheckFailure(f"{situation.where}conditions are others when asked for {what}", place)
+        alone = (source.labels(slice(0, count)), source.labels())
+        if condition is None and any(found is not None for found in alone):
+            raise CheckFailure(
+                f"{situation.where}labels gives some, and rows none", place_of(type(source).labels)
+            )
+        if condition is not None and not all(
+            found is not None and np.array_equal(found[:count], condition) for found in alone
+        ):
+            raise CheckFailure(
+                f"{situation.where}labels and rows give other labels", place_of(type(source).labels)
+            )
         seen = Normaliser(spec, torch.device("cpu")).x(as_tensor(x))
         if not seen.isfinite().all():
             raise CheckFailure(f"{situation.where}some of its values are not finite", place)
@@ -111,11 +124,12 @@ def rows_of_data(component: Component) -> None:
             )
 
 
-def _rows(situation: Situation, source: Source, indices: Any, place: Place | None) -> tuple[np.ndarray, Any]:
+def _rows(situation: Situation, source: Source, indices: Any, place: Place | None) -> Rows:
     found: Any = source.rows(indices)
-    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], np.ndarray):
-        raise CheckFailure(f"{situation.where}rows returned {type(found).__name__}, not (x, condition)",
-                           place)  # fmt: skip
+    if not isinstance(found, Rows) or not isinstance(cast(object, found.x), np.ndarray):
+        raise CheckFailure(
+            f"{situation.where}rows returned {type(found).__name__}, not Rows of arrays", place
+        )
     return found
 
 
@@ -140,6 +154,15 @@ def _wrong_rows(spec: DataSpec, x: np.ndarray, condition: Any, count: int) -> st
     elif condition.shape != (count, *(spec.condition or ())):
         return f"its conditions have the shape {condition.shape}, not {(count, *(spec.condition or ()))}"
     return ""
+
+
+def _wrong_mask(rows: Rows) -> str:
+    mask: Any = rows.mask
+    if mask is None or (
+        isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == rows.x.shape
+    ):
+        return ""
+    return f"its mask is {getattr(mask, 'dtype', type(mask).__name__)}, not bool of the shape of x"
 
 
 def opened(component: Component) -> list[tuple[Situation, Source]]:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -292,8 +293,9 @@ def test_show_names_the_distributions_that_took_part(run: Path, say: Say) -> Non
 def test_the_columns_of_a_table_and_the_file_are_shown(run: Path, say: Say) -> None:
     change_config(run, "data", name="builtin/table", path="/data/wine.csv")
     record = json.loads((run / "data.json").read_text())
+    fields = [asdict(gv.Field(name, start=start)) for start, name in enumerate(("acid", "alcohol"))]
     for name in ("spec", "source_spec"):
-        record[name].update(shape=[2], modality="table", columns=["acid", "alcohol"], classes=None)
+        record[name].update(shape=[2], modality="table", classes=None, fields=fields)
     (run / "data.json").write_text(json.dumps(record))
     _, out, _ = say("show", run)
     assert "vae on wine.csv" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.csv
@@ -254,8 +255,11 @@ def test_files_say_which_numbers_each_sample_was_made_for(folder: Path, done: Sa
         def __len__(self) -> int:
             return len(x)
 
-        def rows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return x[indices], angles[indices]
+        def rows(self, indices: Any) -> gv.Rows:
+            return gv.Rows(x[indices], angles[indices])
+
+        def labels(self, indices: Any | None = None) -> np.ndarray:
+            return angles if indices is None else angles[indices]
 
     gv.train("vae", data=Angles(), steps=2, out="run",
              overrides={"data.condition": True, "generator.hidden": [4], "encoder.hidden": [4]})  # fmt: skip
@@ -310,7 +314,7 @@ def test_originals_stand_beside_their_reconstructions(vae: Path, done: Say) -> N
     run = gv.load(vae)
     split = run.open_data()
     assert set(rows) <= set(split.held_out)
-    assert np.array_equal(originals, split.source.rows(rows)[0])
+    assert np.array_equal(originals, split.source.rows(rows).x)
     assert made.shape == originals.shape == (12, 1, 8, 8)
     assert made.dtype == originals.dtype
     x, _ = run.rows(split, rows)

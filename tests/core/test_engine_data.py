@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import final
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from toys import engine, images, regression, rows
 
 import ganvae_core as gv
 from ganvae_core.data import stream as engine_data
-from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units, rows_of
+from ganvae_core.data.codec import Normaliser, as_tensor, batch_of, in_own_units, rows_of
 from ganvae_core.data.stream import DataStream
+from ganvae_core.interfaces import Indices
 from ganvae_core.types import Units
 
 CPU = torch.device("cpu")
@@ -140,11 +142,14 @@ def test_reading_ahead_stops_with_the_fit_and_a_reader_that_fails_is_heard(
         def __len__(self) -> int:
             return 40
 
-        def rows(self, indices: object) -> tuple[np.ndarray, None]:
+        def labels(self, indices: object = None) -> None:
+            return None
+
+        def rows(self, indices: object) -> gv.Rows:
             self.read += 1
             if self.read > 2:
                 raise gv.DataError("row 3 is gone")
-            return rows()[indices], None  # pyright: ignore[reportArgumentType, reportCallIssue]
+            return gv.Rows(rows()[indices])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     training = engine(regression(), data=Failing())
     with pytest.raises(gv.DataError, match="row 3 is gone"):
@@ -208,6 +213,46 @@ def test_labels_are_no_condition_unless_that_is_asked_for() -> None:
     assert x.shape == (5, 3)
 
 
+@final
+class Gaps(gv.Source):
+    """A table of which some entries are missing."""
+
+    def __init__(self) -> None:
+        self.x = rows().copy() + 5
+        self.mask = np.random.default_rng(1).random(self.x.shape) < 0.7
+        self.x[~self.mask] = np.nan
+
+    @property
+    def spec(self) -> gv.DataSpec:
+        return gv.DataSpec((3,), None, "table", None, 40, units=Units((5.0,), (2.0,)))
+
+    def __len__(self) -> int:
+        return 40
+
+    def rows(self, indices: Indices) -> gv.Rows:
+        return gv.Rows(self.x[indices], mask=self.mask[indices])
+
+    def labels(self, indices: Indices | None = None) -> None:
+        return None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_entries_that_were_not_observed_are_zero_and_masked(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_data, "RESIDENT_SHARE", share)
+    source = Gaps()
+    data = gv.split(source)
+    streamed = DataStream(data, 8, 0, CPU)
+    for batch in (streamed.batch_at(0), streamed.batch_at(8), batch_of(data, np.arange(8), CPU)):
+        at = batch.index.numpy()
+        assert batch.mask is not None
+        assert np.array_equal(batch.mask.numpy(), source.mask[at])
+        expected = np.where(source.mask[at], (source.x[at] - 5) / 2, 0)
+        np.testing.assert_allclose(batch.x.numpy(), expected, rtol=1e-6)
+    streamed.close()
+
+
 TABLES = {
     "float32": rows(),
     "float64 far from zero": rows().astype(np.float64) + 1e9,
@@ -224,7 +269,7 @@ TABLES = {
 def test_a_table_is_standardised_and_comes_back_in_its_own_units(name: str) -> None:
     table = TABLES[name]
     source = gv.as_source(table)
-    x = Normaliser(source.spec, CPU).x(as_tensor(source.rows(slice(None))[0]))
+    x = Normaliser(source.spec, CPU).x(as_tensor(source.rows(slice(None)).x))
     varying = table.std(0) > 0
     np.testing.assert_allclose(x.numpy().mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(x.numpy().std(0), varying.astype(float), atol=1e-3)

@@ -11,7 +11,7 @@ from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
 
 def there_and_back(raw: np.ndarray) -> np.ndarray:
     source = as_source(raw)
-    x = Normaliser(source.spec, torch.device("cpu")).x(as_tensor(source.rows(slice(None))[0]))
+    x = Normaliser(source.spec, torch.device("cpu")).x(as_tensor(source.rows(slice(None)).x))
     return in_own_units(x.numpy(), source.spec.units)
 
 

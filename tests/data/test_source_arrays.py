@@ -28,7 +28,7 @@ def save(folder: Path, x: np.ndarray, name: str = "x.npy") -> str:
 
 def test_digits_are_the_real_ones_in_their_own_units() -> None:
     source = Digits()
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert x.shape == (1797, 1, 8, 8)
     assert x.dtype == np.uint8
     assert x.max() == 16
@@ -46,13 +46,13 @@ def test_a_npy_file_is_mapped_and_slices_of_it_are_views(
     tmp_path: Path, is_mapped: Callable[[np.ndarray], bool]
 ) -> None:
     source = Arrays(path=save(tmp_path, IMAGES))
-    x, labels = source.rows(slice(None))
-    again, _ = source.rows(slice(1, 3))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
+    again = source.rows(slice(1, 3)).x
     assert x.shape == (5, 1, 6, 7)
     assert np.shares_memory(x, again)
     assert is_mapped(x)
     assert np.array_equal(again[:, 0], IMAGES[1:3])
-    assert np.array_equal(source.rows(np.array([4, 0]))[0][:, 0], IMAGES[[4, 0]])
+    assert np.array_equal(source.rows(np.array([4, 0])).x[:, 0], IMAGES[[4, 0]])
     assert labels is None
     assert source.spec.condition is None
     assert source.spec.classes is None
@@ -79,12 +79,12 @@ def test_the_shape_tells_what_data_is(
     source = Arrays(path=save(tmp_path, RNG.normal(size=shape)))
     assert source.spec.shape == event
     assert source.spec.modality == modality
-    assert source.rows(slice(None))[0].shape == (9, *event)
+    assert source.rows(slice(None)).x.shape == (9, *event)
 
 
 def test_channels_last_are_moved_to_the_front_without_a_copy(tmp_path: Path) -> None:
     x = RNG.integers(0, 256, (4, 6, 7, 3), dtype=np.uint8)
-    rows, _ = Arrays(path=save(tmp_path, x)).rows(slice(None))
+    rows = Arrays(path=save(tmp_path, x)).rows(slice(None)).x
     assert np.array_equal(rows, x.transpose(0, 3, 1, 2))
     assert rows.base is not None
 
@@ -179,7 +179,7 @@ def test_a_value_that_is_not_finite_is_named_by_row_and_column(
 @pytest.mark.parametrize("dtype", [">f4", ">i2"])
 def test_foreign_byte_order_becomes_native(tmp_path: Path, dtype: str) -> None:
     x = np.arange(24).reshape(2, 3, 4).astype(dtype)
-    rows, _ = Arrays(path=save(tmp_path, x)).rows(slice(None))
+    rows = Arrays(path=save(tmp_path, x)).rows(slice(None)).x
     assert rows.dtype.isnative
     assert np.array_equal(rows[:, 0], x)
 
@@ -188,17 +188,17 @@ def test_fortran_order_is_understood(tmp_path: Path) -> None:
     x = np.asfortranarray(RNG.normal(size=(4, 5, 6)))
     np.savez_compressed(tmp_path / "x.npz", x=x)
     for path in (save(tmp_path, x), str(tmp_path / "x.npz")):
-        assert np.array_equal(Arrays(path=path).rows(slice(None))[0][:, 0], x)
+        assert np.array_equal(Arrays(path=path).rows(slice(None)).x[:, 0], x)
 
 
 @pytest.mark.parametrize("name", ["labels", "y", "targets"])
 def test_an_npz_brings_its_labels(tmp_path: Path, name: str) -> None:
     np.savez(tmp_path / "x.npz", **{"data": IMAGES, name: np.array([7, 3, 7, 10, 3])})
     source = Arrays(path=str(tmp_path / "x.npz"))
-    assert np.array_equal(source.rows(slice(None))[0][:, 0], IMAGES)
+    assert np.array_equal(source.rows(slice(None)).x[:, 0], IMAGES)
     assert source.spec.classes == ("3", "7", "10")
     assert source.spec.condition == (3,)
-    labels = source.rows(slice(1, 4))[1]
+    labels = source.rows(slice(1, 4)).labels
     assert labels is not None
     assert labels.tolist() == [0, 1, 2]
 

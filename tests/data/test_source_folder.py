@@ -33,7 +33,7 @@ def write(path: Path, image: np.ndarray | Image.Image | None = None, **options: 
 
 
 def rows(folder: Path, **options: object) -> np.ndarray:
-    return Folder(path=str(folder), **options).rows(slice(None))[0]  # type: ignore[arg-type]
+    return Folder(path=str(folder), **options).rows(slice(None)).x  # type: ignore[arg-type]
 
 
 def test_images_come_in_the_order_of_their_paths_with_channels_first(tmp_path: Path) -> None:
@@ -41,10 +41,10 @@ def test_images_come_in_the_order_of_their_paths_with_channels_first(tmp_path: P
     for name, image in images.items():
         write(tmp_path / name, image)
     source = Folder(path=str(tmp_path))
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     expected = [images[name].transpose(2, 0, 1) for name in sorted(images)]
     assert np.array_equal(x, np.stack(expected))
-    assert np.shares_memory(x, source.rows(slice(1, 2))[0])
+    assert np.shares_memory(x, source.rows(slice(1, 2)).x)
     assert (source.spec.shape, source.spec.modality) == ((3, 6, 8), "image")
     assert source.spec.units.scale == (255.0,)
     assert labels is None
@@ -63,7 +63,7 @@ def test_first_sub_folders_are_the_labels(tmp_path: Path) -> None:
     for name in ("dog/deep/0.png", "cat/1.png", "cat/0.png"):
         write(tmp_path / name)
     source = Folder(path=str(tmp_path))
-    labels = source.rows(slice(None))[1]
+    labels = source.rows(slice(None)).labels
     assert labels is not None
     assert labels.tolist() == [0, 0, 1]
     assert source.spec.classes == ("cat", "dog")
@@ -232,7 +232,7 @@ def test_a_truncated_image_is_named_counted_and_skipped_only_when_asked(
         "2 of 5 files are like this",
     )
     source = Folder(path="in", skip_corrupt=True)
-    kept = source.rows(slice(None))[0]
+    kept = source.rows(slice(None)).x
     assert np.array_equal(kept, np.stack([np.asarray(Image.open(file)).transpose(2, 0, 1) for file in good]))
     assert source.spec.count == len(source) == 3
     assert source.notes[0].startswith(f"2 of 5 files left out: in/{name} (")
@@ -337,7 +337,7 @@ def test_cifar_is_read_as_a_folder_a_class(data_dir: Path, tmp_path: Path) -> No
                 archive.extract(member, tmp_path, filter="data")
     top = next(tmp_path.rglob("*.jpg")).parent.parent
     source = Folder(path=str(top))
-    labels = source.rows(slice(None))[1]
+    labels = source.rows(slice(None)).labels
     assert source.spec.shape == (3, 32, 32)
     assert source.spec.classes == tuple(sorted(counts))
     assert len(counts) == 10

@@ -36,9 +36,9 @@ def test_the_contents_and_not_the_name_tell_what_is_gzipped(
     tmp_path: Path, name: str, zipped: bool, is_mapped: Callable[[np.ndarray], bool]
 ) -> None:
     source = Idx(path=write(tmp_path / name, idx(IMAGES), zipped))
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert np.array_equal(x[:, 0], IMAGES)
-    assert np.shares_memory(x, source.rows(slice(1, 2))[0])
+    assert np.shares_memory(x, source.rows(slice(1, 2)).x)
     assert is_mapped(x) != zipped
     assert labels is None
     assert source.spec.units.scale == (255.0,)
@@ -48,7 +48,7 @@ def test_the_contents_and_not_the_name_tell_what_is_gzipped(
 @pytest.mark.parametrize("code", list(CODES))
 def test_every_type_is_read_in_native_byte_order(tmp_path: Path, code: str, zipped: bool) -> None:
     x = np.arange(100, 124).reshape(4, 6).astype(code)
-    rows = Idx(path=write(tmp_path / "x", idx(x, code), zipped)).rows(slice(None))[0]
+    rows = Idx(path=write(tmp_path / "x", idx(x, code), zipped)).rows(slice(None)).x
     assert rows.dtype.isnative
     assert rows.dtype.name == x.dtype.name
     assert np.array_equal(rows, x)
@@ -60,7 +60,7 @@ def test_labels_are_found_beside_the_images(tmp_path: Path, zipped: bool) -> Non
     beside = "train-labels-idx1-ubyte" + (".gz" if zipped else "")
     write(tmp_path / beside, idx(np.array([9, 2, 2, 9, 4])), zipped)
     source = Idx(path=path)
-    labels = source.rows(slice(None))[1]
+    labels = source.rows(slice(None)).labels
     assert labels is not None
     assert labels.tolist() == [2, 0, 0, 2, 1]
     assert source.spec.classes == ("2", "4", "9")
@@ -122,14 +122,14 @@ def test_what_is_too_large_for_memory_is_unpacked_into_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mapped: Callable[[np.ndarray], bool]
 ) -> None:
     monkeypatch.setattr(storage, "available_memory", lambda: 300)
-    rows = Idx(path=write(tmp_path / "x", idx(IMAGES), True)).rows(slice(None))[0]
+    rows = Idx(path=write(tmp_path / "x", idx(IMAGES), True)).rows(slice(None)).x
     assert is_mapped(rows)
     assert np.array_equal(rows[:, 0], IMAGES)
 
 
 def test_mnist_is_read_whole_and_in_order(data_dir: Path) -> None:
     source = Idx(path=str(data_dir / "mnist/train-images-idx3-ubyte.gz"))
-    x, labels = source.rows(slice(10))
+    x, labels = source.rows(slice(10)).x, source.labels(slice(10))
     assert labels is not None
     assert labels.tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert len(source) == source.spec.count == 60_000

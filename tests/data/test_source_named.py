@@ -111,15 +111,15 @@ def test_a_part_is_images_with_named_labels(
 ) -> None:
     monkeypatch.setattr(named, constant, serve(server, known, idx_files()))
     train, test = source(), source(part="test")
-    x, labels = train.rows(slice(None))
+    x, labels = train.rows(slice(None)).x, train.labels(slice(None))
     assert np.array_equal(x[:, 0], IMAGES)
     assert labels is not None
     assert labels.tolist() == LABELS.tolist()
     assert x.dtype == np.uint8
-    assert np.shares_memory(x, train.rows(slice(3, 5))[0])
+    assert np.shares_memory(x, train.rows(slice(3, 5)).x)
     assert (train.spec.shape, train.spec.range, train.spec.units.scale) == ((1, 28, 28), (0.0, 1.0), (255.0,))
     assert (train.spec.modality, train.spec.classes) == ("image", known.classes)
-    assert np.array_equal(test.rows(slice(None))[0][:, 0], IMAGES[:5])
+    assert np.array_equal(test.rows(slice(None)).x[:, 0], IMAGES[:5])
     assert test.spec.classes == known.classes  # though five rows do not have all of them
     assert sorted(server.asked) == sorted(server.files)
 
@@ -146,14 +146,14 @@ def test_cifar_is_planes_of_colours_batch_after_batch(
     known = serve(server, CIFAR10, {"cifar-10-binary.tar.gz": archive(members())})
     monkeypatch.setattr(named, "CIFAR10", known)
     train, test = Cifar10(), Cifar10(part="test")
-    x, labels = train.rows(slice(None))
+    x, labels = train.rows(slice(None)).x, train.labels(slice(None))
     assert labels is not None
     assert np.array_equal(x, np.concatenate([batch(number)[0] for number in range(1, 6)]))
     assert labels.tolist() == np.repeat(np.arange(1, 6), RECORDS).tolist()
     spec = train.spec
     assert spec.classes == CIFAR10.classes
     assert (spec.shape, spec.modality, spec.count, x.dtype) == ((3, 32, 32), "image", 20, np.uint8)
-    x, labels = test.rows(slice(None))
+    x, labels = test.rows(slice(None)).x, test.labels(slice(None))
     assert labels is not None
     assert np.array_equal(x, batch(6)[0])
     assert set(labels.tolist()) == {6}
@@ -170,7 +170,7 @@ def test_mnist_comes_from_a_mirror_and_then_from_the_cache(
     assert "60,000 images of 28 × 28" in said
     assert "0 (5,923) · 1 (6,742)" in said
     assert server.asked == ["mnist/train-images-idx3-ubyte.gz", "mnist/train-labels-idx1-ubyte.gz"]
-    labels = Mnist().rows(slice(10))[1]
+    labels = Mnist().rows(slice(10)).labels
     assert labels is not None
     assert labels.tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
 

@@ -44,7 +44,7 @@ def labelled(count: int = 7) -> Items:
 def test_an_array_is_not_copied() -> None:
     x = RNG.integers(0, 256, (5, 3, 4, 4), dtype=np.uint8)
     source = as_source(x, labels=["b", "a", "b", "b", "a"])
-    rows, labels = source.rows(slice(None))
+    rows, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert np.shares_memory(rows, x)
     assert labels is not None
     assert labels.tolist() == [1, 0, 1, 1, 0]
@@ -55,7 +55,7 @@ def test_an_array_is_not_copied() -> None:
 def test_a_tensor_is_not_copied(requires_grad: bool) -> None:
     x = torch.randn(5, 2, requires_grad=requires_grad)
     source = as_source(x, labels=torch.tensor([0, 1, 0, 1, 1]))
-    rows = source.rows(slice(None))[0]
+    rows = source.rows(slice(None)).x
     assert rows.ctypes.data == x.data_ptr()
     assert source.spec.modality == "points"
     assert source.spec.condition == (2,)
@@ -103,7 +103,7 @@ def test_labels_that_do_not_match_are_refused(labels: Any, message: str) -> None
 def test_a_tensor_dataset_is_not_copied() -> None:
     x = torch.rand(6, 1, 3, 3)
     plain, with_labels = TensorDataset(x), TensorDataset(x, torch.arange(6))
-    assert as_source(plain).rows(slice(None))[0].ctypes.data == x.data_ptr()
+    assert as_source(plain).rows(slice(None)).x.ctypes.data == x.data_ptr()
     assert as_source(plain).spec.classes is None
     assert as_source(with_labels).spec.classes == tuple("012345")
 
@@ -111,9 +111,9 @@ def test_a_tensor_dataset_is_not_copied() -> None:
 def test_a_dataset_is_read_once() -> None:
     dataset = labelled()
     source = as_source(dataset)
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     reads = dataset.reads
-    assert np.shares_memory(x, source.rows(slice(2, 4))[0])
+    assert np.shares_memory(x, source.rows(slice(2, 4)).x)
     assert dataset.reads == reads == len(dataset)
     assert np.array_equal(x, torch.stack([item for item, _ in dataset.items]).numpy())
     assert labels is not None
@@ -129,11 +129,14 @@ def test_a_dataset_larger_than_memory_is_read_into_a_file(
     monkeypatch.setattr(storage, "available_memory", lambda: 100)
     on_disk = as_source(dataset)
     assert on_disk.spec == in_memory.spec
-    assert is_mapped(on_disk.rows(slice(None))[0])
-    assert not is_mapped(in_memory.rows(slice(None))[0])
+    assert is_mapped(on_disk.rows(slice(None)).x)
+    assert not is_mapped(in_memory.rows(slice(None)).x)
     for indices in (slice(None), slice(5, 1, -2), slice(-2, None), np.array([6, 0, 6])):
-        for one, other in zip(on_disk.rows(indices), in_memory.rows(indices), strict=True):
-            assert np.array_equal(one, other)
+        one, other = on_disk.rows(indices), in_memory.rows(indices)
+        assert np.array_equal(one.x, other.x)
+        assert one.labels is not None
+        assert other.labels is not None
+        assert np.array_equal(one.labels, other.labels)
 
 
 @pytest.mark.parametrize("memory", [100, 10**9])
@@ -144,7 +147,7 @@ def test_images_of_pillow_are_understood(monkeypatch: pytest.MonkeyPatch, memory
     assert source.spec.shape == (3, 5, 6)
     assert source.spec.units.scale == (255.0,)
     assert source.spec.classes == ("3",)
-    assert np.array_equal(source.rows(slice(None))[0], pixels.transpose(0, 3, 1, 2))
+    assert np.array_equal(source.rows(slice(None)).x, pixels.transpose(0, 3, 1, 2))
 
 
 def test_given_labels_take_the_place_of_a_datasets_own() -> None:

@@ -29,7 +29,7 @@ both = pytest.mark.parametrize("kind", list(SOURCES.values()), ids=list(SOURCES)
 
 def drawn(source: PlanarMixture) -> tuple[np.ndarray, np.ndarray, Modes]:
     """All rows, their labels, and the modes."""
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert labels is not None
     return x, labels, source.modes()
 
@@ -128,13 +128,13 @@ def test_the_seed_alone_decides_which_rows_there_are(kind: type[PlanarMixture]) 
 def test_rows_by_slice_are_views_and_the_same_as_by_number(kind: type[PlanarMixture]) -> None:
     source = kind(count=100)
     x, labels, _ = drawn(source)
-    some, theirs = source.rows(slice(10, 30, 2))
+    some, theirs = source.rows(slice(10, 30, 2)).x, source.labels(slice(10, 30, 2))
     chosen = np.array([28, 10, 10])
     assert np.shares_memory(some, x)
     assert np.array_equal(some, x[10:30:2])
     assert np.array_equal(theirs, labels[10:30:2])
-    assert np.array_equal(source.rows(chosen)[0], x[chosen])
-    assert np.array_equal(source.rows(chosen)[1], labels[chosen])
+    assert np.array_equal(source.rows(chosen).x, x[chosen])
+    assert np.array_equal(source.rows(chosen).labels, labels[chosen])
 
 
 @pytest.mark.parametrize("name", list(SOURCES))

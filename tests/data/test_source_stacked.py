@@ -36,7 +36,7 @@ def small(labels: np.ndarray | None = None, **options: int) -> Stacked:
 @pytest.mark.parametrize("indices", [slice(5, 60, 3), slice(None), np.array([199, 0, 7, 7])])
 def test_rows_are_the_rows_of_the_source_that_they_name(indices: slice | np.ndarray) -> None:
     source = small(np.arange(40) % 3)
-    x, labels = source.rows(indices)
+    x, labels = source.rows(indices).x, source.labels(indices)
     members = source.members(indices)
     assert labels is not None
     assert source.spec.classes is not None
@@ -49,15 +49,28 @@ def test_rows_are_the_rows_of_the_source_that_they_name(indices: slice | np.ndar
 
 def test_rows_are_a_function_of_their_numbers() -> None:
     source = small(np.arange(40) % 3)
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert labels is not None
     order = np.random.default_rng(1).permutation(200)
     shuffled = source.rows(order)
-    assert np.array_equal(shuffled[0], x[order])
-    assert np.array_equal(shuffled[1], labels[order])
-    assert len(source.rows(slice(0, 0))[0]) == 0
-    assert np.array_equal(small().rows(slice(None))[0], x), "labels change nothing but labels"
-    assert not np.array_equal(small(seed=1).rows(slice(None))[0], x)
+    assert shuffled.labels is not None
+    assert np.array_equal(shuffled.x, x[order])
+    assert np.array_equal(shuffled.labels, labels[order])
+    assert len(source.rows(slice(0, 0)).x) == 0
+    assert np.array_equal(small().rows(slice(None)).x, x), "labels change nothing but labels"
+    assert not np.array_equal(small(seed=1).rows(slice(None)).x, x)
+
+
+def test_labels_are_those_of_the_rows_and_read_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = as_source(grey(), np.arange(40) % 3)
+    source = Stacked(source=images, count=200)
+    rows = source.rows(slice(None)).labels
+    assert rows is not None
+    monkeypatch.setattr(images, "rows", lambda _: pytest.fail("images were read"))
+    for indices in (None, slice(5, 60, 3), np.array([199, 0, 7, 7])):
+        labels = source.labels(indices)
+        assert labels is not None
+        assert np.array_equal(labels, rows if indices is None else rows[indices])
 
 
 def test_digits_are_what_is_stacked_by_default() -> None:
@@ -72,8 +85,8 @@ def test_digits_are_what_is_stacked_by_default() -> None:
     )
     assert spec.condition == (1_000,)
     assert spec.classes == tuple("-".join(three) for three in itertools.product("0123456789", repeat=3))
-    x, _ = source.rows(slice(100, 102))
-    assert np.array_equal(x, digits.rows(source.members(slice(100, 102)).ravel())[0].reshape(2, 3, 8, 8))
+    x = source.rows(slice(100, 102)).x
+    assert np.array_equal(x, digits.rows(source.members(slice(100, 102)).ravel()).x.reshape(2, 3, 8, 8))
 
 
 def test_every_image_is_as_likely_in_every_channel_and_channels_are_independent() -> None:
@@ -96,7 +109,7 @@ def test_all_rows_together_are_never_in_memory() -> None:
     tracemalloc.start()
     try:
         source = Stacked(source=images, count=100_000)  # 1.2 GB, all in all
-        x, _ = source.rows(np.arange(64))
+        x = source.rows(np.arange(64)).x
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -116,7 +129,7 @@ def test_batches_are_the_same_whether_rows_lie_on_the_device_or_are_made_on_the_
         for position in range(0, 320, 16):
             one, other = resident.batch_at(position), made.batch_at(position)
             assert torch.equal(one.x, other.x)
-            expected, _ = data.source.rows(one.index.numpy())
+            expected = data.source.rows(one.index.numpy()).x
             assert np.array_equal(one.x.numpy(), (expected / np.float32(255)).astype(np.float32))
             assert (one.condition is None) == (other.condition is None) == (not conditional)
             if one.condition is not None and other.condition is not None:
@@ -136,7 +149,7 @@ def test_images_without_labels_are_stacked_without() -> None:
     source = small()
     assert source.spec.condition is None
     assert source.spec.classes is None
-    assert source.rows(slice(3))[1] is None
+    assert source.rows(slice(3)).labels is None
 
 
 def test_classes_are_told_apart_as_long_as_their_combinations_are_not_too_many() -> None:
@@ -146,7 +159,7 @@ def test_classes_are_told_apart_as_long_as_their_combinations_are_not_too_many()
     dropped = small(np.arange(40) % 17)
     assert dropped.spec.condition is None
     assert dropped.spec.classes is None
-    assert dropped.rows(slice(3))[1] is None
+    assert dropped.rows(slice(3)).labels is None
     assert "17 classes have 4,913 combinations" in dropped.notes[0]
 
 
@@ -173,7 +186,7 @@ def test_a_source_is_named_inside_of_the_source(tmp_path: Path) -> None:
     assert choice.id == "builtin/stacked"
     assert data.source.spec.shape == (3, 9, 9)
     assert data.source.spec.condition == (8,)
-    assert np.array_equal(data.source.rows(slice(None))[0], small(count=50, seed=3).rows(slice(None))[0])
+    assert np.array_equal(data.source.rows(slice(None)).x, small(count=50, seed=3).rows(slice(None)).x)
     _, by_default = open_data(installed_plugins(), {"data": "stacked"})
     assert by_default.source.spec.shape == (3, 8, 8)
 

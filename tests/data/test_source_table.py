@@ -30,10 +30,10 @@ def parquet(folder: Path, columns: dict[str, object], rows_at_once: int = 2) -> 
 
 def test_columns_of_numbers_are_standardised_and_keep_their_names(tmp_path: Path) -> None:
     source = Table(path=text(tmp_path, CSV), label="kind")
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert x.dtype == np.float64
     assert x.tolist() == [[30, 1.5], [40, 1.75], [50, 2.0]]
-    assert np.shares_memory(x, source.rows(slice(1, 2))[0])
+    assert np.shares_memory(x, source.rows(slice(1, 2)).x)
     spec = source.spec
     assert spec.columns == ("age", "height")
     assert spec.units.offset == (40.0, 1.75)
@@ -55,7 +55,7 @@ def test_chosen_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
     for path in (text(tmp_path, CSV), parquet(tmp_path, {"age": [30, 40, 50], "height": [1.5, 1.75, 2.0]})):
         source = Table(path=path, columns=["height", "age"])
         assert source.spec.columns == ("height", "age")
-        assert source.rows(slice(1))[0].tolist() == [[1.5, 30.0]]
+        assert source.rows(slice(1)).x.tolist() == [[1.5, 30.0]]
 
 
 @pytest.mark.parametrize(("delimiter", "name"), [("\t", "t.tsv"), ("\t", "t.csv"), (";", "t.csv")])
@@ -76,7 +76,7 @@ def test_a_parquet_file_of_many_types_is_read_in_pieces(
         "species": pa.array(["x", "y", "x", "x", "z"]).dictionary_encode(),
     }
     source = Table(path=parquet(tmp_path, columns), label="species")
-    x, labels = source.rows(slice(None))
+    x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert is_mapped(x)
     assert x[:, 0].tolist() == [1, 2, 3, 4, 5]
     assert x[:, 2].tolist() == [1.25, 1.25, 1.25, 1.25, 2.5]

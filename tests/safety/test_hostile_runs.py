@@ -331,13 +331,14 @@ def test_settings_without_an_end_are_refused(say: Say, tmp_path: Path) -> None:
             assert "cannot be read: it holds more than 64 MiB" in outcome.err
 
 
+FIELD = {"name": "a", "kind": "number", "start": 0, "width": 10**12, "categories": []}
 SPECS: dict[str, Any] = {
     "shape": [[10**12], [-1], [], ["x"], [[1]], "8", None, [0], [8, 8], [1, 8, 9]],
     "range": [[1], ["a", "b"], [1, 0], "x", [None, None], [0, 0]],
     "modality": ["evil", 3, None, "table"],
     "condition": [[10**12], [3], "x"],
     "count": [-1, "x", 10**30, None],
-    "columns": [["a"], "abc", 3],
+    "fields": [["a"], "abc", 3, [{"name": "a"}], [FIELD], [FIELD | {"width": "x"}], [FIELD | {"categories": 3}]],
     "classes": [["a"], 3, [[1]]],
     "units": [{}, None, {"offset": [0.0], "scale": [0.0], "dtype": "uint8", "constant": []},
               {"offset": [0.0], "scale": [1.0], "dtype": "object", "constant": []},

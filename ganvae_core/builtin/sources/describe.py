@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganvae_core.errors import DataError
-from ganvae_core.types import DataSpec, Modality, Units
+from ganvae_core.types import DataSpec, Field, Modality, Units
 
 IMAGE_CHANNELS = (1, 2, 3, 4)
 MOST_TABLE_COLUMNS = 16
@@ -80,7 +80,11 @@ def describe_table(
         DataError: a value is NaN or infinite.
     """
     units, bounds, notes = _standardised(x, *_extent(x, where, columns), where, columns, whole)
-    spec = DataSpec(x.shape[1:], bounds, _modality(x.shape[1:]), None, len(x), columns, None, units)
+    fields = tuple(
+        Field(name, "whole" if position in whole else "number", position)
+        for position, name in enumerate(columns)
+    )
+    spec = DataSpec(x.shape[1:], bounds, _modality(x.shape[1:]), None, len(x), fields, None, units)
     return Description(x, spec, notes)
 
 

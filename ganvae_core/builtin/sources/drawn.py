@@ -15,7 +15,7 @@ from ganvae_core.builtin.sources.storage import fits_in_memory
 from ganvae_core.builtin.sources.stored import Labels, StoredSource
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Indices, Source
-from ganvae_core.types import DataSpec, Units
+from ganvae_core.types import DataSpec, Rows, Units
 
 CHANNELS = 3
 MOST_CLASSES = 4_096
@@ -152,13 +152,17 @@ class Stacked(Source):
         """(B, 3) numbers of the source's rows that are the channels of each row."""
         return self._members[indices]
 
-    def rows(self, indices: Indices) -> tuple[np.ndarray, np.ndarray | None]:
+    def rows(self, indices: Indices) -> Rows:
         members = self.members(indices)  # (B, 3)
-        x, labels = self._source.rows(members.reshape(-1))  # (3 B, 1, H, W)
-        stacked = x.reshape(len(members), *self._spec.shape)
+        x = self._source.rows(members.reshape(-1)).x  # (3 B, 1, H, W)
+        return Rows(x.reshape(len(members), *self._spec.shape), self.labels(indices))
+
+    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
+        members = self._members if indices is None else self.members(indices)
+        labels = self._source.labels(members.reshape(-1))
         if labels is None or self._spec.classes is None:
-            return stacked, None
-        return stacked, labels.reshape(len(members), CHANNELS) @ self._weights
+            return None
+        return labels.reshape(len(members), CHANNELS) @ self._weights
 
 
 def _generator(count: int, seed: int, bytes_a_row: int) -> np.random.Generator:

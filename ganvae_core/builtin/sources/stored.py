@@ -11,7 +11,7 @@ import numpy as np
 from ganvae_core.builtin.sources.describe import Description
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Indices, Source
-from ganvae_core.types import DataSpec
+from ganvae_core.types import DataSpec, Rows
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class StoredSource(Source):
     ) -> None:
         self._x = described.x
         self._labels = labels
-        self._spec = with_labels(described.spec, labels)
+        self._spec = described.spec
+        if labels is not None:
+            self._spec = replace(self._spec, condition=(len(labels.classes),), classes=labels.classes)
         self.notes = (*notes, *described.notes)
 
     @property
@@ -52,8 +54,13 @@ class StoredSource(Source):
     def __len__(self) -> int:
         return len(self._x)
 
-    def rows(self, indices: Indices) -> tuple[np.ndarray, np.ndarray | None]:
-        return self._x[indices], None if self._labels is None else self._labels.indices[indices]
+    def rows(self, indices: Indices) -> Rows:
+        return Rows(self._x[indices], self.labels(indices))
+
+    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
+        if self._labels is None:
+            return None
+        return self._labels.indices if indices is None else self._labels.indices[indices]
 
 
 @final
@@ -62,13 +69,6 @@ class InMemory(StoredSource):
 
     def __init__(self, described: Description, labels: Labels | None = None) -> None:
         super().__init__(described, labels)
-
-
-def with_labels(spec: DataSpec, labels: Labels | None) -> DataSpec:
-    """The specification of labelled data."""
-    if labels is None:
-        return spec
-    return replace(spec, condition=(len(labels.classes),), classes=labels.classes)
 
 
 def encode_labels(values: np.ndarray, count: int, where: str) -> Labels:

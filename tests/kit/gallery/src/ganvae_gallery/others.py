@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ganvae_core import Callback, DataSpec, Metric, Source, Units
+from ganvae_core import Callback, DataSpec, Metric, Rows, Source, Units
 
 
 class Tones(Source):
@@ -29,7 +29,10 @@ class Tones(Source):
         return len(self._x)
 
     def rows(self, indices):
-        return self._x[indices], self._pitch[indices]
+        return Rows(self._x[indices], self._pitch[indices])
+
+    def labels(self, indices=None):
+        return self._pitch if indices is None else self._pitch[indices]
 
 
 class Error(Metric):

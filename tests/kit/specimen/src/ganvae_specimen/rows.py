@@ -6,9 +6,10 @@ from typing import final
 
 import numpy as np
 
-from ganvae_core import DataSpec, Source, Units
+from ganvae_core import DataSpec, Field, Rows, Source, Units
 
 ROWS = 80
+FIELDS = (Field("x", start=0), Field("y", start=1))
 RANDOM = np.random.default_rng(0)
 
 
@@ -26,11 +27,14 @@ class Spiral(Source):
     @property
     def spec(self) -> DataSpec:
         return DataSpec(
-            (2,), None, "points", (2,), ROWS, ("x", "y"), ("left", "right"), Units((0.0,), (3.0,), "float32")
+            (2,), None, "points", (2,), ROWS, FIELDS, ("left", "right"), Units((0.0,), (3.0,), "float32")
         )
 
     def __len__(self) -> int:
         return ROWS
 
-    def rows(self, indices: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray | None]:
-        return self._x[indices], self._arm[indices]
+    def rows(self, indices: np.ndarray | slice) -> Rows:
+        return Rows(self._x[indices], self._arm[indices])
+
+    def labels(self, indices: np.ndarray | slice | None = None) -> np.ndarray:
+        return self._arm if indices is None else self._arm[indices]
