@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
     from ganvae_core.builtin.priors.codes import Categorical, Composite, Mixture
     from ganvae_core.builtin.priors.continuous import Hypersphere, StandardNormal, TruncatedNormal, Uniform
+    from ganvae_core.builtin.priors.flow import Flow
     from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
     from ganvae_core.builtin.sources.arrays import as_source
     from ganvae_core.builtin.spectral import normalise_spectrally
     from ganvae_core.data.split import Split, split
-    from ganvae_core.distributions import DiagonalNormal, Dirac, kl, register_kl, sum_event
+    from ganvae_core.distributions import (
+        DiagonalNormal,
+        Dirac,
+        TorchObserved,
+        TorchPosterior,
+        TorchPrior,
+        kl,
+        register_kl,
+        sum_event,
+    )
     from ganvae_core.engine.loop import Engine
     from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
     from ganvae_core.errors import (
@@ -64,10 +74,20 @@ _HOMES = {
     "ganvae_core.builtin.observations": ("Bernoulli", "Gaussian", "Point"),
     "ganvae_core.builtin.priors.codes": ("Categorical", "Composite", "Mixture"),
     "ganvae_core.builtin.priors.continuous": ("Hypersphere", "StandardNormal", "TruncatedNormal", "Uniform"),
+    "ganvae_core.builtin.priors.flow": ("Flow",),
     "ganvae_core.builtin.priors.gaussian_mixture": ("GaussianMixture",),
     "ganvae_core.builtin.sources.arrays": ("as_source",),
     "ganvae_core.builtin.spectral": ("normalise_spectrally",),
-    "ganvae_core.distributions": ("DiagonalNormal", "Dirac", "kl", "register_kl", "sum_event"),
+    "ganvae_core.distributions": (
+        "DiagonalNormal",
+        "Dirac",
+        "TorchObserved",
+        "TorchPosterior",
+        "TorchPrior",
+        "kl",
+        "register_kl",
+        "sum_event",
+    ),
     "ganvae_core.data.split": ("Split", "split"),
     "ganvae_core.engine.loop": ("Engine",),
     "ganvae_core.engine.settings": ("EngineSettings", "OptimizerSettings"),
@@ -129,6 +149,7 @@ __all__ = [
     "FactorisedPosterior",
     "Field",
     "FittedPrior",
+    "Flow",
     "GanvaeError",
     "Gaussian",
     "GaussianMixture",
@@ -158,6 +179,9 @@ __all__ = [
     "Source",
     "Split",
     "StandardNormal",
+    "TorchObserved",
+    "TorchPosterior",
+    "TorchPrior",
     "TrainingError",
     "TruncatedNormal",
     "Uniform",

@@ -1,17 +1,18 @@
-"""Posteriors that encoders return, and the Kullback-Leibler divergence between a posterior and a prior."""
+"""Posteriors, torch's distributions as posterior, prior and observed data, and divergences from a prior."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, kl_divergence
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import FactorisedPosterior, LatentPrior, Posterior
+from ganvae_core.interfaces import FactorisedPosterior, LatentPrior, ObservedData, Posterior, Support
 
 LOG_2_PI = math.log(2 * math.pi)
 LOG_VARIANCE_BOUND = 20.0
@@ -78,6 +79,136 @@ class Dirac(Posterior):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class FromTorch:
+    """A torch distribution of which each row of a batch has one.
+
+    All dimensions but the first are an event, those of ``batch_shape`` included: ``Normal(location, scale)`` with
+    parameters (B, *Z) needs no ``Independent``. Parameters that come out of a network in bf16 are to be made
+    ``.float()``.
+
+    Args:
+        distribution: with ``batch_shape + event_shape`` (B, …).
+    """
+
+    distribution: Distribution
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "distribution", _by_entry(self.distribution))
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, …)."""
+        return self.distribution.mean
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TorchPosterior(FromTorch, Posterior):
+    """A torch distribution as a posterior over codes.
+
+    Args:
+        distribution: over (B, *Z), with reparameterised draws (``has_rsample``).
+        code: (B, *Z) the code to use in place of the mean, for distributions without a mean, such as flows.
+    """
+
+    code: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        return self.distribution.mean if self.code is None else self.code
+
+    def rsample(self, shape: tuple[int, ...] = ()) -> Tensor:
+        return self.distribution.rsample(shape)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return _log_prob(self.distribution, z, 1)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TorchObserved(FromTorch, ObservedData):
+    """A torch distribution as observed data.
+
+    Where the distribution has an event of its own (one-hot categories, a multivariate normal), the event counts only if
+    all of its entries were observed.
+
+    Args:
+        distribution: over (B, *X).
+    """
+
+    def sample(self) -> Tensor:
+        return self.distribution.sample()
+
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return _log_prob(self.distribution, x, 1, mask)
+
+
+@final
+class TorchPrior(LatentPrior):
+    """A torch distribution as a prior.
+
+    A distribution has fixed parameters, which stay on their device. A module that returns one, such as a flow of zuko's
+    (``zuko.flows.NSF(16)``), moves and is trained with the model: it is called with the flattened condition, or with
+    nothing.
+
+    Args:
+        distribution: over one code, or a module that makes one; with a condition, one for each row of it.
+        latent_shape: *Z; by default that of the distribution, which a module is called for once, without a condition.
+        support: where codes live.
+    """
+
+    def __init__(
+        self,
+        distribution: Distribution | nn.Module,
+        latent_shape: Sequence[int] | None = None,
+        *,
+        support: Support = "real",
+    ) -> None:
+        super().__init__()
+        self.distribution = distribution
+        self.support = support
+        if latent_shape is None:
+            made = self.made(None)
+            latent_shape = made.batch_shape + made.event_shape
+        self.latent_shape = tuple(latent_shape)
+
+    def made(self, condition: Tensor | None) -> Distribution:
+        """The distribution over one code, or with a condition (B, *K) over (B, *Z)."""
+        if isinstance(self.distribution, Distribution):
+            return _by_entry(self.distribution)
+        given = () if condition is None else (condition.flatten(1),)
+        return _by_entry(self.distribution(*given))
+
+    def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
+        made = self.made(condition)
+        shape = torch.Size() if self._by_row(condition) else torch.Size((count,))
+        drawn = made.rsample(shape) if made.has_rsample else made.sample(shape)
+        return drawn.reshape(count, *self.latent_shape)
+
+    def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        made, rows = self.made(condition), int(self._by_row(condition))
+        event = made.batch_shape[rows:] + made.event_shape
+        return _log_prob(made, z.reshape(z.shape[0], *event), rows)
+
+    def _by_row(self, condition: Tensor | None) -> bool:
+        return condition is not None and isinstance(self.distribution, nn.Module)
+
+
+def _by_entry(distribution: Distribution) -> Distribution:
+    """Without ``Independent`` around it, so that a mask finds every entry."""
+    while isinstance(distribution, Independent):
+        distribution = distribution.base_dist
+    return distribution
+
+
+def _log_prob(distribution: Distribution, value: Tensor, rows: int, mask: Tensor | None = None) -> Tensor:
+    """Nats, summed over all of the batch shape but the first ``rows`` dimensions."""
+    if mask is not None and distribution.event_shape:
+        mask = mask.flatten(-len(distribution.event_shape)).all(-1)
+    return sum_event(distribution.log_prob(value), len(distribution.batch_shape) - rows, mask)
+
+
 P = TypeVar("P", bound=Posterior)
 R = TypeVar("R", bound=LatentPrior)
 _closed_forms: dict[
@@ -114,8 +245,9 @@ def kl(
 ) -> Tensor:
     """KL(q(z|x) || p(z)) -> (B,) nats, differentiable.
 
-    In closed form where ``register_kl`` knows the pair of types, else the one-sample estimate
-    ``log q(z|x) - log p(z)``, which is unbiased and may be negative.
+    In closed form where one is registered for the pair of types, with ``register_kl`` or for two torch distributions in
+    ``torch.distributions.kl``; else the one-sample estimate ``log q(z|x) - log p(z)``, which is unbiased and may be
+    negative.
 
     Args:
         posterior: q, over (B, *Z).
@@ -129,6 +261,12 @@ def kl(
     closed_form = _closed_forms.get((type(posterior), type(prior)))
     if closed_form is not None:
         return closed_form(posterior, prior, condition)
+    if isinstance(posterior, TorchPosterior) and isinstance(prior, TorchPrior):
+        try:
+            terms = kl_divergence(posterior.distribution, prior.made(condition))
+            return sum_event(terms, terms.dim() - 1)
+        except NotImplementedError:
+            pass  # torch has no closed form for this pair
     z = posterior.rsample() if z is None else z
     return posterior.log_prob(z) - prior.log_prob(z, condition)
 

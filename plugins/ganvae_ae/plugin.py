@@ -16,6 +16,12 @@ def ganvae_components() -> list[ComponentSpec]:
             "ganvae_ae.objective:Autoencoder",
             "reconstruction alone, by squared error or by the observation's likelihood",
         ),
+        ComponentSpec(
+            "objective",
+            "prior-likelihood",
+            "ganvae_ae.prior:PriorLikelihood",
+            "the likelihood of an encoder's codes, which trains the prior alone",
+        ),
     ]
 
 

@@ -1,0 +1,113 @@
+"""A normalising flow, trained by its likelihood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+from torch import Tensor, nn
+
+from ganvae_core.builtin.checks import one_of, positive_sizes
+from ganvae_core.builtin.layers import check_condition
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import LatentPrior, Support
+
+
+@final
+class Flow(LatentPrior):
+    """A normalising flow over flattened codes, by zuko: a normal distribution, transformed without loss of density.
+
+    Each coordinate is transformed by a function whose parameters a masked network computes from other coordinates:
+    ``spline``, a rational-quadratic spline (Durkan et al., Neural Spline Flows, 2019), or ``affine``, a shift and scale
+    (Papamakarios et al., Masked Autoregressive Flow, 2017). A batch norm on the side of the codes (Dinh et al., Real
+    NVP, 2017) brings them to the scale that the transforms are made for: in training by the batch, which couples rows,
+    and in evaluation by the averages of all batches.
+
+    It is trained by its likelihood on an autoencoder's codes (objective ``ae/prior-likelihood``, a stage of its own),
+    by the KL divergence of a VAE, or through its draws in a GAN.
+
+    Args:
+        latent_shape: *Z.
+        condition_shape: *K, or None for an unconditional model.
+        transform: spline or affine.
+        transforms: number of them, one after the other.
+        hidden: widths of the hidden layers of each masked network.
+        bins: of each spline.
+        coupling: transform half of the coordinates at a time, given the other half; false transforms each given all
+            before it (autoregressive), which fits better and takes a pass for each coordinate to sample.
+
+    Raises:
+        ConfigurationError: an option is out of its range, or zuko is not installed.
+    """
+
+    support: Support = "real"
+
+    def __init__(
+        self,
+        latent_shape: Sequence[int],
+        condition_shape: Sequence[int] | None = None,
+        *,
+        transform: Literal["spline", "affine"] = "spline",
+        transforms: int = 3,
+        hidden: tuple[int, ...] = (64, 64),
+        bins: int = 8,
+        coupling: bool = True,
+    ) -> None:
+        super().__init__()
+        flows = _zuko_flows()
+        self.latent_shape = positive_sizes("the latent shape", latent_shape)
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        one_of("transform", transform, ("spline", "affine"))
+        positive_sizes("transforms, hidden and bins", [transforms, *hidden, bins])
+        size = math.prod(self.latent_shape)
+        options: dict[str, Any] = {"bins": bins} if transform == "spline" else {}
+        if coupling and size > 1:
+            options["passes"] = 2
+        self.flow: nn.Module = (flows.NSF if transform == "spline" else flows.MAF)(
+            size,
+            context=math.prod(self.condition_shape or (0,)),
+            transforms=transforms,
+            hidden_features=hidden,
+            **options,
+        )
+        self.norm = nn.BatchNorm1d(
+            size, momentum=None, affine=False
+        )  # momentum None: the average of all batches
+
+    def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
+        made = self._made(condition)
+        standardised = made.rsample(() if condition is not None else (count,))
+        mean, deviation = self._averages()
+        return (standardised * deviation + mean).reshape(count, *self.latent_shape)
+
+    def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        codes = z.flatten(1)
+        if self.training:
+            standardised = self.norm(codes)
+            deviation = (codes.var(0, correction=0) + self.norm.eps).sqrt()
+        else:
+            mean, deviation = self._averages()
+            standardised = (codes - mean) / deviation
+        return self._made(condition).log_prob(standardised) - deviation.log().sum()
+
+    def _averages(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (D,) of the codes so far; 0 and 1 before the first batch."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None
+        assert variance is not None
+        return mean, (variance + self.norm.eps).sqrt()
+
+    def _made(self, condition: Tensor | None) -> Any:
+        check_condition(condition, self.condition_shape)
+        return self.flow() if condition is None else self.flow(condition.flatten(1))
+
+
+def _zuko_flows() -> Any:
+    try:
+        from zuko import flows
+    except ImportError as error:
+        raise ConfigurationError(
+            "the prior 'flow' needs zuko, which is not installed.", "pip install 'ganvae[flows]'"
+        ) from error
+    return flows

@@ -1,0 +1,41 @@
+"""The prior of a trained autoencoder."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from ganvae_core import Batch, ConfigurationError, Loss, Model, Objective, Phase
+
+
+@final
+class PriorLikelihood(Objective):
+    """Trains the prior, and nothing else, on the codes of a trained encoder.
+
+    Minimises -E log p(z | condition) in nats, over the codes z that the averaged encoder gives for the data (two-stage
+    training: Dai and Wipf, Diagnosing and Enhancing VAE Models, 2019; Ghosh et al. 2020). Its place is a stage after
+    that of the autoencoder, with a prior that has parameters, such as ``flow`` or ``mixture``.
+
+    Raises:
+        ConfigurationError: the prior has no parameters.
+    """
+
+    batches: ClassVar = "codes"
+    needs: ClassVar = frozenset({"encoder"})
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        if not any(True for _ in model.prior.parameters()):
+            raise ConfigurationError(
+                f"prior-likelihood trains a prior, and {type(model.prior).__name__} has no parameters.",
+                "take another:  prior=flow",
+            )
+        self.model = model
+
+    def phases(self) -> list[Phase]:
+        """One phase that trains the prior."""
+        # The batch norm of a flow couples rows.
+        return [Phase("prior", self.loss, trains=[self.model.prior], couples_rows=True)]
+
+    def loss(self, batch: Batch) -> Loss:
+        """-log p(z) () in nats, of codes (B, *Z)."""
+        return Loss(-self.model.prior.log_prob(batch.x, batch.condition).mean())
