@@ -50,6 +50,12 @@ def distributions() -> list[ComponentSpec]:
         ),
         component(
             "prior",
+            "flow",
+            "priors.flow:Flow",
+            "a normalising flow, trained by its likelihood (ganvae[flows])",
+        ),
+        component(
+            "prior",
             "composite",
             "priors.codes:Composite",
             "other priors side by side, each with its own shape",

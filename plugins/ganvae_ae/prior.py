@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, final
 
-from ganvae_core import Batch, ConfigurationError, Loss, Model, Objective, Phase
+import torch
+from torch import Tensor
+
+from ganvae_core import Batch, ConfigurationError, Flow, Loss, Model, Objective, Phase
 
 
 @final
@@ -33,9 +37,19 @@ class PriorLikelihood(Objective):
 
     def phases(self) -> list[Phase]:
         """One phase that trains the prior."""
-        # The batch norm of a flow couples rows.
-        return [Phase("prior", self.loss, trains=[self.model.prior], couples_rows=True)]
+        after = self._standardise if isinstance(self.model.prior, Flow) else None
+        return [Phase("prior", self.loss, trains=[self.model.prior], after=after)]
 
     def loss(self, batch: Batch) -> Loss:
         """-log p(z) () in nats, of codes (B, *Z)."""
-        return Loss(-self.model.prior.log_prob(batch.x, batch.condition).mean())
+        value = -self.model.prior.log_prob(batch.x, batch.condition).mean()
+        if not isinstance(self.model.prior, Flow):
+            return Loss(value)
+        codes = batch.x.flatten(1)
+        # The first batch gives the codes' scale and trains nothing: its gradient is that of codes of another scale.
+        value = torch.where(self.model.prior.batches > 0, value, value.detach())
+        return Loss(value, {}, {"mean": codes.mean(0), "square": codes.square().mean(0)})
+
+    def _standardise(self, averages: Mapping[str, Tensor]) -> None:
+        assert isinstance(self.model.prior, Flow)
+        self.model.prior.standardise(averages["mean"], averages["square"])

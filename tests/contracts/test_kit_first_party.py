@@ -94,6 +94,10 @@ class TestBuiltin(PluginSuite):
             {"prior.components": 3},
             {"prior.components": 2, "prior.covariance": "diagonal"},
         ],
+        "prior/flow": [
+            {"prior.transforms": 1, "prior.hidden": [8]},
+            {"prior.transform": "affine", "prior.coupling": False, "latent.shape": [2], "prior.hidden": [8]},
+        ],
         "prior/composite": [
             {
                 "latent.shape": [3],

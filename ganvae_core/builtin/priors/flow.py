@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
+import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.checks import one_of, positive_sizes
@@ -20,9 +21,8 @@ class Flow(LatentPrior):
 
     Each coordinate is transformed by a function whose parameters a masked network computes from other coordinates:
     ``spline``, a rational-quadratic spline (Durkan et al., Neural Spline Flows, 2019), or ``affine``, a shift and scale
-    (Papamakarios et al., Masked Autoregressive Flow, 2017). A batch norm on the side of the codes (Dinh et al., Real
-    NVP, 2017) brings them to the scale that the transforms are made for: in training by the batch, which couples rows,
-    and in evaluation by the averages of all batches.
+    (Papamakarios et al., Masked Autoregressive Flow, 2017). Both are made for codes of mean 0 and deviation 1: an
+    objective that trains the flow on other codes calls ``standardise`` in its phase's ``after``.
 
     It is trained by its likelihood on an autoencoder's codes (objective ``ae/prior-likelihood``, a stage of its own),
     by the KL divergence of a VAE, or through its draws in a GAN.
@@ -42,6 +42,9 @@ class Flow(LatentPrior):
     """
 
     support: Support = "real"
+    mean: Tensor
+    square: Tensor
+    batches: Tensor
 
     def __init__(
         self,
@@ -71,32 +74,33 @@ class Flow(LatentPrior):
             hidden_features=hidden,
             **options,
         )
-        self.norm = nn.BatchNorm1d(
-            size, momentum=None, affine=False
-        )  # momentum None: the average of all batches
+        self.register_buffer("mean", torch.zeros(size))  # of the codes so far, by coordinate
+        self.register_buffer("square", torch.ones(size))
+        self.register_buffer("batches", torch.zeros(()))
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        made = self._made(condition)
-        standardised = made.rsample(() if condition is not None else (count,))
-        mean, deviation = self._averages()
-        return (standardised * deviation + mean).reshape(count, *self.latent_shape)
+        standardised = self._made(condition).rsample(() if condition is not None else (count,))
+        return (standardised * self._deviation() + self.mean).reshape(count, *self.latent_shape)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        codes = z.flatten(1)
-        if self.training:
-            standardised = self.norm(codes)
-            deviation = (codes.var(0, correction=0) + self.norm.eps).sqrt()
-        else:
-            mean, deviation = self._averages()
-            standardised = (codes - mean) / deviation
+        deviation = self._deviation()
+        standardised = (z.flatten(1) - self.mean) / deviation
         return self._made(condition).log_prob(standardised) - deviation.log().sum()
 
-    def _averages(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (D,) of the codes so far; 0 and 1 before the first batch."""
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None
-        assert variance is not None
-        return mean, (variance + self.norm.eps).sqrt()
+    def standardise(self, mean: Tensor, square: Tensor) -> None:
+        """Take one more batch of codes into the averages by which codes are standardised.
+
+        Args:
+            mean: (D,) of the batch's flattened codes.
+            square: (D,) mean of their squares.
+        """
+        self.batches += 1
+        self.mean.lerp_(mean, 1 / self.batches)
+        self.square.lerp_(square, 1 / self.batches)
+
+    def _deviation(self) -> Tensor:
+        """(D,), 1 before the first batch; a coordinate that never varies gets a small one."""
+        return (self.square - self.mean.square()).clamp(min=1e-8).sqrt()
 
     def _made(self, condition: Tensor | None) -> Any:
         check_condition(condition, self.condition_shape)
