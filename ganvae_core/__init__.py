@@ -1,7 +1,8 @@
 """ganvae: train, compare and explore generative latent-variable models.
 
 The names below are the public API. They are resolved when first used (PEP 562), so that importing this package
-imports neither torch nor any plugin. Losses are in ``ganvae_core.losses``.
+imports neither torch nor any plugin. Losses are in ``ganvae_core.losses``, gradient penalties in
+``ganvae_core.penalties``, divergences from samples in ``ganvae_core.divergences``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganvae_core.builtin import penalties
+    from ganvae_core.builtin import divergences, penalties
     from ganvae_core.builtin.augmentation import AdaptiveAugmentation
     from ganvae_core.builtin.layers import CriticHead, centred, check_condition
     from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ganvae_core.builtin": ("penalties",),
+    "ganvae_core.builtin": ("divergences", "penalties"),
     "ganvae_core.builtin.augmentation": ("AdaptiveAugmentation",),
     "ganvae_core.builtin.networks": ("MLPCritic", "MLPEncoder", "MLPGenerator"),
     "ganvae_core.builtin.observations": ("Bernoulli", "Gaussian", "Point"),
@@ -190,6 +191,7 @@ __all__ = [
     "as_source",
     "centred",
     "check_condition",
+    "divergences",
     "hookimpl",
     "kl",
     "load",
