@@ -152,6 +152,8 @@ def test_images_of_pillow_are_understood(monkeypatch: pytest.MonkeyPatch, memory
 
 def test_given_labels_take_the_place_of_a_datasets_own() -> None:
     assert as_source(labelled(3), labels=["x", "y", "z"]).spec.classes == ("x", "y", "z")
+    boxes = Items([(np.zeros((2, 2)), {"box": row}) for row in range(2)])
+    assert as_source(boxes, labels=[4, 5]).spec.classes == ("4", "5")
 
 
 @pytest.mark.parametrize(

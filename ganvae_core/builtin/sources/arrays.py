@@ -130,7 +130,10 @@ def _from_dataset(dataset: Any, labels: np.ndarray | None) -> InMemory:
     described = describe(x, _DATASET)
     if labels is not None:
         return InMemory(described, encode_labels(labels, count, "labels="))
-    return InMemory(described, None if None in found else encode_labels(np.asarray(found), count, _DATASET))
+    if any(label is None for label in found):
+        return InMemory(described)
+    plain = [_plain_label(label, index) for index, label in enumerate(found)]
+    return InMemory(described, encode_labels(np.asarray(plain), count, _DATASET))
 
 
 def _item(dataset: Any, index: int) -> tuple[np.ndarray, Any]:
@@ -144,16 +147,18 @@ def _item(dataset: Any, index: int) -> tuple[np.ndarray, Any]:
         raise DataError(
             f"item {index} of {_DATASET} is of type {type(parts[0]).__name__}; numbers are expected."
         )
-    if len(parts) == 1 or parts[1] is None:
-        return x, None
-    label = as_array(parts[1])
+    return x, parts[1] if len(parts) == 2 else None
+
+
+def _plain_label(value: Any, index: int) -> Any:
+    label = as_array(value)
     if label.size != 1 or label.dtype.kind == "O":
         raise DataError(
-            f"item {index} of {_DATASET} has a label of type {type(parts[1]).__name__},"
+            f"item {index} of {_DATASET} has a label of type {type(value).__name__},"
             " and not an integer or a string.",
             "give labels apart:  as_source(dataset, labels=labels)",
         )
-    return x, label.item()
+    return label.item()
 
 
 def _chosen(archive: Npz, key: str | None, labels: str | None) -> str:

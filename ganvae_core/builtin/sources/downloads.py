@@ -108,15 +108,17 @@ def _obtain(collection: Collection, file: Path, addresses: Sequence[str], missin
         return
     reasons = [f"{file} is not the published file"] if file.exists() else []
     for address in addresses:
+        failure = "not the published file: its SHA-256 differs"
         with tempfile.TemporaryDirectory(prefix="download-", dir=file.parent) as temporary:
             copy = Path(temporary) / file.name
-            failure = _copy(f"{address}/{file.name}", copy)
-            if failure is None and collection.is_whole(copy):
+            try:
+                _copy(f"{address}/{file.name}", copy)
+            except OSError as error:  # requests' own errors are OSErrors, too
+                failure = _why(error)
+            if collection.is_whole(copy):
                 os.replace(copy, file)
                 return
-            reasons.append(
-                f"{address}/{file.name}: {failure or 'not the published file: its SHA-256 differs'}"
-            )
+        reasons.append(f"{address}/{file.name}: {failure}")
     names = " and ".join(path.name for path in missing)
     raise DataError(
         f"'{collection.name}' is not on this machine, and {file.name} could not be downloaded.",
@@ -126,10 +128,12 @@ def _obtain(collection: Collection, file: Path, addresses: Sequence[str], missin
     )
 
 
-def _copy(address: str, target: Path) -> str | None:
-    """Download or copy a file; returns the reason where that fails."""
+def _copy(address: str, target: Path) -> None:
+    """Download or copy a file."""
+    if not _is_remote(address):
+        shutil.copyfile(address, target)
+        return
     import pooch
-    import requests
 
     progress: Any = _Progress(target.name)
     download = pooch.HTTPDownloader(
@@ -139,20 +143,7 @@ def _copy(address: str, target: Path) -> str | None:
         headers={"Accept-Encoding": "identity"},
         hooks={"response": _keep_packed},
     )
-    try:
-        if _is_remote(address):
-            download(address, str(target), None)
-        elif Path(address).is_file():
-            shutil.copyfile(address, target)
-        else:
-            return "No such file or directory"
-    except requests.exceptions.ChunkedEncodingError:
-        return "the connection was cut"
-    except requests.RequestException as error:
-        if error.response is not None:
-            return f"{error.response.status_code} {error.response.reason}"
-        return _innermost_reason(error)
-    return None
+    download(address, str(target), None)
 
 
 def _keep_packed(answer: Any, **_: object) -> None:
@@ -211,8 +202,11 @@ def _unpacked(path: Path) -> str | None:
         return None
 
 
-def _innermost_reason(error: BaseException) -> str:
-    """The first cause of a chain, which is the only part of requests' long messages that a reader needs."""
+def _why(error: BaseException) -> str:
+    """The answer of the server, or the first cause of a chain: requests' own messages are long."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"{response.status_code} {response.reason}"
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
-    return reason(error)
+    return "the connection was cut" if type(error).__name__ == "IncompleteRead" else reason(error)
