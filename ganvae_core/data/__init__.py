@@ -1,1 +1,1 @@
-"""Data as a model sees it: what a source holds, how it is divided, coded, ordered and read in batches."""
+"""Data from a source to batches: specification, split, codec, order and stream."""

@@ -1,4 +1,4 @@
-"""A ``DataSpec`` from JSON that anybody may have written: what it holds is looked at before it is believed."""
+"""A ``DataSpec`` from JSON of any origin, whose values are validated."""
 
 from __future__ import annotations
 

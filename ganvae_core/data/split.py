@@ -35,7 +35,7 @@ class Split:
 
     @property
     def spec(self) -> DataSpec:
-        """What components are told: the source's, without a condition unless it was asked for."""
+        """The specification that components are given: the source's, with its condition only if ``conditional``."""
         condition = self.source.spec.condition if self.conditional else None
         return replace(self.source.spec, condition=condition, count=len(self.training))
 

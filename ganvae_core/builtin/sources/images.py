@@ -17,7 +17,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 _GRAY_MODES = ("1", "L", "LA")
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-"""Modes of 16-bit grays; "I" is what older versions of Pillow make of them."""
+"""Modes of 16-bit grays; older versions of Pillow use "I"."""
 
 
 class UnreadableImageError(Exception):
@@ -26,7 +26,7 @@ class UnreadableImageError(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of an image tell: width, height, and whether it is gray."""
+    """Width and height of an image, and whether it is gray."""
 
     size: tuple[int, int]
     gray: bool
@@ -34,9 +34,9 @@ class Header:
 
 @contextmanager
 def strict_pillow() -> Generator[None]:
-    """Huge images are errors, and other warnings of Pillow (on metadata, mostly) are nobody's concern.
+    """Turn warnings of huge images into errors, and ignore Pillow's other warnings, which mostly concern metadata.
 
-    Filters of warnings are the process's, so this goes around the threads and not into them.
+    Filters of warnings belong to the process, so this is entered outside of the threads.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -97,7 +97,7 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """What a person sees on a white page. The colour that a transparent pixel happens to have is never seen."""
+    """The image on a white page. The colour of a transparent pixel is not visible."""
     opaque = Image.new("RGBA", image.size, "white")
     opaque.alpha_composite(image.convert("RGBA"))
     return opaque.convert("RGB")
