@@ -69,10 +69,10 @@ class Watch(gv.Callback):
     def __init__(self) -> None:
         self.began = self.seconds = 0.0
 
-    def on_start(self, engine: gv.Engine) -> None:
+    def on_start(self, training: gv.TrainingView) -> None:
         self.began = time.perf_counter()
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
         self.seconds = time.perf_counter() - self.began
 
 

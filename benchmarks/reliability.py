@@ -102,9 +102,9 @@ class Memory(gv.Callback):
         self.every = every
         self.readings: list[tuple[int, int]] = []
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        if engine.step_index % self.every == 0:
-            self.readings.append((engine.step_index, resident_bytes()))
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        if training.step % self.every == 0:
+            self.readings.append((training.step, resident_bytes()))
 
 
 def memory(steps: int) -> dict[str, Any]:

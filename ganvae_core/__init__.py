@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         ObservedData,
         Posterior,
         Source,
+        TrainingView,
     )
     from ganvae_core.model import DecodeModule, EncodeModule, Model
     from ganvae_core.plugins import CommandSpec, ComponentSpec, RecipeSpec, hookimpl
@@ -100,6 +101,7 @@ _HOMES = {
         "PluginError",
         "RunError",
         "TrainingError",
+        "TrainingView",
     ),
     "ganvae_core.builtin.layers": ("CriticHead", "centred", "check_condition"),
     "ganvae_core.interfaces": (
@@ -116,6 +118,7 @@ _HOMES = {
         "ObservedData",
         "Posterior",
         "Source",
+        "TrainingView",
     ),
     "ganvae_core.runs.loading": ("Run", "load"),
     "ganvae_core.model": ("DecodeModule", "EncodeModule", "Model"),
@@ -184,6 +187,7 @@ __all__ = [
     "TorchPosterior",
     "TorchPrior",
     "TrainingError",
+    "TrainingView",
     "TruncatedNormal",
     "Uniform",
     "Units",

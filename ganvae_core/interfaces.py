@@ -12,7 +12,9 @@ facts that the builder supplies by name: ``data``, ``latent_shape``, ``raw_shape
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -22,7 +24,6 @@ from torch import Tensor, nn
 from ganvae_core.types import Batch, DataSpec, Phase, Rows
 
 if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
     from ganvae_core.model import Model
 
 Support = Literal["real", "bounded", "sphere", "discrete", "mixed"]
@@ -201,6 +202,7 @@ class Objective(nn.Module, abc.ABC):
     batches: ClassVar[Literal["rows", "codes"]] = "rows"
     accepts: ClassVar[frozenset[Support]] = ANY_SUPPORT
     needs: ClassVar[frozenset[Need]] = frozenset(("prior",))
+    batches: ClassVar[Literal["rows", "codes"]] = "rows"
     model: Model
 
     @abc.abstractmethod
@@ -321,31 +323,80 @@ class Metric(abc.ABC):
         """Named results for held-out rows x (N, *X), with units in the names where they have any."""
 
 
+@dataclass(frozen=True)
+class TrainingView:
+    """What a callback sees of training, as it is at one moment. Nothing of it is to be changed.
+
+    Args:
+        step: steps done, of all stages.
+        samples_seen: rows used by this stage so far.
+        target_steps: steps after which the run ends.
+        model: the averaged model, in evaluation mode.
+        objective: the modules that are trained.
+        phases: of the objective.
+        data: the ``Split`` that training reads.
+        settings: the ``EngineSettings``.
+        optimizer_settings: the ``OptimizerSettings`` by optimizer name.
+        metrics: those of the run.
+        device: where the model is.
+        directory: of the run, where a callback may write files of its own; None where there is none.
+        results: the newest held-out results.
+        results_step: the step that they were measured at.
+        saved_step: of the newest checkpoint that is on disk.
+        ending: whether this is the end of the run, reached or asked for.
+        warn: ``warn(message, *hints)`` logs a warning and adds it to the next record.
+        stop: ``stop(because)`` ends training after this step; the reason completes "stopped early: …".
+        interrupt: ``interrupt()`` ends training after this step and saves it, to be resumed later.
+        log: ``log(numbers)`` adds numbers by name to the next record.
+    """
+
+    step: int
+    samples_seen: int
+    target_steps: int
+    model: Model
+    objective: Objective
+    phases: Sequence[Phase]
+    data: Any
+    settings: Any
+    optimizer_settings: Mapping[str, Any]
+    metrics: Sequence[Metric]
+    device: torch.device
+    directory: Path | None
+    results: Mapping[str, float]
+    results_step: int | None
+    saved_step: int | None
+    ending: bool
+    warn: Callable[..., None]
+    stop: Callable[[str], None]
+    interrupt: Callable[[], None]
+    log: Callable[[Mapping[str, float]], None]
+
+
 class Callback:
     """Something that watches a run. All methods are optional; none runs inside a step."""
 
-    def on_start(self, engine: Engine) -> None:
+    def on_start(self, training: TrainingView) -> None:
         """Before the first step of this fit."""
 
-    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+    def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
         """Each logging interval, with averages since the last: ``step``, ``samples_seen``, ``phase/term`` …
 
-        ``warnings`` are texts for whoever trains; ``returned_to`` is the step that training went back to.
+        ``warnings`` are texts for the person who trains.
         """
 
-    def on_samples(self, engine: Engine) -> None:
+    def on_samples(self, training: TrainingView) -> None:
         """Each sampling interval, and at the end."""
 
-    def on_results(self, engine: Engine, results: Mapping[str, float]) -> None:
+    def on_results(self, training: TrainingView, results: Mapping[str, float]) -> None:
         """When held-out results were measured, before they and the callbacks' states are stored with a checkpoint."""
 
-    def on_checkpoint(self, engine: Engine) -> None:
-        """At the first interval after a checkpoint was begun, when it is on disk: that of ``engine.saved_step``."""
+    def on_checkpoint(self, training: TrainingView) -> None:
+        """At the first interval after a checkpoint was begun, when it is on disk: that of ``training.saved_step``."""
 
-    def on_end(self, engine: Engine) -> None:
+    def on_end(self, training: TrainingView) -> None:
         """After the last step of this fit, when it was reached or training was stopped."""
 
-    def on_error(self, engine: Engine, error: BaseException) -> None:
+    def on_error(self, training: TrainingView, error: BaseException) -> None:
         """When training fails; the error is raised again afterwards."""
 
     def state_dict(self) -> dict[str, Any]:

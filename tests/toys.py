@@ -136,24 +136,24 @@ class Watcher(gv.Callback):
         self.records: list[dict[str, Any]] = []
         self.errors: list[BaseException] = []
 
-    def on_start(self, engine: gv.Engine) -> None:
-        self.events.append(("start", engine.step_index))
+    def on_start(self, training: gv.TrainingView) -> None:
+        self.events.append(("start", training.step))
 
-    def on_step(self, engine: gv.Engine, record: Any) -> None:
-        self.events.append(("step", engine.step_index))
+    def on_step(self, training: gv.TrainingView, record: Any) -> None:
+        self.events.append(("step", training.step))
         self.records.append(dict(record))
 
-    def on_samples(self, engine: gv.Engine) -> None:
-        self.events.append(("samples", engine.step_index))
+    def on_samples(self, training: gv.TrainingView) -> None:
+        self.events.append(("samples", training.step))
 
-    def on_checkpoint(self, engine: gv.Engine) -> None:
-        self.events.append(("checkpoint", engine.step_index))
+    def on_checkpoint(self, training: gv.TrainingView) -> None:
+        self.events.append(("checkpoint", training.step))
 
-    def on_end(self, engine: gv.Engine) -> None:
-        self.events.append(("end", engine.step_index))
+    def on_end(self, training: gv.TrainingView) -> None:
+        self.events.append(("end", training.step))
 
-    def on_error(self, engine: gv.Engine, error: BaseException) -> None:
-        self.events.append(("error", engine.step_index))
+    def on_error(self, training: gv.TrainingView, error: BaseException) -> None:
+        self.events.append(("error", training.step))
         self.errors.append(error)
 
 

@@ -43,7 +43,7 @@ class Stopwatch(gv.Callback):
         """Up to now, without what was trained after the last checkpoint before an interruption."""
         return self._before + time.perf_counter() - self._began
 
-    def on_start(self, engine: gv.Engine) -> None:
+    def on_start(self, training: gv.TrainingView) -> None:
         self._began = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:

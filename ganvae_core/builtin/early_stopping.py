@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.measuring import measurable
-from ganvae_core.interfaces import Callback
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
+from ganvae_core.interfaces import Callback, TrainingView
 
 
 @final
@@ -41,47 +38,47 @@ class EarlyStopping(Callback):
         self.waited = 0
         self.judged_step = 0
 
-    def on_start(self, engine: Engine) -> None:
+    def on_start(self, training: TrainingView) -> None:
         """Refuse a run without a metric; end one at once that was ended before."""
-        if not engine.metrics or not len(engine.data.held_out):
+        if not training.metrics or not len(training.data.held_out):
             raise ConfigurationError(
                 "early-stopping watches a held-out result, and this run has none.",
                 "measure one:  metrics=[reconstruction]   with data.held_out=0.1",
                 "or leave it out:  callbacks=[]",
             )
-        if not measurable(engine.metrics[0], engine.model):
+        if not measurable(training.metrics[0], training.model):
             raise ConfigurationError(
-                f"early-stopping watches {type(engine.metrics[0]).__name__}, which uses the prior, and this prior is"
+                f"early-stopping watches {type(training.metrics[0]).__name__}, which uses the prior, and this prior is"
                 " fitted only after training.",
                 "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )
-        self._end(engine)
+        self._end(training)
 
-    def on_results(self, engine: Engine, results: Mapping[str, float]) -> None:
+    def on_results(self, training: TrainingView, results: Mapping[str, float]) -> None:
         """Hold the newest result against the best."""
-        step = engine.step_index
+        step = training.step
         # What is saved besides, because training was interrupted, must not count: a run that goes on ends where one
         # that was never interrupted does.
-        if step % engine.settings.checkpoint_every or step <= self.judged_step:
+        if step % training.settings.checkpoint_every or step <= self.judged_step:
             return
         self.judged_step = step
         value = next(iter(results.values()))
-        if self._improved(value, engine.metrics[0].better == "higher"):
+        if self._improved(value, training.metrics[0].better == "higher"):
             self.best, self.waited = value, 0
         else:
             self.waited += 1
-        self._end(engine)
+        self._end(training)
 
     def _improved(self, value: float, higher_is_better: bool) -> bool:
         if not math.isfinite(value) or self.best is None:
             return math.isfinite(value)
         return (value - self.best if higher_is_better else self.best - value) > self.min_improvement
 
-    def _end(self, engine: Engine) -> None:
+    def _end(self, training: TrainingView) -> None:
         if self.waited >= self.patience:
             best = "" if self.best is None else f", the best being {self.best:.4g}"
-            engine.stop(f"the held-out result has not improved for {self.waited} measurements{best}")
+            training.stop(f"the held-out result has not improved for {self.waited} measurements{best}")
 
     def state_dict(self) -> dict[str, Any]:
         """The best result, the measurements since, and the last of them."""

@@ -10,13 +10,12 @@ import torch
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.measuring import sample_rows
-from ganvae_core.interfaces import Callback
+from ganvae_core.interfaces import Callback, TrainingView
 from ganvae_core.runs.observers import can_sample, visible
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from ganvae_core.engine.loop import Engine
 
 NOT_CURVES = {"step", "samples_seen", "returned_to"}
 
@@ -47,65 +46,52 @@ class TensorBoard(Callback):
             )
         self.images = images
         self._writer: SummaryWriter | None = None
-        self._rollbacks = 0
 
-    def on_start(self, engine: Engine) -> None:
+    def on_start(self, training: TrainingView) -> None:
         """Open the file; a run without a directory gets none."""
-        # What an interrupted run logged after its last checkpoint is about to be logged again.
-        self._open(engine, engine.step_index)
+        if training.directory is not None:
+            from torch.utils.tensorboard import SummaryWriter
 
-    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
-        """One point of each curve, after those were dropped that training has undone."""
-        self._go_back(engine, record)
-        self._write(engine, {name: value for name, value in record.items() if name not in NOT_CURVES})
+            # What an interrupted run logged after its last checkpoint is about to be logged again.
+            folder = str(training.directory / "tensorboard")
+            self._writer = SummaryWriter(folder, purge_step=training.step + 1)
 
-    def on_results(self, engine: Engine, results: Mapping[str, float]) -> None:
+    def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
+        """One point of each curve."""
+        self._write(training, {name: value for name, value in record.items() if name not in NOT_CURVES})
+
+    def on_results(self, training: TrainingView, results: Mapping[str, float]) -> None:
         """Held-out results."""
-        self._write(engine, {f"held_out/{name}": value for name, value in results.items()})
+        self._write(training, {f"held_out/{name}": value for name, value in results.items()})
 
     @torch.no_grad()
-    def on_samples(self, engine: Engine) -> None:
+    def on_samples(self, training: TrainingView) -> None:
         """Samples of the averaged model, from the same codes each time."""
-        self._go_back(engine, engine.pending)  # the record of this stretch may be still to come
-        spec = engine.data.spec
+        spec = training.data.spec
         if (
             self._writer is None
             or not self.images
             or spec.modality != "image"
-            or not can_sample(engine.model)
+            or not can_sample(training.model)
         ):
             return
-        made = sample_rows(engine.model, self.images, engine.settings.seed, engine.device)
-        self._writer.add_images("samples", visible(made, spec).clip(0, 1), engine.step_index)
+        made = sample_rows(training.model, self.images, training.settings.seed, training.device)
+        self._writer.add_images("samples", visible(made, spec).clip(0, 1), training.step)
 
-    def on_end(self, engine: Engine) -> None:
+    def on_end(self, training: TrainingView) -> None:
         """Close the file."""
         self._close()
 
-    def on_error(self, engine: Engine, error: BaseException) -> None:
+    def on_error(self, training: TrainingView, error: BaseException) -> None:
         """Close the file."""
         self._close()
 
-    def _open(self, engine: Engine, until: int) -> None:
-        """Begin a file, for whose readers nothing was written after a step; a run without a directory gets none."""
-        self._close()
-        self._rollbacks = engine.recovery.rollbacks
-        if engine.directory is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(engine.directory / "tensorboard"), purge_step=until + 1)
-
-    def _go_back(self, engine: Engine, told: Mapping[str, Any]) -> None:
-        """Follow training that has gone back, once each time."""
-        if "returned_to" in told and self._rollbacks != engine.recovery.rollbacks:
-            self._open(engine, told["returned_to"])
-
-    def _write(self, engine: Engine, values: Mapping[str, Any]) -> None:
+    def _write(self, training: TrainingView, values: Mapping[str, Any]) -> None:
         if self._writer is None:
             return
         for name, value in values.items():
             if isinstance(value, int | float):
-                self._writer.add_scalar(name, value, engine.step_index)
+                self._writer.add_scalar(name, value, training.step)
 
     def _close(self) -> None:
         if self._writer is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -13,10 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 from rich.text import Text
 
-from ganvae_core.interfaces import Callback
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
+from ganvae_core.interfaces import Callback, TrainingView
 
 REDRAWN_A_SECOND = 2
 LINE_SECONDS = 10.0
@@ -32,42 +29,46 @@ class Progress(Callback):
     Args:
         console: where it is drawn.
         noun: what is counted each second: ``images``, ``rows``, ``points``.
+        steps_done: gives the steps that are done, whenever the bar is drawn.
     """
 
-    def __init__(self, console: Console, noun: str) -> None:
+    def __init__(self, console: Console, noun: str, steps_done: Callable[[], int]) -> None:
         self.console = console
+        self.steps_done = steps_done
         self.noun = noun
-        self._bar: _EngineBar | None = None
+        self._bar: _StepsBar | None = None
         self._last_line = 0.0
         self._above = _Above(console)
 
-    def on_start(self, engine: Engine) -> None:
+    def on_start(self, training: TrainingView) -> None:
         """Draw the bar."""
         self._last_line = time.monotonic()
         logging.getLogger("ganvae").addHandler(self._above)
         if self.console.is_terminal:
-            self._bar = _EngineBar(engine, self.console)
+            self._bar = _StepsBar(training.target_steps, self.steps_done, self.console)
             self._bar.start()
 
-    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+    def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
         """Show the losses of the last interval."""
+        if "samples_per_second" not in record:  # only what was warned of or measured at the end
+            return
         speed = f"{record['samples_per_second']:,.0f} {self.noun}/s"
-        losses = main_terms(record, "likelihood" in engine.objective.needs)
+        losses = main_terms(record, "likelihood" in training.objective.needs)
         if self._bar is not None:
             self._bar.update(self._bar.task, speed=speed, losses=losses)
-        elif time.monotonic() - self._last_line >= LINE_SECONDS or record["step"] == engine.target_steps:
+        elif time.monotonic() - self._last_line >= LINE_SECONDS or record["step"] == training.target_steps:
             self._last_line = time.monotonic()
             self.console.print(
-                f"  {record['step']:,}/{engine.target_steps:,} · {speed} · {losses}",
+                f"  {record['step']:,}/{training.target_steps:,} · {speed} · {losses}",
                 highlight=False,
                 soft_wrap=True,
             )
 
-    def on_end(self, engine: Engine) -> None:
+    def on_end(self, training: TrainingView) -> None:
         """Leave the bar as it is."""
         self._close()
 
-    def on_error(self, engine: Engine, error: BaseException) -> None:
+    def on_error(self, training: TrainingView, error: BaseException) -> None:
         """Leave the bar as it is."""
         self._close()
 
@@ -90,11 +91,11 @@ class _Above(logging.Handler):
         self.console.print(text, highlight=False, soft_wrap=True)
 
 
-class _EngineBar(Bar):
-    """A bar that asks the engine how far it is whenever it is drawn, so that no step has to tell it."""
+class _StepsBar(Bar):
+    """A bar that reads how far training is whenever it is drawn, so that no step has to report it."""
 
-    def __init__(self, engine: Engine, console: Console) -> None:
-        self._engine = engine
+    def __init__(self, target_steps: int, steps_done: Callable[[], int], console: Console) -> None:
+        self._steps_done = steps_done
         super().__init__(
             TextColumn("  {task.completed:,.0f}/{task.total:,.0f}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=20, table_column=Column(min_width=6)),
@@ -108,13 +109,11 @@ class _EngineBar(Bar):
             expand=True,
             refresh_per_second=REDRAWN_A_SECOND,
         )
-        self.task = self.add_task(
-            "", total=engine.target_steps, completed=engine.step_index, speed="", losses=""
-        )
+        self.task = self.add_task("", total=target_steps, completed=steps_done(), speed="", losses="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
         if hasattr(self, "task"):
-            self.update(self.task, completed=self._engine.step_index)
+            self.update(self.task, completed=self._steps_done())
         return super().get_renderables()
 
 

@@ -78,9 +78,9 @@ def run(
     from ganvae_core.cli.processes import check_count
     from ganvae_core.cli.ranks import one_voice
     from ganvae_core.engine.processes import world
+    from ganvae_core.engine.sharing import held_by_first
     from ganvae_core.runs.training import go_on, prepare, prepare_resume, started
     from ganvae_core.store.directory import RunDirectory
-    from ganvae_core.store.ownership import held_by_first
 
     pairs = settings_pairs(overrides, short)
 
@@ -205,7 +205,11 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     if not quiet:
         _announce(preparation)
         engine.callbacks.append(
-            Progress(Console(stderr=True, highlight=False), NOUNS[engine.data.spec.modality])
+            Progress(
+                Console(stderr=True, highlight=False),
+                NOUNS[engine.data.spec.modality],
+                lambda: engine.step_index,
+            )
         )
     # Whoever asked for quiet finds warnings in metrics.jsonl; without a handler logging would print them.
     logging.getLogger("ganvae").addHandler(logging.NullHandler())
@@ -226,8 +230,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         raise _stopped(engine, directory, received, engine.step_index)
     if not quiet:
         note("")
-        if engine.stopped_because is not None:
-            note(f"stopped early at step {engine.step_index:,}: {engine.stopped_because}")
+        if engine.stop_flag.because is not None:
+            note(f"stopped early at step {engine.step_index:,}: {engine.stop_flag.because}")
         if engine.results:
             note(f"held out: {results(engine.results)}")
     if engine.world.first:
@@ -239,7 +243,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
 
 def _go_on_past(directory: RunDirectory, step: int) -> str:
     resume = f"{_resume_command(directory.path)} engine.on_nonfinite=skip"
-    return f"or go on from step {step:,} without such updates:  {resume}  (or rollback)"
+    return f"or go on from step {step:,} without such updates:  {resume}"
 
 
 def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
@@ -287,7 +291,7 @@ def stopping_on_signals(engine: Engine) -> Generator[list[int]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        engine.stop_requested = engine.interrupted = True
+        engine.interrupt()
 
     if threading.current_thread() is not threading.main_thread():
         yield received

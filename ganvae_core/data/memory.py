@@ -1,17 +1,11 @@
-"""How much memory is left on this machine, and how freed memory is kept for the next step."""
+"""How much memory is left on this machine."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import os
-import platform
 from pathlib import Path
 
 UNKNOWN_MEMORY = 4 * 2**30
-KEPT_BYTES = 512 * 2**20
-LARGEST_REUSED_BYTES = 32 * 2**20
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt (malloc.h)
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
@@ -53,16 +47,3 @@ def _number(file: Path) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdecimal() else None
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let this process keep what it frees, up to ``KEPT_BYTES``, where its C library is glibc.
-
-    By default glibc hands the top of its heap back to the system as soon as it is free. A training step frees and
-    takes the same megabytes each time, and would then pay for hundreds of page faults.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
-        libc.mallopt(_MMAP_THRESHOLD, LARGEST_REUSED_BYTES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ganvae_core.engine.settings import EngineSettings
@@ -63,3 +65,14 @@ def select_precision(settings: EngineSettings, device: torch.device) -> torch.dt
             f"engine.precision: this {device.type} has no fast bf16.", "use --precision fp32 (or auto)"
         )
     return torch.float32
+
+
+def runtime(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
+    """What the rounding of numbers depends on: versions, threads, device and precision, as JSON values."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": name,
+        "precision": str(precision).removeprefix("torch."),
+    }

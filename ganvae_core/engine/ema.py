@@ -9,10 +9,10 @@ import torch
 from ganvae_core.model import Model
 
 RAMP = 0.05
-"""Early on the half-life is this share of the rows seen, so that the average forgets the initial weights."""
+"""Early on the half-life is this share of the rows seen, so that the initial weights lose their influence."""
 
 
-class AveragedModel:
+class EMA:
     """The model that is sampled: parameters averaged, buffers copied, always in evaluation mode.
 
     Args:
@@ -29,7 +29,7 @@ class AveragedModel:
         self._current = [buffer for buffer in model.buffers() if buffer.numel()]
 
     def update(self, samples_seen: int, batch_size: int) -> None:
-        """Take in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step."""
+        """Average in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step."""
         half_life = min(self.half_life_samples, samples_seen * RAMP)
         weight = 1.0 if half_life <= 0 else 1.0 - 0.5 ** (batch_size / half_life)
         torch._foreach_lerp_(self._averaged, self._trained, weight)  # pyright: ignore

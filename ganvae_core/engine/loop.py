@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.data.memory import keep_freed_memory
-from ganvae_core.data.randomness import borrowed_randomness
+from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split, split
 from ganvae_core.data.stream import DataStream
-from ganvae_core.engine.callbacks import restore, tell
-from ganvae_core.engine.devices import select_device, select_precision
-from ganvae_core.engine.ema import AveragedModel
+from ganvae_core.engine.callbacks import Callbacks
+from ganvae_core.engine.devices import runtime, select_device, select_precision
+from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import make_optimizers
-from ganvae_core.engine.phases import check_needs, has_batch_norm, prepare_phases
+from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.processes import world
-from ganvae_core.engine.recovery import NotFiniteError, Recovery, count_dropped, stopped_by
-from ganvae_core.engine.rollback import ReturnPoints
-from ganvae_core.engine.saving import CheckpointStore
-from ganvae_core.engine.settings import ROLLBACK, SKIP, EngineSettings, OptimizerSettings
-from ganvae_core.engine.sharing import same_everywhere, synchronises
-from ganvae_core.engine.stopping import StopAgreement
+from ganvae_core.engine.recovery import NotFiniteError, Recovery
+from ganvae_core.engine.settings import SKIP, EngineSettings, OptimizerSettings
+from ganvae_core.engine.sharing import broadcast_state, held_by_first, sharing_notes, synchronises
+from ganvae_core.engine.state import Results, TrainingState
+from ganvae_core.engine.stopping import StopFlag
 from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.evaluation.measuring import evaluate, fit_prior, judged_by, unfitted_prior
-from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective
+from ganvae_core.evaluation.measuring import evaluate, fit_prior, judged_by
+from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective, TrainingView
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint
-from ganvae_core.store.ownership import held_by_first
+from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.types import Batch, Loss
 
-LOGGER = logging.getLogger("ganvae")
-
+STAGE = purpose("random numbers of a further stage")
 
 T = TypeVar("T")
 
@@ -58,8 +55,11 @@ class Engine:
         settings: steps, batch size, seed, device and so on.
         optimizers: settings by optimizer name; ``default`` stands in for the others.
         metrics: measured on held-out rows whenever a checkpoint is written, and at the end.
-        callbacks: watch the run; they are asked at intervals, never inside a step.
+        callbacks: watch the run; they are called at intervals, never inside a step.
         directory: where ``checkpoints/`` is written, by one process at a time; None keeps everything in memory.
+        stage: number of the stage of a run that this engine trains, from 0. In later stages, the parts of the model
+            that no phase trains are frozen.
+        first_step: steps of the stages before.
 
     Raises:
         ConfigurationError: the objective, its model and the settings do not go together.
@@ -75,19 +75,19 @@ class Engine:
         optimizers: Mapping[str, OptimizerSettings] | None = None,
         metrics: Sequence[Metric] = (),
         callbacks: Sequence[Callback] = (),
-        directory: Path | None = None,
+        directory: str | Path | None = None,
+        stage: int = 0,
+        first_step: int = 0,
     ) -> None:
         self.settings = settings or EngineSettings()
         self.world = world()
         self.device = self.world.own_device(select_device(self.settings.device))
         self.precision = select_precision(self.settings, self.device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.objective = objective.to(self.device)
         self.data = _as_split(data)
-        self.metrics, self.callbacks = list(metrics), list(callbacks)
+        self.metrics = list(metrics)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
-        self.rows = self.world.rows(self.batch_size)  # of a batch, those that this rank computes
+        self.target_steps = self.settings.steps
         synchronised = synchronises(self.world, self.device)
         fewest = self.batch_size if synchronised else self.batch_size // self.world.size
         if fewest == 1 and has_batch_norm(objective):
@@ -96,67 +96,106 @@ class Engine:
                 " networks have batch norm.",
                 "take a larger engine.batch_size, more data, or networks without it (generator.batch_norm=false)",
             )
-        self.step_index = 0
-        self.target_steps = self.settings.steps
-        self.results: dict[str, float] = {}
-        self.results_step: int | None = None
-        # Which of the results the best checkpoint is chosen by, and whether the lower or the higher is better.
-        self.judged_by: tuple[str, str] | None = None
-        self.stop_requested = self.interrupted = False
-        self.stopped_because: str | None = None
-        self.callback_states: list[dict[str, Any]] = []
 
         check_needs(objective)
         if synchronised:
             nn.SyncBatchNorm.convert_sync_batchnorm(objective)
         if self._channels_last:
             objective.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.phases = prepare_phases(objective)
-        self.averaged = AveragedModel(objective.model, self.settings.ema_half_life_samples)
-        self.optimizers = make_optimizers(
-            [prepared.phase for prepared in self.phases],
-            {prepared.phase.name: prepared.parameters for prepared in self.phases},
-            optimizers or {},
-            self.settings.steps * self.batch_size,
+        self.phases = prepare_phases(objective, freeze_unclaimed=stage > 0)
+        self.state = TrainingState(
+            objective,
+            EMA(objective.model, self.settings.ema_half_life_samples),
+            make_optimizers(
+                [prepared.phase for prepared in self.phases],
+                {prepared.phase.name: prepared.parameters for prepared in self.phases},
+                optimizers or {},
+                self.settings.steps * self.batch_size,
+            ),
+            self.batch_size,
+            stage,
+            first_step,
+            recovery=Recovery(micro_batch_size=self.settings.micro_batch_size),
+            reports=self.world.first,
         )
+        # Later stages draw other numbers and another order of the data.
+        seed = mixed_seed(self.settings.seed, STAGE, stage) if stage else self.settings.seed
+        components = ComponentPrecision(objective, self.device, self.precision)
+        self._components = components
+        self.stop_flag = StopFlag(self.world, self.device)
+        self._updates = Updates(self.state, self.phases, self.world, seed, components, self.stop_flag)
         sharers = self.world.local_size if self.device.type == "cpu" else 1
         self._stream = DataStream(
-            self.data, self.batch_size, self.settings.seed, self.device, rows=self.rows, sharers=sharers
+            self.data, self.batch_size, seed, self.device, rows=self._updates.rows, sharers=sharers
         )
-        self._components = ComponentPrecision(objective, self.device, self.precision)
-        self._agreement = StopAgreement(self.world, self.device)
-        self._updates = Updates(self, self._components, self._agreement)
         self._log = StepLog()
-        self.recovery = Recovery(micro_batch_size=self.settings.micro_batch_size)
-        self.pending: dict[str, Any] = {}
-        self.store: CheckpointStore | None = None
-        self._return_points = ReturnPoints(self)
-        self._unfitted = unfitted_prior(objective.model)
+        self._callbacks = Callbacks(callbacks, self.view, self.settings.on_callback_error)
+        self._writer: CheckpointWriter | None = None
         self.directory: Path | None = None
         if directory is not None:
-            self.keep_in(directory)
+            self.keep_in(Path(directory))
         self._clock = (time.perf_counter(), 0)
 
     @property
     def model(self) -> Model:
         """The averaged model, in evaluation mode: what to sample, encode and keep."""
-        return self.averaged.model
+        return self.state.ema.model
+
+    @property
+    def step_index(self) -> int:
+        """Steps done, of all stages."""
+        return self.state.run_step
 
     @property
     def samples_seen(self) -> int:
-        """Rows of data that training has eaten: the position in the data."""
-        return self.step_index * self.batch_size
+        """Rows of data that this stage has used: the position in the data."""
+        return self.state.samples_seen
+
+    @property
+    def results(self) -> Mapping[str, float]:
+        """The newest held-out results, by name."""
+        return self.state.results.values
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The callbacks, to which more may be added before training starts."""
+        return self._callbacks.callbacks
+
+    @property
+    def saved_step(self) -> int | None:
+        """The step of the newest checkpoint that this engine has written and that is on disk."""
+        return None if self._writer is None else self._writer.saved_step
 
     @property
     def rows_at_once(self) -> int:
         """Rows of a micro-batch, where a phase's rows can be split."""
-        own = self.rows.stop - self.rows.start
-        return min(self.recovery.micro_batch_size or own, own)
+        return self._updates.rows_at_once
 
-    def apply_recovery(self) -> None:
-        """Let the optimizers go as slowly as the recovery says."""
-        for optimizer in self.optimizers.values():
-            optimizer.slow_down(self.recovery.learning_rate_factor)
+    def view(self) -> TrainingView:
+        """What callbacks see of training now."""
+        state, first = self.state, self.state.first_step
+        return TrainingView(
+            step=state.run_step,
+            samples_seen=state.samples_seen,
+            target_steps=first + self.target_steps,
+            model=self.model,
+            objective=self.objective,
+            phases=[prepared.phase for prepared in self.phases],
+            data=self.data,
+            settings=self.settings,
+            optimizer_settings={name: each.settings for name, each in state.optimizers.items()},
+            metrics=self.metrics,
+            device=self.device,
+            directory=self.directory,
+            results=state.results.values,
+            results_step=state.results.step,
+            saved_step=self.saved_step,
+            ending=state.step >= self.target_steps or self.stop_flag.requested,
+            warn=state.warn,
+            stop=self.stop,
+            interrupt=self.interrupt,
+            log=state.pending.update,
+        )
 
     def fit(self, steps: int | None = None) -> Engine:
         """Train until ``steps`` steps have been done in all (default: the settings'), and return the engine.
@@ -166,186 +205,243 @@ class Engine:
             TrainingError: a loss or gradient was not finite, memory ran out, or a checkpoint could not be written.
         """
         with self._holding_directory():
-            return self._fit(steps)
+            return self._fit(self.settings.steps if steps is None else steps)
 
-    def _fit(self, steps: int | None) -> Engine:
-        self.target_steps = steps = self.settings.steps if steps is None else steps
-        for optimizer in self.optimizers.values():
-            optimizer.total_samples = steps * self.batch_size
+    def _fit(self, steps: int) -> Engine:
         if steps < 0:
             raise ConfigurationError(f"fit: {steps} steps are not possible: it must not be negative.")
+        self.target_steps = steps
+        for optimizer in self.state.optimizers.values():
+            optimizer.total_samples = steps * self.batch_size
         self._updates.found_inf.zero_()
-        self._agreement.clear()
+        self.stop_flag.clear()
         self.objective.train()
-        self._clock = (time.perf_counter(), self.step_index)
+        for part in self.objective.model.children():
+            if is_frozen(part):
+                part.eval()
+        self._clock = (time.perf_counter(), self.state.step)
         with borrowed_randomness(self.device) as generator, self._components.covering():
             try:
-                same_everywhere(self)
-                self._on_first(lambda: restore(self))
-                self._tell("on_start")
-                self._return_points.keep()
-                self._train(steps, generator)
-                self._finish(complete=self.step_index >= steps or not self._interrupted)
+                broadcast_state(self.state, self.world, self.device, self.target_steps)
+                self._on_first(lambda: self._callbacks.restore(self.state.callback_states))
+                self._call("on_start")
+                if self.state.step < steps and isinstance(self.model.prior, FittedPrior):
+                    # It is fitted at the end; until then a prior that was fitted before has no use.
+                    self.model.prior.load_state_dict(self.objective.model.prior.state_dict())
+                while self.state.step < steps and not self.stop_flag.stops:
+                    self.step(generator)
+                    self._at_intervals(last=self.state.step == steps)
+                self._report_unread()
+                self._finish(self.state.step >= steps or not self.stop_flag.incomplete, generator)
             except BaseException as error:
                 self._end_writing(error)
                 if self.world.first:
-                    tell(self, "on_error", error)
+                    with suppress(GanvaeError):  # the first error is the one to show
+                        self._callbacks.call_pending(self.state)
+                    self._callbacks.call("on_error", error)
                 raise
             finally:
                 self._end_writing()
-                self.stop_requested = self.interrupted = False
+                self.stop_flag.requested = self.stop_flag.interrupted = False
                 self._stream.close()
         return self
 
-    def _train(self, steps: int, generator: torch.Generator) -> None:
-        """Step after step; where a number was not finite, back to the last checkpoint if the policy says so."""
-        finished = False
-        while not finished:
-            if self._unfitted and self.step_index < steps:
-                # A run that goes on after its end is as one that has not ended: its prior is fitted at the next end.
-                self.model.prior.load_state_dict(self._unfitted)
-                self.objective.model.prior.load_state_dict(self._unfitted)
-            try:
-                while self.step_index < steps and not self._stops:
-                    self.step(generator)
-                    self._at_intervals(last=self.step_index == steps)
-                self.report_pending()
-                finished = True
-            except NotFiniteError as error:
-                if self.settings.on_nonfinite != ROLLBACK:
-                    raise
-                self._return_points.go_back(error)
-                self._updates.found_inf.zero_()
-                self._clock = (time.perf_counter(), self.step_index)
-
     def step(self, generator: torch.Generator) -> None:
         """One global batch through every phase that is due, then the average of the weights."""
-        found_inf = self._updates.found_inf
-        batch = self._stream.batch_at(self.samples_seen)
-        if self._channels_last and batch.x.dim() == 4:
-            batch = Batch(batch.x.contiguous(memory_format=torch.channels_last), *_rest(batch))
-
+        state, found_inf = self.state, self._updates.found_inf
+        batch = self._batch()
         for prepared in self.phases:
-            if (self.step_index + 1) % prepared.phase.every:  # + 1: what runs at every step leads
+            if (state.step + 1) % prepared.phase.every:  # + 1: what runs at every step leads
                 continue
             with prepared.only_training():
                 if self.settings.on_nonfinite == SKIP:
-                    found_inf.zero_()  # that one update was dropped is no reason to drop the next
+                    found_inf.zero_()  # one dropped update does not drop the next
                 loss, norm = self._updates.make(prepared, batch, generator)
                 prepared.moving.put_back_where(found_inf)
-                self._log.add(self.step_index, prepared.phase.name, loss, norm)
+                self._log.add(state.run_step, prepared.phase.name, loss, norm)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
             if prepared.phase.after is not None and not found_inf.item():
                 with torch.no_grad():
                     prepared.phase.after(_averages(loss))
 
-        self.step_index += 1
-        self.averaged.update(self.samples_seen, self.batch_size)
+        state.step += 1
+        state.ema.update(state.samples_seen, self.batch_size)
 
     def stop(self, because: str) -> None:
-        """End training after the current step as if it were complete, for a reason that the person is told.
+        """End training after the current step as if it were complete.
 
         Args:
             because: the end of a sentence that begins with "stopped early:".
         """
-        self.stop_requested, self.stopped_because = True, because
+        self.stop_flag.request(because)
+
+    def interrupt(self) -> None:
+        """End training after the current step and save it, to be resumed later."""
+        self.stop_flag.request(interrupted=True)
+
+    def keep_in(self, directory: Path) -> None:
+        """Write checkpoints into ``directory/checkpoints`` from now on."""
+        self.directory = directory
+        self._writer = CheckpointWriter(directory / "checkpoints", self.settings.keep_checkpoints)
+
+    def save(self) -> None:
+        """Measure, and write a checkpoint where the engine has a directory; it is on disk afterwards."""
+        with self._holding_directory():
+            self._save(measured=True)
+            self._finish_saving()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of a run with the same configuration.
+
+        Raises:
+            RunError: its tensors do not fit.
+        """
+        micro_batch_size = self.settings.micro_batch_size
+        self.state.restore(checkpoint)
+        self.state.recovery.micro_batch_size = self.state.recovery.micro_batch_size or micro_batch_size
+        # With fewer processes than before, random numbers stay those of the smaller parts.
+        rows = checkpoint.manifest.get("runtime", {}).get("rows_at_once", self.batch_size)
+        if rows < self.rows_at_once:
+            self.state.recovery.micro_batch_size = rows
+
+    def notes(self) -> list[str]:
+        """Sentences for the person who trains, on what was dropped before and on what several processes do."""
+        batch_norm = has_batch_norm(self.objective)
+        return [
+            *self.state.recovery.notes,
+            *sharing_notes(self.world, self.device, self.phases, batch_norm),
+        ]
+
+    def runtime(self) -> dict[str, Any]:
+        """What rounding and random numbers depend on, beside configuration and data."""
+        return {
+            **runtime(self.device, self.precision),
+            "processes": self.world.size,
+            "rows_at_once": self.rows_at_once,
+        }
 
     def report(self) -> dict[str, Any]:
         """Read the log, hand its averages to the callbacks, and stop where something was not finite.
 
         Raises:
-            TrainingError: a loss or gradient was not finite; the weights are those from before it. Where such updates
-                are skipped, a phase had no other ones.
+            TrainingError: a loss or gradient was not finite, and the weights are those from before it; or such updates
+                are skipped, and a phase had no others.
         """
-        reading = self._log.read()
+        state, reading = self.state, self._log.read()
         if reading.first is not None and self.settings.on_nonfinite != SKIP:
-            raise stopped_by(reading.first)
-        numbers = {**reading.averages, **count_dropped(self, reading)}
+            raise NotFiniteError(reading.first)
+        counts, warnings = state.recovery.count(reading, state.run_step)
+        for warning in warnings:
+            state.warn(warning)
         if self.world.size > 1:
-            self._agreement.read()
-        now, done = time.perf_counter(), self.step_index
+            self.stop_flag.read()
+        now, done = time.perf_counter(), state.step
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
         speed = steps * self.batch_size / seconds if seconds else 0.0
-        record = {"step": done, "samples_seen": self.samples_seen, **numbers, **self.take_pending(),
-                  "samples_per_second": speed}  # fmt: skip
-        self._tell("on_step", record)
+        record = {"step": state.run_step, "samples_seen": state.samples_seen, **reading.averages, **counts,
+                  **state.take_pending(), "samples_per_second": speed}  # fmt: skip
+        self._call("on_step", record)
         return record
 
-    def warn(self, message: str, *hints: str) -> None:
-        """Say something to whoever trains: at once by Python's logging, and in the next record under ``warnings``."""
-        text = "\n  ".join((message, *hints))
-        if self.world.first:
-            LOGGER.warning(text)
-        self.pending.setdefault("warnings", []).append(text)
+    def _batch(self) -> Batch:
+        """This rank's rows of the next batch; for a stage on codes, their codes."""
+        batch = self._stream.batch_at(self.state.samples_seen)
+        if self._channels_last and batch.x.dim() == 4:
+            batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
+        if self.objective.batches == "codes":
+            with torch.no_grad():
+                codes = self.model.encode(batch.x, batch.condition).mean
+            batch = dataclasses.replace(batch, x=codes, mask=None)
+        return batch
 
-    def take_pending(self) -> dict[str, Any]:
-        """What waits for the next record, which is forgotten here: ``warnings``, ``returned_to``, measurements."""
-        pending, self.pending = self.pending, {}
-        return pending
+    def _at_intervals(self, last: bool) -> None:
+        settings, step = self.settings, self.state.step
+        if last or step % settings.log_every == 0:
+            self._finish_saving()  # at a fixed step: what callbacks do then must not depend on how fast a disk is
+            self.report()
+        if last:
+            return
+        if settings.samples_every and step % settings.samples_every == 0:
+            self._call("on_samples")
+        if step % settings.checkpoint_every == 0:
+            self._report_unread()
+            self._save(measured=settings.measured_at(step))
 
-    def keep_in(self, directory: Path) -> None:
-        """Write checkpoints into ``directory/checkpoints`` from now on."""
-        self.directory = directory
-        self.store = CheckpointStore(directory / "checkpoints", self)
+    def _report_unread(self) -> None:
+        """Make sure that what is about to be saved is finite."""
+        if self._log.pending:
+            self.report()
 
-    @property
-    def saved_step(self) -> int | None:
-        """The step of the newest checkpoint that this engine knows to be on disk."""
-        return None if self.store is None else self.store.saved_step
+    def _finish(self, complete: bool, generator: torch.Generator) -> None:
+        """Save. A run that is complete also gets its prior fitted, is measured, and gets its last pictures.
 
-    def save(self) -> None:
-        """Measure, and write a checkpoint where the engine has a directory; it is on disk afterwards."""
-        with self._holding_directory():
-            self._begin_saving(measured=True)
-            self.finish_saving()
+        An interrupt waits only for the current checkpoint write.
+        """
+        prior = self.model.prior
+        if complete and isinstance(prior, FittedPrior):
+            self._save(measured=False)  # fitting may fail or be interrupted: what was trained is on disk
+            self._finish_saving()
+            self.world.from_first(lambda: self._fit_prior(generator))
+            self.world.broadcast_(prior.state_dict().values(), self.device)
+        self._save(measured=complete, last=complete)
+        self._finish_saving()
+        self._on_first(lambda: self._callbacks.call_pending(self.state))
+        self._call("on_end")
 
-    def finish_saving(self) -> None:
-        """Wait until the checkpoint that is being written, if any, is on disk, and tell the callbacks of it.
+    def _fit_prior(self, generator: torch.Generator) -> None:
+        """Fit the averaged model's prior, and log its likelihood of the codes in nats."""
+        generator.manual_seed(mixed_seed(self.settings.seed, purpose("fitting of the prior")))
+        self.state.pending["prior/log_likelihood"] = fit_prior(self.model, self.data, self.device)
+
+    def _save(self, measured: bool, last: bool = False) -> None:
+        """Begin to write a checkpoint of now; ``_finish_saving`` waits for it.
+
+        Args:
+            measured: whether held-out results go with it.
+            last: draw the last pictures before it is written, and after its state is copied: a run that is killed
+                while it draws repeats its end.
+        """
+        values = self._on_first(lambda: self._begin_writing(measured, last))
+        self.state.results = dataclasses.replace(self.state.results, values=values)
+
+    def _begin_writing(self, measured: bool, last: bool) -> dict[str, float]:
+        state = self.state
+        self._finish_writing()
+        if measured:
+            values = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
+            state.results = Results(values, state.run_step, judged_by(self.metrics, self.model, values))
+            if values:
+                self._callbacks.call("on_results", values)
+        elif state.results.step != state.run_step:
+            state.results = Results()
+        snapshot = None
+        if self._writer is not None:
+            snapshot = state.capture(self._callbacks.states(), self.runtime(), complete=last).copied()
+        try:
+            if last:
+                self._callbacks.call("on_samples")
+        finally:
+            if self._writer is not None and snapshot is not None:
+                self._writer.begin(snapshot)
+        return dict(state.results.values)
+
+    def _finish_saving(self) -> None:
+        """Wait until the checkpoint that is being written, if any, is on disk, and call the callbacks.
 
         Raises:
             TrainingError: it could not be written; those before it are whole.
         """
-        if self.store is not None:
+        if self._writer is not None:
             self._on_first(self._finish_writing)
 
     def _finish_writing(self) -> None:
-        if self.store is not None and self.store.finish():
-            tell(self, "on_checkpoint")
-
-    def _begin_saving(self, measured: bool, last: bool = False) -> None:
-        """Have a checkpoint of this moment written; that is known to be done after ``finish_saving``.
-
-        Args:
-            measured: whether held-out results go with it.
-            last: draw the last pictures before it is written, and not before its state is copied: a run that is killed
-                over them does its end again, and one that goes on later does not know of them.
-        """
-        self.results = self._on_first(lambda: self._begin_writing(measured, last))
-        self._return_points.keep()
-
-    def _begin_writing(self, measured: bool, last: bool) -> dict[str, float]:
-        self._finish_writing()
-        if measured:
-            self.results = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
-            self.results_step = self.step_index
-            self.judged_by = judged_by(self.metrics, self.model, self.results)
-            if self.results:
-                tell(self, "on_results", self.results)
-        elif self.results_step != self.step_index:
-            self.results, self.judged_by = {}, None
-        moment = None if self.store is None else self.store.moment()
-        try:
-            if last:
-                tell(self, "on_samples")
-        finally:
-            if self.store is not None and moment is not None:
-                self.store.begin(moment)
-        return self.results
+        if self._writer is not None and self._writer.finish():
+            self._callbacks.call("on_checkpoint")
 
     def _end_writing(self, error: BaseException | None = None) -> None:
-        """Let the writing end, and say with the error that ended training if it failed, too."""
-        failure = None if self.store is None else self.store.close()
+        """Wait for the writer; where it failed, say so with the error that ended training."""
+        failure = None if self._writer is None else self._writer.close()
         if error is not None and failure is not None and failure is not error:
             error.add_note(str(failure))
             if isinstance(error, GanvaeError):
@@ -354,74 +450,21 @@ class Engine:
     def _holding_directory(self) -> AbstractContextManager[None]:
         return nullcontext() if self.directory is None else held_by_first(self.directory, self.world)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of a run with the same configuration.
-
-        Raises:
-            RunError: its tensors do not fit.
-        """
-        CheckpointStore.restore(self, checkpoint)
-
-    def _at_intervals(self, last: bool) -> None:
-        settings = self.settings
-        if last or self.step_index % settings.log_every == 0:
-            self.finish_saving()  # at a fixed step: what callbacks do then must not depend on how fast a disk is
-            self.report()
-        if last:
-            return
-        if settings.samples_every and self.step_index % settings.samples_every == 0:
-            self._tell("on_samples")
-        if self.step_index % settings.checkpoint_every == 0:
-            self.report_pending()
-            self._begin_saving(measured=settings.measured_at(self.step_index))
-
-    def report_pending(self) -> None:
-        """Make sure that what is about to be saved is finite."""
-        if self._log.pending:
-            self.report()
-
-    def _finish(self, complete: bool) -> None:
-        """Save; a run that is complete also gets its prior fitted, is measured, and gets its last pictures.
-
-        Whoever interrupts one waits for a file to be written and no longer.
-        """
-        if complete and isinstance(self.model.prior, FittedPrior):
-            try:
-                self.world.from_first(lambda: fit_prior(self.model, self.data, self.device))
-            except GanvaeError:
-                self.save()  # what was trained is not lost with it
-                raise
-            self.world.broadcast_(self.model.prior.state_dict().values(), self.device)
-            self.objective.model.prior.load_state_dict(self.model.prior.state_dict())
-        with self._holding_directory():
-            self._begin_saving(measured=complete, last=complete)
-            self.finish_saving()
-        self._tell("on_end")
-
-    def _tell(self, event: str, *arguments: Any) -> None:
-        """Tell rank 0's callbacks, while the others wait."""
-        self._on_first(lambda: tell(self, event, *arguments))
+    def _call(self, hook: str, *arguments: Any) -> None:
+        """Call rank 0's callbacks, while the others wait."""
+        self._on_first(lambda: self._callbacks.call(hook, *arguments))
 
     def _on_first(self, work: Callable[[], T]) -> T:
-        """What rank 0 gets from doing something alone; if a callback asks for a stop meanwhile, all ranks know it."""
+        """The result of work that rank 0 does alone; if a callback asks for a stop meanwhile, all ranks stop."""
         if self.world.size == 1:
             return work()
 
-        def work_and_wish() -> tuple[T, bool, bool]:
-            return work(), self.stop_requested, self.interrupted
+        def work_and_request() -> tuple[T, bool, bool]:
+            return work(), self.stop_flag.requested, self.stop_flag.interrupted
 
-        found, stop, interrupted = self.world.from_first(work_and_wish)
-        self._agreement.adopt(stop, interrupted)
+        found, requested, interrupted = self.world.from_first(work_and_request)
+        self.stop_flag.adopt(requested, interrupted)
         return found
-
-    @property
-    def _stops(self) -> bool:
-        """Whether training ends after this step: what this process was asked for, or what all ranks agree on."""
-        return self.stop_requested if self.world.size == 1 else self._agreement.stop
-
-    @property
-    def _interrupted(self) -> bool:
-        return self.interrupted if self.world.size == 1 else self._agreement.interrupted
 
     @property
     def _channels_last(self) -> bool:
@@ -435,10 +478,6 @@ def _as_split(data: Any) -> Split:
     from ganvae_core import as_source
 
     return split(as_source(data))
-
-
-def _rest(batch: Batch) -> tuple[Tensor | None, Tensor | None, Tensor, int]:
-    return batch.condition, batch.mask, batch.index, batch.samples_seen
 
 
 def _averages(loss: Loss) -> dict[str, Tensor]:

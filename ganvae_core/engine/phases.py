@@ -27,8 +27,8 @@ class PreparedPhase:
     index: int
     parameters: list[nn.Parameter]
     frozen: list[nn.Parameter]
-    still: KeptBuffers
-    moving: KeptBuffers
+    still: BufferSnapshot
+    moving: BufferSnapshot
     couples_rows: bool
 
     @contextmanager
@@ -36,8 +36,8 @@ class PreparedPhase:
         """While this lasts, only the phase's parameters get gradients; afterwards other modules' buffers are back."""
         for parameter in self.frozen:
             parameter.requires_grad_(False)
-        self.still.remember()
-        self.moving.remember()
+        self.still.take()
+        self.moving.take()
         try:
             yield
         finally:
@@ -46,8 +46,8 @@ class PreparedPhase:
                 parameter.requires_grad_(True)
 
 
-class KeptBuffers:
-    """Buffers that a phase must leave as they were: the batch norm of a generator in the critic's phase, say.
+class BufferSnapshot:
+    """Values of buffers that a phase must leave as they were: a generator's batch norm in the critic's phase.
 
     All of them are copied each time: batch norm writes its statistics without raising their version counters, so
     that nothing tells which ones have changed.
@@ -57,23 +57,23 @@ class KeptBuffers:
         self._buffers = [buffer.detach() for buffer in buffers if buffer.numel()]
         self._values = [buffer.clone() for buffer in self._buffers]
 
-    def remember(self) -> None:
-        """Take in the values that the buffers have now."""
+    def take(self) -> None:
+        """Store the values that the buffers have now."""
         if self._buffers:
             torch._foreach_copy_(self._values, self._buffers)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def put_back(self) -> None:
-        """Give the buffers the values that were remembered."""
+        """Give the buffers the values that were stored."""
         if self._buffers:
             torch._foreach_copy_(self._buffers, self._values)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def changes(self) -> list[Tensor]:
-        """How far each floating-point buffer has moved from the value that was remembered."""
+        """How far each floating-point buffer has moved from the stored value."""
         # Not the plain difference, which is not a number where a buffer holds an infinity.
         return [torch.where(buffer == value, 0.0, buffer - value) for buffer, value in self._floating()]
 
     def move_by(self, changes: Sequence[Tensor]) -> None:
-        """Let each floating-point buffer be so far from the value that was remembered."""
+        """Let each floating-point buffer be so far from the stored value."""
         for (buffer, value), change in zip(self._floating(), changes, strict=True):
             torch.add(value, change, out=buffer)
 
@@ -82,13 +82,17 @@ class KeptBuffers:
         return [(buffer, value) for buffer, value in pairs if buffer.is_floating_point()]
 
     def put_back_where(self, failed: Tensor) -> None:
-        """Give the buffers the values that were remembered if ``failed`` () is not 0, without waiting for it."""
+        """Give the buffers the values that were stored if ``failed`` () is not 0, without waiting for it."""
         for buffer, value in zip(self._buffers, self._values, strict=True):
             buffer.copy_(torch.where(failed.bool(), value, buffer))
 
 
-def prepare_phases(objective: Objective) -> list[PreparedPhase]:
+def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> list[PreparedPhase]:
     """Ask the objective for its phases and check them.
+
+    Args:
+        objective: whose phases they are.
+        freeze_unclaimed: freeze the parameters that no phase trains, which is an error otherwise.
 
     Raises:
         ConfigurationError: two phases share a name, a phase trains nothing, or something that is no module or not the
@@ -99,14 +103,14 @@ def prepare_phases(objective: Objective) -> list[PreparedPhase]:
     if not isinstance(given, Iterable):
         raise ConfigurationError(f"{name}.phases() returned {type(given).__name__}.", PHASES_HINT)
     phases = list(cast("Iterable[Any]", given))
-    strangers = [type(phase).__name__ for phase in phases if not isinstance(phase, Phase)]
-    if strangers:
-        raise ConfigurationError(f"{name}.phases() returned a list with a {strangers[0]} in it.", PHASES_HINT)
-    idle = _idle(objective)
+    invalid = [type(phase).__name__ for phase in phases if not isinstance(phase, Phase)]
+    if invalid:
+        raise ConfigurationError(f"{name}.phases() returned a list with a {invalid[0]} in it.", PHASES_HINT)
+    unused = _unused(objective)
     trainable = {
         parameter: key
         for key, parameter in objective.named_parameters()
-        if parameter.requires_grad and parameter not in idle
+        if parameter.requires_grad and parameter not in unused
     }
     if not phases:
         raise ConfigurationError(f"{name}.phases() is empty: there is nothing to train.")
@@ -119,12 +123,16 @@ def prepare_phases(objective: Objective) -> list[PreparedPhase]:
                 f"{name}: phase '{phase.name}' has every={phase.every}; it is at least 1."
             )
         claimed |= set(_trained(objective, phase, trainable))
-    forgotten = [key for parameter, key in trainable.items() if parameter not in claimed]
-    if forgotten:
+    unclaimed = {parameter: key for parameter, key in trainable.items() if parameter not in claimed}
+    if unclaimed and not freeze_unclaimed:
+        keys = list(unclaimed.values())
         raise ConfigurationError(
-            f"{name}: no phase trains {', '.join(forgotten[:3])}{' …' if len(forgotten) > 3 else ''}.",
+            f"{name}: no phase trains {', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}.",
             "name its module in the `trains` of a phase, or freeze it with requires_grad_(False)",
         )
+    for parameter in unclaimed:
+        parameter.requires_grad_(False)
+        del trainable[parameter]
     return [_prepare(objective, phase, index, trainable) for index, phase in enumerate(phases)]
 
 
@@ -227,13 +235,13 @@ def check_loss(phase: Phase, loss: object) -> None:
 
 def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, str]) -> list[nn.Parameter]:
     given: Any = phase.trains
-    strangers = [given] if isinstance(given, nn.Module) or not isinstance(given, Iterable) else [
+    invalid = [given] if isinstance(given, nn.Module) or not isinstance(given, Iterable) else [
         module for module in cast("Iterable[Any]", given) if not isinstance(module, nn.Module)
     ]  # fmt: skip
-    if strangers:
+    if invalid:
         raise ConfigurationError(
             f"phase '{phase.name}': `trains` is a list of modules, and this is"
-            f" {'' if strangers[0] is given else 'a list with '}{type(strangers[0]).__name__}.",
+            f" {'' if invalid[0] is given else 'a list with '}{type(invalid[0]).__name__}.",
             "write  trains=[self.critic]  or whatever the modules are called",
         )
     modules = {parameter for module in phase.trains for parameter in module.parameters()}
@@ -251,12 +259,18 @@ def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, s
     return parameters
 
 
-def _idle(objective: Objective) -> set[nn.Parameter]:
+def _unused(objective: Objective) -> set[nn.Parameter]:
     """Parameters of an encoder that the objective has no use for: a GAN on a model that has one leaves it as it is."""
     encoder = objective.model.encoder
     return (
         set() if encoder is None or objective.needs & {"encoder", "posterior"} else set(encoder.parameters())
     )
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a module has parameters, and none of them is trained."""
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 def has_batch_norm(module: nn.Module) -> bool:
@@ -281,5 +295,5 @@ def _prepare(
     frozen = [parameter for parameter in trainable if parameter not in chosen]
     couples_rows = phase.couples_rows or has_batch_norm(objective)
     return PreparedPhase(
-        phase, index, parameters, frozen, KeptBuffers(still), KeptBuffers(moving), couples_rows
+        phase, index, parameters, frozen, BufferSnapshot(still), BufferSnapshot(moving), couples_rows
     )

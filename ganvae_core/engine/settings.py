@@ -7,7 +7,7 @@ from typing import Literal
 
 from ganvae_core.errors import ConfigurationError
 
-STOP, SKIP, ROLLBACK = "stop", "skip", "rollback"
+STOP, SKIP = "stop", "skip"
 DISABLE = "disable"
 
 
@@ -35,8 +35,7 @@ class EngineSettings:
         checkpoint_every: steps between two checkpoints; there is always one at the end.
         keep_checkpoints: how many of the newest checkpoints stay on disk; the best by the first metric stays besides.
         evaluate_every: steps between two held-out measurements, taken when a checkpoint is; null: at every checkpoint.
-        on_nonfinite: where a loss or gradient is not finite: stop, skip that update, or rollback to the last checkpoint
-            and go on with half the learning rate, five times at most.
+        on_nonfinite: where a loss or gradient is not finite: stop, or skip that update.
         on_callback_error: where a callback fails: stop, or disable that callback and go on.
     """
 
@@ -53,7 +52,7 @@ class EngineSettings:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     evaluate_every: int | None = None
-    on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
+    on_nonfinite: Literal["stop", "skip"] = "stop"
     on_callback_error: Literal["stop", "disable"] = "stop"
 
     def __post_init__(self) -> None:

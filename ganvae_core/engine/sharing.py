@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import final
 
 import torch
 from torch import Tensor
 
-from ganvae_core.engine.phases import PreparedPhase, has_batch_norm
+from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.engine.processes import World
+from ganvae_core.engine.state import TrainingState
 from ganvae_core.errors import TrainingError
+from ganvae_core.store.ownership import held
 from ganvae_core.types import Loss
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
 
 
 @final
@@ -159,45 +160,61 @@ def synchronises(world: World, device: torch.device) -> bool:
     return world.size > 1 and device.type != "cpu"
 
 
-def notes(engine: Engine) -> list[str]:
+def sharing_notes(
+    world: World, device: torch.device, phases: Sequence[PreparedPhase], batch_norm: bool
+) -> list[str]:
     """Sentences on what several ranks do otherwise than one."""
-    if engine.world.size == 1:
+    if world.size == 1:
         return []
     found: list[str] = []
-    if has_batch_norm(engine.objective):
+    if batch_norm:
         found.append(
             "batch norm normalises the rows of all processes together"
-            if synchronises(engine.world, engine.device)
+            if synchronises(world, device)
             else "batch norm normalises the rows of each process by themselves, and its running statistics are"
             " averaged over processes"
         )
-    coupling = [f"'{prepared.phase.name}'" for prepared in engine.phases if prepared.phase.couples_rows]
+    coupling = [f"'{prepared.phase.name}'" for prepared in phases if prepared.phase.couples_rows]
     if coupling:
-        whose = f"phase {coupling[0]} ties" if len(coupling) == 1 else f"phases {' and '.join(coupling)} tie"
-        found.append(f"{whose} rows together: of the rows of each process, not of all")
+        subject = (
+            f"phase {coupling[0]} ties" if len(coupling) == 1 else f"phases {' and '.join(coupling)} tie"
+        )
+        found.append(f"{subject} rows together: of the rows of each process, not of all")
     return found
 
 
-def same_everywhere(engine: Engine) -> None:
+def broadcast_state(state: TrainingState, world: World, device: torch.device, target_steps: int) -> None:
     """Let all ranks start from rank 0's weights, averages and optimizer states.
 
     Raises:
         TrainingError: ranks have not restored the same checkpoint.
     """
-    if engine.world.size == 1:
+    if world.size == 1:
         return
     tensors: list[Tensor] = []
-    for module in (engine.objective, engine.model):
+    for module in (state.objective, state.ema.model):
         tensors += [*module.parameters(), *module.buffers()]
-    for optimizer in engine.optimizers.values():
+    for optimizer in state.optimizers.values():
         for parameter in optimizer.parameters:
             values = optimizer.torch_optimizer.state.get(parameter, {}).values()
             tensors += [value for value in values if isinstance(value, Tensor)]
-    there = engine.world.exchange([engine.step_index, len(tensors), engine.target_steps])
+    there = world.exchange([state.run_step, len(tensors), target_steps])
     if any(other != there[0] for other in there):
         raise TrainingError(
             f"the processes of this run do not start at the same place: steps {[step for step, _, _ in there]} of"
             f" {[steps for _, _, steps in there]}.",
             "restore the same checkpoint in all of them, and ask all of them for as many steps",
         )
-    engine.world.broadcast_(tensors, engine.device)
+    world.broadcast_(tensors, device)
+
+
+@contextmanager
+def held_by_first(directory: Path, world: World) -> Generator[None]:
+    """Rank 0 holds a directory while this lasts; all ranks fail where it cannot.
+
+    Raises:
+        RunError: another process holds it, or there can be no lock.
+    """
+    with ExitStack() as stack:
+        world.together(lambda: stack.enter_context(held(directory) if world.first else nullcontext()))
+        yield

@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, final
+from collections.abc import Iterator, Sequence
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from ganvae_core.data.randomness import mixed_seed, purpose
-from ganvae_core.engine.memory_limit import within_memory
 from ganvae_core.engine.phases import PreparedPhase, check_loss
 from ganvae_core.engine.precision import ComponentPrecision
+from ganvae_core.engine.processes import World
 from ganvae_core.engine.sharing import UpdateSum
-from ganvae_core.engine.stopping import StopAgreement
+from ganvae_core.engine.state import TrainingState
+from ganvae_core.engine.stopping import StopFlag
+from ganvae_core.errors import TrainingError
 from ganvae_core.types import Batch, Loss
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
 
 STEP = purpose("random numbers of a step")
 
 
 @final
 class Updates:
-    """Makes the updates of an engine's phases. None waits for the device, since what is not finite is masked there.
+    """Makes the updates of an objective's phases. An update that is not finite is masked on the device.
 
-    Two things make a step wait all the same, for the flag: RMSprop, which cannot mask, and a phase's ``after``, which
-    may change anything, so that the loop reads the flag before it calls it.
+    A step waits for the device in two cases only: an optimizer that cannot mask an update reads the flag, and so does
+    the loop before it calls a phase's ``after``.
+
+    Out of memory is recognised by ``torch.OutOfMemoryError``, which CUDA and XPU raise. MPS raises a plain
+    RuntimeError, which ends the run.
 
     Args:
-        engine: whose phases, optimizers and rows they are.
-        components: in which precision losses are computed.
-        agreement: hears of the wishes to stop, which travel with the gradients.
+        state: what is trained.
+        phases: of its objective.
+        world: the ranks.
+        seed: of the random numbers.
+        components: the precision that losses are computed in.
+        stop: the request to stop, which is summed with the gradients.
 
     Attributes:
-        found_inf: () on the device, not 0 once a loss or a gradient was not finite; whoever sets it to 0 goes on.
+        found_inf: () on the device, not 0 once a loss or a gradient was not finite.
     """
 
-    def __init__(self, engine: Engine, components: ComponentPrecision, agreement: StopAgreement) -> None:
-        self.engine = engine
-        self.found_inf = torch.zeros((), dtype=torch.float32, device=engine.device)
+    def __init__(
+        self,
+        state: TrainingState,
+        phases: Sequence[PreparedPhase],
+        world: World,
+        seed: int,
+        components: ComponentPrecision,
+        stop: StopFlag,
+    ) -> None:
+        self.state = state
+        self.found_inf = torch.zeros((), dtype=torch.float32, device=components.device)
+        self.rows = world.rows(state.batch_size)  # of a global batch, those of this rank
+        self._world = world
+        self._seed = seed
         self._components = components
-        self._agreement = agreement
-        self._sums = [UpdateSum(engine.world, prepared) for prepared in engine.phases]
+        self._stop = stop
+        self._sums = [UpdateSum(world, prepared) for prepared in phases]
         self._checked: set[str] = set()
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of a micro-batch, where a phase's rows can be split."""
+        own = self.rows.stop - self.rows.start
+        return min(self.state.recovery.micro_batch_size or own, own)
 
     def make(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> tuple[Loss, Tensor]:
         """Update what a phase trains, and return the loss of the whole batch and () the norm of its gradient.
@@ -57,27 +79,80 @@ class Updates:
         Raises:
             TrainingError: what the phase returns is no loss, memory ran out, or another rank cannot be reached.
         """
-        engine = self.engine
-        optimizer = engine.optimizers[prepared.phase.optimizer]
+        optimizer = self.state.optimizers[prepared.phase.optimizer]
         optimizer.clear_gradients()
-        losses = within_memory(engine, prepared, lambda: self._accumulate(prepared, batch, generator))
+        losses = self._accumulate_within_memory(prepared, batch, generator)
         loss = losses[0] if len(losses) == 1 else _sum(losses)
-        if engine.world.size > 1:
-            loss = self._over_ranks(prepared, loss)
+        if self._world.size > 1:
+            share = (self.rows.stop - self.rows.start) / self.state.batch_size
+            loss, requests = self._sums[prepared.index].over_ranks(loss, share, self._stop.as_tensor())
+            self._stop.accumulate(requests)
         norm = self._gradient_norm(prepared.parameters, loss.value.detach())
         if optimizer.settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
         optimizer.step(batch.samples_seen, self.found_inf)
         return loss, norm
 
+    def _accumulate_within_memory(
+        self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator
+    ) -> list[Loss]:
+        """The losses of the micro-batches. Where memory runs out, they are computed again with half the rows at once.
+
+        The smaller micro-batch holds for the rest of the run.
+
+        Raises:
+            TrainingError: the phase ties rows together, one row is too many, or other processes take part.
+        """
+        before = self.rows_at_once
+        while True:
+            try:
+                losses = self._accumulate(prepared, batch, generator)
+                break
+            except torch.OutOfMemoryError as error:
+                self.state.recovery.micro_batch_size = self._halved(prepared, error)
+            # Not while the error is handled: its traceback keeps what was computed in memory.
+            self.state.optimizers[prepared.phase.optimizer].clear_gradients()
+            prepared.still.put_back()
+            prepared.moving.put_back()
+        if self.rows_at_once < before:
+            self.state.warn(
+                f"step {self.state.run_step + 1:,}: {self._components.device} ran out of memory with {before:,} rows"
+                f" at once; the step was done again, and training goes on, with {self.rows_at_once:,} at once",
+                f"to begin with as many:  engine.micro_batch_size={self.rows_at_once}",
+            )
+        return losses
+
+    def _halved(self, prepared: PreparedPhase, error: torch.OutOfMemoryError) -> int:
+        rows, batch_size = self.rows_at_once, self.state.batch_size
+        where = (
+            f"step {self.state.run_step + 1:,}: {self._components.device} ran out of memory in phase"
+            f" '{prepared.phase.name}'"
+        )
+        if prepared.couples_rows:
+            raise TrainingError(
+                f"{where}, with all {batch_size:,} rows at once, which belong together.",
+                "engine.micro_batch_size does not split what ties rows together: batch norm, packing, a loss of all"
+                " rows",
+                f"take fewer rows a step:  engine.batch_size={max(1, batch_size // 2)}",
+            ) from error
+        if rows == 1:
+            raise TrainingError(
+                f"{where}, with a single row at once (engine.micro_batch_size=1).",
+                "take smaller networks, or another device:  engine.device=cpu",
+            ) from error
+        if self._world.size > 1:
+            raise TrainingError(
+                f"{where}, with {rows:,} rows at once in each process.",
+                f"compute fewer at once, in all processes:  engine.micro_batch_size={-(-rows // 2)}",
+            ) from error
+        return -(-rows // 2)
+
     def _accumulate(self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator) -> list[Loss]:
         """The losses of the micro-batches, their gradients added up in the parameters."""
-        engine, phase = self.engine, prepared.phase
+        phase = prepared.phase
         losses: list[Loss] = []
         for row, share, part in self._micro_batches(prepared.couples_rows, batch):
-            generator.manual_seed(
-                mixed_seed(engine.settings.seed, STEP, engine.step_index, prepared.index, row)
-            )
+            generator.manual_seed(mixed_seed(self._seed, STEP, self.state.step, prepared.index, row))
             if phase.second_order:
                 with self._components.full():
                     loss = phase.loss(part)
@@ -90,15 +165,6 @@ class Updates:
             loss.value.backward()
             losses.append(loss)
         return losses
-
-    def _over_ranks(self, prepared: PreparedPhase, loss: Loss) -> Loss:
-        """The loss of the whole batch, after its gradient has been summed over ranks."""
-        engine = self.engine
-        share = (engine.rows.stop - engine.rows.start) / engine.batch_size
-        wish = self._agreement.flags(engine.stop_requested, engine.interrupted)
-        loss, wishes = self._sums[prepared.index].over_ranks(loss, share, wish)
-        self._agreement.hear(wishes)
-        return loss
 
     def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:
         """() the norm of the gradient; notes in ``found_inf``, which is sticky, if it or the loss is not finite."""
@@ -114,17 +180,16 @@ class Updates:
 
         Where rows are coupled there is one.
         """
-        engine = self.engine
-        first, count = engine.rows.start, engine.rows.stop - engine.rows.start
-        if couples_rows or engine.rows_at_once >= count:
-            yield first, count / engine.batch_size, batch
+        first, count = self.rows.start, self.rows.stop - self.rows.start
+        if couples_rows or self.rows_at_once >= count:
+            yield first, count / self.state.batch_size, batch
             return
-        for row in range(0, count, engine.rows_at_once):
-            rows = slice(row, min(row + engine.rows_at_once, count))
+        for row in range(0, count, self.rows_at_once):
+            rows = slice(row, min(row + self.rows_at_once, count))
             condition = None if batch.condition is None else batch.condition[rows]
             mask = None if batch.mask is None else batch.mask[rows]
             part = Batch(batch.x[rows], condition, mask, batch.index[rows], batch.samples_seen)
-            yield first + row, (rows.stop - row) / engine.batch_size, part
+            yield first + row, (rows.stop - row) / self.state.batch_size, part
 
 
 def _scaled(loss: Loss, share: float) -> Loss:

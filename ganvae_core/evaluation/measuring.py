@@ -140,18 +140,17 @@ def _padded(condition: Tensor) -> Tensor:
     )
 
 
-def fit_prior(model: Model, data: Split, device: torch.device) -> None:
-    """Fit the model's prior to the codes of training rows, at most ``FITTED_ROWS`` of them."""
+def fit_prior(model: Model, data: Split, device: torch.device) -> float:
+    """Fit the model's prior to the codes of training rows, at most ``FITTED_ROWS`` of them.
+
+    Returns:
+        Mean of log p(z) over these codes, in nats.
+    """
     assert isinstance(model.prior, FittedPrior)
     codes, condition = encode_rows(model, data, evenly(data.training, FITTED_ROWS), device)
     model.prior.fit(codes, condition)
-
-
-def unfitted_prior(model: Model) -> dict[str, Tensor]:
-    """Copies of the tensors of a prior that is still to be fitted; empty where there is none, or it is fitted."""
-    if not isinstance(model.prior, FittedPrior) or model.prior.fitted:
-        return {}
-    return {name: tensor.detach().clone() for name, tensor in model.prior.state_dict().items()}
+    with torch.no_grad():
+        return model.prior.log_prob(codes, condition).mean().item()
 
 
 def evenly(indices: np.ndarray, count: int) -> np.ndarray:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import rows_of
-from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.evaluation.measuring import evenly, sample_rows
-from ganvae_core.interfaces import Callback, Critic
+from ganvae_core.interfaces import Callback, Critic, TrainingView
 from ganvae_core.runs.observers import can_sample, drawn_with_noise
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
+from ganvae_core.types import Phase
 
 ACCURACY = "accuracy"
 SPREAD, NEAREST = "samples/spread", "samples/nearest"
@@ -37,7 +34,7 @@ WON_UPDATES = 1000
 
 
 @final
-class Watch(Callback):
+class CollapseMonitor(Callback):
     """Measures a fixed batch of samples whenever samples are drawn, and follows how often the critic is right.
 
     A warning is given once, and again only after what it was about had recovered.
@@ -49,31 +46,31 @@ class Watch(Callback):
         self._won_since: dict[str, int] = {}
         self._said: set[str] = set()
 
-    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+    def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
         """Follow the critics' accuracy."""
-        for prepared in engine.phases:
-            accuracy = record.get(f"{prepared.phase.name}/{ACCURACY}")
-            if accuracy is not None and trains_critic(prepared):
-                self._follow(engine, prepared, accuracy)
+        for phase in training.phases:
+            accuracy = record.get(f"{phase.name}/{ACCURACY}")
+            if accuracy is not None and trains_critic(phase):
+                self._follow(training, phase, accuracy)
 
-    def on_samples(self, engine: Engine) -> None:
+    def on_samples(self, training: TrainingView) -> None:
         """Measure how far samples are from each other."""
-        measured = self._measure(engine)
+        measured = self._measure(training)
         if measured is None:
             return
         spread, nearest = measured[SPREAD], measured.get(NEAREST, 1.0)
         if isfinite(spread):
-            engine.pending |= measured
+            training.log(measured)
         if spread > NO_LONGER_ALIKE and nearest > NO_LONGER_REPEATED:
             self._said.discard(SPREAD)
         if spread >= ALIKE and nearest >= REPEATED:
             self._alike_since = None
             return
-        step = engine.step_index
+        step = training.step
         self._alike_since = step if self._alike_since is None else self._alike_since
         if SPREAD not in self._said and step - self._alike_since >= ALIKE_STEPS:
             self._said.add(SPREAD)
-            engine.warn(f"step {step:,}: {_collapse(spread, nearest)}", *_against_collapse(engine))
+            training.warn(f"step {step:,}: {_collapse(spread, nearest)}", *_against_collapse(training))
 
     def state_dict(self) -> dict[str, Any]:
         """What was noticed so far."""
@@ -85,34 +82,34 @@ class Watch(Callback):
         self._won_since = dict(state.get("won_since", {}))
         self._said = set(state.get("said", ()))
 
-    def _follow(self, engine: Engine, prepared: PreparedPhase, accuracy: float) -> None:
-        name, step = prepared.phase.name, engine.step_index
+    def _follow(self, training: TrainingView, phase: Phase, accuracy: float) -> None:
+        name, step = phase.name, training.step
         if accuracy < NO_LONGER_WON:
             self._said.discard(name)
         if accuracy < WON:
             self._won_since.pop(name, None)
             return
         steps = step - self._won_since.setdefault(name, step)
-        if name not in self._said and steps >= WON_UPDATES * _generator_every(engine):
+        if name not in self._said and steps >= WON_UPDATES * _generator_every(training):
             self._said.add(name)
-            engine.warn(
+            training.warn(
                 f"step {step:,}: the critic has won: for {steps:,} steps phase '{name}' has told real from generated"
                 f" in over {WON:.1%} of pairs, and the generator learns little from it",
-                *_against_winning(engine, prepared),
+                *_against_winning(training, phase),
             )
 
-    def _measure(self, engine: Engine) -> dict[str, float] | None:
+    def _measure(self, training: TrainingView) -> dict[str, float] | None:
         """Distances of samples as shares of the data's; None where there is nothing to compare."""
-        if not can_sample(engine.model):
+        if not can_sample(training.model):
             return None
-        rows = evenly(engine.data.training, COMPARED)
+        rows = evenly(training.data.training, COMPARED)
         if self._real is None:
-            self._real = distances(rows_of(engine.data, rows, engine.device)[0])
+            self._real = distances(rows_of(training.data, rows, training.device)[0])
         if not self._real[0]:
             return None
-        noise = drawn_with_noise(engine.data.spec)
+        noise = drawn_with_noise(training.data.spec)
         # As many as there are rows: among more of them the nearest is nearer.
-        made = sample_rows(engine.model, len(rows), engine.settings.seed, engine.device, noise=noise)
+        made = sample_rows(training.model, len(rows), training.settings.seed, training.device, noise=noise)
         spread, nearest = distances(made)
         measured = {SPREAD: spread / self._real[0]}
         if self._real[1] > REAL_REPEATED * self._real[0]:  # rows of categories, say, repeat each other
@@ -132,19 +129,19 @@ def distances(x: Tensor) -> tuple[float, float]:
     return mean.item(), nearest.item()
 
 
-def trains_critic(prepared: PreparedPhase) -> bool:
+def trains_critic(phase: Phase) -> bool:
     """Whether a phase trains a critic: its accuracy is then that of telling real from generated rows."""
-    return any(isinstance(part, Critic) for module in prepared.phase.trains for part in module.modules())
+    return any(isinstance(part, Critic) for module in phase.trains for part in module.modules())
 
 
-def _trains_generator(engine: Engine, prepared: PreparedPhase) -> bool:
-    own = {id(parameter) for parameter in prepared.parameters}
-    return any(id(parameter) in own for parameter in engine.objective.model.generator.parameters())
+def _trains_generator(training: TrainingView, phase: Phase) -> bool:
+    own = {id(parameter) for module in phase.trains for parameter in module.parameters()}
+    return any(id(parameter) in own for parameter in training.objective.model.generator.parameters())
 
 
-def _generator_every(engine: Engine) -> int:
+def _generator_every(training: TrainingView) -> int:
     """Steps from one update of the generator to the next."""
-    found = [prepared.phase.every for prepared in engine.phases if _trains_generator(engine, prepared)]
+    found = [phase.every for phase in training.phases if _trains_generator(training, phase)]
     return min(found, default=1)
 
 
@@ -161,21 +158,21 @@ def _collapse(spread: float, nearest: float) -> str:
     )
 
 
-def _against_collapse(engine: Engine) -> list[str]:
-    if any(isinstance(module, Critic) for module in engine.objective.modules()):
+def _against_collapse(training: TrainingView) -> list[str]:
+    if any(isinstance(module, Critic) for module in training.objective.modules()):
         means = "another loss, a gradient penalty, or a critic that judges several rows together"
     else:
         means = "less weight on what keeps codes near the prior, or a larger latent space"
-    slower = [_slower(engine, prepared) for prepared in engine.phases if _trains_generator(engine, prepared)]
+    slower = [_slower(training, phase) for phase in training.phases if _trains_generator(training, phase)]
     return [f"try  {', '.join([*slower[:1], 'another seed', means])}"]
 
 
-def _against_winning(engine: Engine, prepared: PreparedPhase) -> list[str]:
+def _against_winning(training: TrainingView, phase: Phase) -> list[str]:
     means = "a gradient penalty, or dropout, noise or less capacity in the critic"
-    return [f"try  {_slower(engine, prepared)}, {means}"]
+    return [f"try  {_slower(training, phase)}, {means}"]
 
 
-def _slower(engine: Engine, prepared: PreparedPhase) -> str:
+def _slower(training: TrainingView, phase: Phase) -> str:
     """Half the learning rate of a phase, as it is typed."""
-    name = prepared.phase.optimizer
-    return f"optimizers.{name}.lr={engine.optimizers[name].settings.lr / 2:g}"
+    name = phase.optimizer
+    return f"optimizers.{name}.lr={training.optimizer_settings[name].lr / 2:g}"

@@ -22,16 +22,16 @@ from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
 from ganvae_core.data.specifications import read_spec, sizes
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import select_device
-from ganvae_core.engine.saving import load_objective
+from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.evaluation.measuring import sample_rows
 from ganvae_core.interfaces import Callback, Objective
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
-from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole, read_checkpoint
+from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
-from ganvae_core.store.manifests import best_checkpoint, checkpoint_folders
+from ganvae_core.store.manifests import MODEL_FILE, best_step, checkpoint_folders, read_manifest
 from ganvae_core.types import DataSpec, Units
 
 
@@ -339,18 +339,21 @@ def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> tuple[
             f"  ganvae run --resume {shlex.quote(str(directory.path))}",
         )
     if wanted is None:
-        newest, damage = newest_whole(directory.checkpoints)
-        return (newest, damage) if newest else (read_checkpoint(list(folders.values())[-1]), ())
-    best = best_checkpoint(directory.checkpoints)
+        newest, damage = newest_whole(directory.checkpoints, [MODEL_FILE])
+        if newest is None:
+            raise RunError(f"'{directory.path}' has no checkpoint that is whole.", *damage)
+        return newest, damage
+    best = best_step(directory.manifests())
     if wanted == "best":
         if best is None:
             raise RunError(f"'{directory.path}' was not measured by any metric, so there is no best checkpoint.",
                            "leave --checkpoint out to take the newest")  # fmt: skip
-        return read_checkpoint(best), ()
+        wanted = best
     if not str(wanted).isdecimal() or int(wanted) not in folders:
-        has = [*map(str, folders), *(["best"] if best else [])]
+        has = [*map(str, folders), *(["best"] if best is not None else [])]
         raise RunError(f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(has)}")
-    return read_checkpoint(folders[int(wanted)]), ()
+    folder = folders[int(wanted)]
+    return Checkpoint(folder, read_manifest(folder)), ()
 
 
 def _stored_data(

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import in_own_units, rows_of
-from ganvae_core.errors import TrainingError
 from ganvae_core.evaluation.measuring import evenly, sample_pairs
-from ganvae_core.interfaces import Callback, FittedPrior
+from ganvae_core.interfaces import Callback, FittedPrior, TrainingView
 from ganvae_core.model import Model
 from ganvae_core.store.directory import LOSSES, RunDirectory
 from ganvae_core.types import DataSpec
 from ganvae_core.views.pictures import draw_losses, draw_reconstructions, draw_samples, is_drawable
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
 
 GRID = 64
 ROWS = 8
@@ -38,22 +33,9 @@ class Recorder(Callback):
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
 
-    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
-        """Add the line, after those were dropped that training has undone."""
-        if "returned_to" in record:
-            self.directory.keep_metrics_until(record["returned_to"])
+    def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
+        """Add the line."""
         self.directory.append_metrics(record)
-
-    def on_end(self, engine: Engine) -> None:
-        """Add what was warned of since the last interval."""
-        if "warnings" in engine.pending:
-            rest = {"step": engine.step_index, "samples_seen": engine.samples_seen, **engine.take_pending()}
-            self.on_step(engine, rest)
-
-    def on_error(self, engine: Engine, error: BaseException) -> None:
-        """Add what was warned of before the error, if that can be written."""
-        with suppress(TrainingError):  # the first error is the one to tell
-            self.on_end(engine)
 
 
 @final
@@ -64,50 +46,50 @@ class Pictures(Callback):
         self.directory = directory
         self._losses_until = -1
 
-    def on_samples(self, engine: Engine) -> None:
+    def on_samples(self, training: TrainingView) -> None:
         """Draw what the averaged model makes now; at the end of a run, its losses, too."""
-        if engine.step_index >= engine.target_steps or engine.stop_requested:
-            self._draw_losses(engine)
-        spec = engine.data.spec
+        if training.ending:
+            self._draw_losses(training)
+        spec = training.data.spec
         if not is_drawable(spec):
             return
-        seed = engine.settings.seed
-        if can_sample(engine.model):
+        seed = training.settings.seed
+        if can_sample(training.model):
             count = GRID if spec.modality == "image" else PLOTTED
-            conditions, headings = by_class(engine.model, spec, count)
+            conditions, headings = by_class(training.model, spec, count)
             if conditions is not None:
                 count = min(count - count % len(headings), ROWS * len(headings))  # no row is left unfinished
                 conditions = conditions[:count]
             noise = drawn_with_noise(spec)
-            made, given = sample_pairs(engine.model, count, seed, engine.device, conditions, noise=noise)
-            real = None if spec.modality == "image" else visible(self._real(engine), spec)
+            made, given = sample_pairs(training.model, count, seed, training.device, conditions, noise=noise)
+            real = None if spec.modality == "image" else visible(self._real(training), spec)
             draw_samples(visible(made, spec), real, spec,
-                         self.directory.picture("samples", engine.step_index),
+                         self.directory.picture("samples", training.step),
                          headings=headings, labels=labels_of(given, spec))  # fmt: skip
-        if engine.model.encoder is not None and spec.modality == "image":
-            self._reconstruct(engine, spec)
+        if training.model.encoder is not None and spec.modality == "image":
+            self._reconstruct(training, spec)
 
-    def on_end(self, engine: Engine) -> None:
+    def on_end(self, training: TrainingView) -> None:
         """Draw the curves of the whole run, unless they are there."""
-        self._draw_losses(engine)
+        self._draw_losses(training)
 
-    def _draw_losses(self, engine: Engine) -> None:
+    def _draw_losses(self, training: TrainingView) -> None:
         records = self.directory.metrics()
-        if records and self._losses_until != engine.step_index:
-            unit = "nats" if "likelihood" in engine.objective.needs else ""
+        if records and self._losses_until != training.step:
+            unit = "nats" if "likelihood" in training.objective.needs else ""
             draw_losses(records, self.directory.path / LOSSES, unit)
-        self._losses_until = engine.step_index
+        self._losses_until = training.step
 
-    def _reconstruct(self, engine: Engine, spec: DataSpec) -> None:
-        indices = engine.data.held_out if len(engine.data.held_out) else engine.data.training
-        x, condition, _ = rows_of(engine.data, evenly(indices, RECONSTRUCTED), engine.device)
+    def _reconstruct(self, training: TrainingView, spec: DataSpec) -> None:
+        indices = training.data.held_out if len(training.data.held_out) else training.data.training
+        x, condition, _ = rows_of(training.data, evenly(indices, RECONSTRUCTED), training.device)
         with torch.no_grad():
-            made = engine.model.reconstruct(x, condition)
-        path = self.directory.picture("reconstructions", engine.step_index)
+            made = training.model.reconstruct(x, condition)
+        path = self.directory.picture("reconstructions", training.step)
         draw_reconstructions(visible(x, spec), visible(made, spec), path)
 
-    def _real(self, engine: Engine) -> Tensor:
-        return rows_of(engine.data, evenly(engine.data.training, PLOTTED), engine.device)[0]
+    def _real(self, training: TrainingView) -> Tensor:
+        return rows_of(training.data, evenly(training.data.training, PLOTTED), training.device)[0]
 
 
 def can_sample(model: Model) -> bool:

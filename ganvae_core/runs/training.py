@@ -23,19 +23,19 @@ from ganvae_core.data.specifications import read_spec
 from ganvae_core.data.split import Split
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.processes import world
-from ganvae_core.engine.sharing import notes as sharing_notes
+from ganvae_core.engine.sharing import held_by_first
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.evaluation.measuring import evenly
 from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
-from ganvae_core.runs.collapse import Watch
+from ganvae_core.runs.collapse import CollapseMonitor
 from ganvae_core.runs.loading import Run, find_checkpoint, load
 from ganvae_core.runs.observers import Pictures, Recorder
-from ganvae_core.runs.resuming import differing_settings, new_run, other_circumstances, refuse_other_policy
+from ganvae_core.runs.resuming import differing_settings, new_run, runtime_notes
 from ganvae_core.store.checkpoints import newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
-from ganvae_core.store.ownership import held, held_by_first, refuse_links
+from ganvae_core.store.ownership import held, refuse_links
 
 FINGERPRINT_ROWS = 64
 
@@ -63,8 +63,7 @@ class Preparation:
         return [
             *self.warnings,
             *self.configuration.notes,
-            *self.engine.recovery.notes,
-            *sharing_notes(self.engine),
+            *self.engine.notes(),
             *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
             *self.data.source.notes,
             *self.builder.notes,
@@ -254,7 +253,7 @@ def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence
 def attach(engine: Engine, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
     """Let an engine write its checkpoints, metrics and pictures into a run directory."""
     engine.keep_in(directory.path)
-    engine.callbacks += [Recorder(directory), Pictures(directory), Watch(), *callbacks]
+    engine.callbacks.extend([Recorder(directory), Pictures(directory), CollapseMonitor(), *callbacks])
 
 
 def prepare_resume(
@@ -284,10 +283,8 @@ def prepare_resume(
     checkpoint, damage = newest_whole(directory.checkpoints)
     if checkpoint is None and damage:
         find_checkpoint(directory, None)  # says what is wrong with the newest
-    done = 0 if checkpoint is None else checkpoint.step
-    _refuse_finished(path, done, before.engine.steps, configuration.engine.steps)
-    if checkpoint is not None:
-        refuse_other_policy(before, configuration, checkpoint.manifest, directory)
+    if checkpoint is not None and checkpoint.manifest.get("complete"):
+        _refuse_finished(path, checkpoint.step, before.engine.steps, configuration.engine.steps)
     preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
     changed = changes(directory.path / LOCK, catalogue)
     _refuse_other_data(preparation, directory)
@@ -295,7 +292,7 @@ def prepare_resume(
         note = "it was stopped before its first checkpoint, so it begins anew"
         return directory, dataclasses.replace(preparation, warnings=(*changed, note))
     preparation.engine.restore(checkpoint)
-    told = (*changed, *other_circumstances(checkpoint.manifest, preparation.engine))
+    told = (*changed, *runtime_notes(checkpoint.manifest, preparation.engine))
     return directory, dataclasses.replace(preparation, warnings=told, damage=damage)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ganvae_core.errors import RunError, TrainingError
-from ganvae_core.store.directory import CONFIG
 from ganvae_core.store.files import tidying
 from ganvae_core.store.manifests import (
     MANIFEST_FILE,
@@ -31,13 +30,36 @@ from ganvae_core.store.manifests import (
     set_aside,
 )
 
+CONFIG = "config.yaml"
 DRAFT, RUBBISH = ".draft", ".rubbish"
 """What hidden folders of a step end in while they are written, or removed."""
 
 
+BOTH = (MODEL_FILE, STATE_FILE)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint is written from. What is written must be copied before: safetensors wants plain tensors.
+
+    Args:
+        model: tensors of the averaged model, by name.
+        state: tensors of everything else that training goes on from.
+        manifest: JSON values; ``step`` is one of them.
+    """
+
+    model: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
+    manifest: Mapping[str, Any]
+
+    def copied(self) -> Snapshot:
+        """The same with copies of the tensors on the CPU, so that training may go on."""
+        return Snapshot(_copied(self.model), _copied(self.state), self.manifest)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk, its files checked against their SHA-256."""
+    """A checkpoint on disk. A file is checked against its SHA-256 before it is read."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -48,12 +70,43 @@ class Checkpoint:
         return int(self.manifest["step"])
 
     def model(self) -> dict[str, Tensor]:
-        """The averaged model's tensors, by name."""
-        return _load(self.folder / MODEL_FILE)
+        """The averaged model's tensors, by name.
+
+        Raises:
+            RunError: the file is missing or was changed.
+        """
+        return self._load(MODEL_FILE)
 
     def state(self) -> dict[str, Tensor]:
-        """All that training goes on from: the trained modules and the optimizers."""
-        return _load(self.folder / STATE_FILE)
+        """All that training goes on from: the trained modules and the optimizers.
+
+        Raises:
+            RunError: the file is missing or was changed.
+        """
+        return self._load(STATE_FILE)
+
+    def check(self, name: str) -> Path:
+        """The path of one of its files, whose bytes are those that were written.
+
+        Raises:
+            RunError: it is missing or was changed.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise RunError(f"{path} is missing.", _instead(self.folder))
+        if _sha256(path) != self.manifest["sha256"][name]:
+            raise RunError(
+                f"{path} is not what was written (its SHA-256 differs: cut short or changed).",
+                _instead(self.folder),
+            )
+        return path
+
+    def _load(self, name: str) -> dict[str, Tensor]:
+        path = self.check(name)
+        try:
+            return safetensors.torch.load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise RunError(f"{path} is not a safetensors file that can be read: {error}") from error
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
@@ -89,18 +142,16 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str) ->
             own[name].copy_(tensor)
 
 
-def write_checkpoint(
-    parent: Path, model: Mapping[str, Tensor], state: Mapping[str, Tensor], manifest: Mapping[str, Any]
-) -> Path:
-    """Write a checkpoint for ``manifest["step"]`` under ``parent``, durably, and return its folder.
+def write_checkpoint(parent: Path, snapshot: Snapshot) -> Path:
+    """Write a checkpoint under ``parent``, durably, and return its folder.
 
-    Whatever ends the process meanwhile, there is a whole checkpoint of this step afterwards, or none if there was
-    none before. Only one process may write at a time: ``ganvae_core.store.ownership`` sees to that.
+    Whenever the process ends, there is a whole checkpoint of this step afterwards, or none if there was none before.
+    Only one process may write at a time: see ``ganvae_core.store.ownership``.
 
     Raises:
         TrainingError: the disk is full or not writable; what was there before is whole.
     """
-    target = parent / folder_name(int(manifest["step"]))
+    target = parent / folder_name(int(snapshot.manifest["step"]))
     draft = parent / f".{target.name}{DRAFT}"
     try:
         if not parent.is_dir():
@@ -108,7 +159,7 @@ def write_checkpoint(
             _to_disk(parent.parent)
         _remove(draft)
         draft.mkdir()
-        _write_files(draft, model, state, manifest)
+        _write_files(draft, snapshot)
         _put_in_place(draft, target)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -149,16 +200,15 @@ def mend_checkpoints(parent: Path) -> None:
                 _remove(path)
 
 
-def _write_files(
-    folder: Path, model: Mapping[str, Tensor], state: Mapping[str, Tensor], manifest: Mapping[str, Any]
-) -> None:
-    _save(model, folder / MODEL_FILE)
-    _save(state, folder / STATE_FILE)
-    sums = {name: _sha256(folder / name) for name in (MODEL_FILE, STATE_FILE)}
-    (folder / MANIFEST_FILE).write_text(manifest_text({**manifest, "sha256": sums}), encoding="utf-8")
-    for name in (MODEL_FILE, STATE_FILE):  # which safetensors writes for their owner alone
+def _write_files(folder: Path, snapshot: Snapshot) -> None:
+    safetensors.torch.save_file(dict(snapshot.model), folder / MODEL_FILE)
+    safetensors.torch.save_file(dict(snapshot.state), folder / STATE_FILE)
+    sums = {name: _sha256(folder / name) for name in BOTH}
+    manifest = {**snapshot.manifest, "sha256": sums}
+    (folder / MANIFEST_FILE).write_text(manifest_text(manifest), encoding="utf-8")
+    for name in BOTH:  # safetensors makes them readable for their owner alone
         shutil.copymode(folder / MANIFEST_FILE, folder / name)
-    for name in (MODEL_FILE, STATE_FILE, MANIFEST_FILE):
+    for name in (*BOTH, MANIFEST_FILE):
         _to_disk(folder / name)
     _to_disk(folder)
 
@@ -193,28 +243,32 @@ def _remove(folder: Path) -> None:
         folder.unlink(missing_ok=True)
 
 
-def list_checkpoints(parent: Path) -> list[Path]:
-    """Folders of checkpoints under ``parent``, oldest first, unchecked."""
-    return list(checkpoint_folders(parent).values())
-
-
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in a folder, after checking that every byte is as it was written.
+def read_checkpoint(folder: Path, names: Sequence[str] = BOTH) -> Checkpoint:
+    """The checkpoint in a folder, after checking every byte of these of its files.
 
     Raises:
         RunError: something is missing, cut short or changed; the message names the file.
     """
-    manifest = read_manifest(folder)
-    for name in (MODEL_FILE, STATE_FILE):
-        path = folder / name
-        if not path.is_file():
-            raise RunError(f"{path} is missing.", _instead(folder))
-        if _sha256(path) != manifest["sha256"][name]:
-            raise RunError(
-                f"{path} is not what was written (its SHA-256 differs: cut short or changed).",
-                _instead(folder),
-            )
-    return Checkpoint(folder, manifest)
+    checkpoint = Checkpoint(folder, read_manifest(folder))
+    for name in names:
+        checkpoint.check(name)
+    return checkpoint
+
+
+def newest_whole(parent: Path, names: Sequence[str] = BOTH) -> tuple[Checkpoint | None, tuple[str, ...]]:
+    """The newest checkpoint whose files are whole, and a sentence for each newer one that is not.
+
+    Args:
+        parent: folder of checkpoints.
+        names: the files that are needed; the others are not read.
+    """
+    damage: list[str] = []
+    for folder in reversed(checkpoint_folders(parent).values()):
+        try:
+            return read_checkpoint(folder, names), tuple(damage)
+        except RunError as error:
+            damage.append(f"passed over: {error.message}")
+    return None, tuple(damage)
 
 
 def _instead(damaged: Path) -> str:
@@ -226,35 +280,11 @@ def _instead(damaged: Path) -> str:
     return f"the run has no other; train it anew:  {again}"
 
 
-def newest_whole(parent: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
-    """The newest checkpoint that is whole, and a sentence for each newer one that is not."""
-    damage: list[str] = []
-    for folder in reversed(list_checkpoints(parent)):
-        try:
-            return read_checkpoint(folder), tuple(damage)
-        except RunError as error:
-            damage.append(f"passed over: {error.message}")
-    return None, tuple(damage)
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    # Contiguous on the CPU, so a tensor in channels_last order is stored in the usual one; and each in memory of
-    # its own, which safetensors asks for.
-    plain: dict[str, Tensor] = {}
-    memory: set[int] = set()
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().contiguous().cpu()
-        shared = tensor.untyped_storage().data_ptr() in memory
-        memory.add(tensor.untyped_storage().data_ptr())
-        plain[name] = tensor.clone() if shared else tensor
-    safetensors.torch.save_file(plain, path)
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(f"{path} is not a safetensors file that can be read: {error}") from error
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, in memory of their own and in the usual order of dimensions."""
+    return {
+        name: torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor) for name, tensor in tensors.items()
+    }
 
 
 def _sha256(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any, final
 
 from ganvae_core.errors import RunError
 from ganvae_core.store.files import DRAFT, read_text, refuse_pickle, whole_file, writing
-from ganvae_core.store.manifests import manifests_in, without_gaps
+from ganvae_core.store.manifests import manifests_in, numbers, without_gaps
 
 CONFIG = "config.yaml"
 DATA = "data.json"
@@ -175,14 +174,6 @@ class RunDirectory:
         """Held-out results of the newest checkpoint that was measured; empty where there is none."""
         measured = [manifest.get("results") for manifest in self.manifests().values()]
         return next((numbers(results) for results in reversed(measured) if results), {})
-
-
-def numbers(value: Any) -> dict[str, float]:
-    """The entries of a mapping that are numbers, null as NaN; empty where it is no mapping."""
-    if not isinstance(value, dict):
-        return {}
-    values = {name: math.nan if item is None else item for name, item in value.items()}
-    return {name: item for name, item in values.items() if isinstance(item, int | float)}
 
 
 def metrics_record(line: str | bytes) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""What lies in a folder of checkpoints, read without torch: which there are, what each says of itself, the best."""
+"""What a folder of checkpoints holds, read without torch: its manifests, and which checkpoint is the best."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import re
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ganvae_core.errors import RunError
-from ganvae_core.store.files import read_bytes
+from ganvae_core.store.files import read_text
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
 MANIFEST_FILE = "manifest.json"
-CHECKSUM = "checksum"
-LARGEST_MANIFEST_BYTES = 64 * 2**20
 REPLACED = ".replaced"
 
 _FOLDER = re.compile(r"step-([0-9]{1,18})")
@@ -31,15 +28,14 @@ def folder_name(step: int) -> str:
 
 
 def set_aside(folder: Path) -> Path:
-    """Where a checkpoint lies while another one of its step takes its place."""
+    """Where a checkpoint lies while another one of its step replaces it."""
     return folder.with_name(f".{folder.name}{REPLACED}")
 
 
 def checkpoint_folders(parent: Path) -> dict[int, Path]:
     """Folders of checkpoints under ``parent`` by step, oldest first, unchecked.
 
-    A process that was killed while it replaced a step's checkpoint has left the one before set aside, which then
-    stands in for it.
+    Where a process was killed while it replaced a checkpoint, the one that was set aside is used.
     """
     if not parent.is_dir():
         return {}
@@ -54,34 +50,27 @@ def checkpoint_folders(parent: Path) -> dict[int, Path]:
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
-    """A manifest as it is stored: JSON with a SHA-256 of all the rest of it."""
-    body = {key: value for key, value in manifest.items() if key != CHECKSUM}
-    checksum = hashlib.sha256(_json(body).encode()).hexdigest()
-    return _json({**body, CHECKSUM: checksum})
+    """A manifest as it is stored."""
+    return json.dumps(without_gaps(manifest), indent=2, sort_keys=True) + "\n"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest alone, every byte of it as it was written, without checking the files that it names.
+    """A checkpoint's manifest, without checking the files that it names.
 
     Raises:
-        RunError: it is missing, is no manifest, or was changed.
+        RunError: it is missing, or not a manifest of this step.
     """
     path = folder / MANIFEST_FILE
     try:
-        content = read_bytes(path, LARGEST_MANIFEST_BYTES)
-        manifest = json.loads(content)
-        sums = manifest["sha256"]
-        if not isinstance(sums, dict) or type(manifest["step"]) is not int or CHECKSUM not in manifest:
-            raise TypeError("its entries are missing or have other types")
-        if manifest_text(manifest).encode() != content:
-            raise ValueError("it was changed: its checksum differs")
-        if (match := _FOLDER.fullmatch(folder.name)) and int(match[1]) != manifest["step"]:
-            raise ValueError(f"it is that of step {manifest['step']:,}")
-        if sums.keys() != {MODEL_FILE, STATE_FILE}:
-            raise ValueError(f"it names other files than {MODEL_FILE} and {STATE_FILE}")
+        manifest = json.loads(read_text(path))
+        step, sums = manifest["step"], manifest["sha256"]
+        if type(step) is not int or sums.keys() != {MODEL_FILE, STATE_FILE}:
+            raise TypeError("an entry has another type")
+        if (match := _FOLDER.fullmatch(folder.name)) and int(match[1]) != step:
+            raise ValueError(f"it is that of step {step:,}")
     except FileNotFoundError:
         raise RunError(f"{path} is missing, so this checkpoint is not complete.") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{path} is not what was written: {reason}.") from error
     return manifest
@@ -101,27 +90,24 @@ def best_step(manifests: Mapping[int, Mapping[str, Any]]) -> int | None:
     """The step with the best held-out result by the run's first metric; None where nothing was measured."""
     rated: dict[int, float] = {}
     for step, manifest in manifests.items():
-        results = manifest.get("results")
-        value = results.get(manifest.get("judged_by")) if isinstance(results, dict) else None
-        if isinstance(value, int | float) and math.isfinite(value):
+        value = numbers(manifest.get("results")).get(str(manifest.get("judged_by")), math.nan)
+        if math.isfinite(value):
             rated[step] = value if manifest.get("better") == "higher" else -value
     return max(rated, key=lambda step: rated[step]) if rated else None
 
 
-def best_checkpoint(parent: Path) -> Path | None:
-    """The checkpoint with the best held-out result, by the run's first metric; None where nothing was measured."""
-    step = best_step(manifests_in(parent))
-    return None if step is None else checkpoint_folders(parent).get(step)
+def numbers(value: Any) -> dict[str, float]:
+    """The entries of a mapping that are numbers, null as NaN; empty where it is not a mapping."""
+    if not isinstance(value, dict):
+        return {}
+    values = {name: math.nan if item is None else item for name, item in value.items()}
+    return {name: item for name, item in values.items() if isinstance(item, int | float)}
 
 
 def without_gaps(values: Any) -> Any:
-    """JSON values with null in place of NaN and infinity, which JSON has no numbers for."""
+    """JSON values with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(values, Mapping):
         return {str(key): without_gaps(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
         return [without_gaps(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(without_gaps(values), indent=2, sort_keys=True) + "\n"

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ganvae_core.errors import RunError
+from ganvae_core.store.checkpoints import mend_checkpoints
 from ganvae_core.store.directory import CHECKPOINTS, CONFIG, DATA, IN_USE, LOCK, LOSSES, METRICS
 from ganvae_core.store.files import DRAFT, tidying, writing
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.processes import World
 
 ABANDONED_SECONDS = 3600.0
 """A draft that a verb like ``sample`` made, and to which nothing was written for so long, is nobody's."""
@@ -37,8 +34,6 @@ def held(directory: Path) -> Generator[None]:
         TrainingError: the directory cannot be made.
     """
     from filelock import FileLock, Timeout
-
-    from ganvae_core.store.checkpoints import mend_checkpoints
 
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -65,18 +60,6 @@ def held(directory: Path) -> Generator[None]:
             # While it is held: who opens the file now, and locks it later, finds that it has no name, and tries again.
             (directory / IN_USE).unlink(missing_ok=True)
         lock.release()
-
-
-@contextmanager
-def held_by_first(directory: Path, ranks: World) -> Generator[None]:
-    """The same for the ranks of one training: rank 0 holds the directory, and all fail where it cannot.
-
-    Raises:
-        RunError: another process holds it, or there can be no lock.
-    """
-    with ExitStack() as stack:
-        ranks.together(lambda: stack.enter_context(held(directory) if ranks.first else nullcontext()))
-        yield
 
 
 def _take_away_drafts(directory: Path) -> None:

@@ -7,7 +7,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ganvae_core import Callback, Composite, ConfigurationError, Engine, LatentPrior, Model, save_picture
+from ganvae_core import (
+    Callback,
+    Composite,
+    ConfigurationError,
+    LatentPrior,
+    Model,
+    TrainingView,
+    save_picture,
+)
 
 COLUMNS = 10
 SHARES = (0.02, 0.98)
@@ -33,21 +41,21 @@ class CodeGrid(Callback):
             raise ConfigurationError(f"rows: {rows} is not possible: it must be at least 1.")
         self.rows = rows
 
-    def on_start(self, engine: Engine) -> None:
+    def on_start(self, training: TrainingView) -> None:
         """Refuse a prior without parts before the first step."""
-        _composite(engine.model)
+        _composite(training.model)
 
-    def on_end(self, engine: Engine) -> None:
+    def on_end(self, training: TrainingView) -> None:
         """Draw the pictures."""
-        if engine.directory is None or engine.data.spec.modality != "image":
+        if training.directory is None or training.data.spec.modality != "image":
             return
-        folder = engine.directory / "codes"
+        folder = training.directory / "codes"
         folder.mkdir(exist_ok=True)
-        for position, has_meaning in enumerate(_composite(engine.model).has_meaning):
+        for position, has_meaning in enumerate(_composite(training.model).has_meaning):
             if has_meaning:
-                made, headings = code_grid(engine.model, position, self.rows)
-                path = folder / f"step-{engine.step_index:06d}-part-{position + 1}.png"
-                save_picture(made, engine.data.spec, path, headings=headings,
+                made, headings = code_grid(training.model, position, self.rows)
+                path = folder / f"step-{training.step:06d}-part-{position + 1}.png"
+                save_picture(made, training.data.spec, path, headings=headings,
                              rows_together=self.rows)  # fmt: skip
 
 

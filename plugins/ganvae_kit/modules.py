@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from ganvae_core.config.options import component_facts
 from ganvae_core.interfaces import FittedPrior, Posterior
-from ganvae_core.store.checkpoints import load_tensors, read_checkpoint, tensors_of, write_checkpoint
+from ganvae_core.store.checkpoints import Snapshot, load_tensors, read_checkpoint, tensors_of, write_checkpoint
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.exercise import (
     Inputs,
@@ -224,7 +224,7 @@ def state_round_trip(component: Component) -> None:
         perturb(made)
         refuse_shared_storage(situation, made)
         with tempfile.TemporaryDirectory() as folder:
-            written = write_checkpoint(Path(folder), tensors_of(made), {}, {"step": 0})
+            written = write_checkpoint(Path(folder), Snapshot(tensors_of(made), {}, {"step": 0}).copied())
             load_tensors(other, read_checkpoint(written).model(), "the checkpoint")
         for what, restored in (("restored from safetensors", other), ("copied", copy.deepcopy(made))):
             lost = [

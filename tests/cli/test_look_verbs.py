@@ -31,7 +31,7 @@ from ganvae_core.cli.runs_verbs import moment
 from ganvae_core.engine import devices
 from ganvae_core.plugins import Catalogue, Plugin
 from ganvae_core.store.directory import RunDirectory
-from ganvae_core.store.manifests import best_checkpoint, manifest_text
+from ganvae_core.store.manifests import best_step, checkpoint_folders, manifest_text, manifests_in
 
 Say = Callable[..., tuple[int, str, str]]
 
@@ -237,7 +237,7 @@ def test_show_marks_the_best_checkpoint_and_the_damaged_one(run: Path, say: Say)
 def test_the_best_checkpoint_is_the_one_that_the_engine_keeps(better: str, run: Path) -> None:
     change_manifest(run, 4, results={"x": 1.0}, judged_by="x", better=better)
     change_manifest(run, 6, results={"x": 2.0}, judged_by="x", better=better)
-    best = best_checkpoint(run / "checkpoints")
+    best = checkpoint_folders(run / "checkpoints")[best_step(manifests_in(run / "checkpoints")) or 0]
     assert best is not None
     assert best.name == ("step-000006" if better == "higher" else "step-000004")
 

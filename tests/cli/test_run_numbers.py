@@ -67,9 +67,9 @@ def test_quiet_says_nothing_and_the_log_has_it(folder: Path, done: Say) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_warnings_stand_above_the_bar_and_in_lines_of_their_own(terminal: bool) -> None:
     class Warning(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Any) -> None:
-            if engine.step_index == 2:
-                engine.warn("something [not markup]", "try  this")
+        def on_step(self, training: gv.TrainingView, record: Any) -> None:
+            if training.step == 2:
+                training.warn("something [not markup]", "try  this")
 
     out, before = StringIO(), len(logging.getLogger("ganvae").handlers)
     console = Console(file=out, force_terminal=terminal, color_system=None, width=60)

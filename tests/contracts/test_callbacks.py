@@ -113,7 +113,7 @@ def test_tensorboard_shows_samples_of_the_models_own_size(tmp_path: Path) -> Non
 
 def test_what_is_done_again_replaces_what_tensorboard_was_told(tmp_path: Path) -> None:
     class Interruption(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
             if record["step"] == 14:
                 raise KeyboardInterrupt
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from toys import engine, model, regression, same, state
 
-from ganvae_core.engine.ema import RAMP, AveragedModel
+from ganvae_core.engine.ema import EMA, RAMP
 
 
 def test_weights_are_averaged_with_a_half_life_in_rows() -> None:
     own = model()
-    averaged = AveragedModel(own, half_life_samples=100)
+    averaged = EMA(own, half_life_samples=100)
     before = state(averaged.model)
     with torch.no_grad():
         for parameter in own.parameters():
@@ -26,7 +26,7 @@ def test_the_half_life_does_not_depend_on_the_batch_size() -> None:
     results = []
     for batch_size in (5, 50):
         own = model()
-        averaged = AveragedModel(own, half_life_samples=70)
+        averaged = EMA(own, half_life_samples=70)
         with torch.no_grad():
             own.generator.get_parameter("head.weight").add_(1.0)
         for _ in range(100 // batch_size):
@@ -37,7 +37,7 @@ def test_the_half_life_does_not_depend_on_the_batch_size() -> None:
 
 def test_early_on_the_initial_weights_are_forgotten_fast() -> None:
     own = model()
-    averaged = AveragedModel(own, half_life_samples=1e9)
+    averaged = EMA(own, half_life_samples=1e9)
     with torch.no_grad():
         own.generator.get_parameter("head.bias").fill_(1.0)
         averaged.model.generator.get_parameter("head.bias").fill_(0.0)
@@ -58,7 +58,7 @@ def test_otherwise_the_average_lags_behind() -> None:
 
 def test_buffers_are_copied_and_not_averaged() -> None:
     own = model(batch_norm=True)
-    averaged = AveragedModel(own, half_life_samples=1000)
+    averaged = EMA(own, half_life_samples=1000)
     own.generator.train()(torch.randn(8, 2))
     averaged.update(8, 8)
     for name, buffer in own.named_buffers():

@@ -20,7 +20,7 @@ from toys import FromPhases, engine, model, regression, same, squared_error, sta
 import ganvae_core as gv
 from ganvae_core.store import checkpoints
 from ganvae_core.store.checkpoints import (
-    list_checkpoints,
+    Snapshot,
     load_tensors,
     mend_checkpoints,
     read_checkpoint,
@@ -28,7 +28,12 @@ from ganvae_core.store.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
-from ganvae_core.store.manifests import best_checkpoint, manifest_text
+from ganvae_core.store.manifests import best_step, checkpoint_folders, manifest_text, manifests_in
+
+
+def _best(parent: Path) -> Path | None:
+    step = best_step(manifests_in(parent))
+    return None if step is None else checkpoint_folders(parent)[step]
 
 
 @pytest.fixture
@@ -153,7 +158,7 @@ def test_tied_weights_are_stored_once_and_come_back_tied(tmp_path: Path) -> None
 def test_tensors_that_lie_in_one_memory_can_be_saved(tmp_path: Path) -> None:
     whole = torch.arange(12.0)
     tensors = {"whole": whole, "view": whole[3:9], "same": whole.view(3, 4).T, "wide": whole[:1].expand(5)}
-    folder = write_checkpoint(tmp_path, tensors, {}, {"step": 1})
+    folder = write_checkpoint(tmp_path, Snapshot(tensors, {}, {"step": 1}).copied())
     assert same(read_checkpoint(folder).model(), tensors)
 
 
@@ -166,7 +171,7 @@ def test_values_of_every_type_come_back_bit_for_bit(tmp_path: Path) -> None:
         "empty": torch.zeros(0, 3),
         "image": torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last),
     }
-    folder = write_checkpoint(tmp_path, tensors, tensors, {"step": 1})
+    folder = write_checkpoint(tmp_path, Snapshot(tensors, tensors, {"step": 1}).copied())
     assert same(read_checkpoint(folder).model(), tensors)
     assert same(read_checkpoint(folder).state(), tensors)
 
@@ -220,18 +225,23 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_the_same_step_is_replaced_whole(tmp_path: Path) -> None:
     for value in (1.0, 2.0):
-        folder = write_checkpoint(tmp_path, {"x": torch.tensor(value)}, {}, {"step": 3})
+        folder = write_checkpoint(tmp_path, Snapshot({"x": torch.tensor(value)}, {}, {"step": 3}).copied())
     assert read_checkpoint(folder).model()["x"] == 2.0
     assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]
 
 
 def test_steps_are_in_order_of_their_numbers(tmp_path: Path) -> None:
     for step in (20, 3, 1_000_000, 100_000):
-        write_checkpoint(tmp_path, {}, {}, {"step": step})
+        write_checkpoint(tmp_path, Snapshot({}, {}, {"step": step}).copied())
     (tmp_path / "step-notes").mkdir()
     (tmp_path / ".step-000009.77").mkdir()
-    assert [int(path.name[5:]) for path in list_checkpoints(tmp_path)] == [3, 20, 100_000, 1_000_000]
-    assert list_checkpoints(tmp_path / "nowhere") == []
+    assert [int(path.name[5:]) for path in list(checkpoint_folders(tmp_path).values())] == [
+        3,
+        20,
+        100_000,
+        1_000_000,
+    ]
+    assert list(checkpoint_folders(tmp_path / "nowhere").values()) == []
 
 
 class Scripted(gv.Metric):
@@ -265,14 +275,14 @@ def test_the_newest_and_the_best_stay(metric: gv.Metric, kept: list[int], best: 
         regression(), steps=5, checkpoint_every=1, keep_checkpoints=2, metrics=[metric], directory=tmp_path
     ).fit()
     folder = tmp_path / "checkpoints"
-    assert [int(path.name[5:]) for path in list_checkpoints(folder)] == kept
-    assert best_checkpoint(folder) == folder / f"step-{best:06d}"
+    assert [int(path.name[5:]) for path in list(checkpoint_folders(folder).values())] == kept
+    assert _best(folder) == folder / f"step-{best:06d}"
 
 
 def test_without_a_metric_there_is_no_best_and_the_newest_stay(tmp_path: Path) -> None:
     engine(regression(), steps=5, checkpoint_every=1, keep_checkpoints=1, directory=tmp_path).fit()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
-    assert best_checkpoint(tmp_path / "checkpoints") is None
+    assert _best(tmp_path / "checkpoints") is None
 
 
 def stubborn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +302,9 @@ def test_an_old_checkpoint_that_cannot_be_removed_does_not_stop_training(
     training = engine(regression(), steps=4, checkpoint_every=1, keep_checkpoints=1, directory=tmp_path).fit()
     assert (training.step_index, training.saved_step) == (4, 4)
     folder = tmp_path / "checkpoints"
-    assert [path.name for path in list_checkpoints(folder)] == ["step-000004"], "what is left is hidden"
+    assert [path.name for path in list(checkpoint_folders(folder).values())] == ["step-000004"], (
+        "what is left is hidden"
+    )
     assert caplog.messages == [
         f"{folder / f'step-{step:06d}'} could not be taken away and stays: Device or resource busy"
         for step in (1, 2, 3)
@@ -302,12 +314,12 @@ def test_an_old_checkpoint_that_cannot_be_removed_does_not_stop_training(
 def test_what_a_replaced_checkpoint_leaves_behind_does_not_stop_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_checkpoint(tmp_path, {"x": torch.tensor(1.0)}, {}, {"step": 3})
+    write_checkpoint(tmp_path, Snapshot({"x": torch.tensor(1.0)}, {}, {"step": 3}).copied())
     stubborn(monkeypatch)
-    folder = write_checkpoint(tmp_path, {"x": torch.tensor(2.0)}, {}, {"step": 3})
+    folder = write_checkpoint(tmp_path, Snapshot({"x": torch.tensor(2.0)}, {}, {"step": 3}).copied())
     assert read_checkpoint(folder).model()["x"] == 2.0
     assert "step-000003.replaced could not be taken away and stays" in caplog.text
-    assert list_checkpoints(tmp_path) == [folder]
+    assert list(checkpoint_folders(tmp_path).values()) == [folder]
 
 
 def test_rubbish_that_cannot_be_removed_does_not_keep_a_run_from_going_on(
@@ -334,7 +346,7 @@ def test_rubbish_that_cannot_be_removed_does_not_keep_a_run_from_going_on(
     assert {message.partition(" could")[0] for message in caplog.messages} == {
         str(path) for path in (*left, half)
     }
-    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == [
+    assert [path.name for path in list(checkpoint_folders(tmp_path / "checkpoints").values())] == [
         "step-000002",
         "step-000004",
     ]
@@ -343,7 +355,9 @@ def test_rubbish_that_cannot_be_removed_does_not_keep_a_run_from_going_on(
 def test_a_checkpoint_set_aside_that_cannot_go_back_stands_in_until_it_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_checkpoint(tmp_path, {}, {}, {"step": 3}).rename(tmp_path / ".step-000003.replaced")
+    write_checkpoint(tmp_path, Snapshot({}, {}, {"step": 3}).copied()).rename(
+        tmp_path / ".step-000003.replaced"
+    )
 
     def failing(path: Path, target: Path) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
@@ -351,7 +365,7 @@ def test_a_checkpoint_set_aside_that_cannot_go_back_stands_in_until_it_is_remove
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", failing)
         mend_checkpoints(tmp_path)
-    (stand_in,) = list_checkpoints(tmp_path)
+    (stand_in,) = list(checkpoint_folders(tmp_path).values())
     assert read_checkpoint(stand_in).step == 3
     stubborn(monkeypatch)
     with pytest.raises(OSError, match="busy"):
@@ -369,9 +383,9 @@ def test_a_damaged_newer_checkpoint_takes_no_place_of_those_that_stay(tmp_path: 
     training = engine(regression(), steps=9, **changes)
     training.restore(read_checkpoint(folder / "step-000006"))
     training.fit(7)
-    assert [int(path.name[5:]) for path in list_checkpoints(folder)] == [6, 7, 8]
+    assert [int(path.name[5:]) for path in list(checkpoint_folders(folder).values())] == [6, 7, 8]
     training.fit()
-    assert [read_checkpoint(path).step for path in list_checkpoints(folder)] == [8, 9]
+    assert [read_checkpoint(path).step for path in list(checkpoint_folders(folder).values())] == [8, 9]
 
 
 def test_a_damaged_older_checkpoint_does_not_stop_training(tmp_path: Path) -> None:
@@ -464,11 +478,11 @@ def test_training_goes_on_while_a_checkpoint_is_written_which_holds_the_moment_i
     reached: list[int] = []
 
     class LetGo(gv.Callback):
-        def on_samples(self, engine: gv.Engine) -> None:
-            reached.append(engine.step_index)
-            if engine.step_index == 3:
-                assert not list_checkpoints(tmp_path / "checkpoints")
-                assert engine.saved_step is None
+        def on_samples(self, training: gv.TrainingView) -> None:
+            reached.append(training.step)
+            if training.step == 3:
+                assert not list(checkpoint_folders(tmp_path / "checkpoints").values())
+                assert training.saved_step is None
                 writer.let.set()
 
     training = engine(regression(), steps=6, checkpoint_every=2, samples_every=3, log_every=4, keep_checkpoints=9,
@@ -484,7 +498,7 @@ def test_an_error_in_training_lets_the_writing_end(tmp_path: Path, monkeypatch: 
     writer = SlowWriter(monkeypatch)
 
     class Breaking(gv.Callback):
-        def on_samples(self, engine: gv.Engine) -> None:
+        def on_samples(self, training: gv.TrainingView) -> None:
             threading.Timer(0.1, writer.let.set).start()
             raise KeyError("broken")
 
@@ -508,7 +522,7 @@ def test_the_first_metric_chooses_the_best(tmp_path: Path) -> None:
         engine(
             regression(), steps=3, checkpoint_every=1, keep_checkpoints=1, metrics=metrics, directory=folder
         ).fit()
-        best = best_checkpoint(folder / "checkpoints")
+        best = _best(folder / "checkpoints")
         assert best is not None
         assert best.name == {"first": "step-000002", "second": "step-000001"}[name]
 
@@ -517,8 +531,8 @@ def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_o
     """A manifest has results in the order of the alphabet, so their order does not say which comes first."""
 
     class AtOnce(gv.Callback):
-        def on_start(self, engine: gv.Engine) -> None:
-            engine.stop_requested = engine.interrupted = True
+        def on_start(self, training: gv.TrainingView) -> None:
+            training.interrupt()
 
     def training(**changes: Any) -> gv.Engine:
         metrics = [Scripted(1, 3), Distance(1, 2)]
@@ -537,4 +551,4 @@ def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_o
     after = read_checkpoint(folder).manifest
     assert (after["judged_by"], after["better"]) == ("score", "higher")
     assert after["results"] == before["results"]
-    assert best_checkpoint(tmp_path / "checkpoints") == folder
+    assert _best(tmp_path / "checkpoints") == folder

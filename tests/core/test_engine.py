@@ -139,8 +139,8 @@ def test_a_frozen_parameter_stays_and_needs_no_phase() -> None:
 def test_phases_that_name_one_optimizer_share_it() -> None:
     objective = game(optimizer="critic")
     trained = engine(objective, optimizers={"critic": gv.OptimizerSettings(lr=1e-2)}).fit()
-    assert list(trained.optimizers) == ["critic"]
-    held = trained.optimizers["critic"].torch_optimizer.param_groups[0]["params"]
+    assert list(trained.state.optimizers) == ["critic"]
+    held = trained.state.optimizers["critic"].torch_optimizer.param_groups[0]["params"]
     assert set(held) == set(objective.parameters())
     assert len(held) == len(set(held))
 

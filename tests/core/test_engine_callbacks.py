@@ -64,9 +64,9 @@ class Stopper(gv.Callback):
         self.after = after
         self.interrupted = interrupted
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        if engine.step_index == self.after:
-            engine.stop_requested, engine.interrupted = True, self.interrupted
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        if training.step == self.after:
+            training.ending, training.interrupted = True, self.interrupted
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_stop_that_is_asked_for_is_saved_and_a_run_that_had_enough_is_complete
 
 def test_an_error_is_told_and_raised_again_and_the_run_does_not_end() -> None:
     class Breaking(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
             raise KeyError("the callback's own")
 
     watcher = Watcher()
@@ -103,7 +103,7 @@ def test_an_error_is_told_and_raised_again_and_the_run_does_not_end() -> None:
 
 def test_an_interrupt_is_told_as_an_error() -> None:
     class Interrupting(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
             raise KeyboardInterrupt
 
     watcher = Watcher()
@@ -118,7 +118,7 @@ class Counter(gv.Callback):
     def __init__(self) -> None:
         self.count = 0
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
         self.count += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -140,9 +140,9 @@ def test_callbacks_get_their_state_back_whichever_others_there_are(tmp_path: Pat
 
 def test_what_callbacks_draw_changes_nothing_that_is_trained() -> None:
     class Gambler(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
             torch.rand(7)
-            engine.model.sample(3)
+            training.model.sample(3)
 
     alone, watched = engine(regression()).fit(), engine(regression(), callbacks=[Gambler()]).fit()
     assert torch.equal(
@@ -211,7 +211,7 @@ def test_a_state_that_json_cannot_hold_is_the_callbacks_failure(tmp_path: Path) 
 
 def test_an_error_of_training_is_not_hidden_by_a_callback_that_fails_to_hear_of_it() -> None:
     class Breaking(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
             raise gv.TrainingError("it was this")
 
     with pytest.raises(gv.TrainingError, match="it was this"):

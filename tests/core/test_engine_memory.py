@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from toys import FromPhases, Watcher, engine, model, optimizer, same, state
 
 import ganvae_core as gv
-from ganvae_core.engine.memory_limit import within_memory
+from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.processes import World
+from ganvae_core.engine.updates import Updates
 from ganvae_core.store.checkpoints import read_checkpoint
 
 FITS = 3
@@ -124,15 +125,19 @@ def test_where_a_single_row_is_too_many_that_is_said() -> None:
 
 
 def test_one_of_several_processes_does_not_split_alone() -> None:
-    training = engine(limited())
-    training.world = World(rank=1, size=2)
-
-    def accumulate() -> list[gv.Loss]:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB.")
-
-    with pytest.raises(gv.TrainingError, match="with 8 rows at once in each process") as raised:
-        within_memory(training, training.phases[0], accumulate)
-    assert "engine.micro_batch_size=4" in raised.value.hints[0]
+    training = engine(limited(fits=0))
+    updates = Updates(
+        training.state,
+        training.phases,
+        World(rank=1, size=2),
+        0,
+        ComponentPrecision(training.objective, training.device, torch.float32),
+        training.stop_flag,
+    )
+    batch = gv.Batch(torch.zeros(4, 3), None, None, torch.arange(4), 0)
+    with pytest.raises(gv.TrainingError, match="with 4 rows at once in each process") as raised:
+        updates.make(training.phases[0], batch, torch.Generator())
+    assert "engine.micro_batch_size=2" in raised.value.hints[0]
 
 
 def test_another_error_is_not_taken_for_it() -> None:

@@ -14,7 +14,8 @@ from ganvae_gan.objective import NonSaturating
 from ganvae_vae.objective import ELBO
 
 import ganvae_core as gv
-from ganvae_core.store.checkpoints import list_checkpoints, read_checkpoint
+from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.store.manifests import checkpoint_folders
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 SPEC = gv.DataSpec((1, 8, 8), modality="image")
@@ -36,7 +37,7 @@ def test_convolutions_go_on_bit_for_bit_in_either_memory_order(channels_last: bo
     whole = gv.Engine(adversarial(), IMAGES, chosen).fit()
     gv.Engine(adversarial(), IMAGES, chosen, directory=tmp_path).fit(5)
     second = gv.Engine(adversarial(), IMAGES, chosen)
-    second.restore(read_checkpoint(list_checkpoints(tmp_path / "checkpoints")[-1]))
+    second.restore(read_checkpoint(list(checkpoint_folders(tmp_path / "checkpoints").values())[-1]))
     second.fit()
     for expected, found in zip(whole.objective.state_dict().values(), second.objective.state_dict().values(),
                                strict=True):  # fmt: skip
@@ -49,10 +50,10 @@ class Poison(gv.Callback):
     def __init__(self, at: int) -> None:
         self.at = at
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
         if record["step"] == self.at:
             with torch.no_grad():
-                next(engine.objective.model.generator.parameters())[0, 0] = torch.inf
+                next(training.objective.model.generator.parameters())[0, 0] = torch.inf
 
 
 def test_after_a_failure_the_averages_are_finite_and_a_mended_run_learns_again() -> None:
@@ -94,8 +95,9 @@ def test_a_gan_leaves_an_encoder_as_it_is_and_a_second_stage_can_train_it() -> N
 
 
 class Stop(gv.Callback):
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        engine.stop_requested = record["step"] == 3
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        if record["step"] == 3:
+            training.stop("that is enough")
 
 
 def test_a_callback_can_end_a_run_early_and_it_can_be_taken_up_again() -> None:

@@ -107,7 +107,7 @@ def test_a_phase_that_gets_nowhere_in_an_interval_ends_the_run(log_every: int, t
         training.fit()
     # Ten in a row at least, and a whole interval.
     assert training.step_index == {1: 13, 4: 14, 25: 14}[log_every]
-    assert training.recovery.dropped_in_a_row == {"game": training.step_index - 3}
+    assert training.state.recovery.dropped_in_a_row == {"game": training.step_index - 3}
 
 
 def test_a_phase_that_runs_seldom_is_not_given_up_for_one_update() -> None:
@@ -127,7 +127,7 @@ def test_updates_in_a_row_are_counted_on_when_a_run_goes_on(tmp_path: Path) -> N
     resumed.restore(kept)
     with pytest.raises(gv.TrainingError, match="step 13: the last 10 updates"):
         resumed.fit()
-    assert resumed.recovery.dropped == {"game": 10}
+    assert resumed.state.recovery.dropped == {"game": 10}
 
 
 def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,4 +147,4 @@ def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits == []
     training.report()
     assert waits == ["tolist"]
-    assert training.recovery.dropped == {"game": 1}
+    assert training.state.recovery.dropped == {"game": 1}

@@ -15,7 +15,8 @@ from toys import FromPhases, engine, model, optimizer, regression, rows, same, s
 
 import ganvae_core as gv
 from ganvae_core.engine.optimizers import ScheduledOptimizer
-from ganvae_core.store.checkpoints import list_checkpoints, read_checkpoint
+from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.store.manifests import checkpoint_folders
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 7])
@@ -175,7 +176,9 @@ def test_where_a_number_is_not_finite_the_weights_are_those_from_before(
     before = engine(failing(99, how), steps=2, optimizers=optimizer(name, 0.01, **options)).fit()
     assert same(state(objective.model), state(before.objective.model)), "weights, or statistics of batch norm"
     assert len(after) == 2, "after ran for an update that was not made"
-    assert [folder.name for folder in list_checkpoints(tmp_path / "checkpoints")] == ["step-000002"]
+    assert [folder.name for folder in list(checkpoint_folders(tmp_path / "checkpoints").values())] == [
+        "step-000002"
+    ]
     kept = read_checkpoint(tmp_path / "checkpoints" / "step-000002")
     assert same(kept.model(), {name: value for name, value in state(before.model).items() if "." in name
                                and not name.endswith(("placement", "log_scale"))})  # fmt: skip
@@ -249,7 +252,7 @@ def test_gradients_are_clipped_to_the_norm_and_logged_before_it() -> None:
     logged: list[float] = []
 
     class Note(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
             logged.append(record["regression/gradient_norm"])
 
     clipped, plain = regression(), regression()
@@ -307,7 +310,7 @@ def test_averages_of_an_interval_are_over_its_updates() -> None:
         found: list[dict[str, Any]] = []
 
         class Note(gv.Callback):
-            def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
+            def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
                 found.append(dict(record))
 
         engine(regression(every=2), steps=6, log_every=log_every, callbacks=[Note()]).fit()

@@ -170,8 +170,8 @@ def test_what_was_trained_around_a_model_is_loaded_with_the_weights_that_trainin
     tmp_path: Path,
 ) -> None:
     class Last(gv.Callback):
-        def on_end(self, engine: gv.Engine) -> None:
-            self.objective = engine.objective
+        def on_end(self, training: gv.TrainingView) -> None:
+            self.objective = training.objective
 
     last = Last()
     overrides = {"engine.checkpoint_every": 2, "data.condition": True, "objective.spectral_norm": True}

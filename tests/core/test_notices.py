@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from toys import FromPhases, Watcher, engine, model, squared_error
 
 import ganvae_core as gv
-from ganvae_core.runs.collapse import ALIKE_STEPS, WON_UPDATES, Watch, distances
+from ganvae_core.runs.collapse import ALIKE_STEPS, WON_UPDATES, CollapseMonitor, distances
 from ganvae_core.runs.observers import Recorder
 from ganvae_core.store.directory import RunDirectory
 
@@ -81,7 +81,7 @@ class Watched:
 
     def __init__(self, objective: FromPhases | None = None, data: Any = ROWS) -> None:
         self.engine = engine(objective or scripted(), data=data)
-        self.watch = Watch()
+        self.watch = CollapseMonitor()
 
     def samples(self, step: int, spread: float = 1.0, kinds: int = 0) -> dict[str, Any]:
         """What waits for the next record after samples were drawn."""
@@ -143,7 +143,7 @@ def test_samples_that_are_not_finite_are_said_and_not_logged() -> None:
     assert watched.samples(500, spread=float("inf")) == {}
     (text,) = watched.samples(1000, spread=float("nan"))["warnings"]
     assert "samples are not finite" in text
-    assert watched.engine.pending == {}
+    assert watched.engine.state.pending == {}
 
 
 def test_without_a_critic_other_things_are_tried() -> None:
@@ -224,9 +224,9 @@ def test_a_prior_that_is_fitted_after_training_is_not_sampled_before() -> None:
     objective = FromPhases(own, lambda this: [gv.Phase("a", squared_error(this), trains=[this.model])])
     objective.needs = frozenset({"encoder"})  # pyright: ignore[reportAttributeAccessIssue]
     watcher = Watcher()
-    trained = engine(objective, steps=6, samples_every=2, callbacks=[Watch(), watcher]).fit()
+    trained = engine(objective, steps=6, samples_every=2, callbacks=[CollapseMonitor(), watcher]).fit()
     assert not any("samples/spread" in record for record in watcher.records)
-    assert trained.pending["samples/spread"] > 0, "at the end it is"
+    assert trained.state.pending["samples/spread"] > 0, "at the end it is"
 
 
 def trained(plugin: str, out: Path, steps: int, **changes: Any) -> tuple[gv.Run, list[str]]:
@@ -272,8 +272,9 @@ def test_a_run_goes_on_with_what_it_had_measured(tmp_path: Path) -> None:
     }
 
     class Stop(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-            engine.stop_requested = engine.interrupted = engine.step_index == 4
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+            if training.step == 4:
+                training.interrupt()
 
     whole = gv.train("gan", steps=9, out=tmp_path / "whole", overrides=often)
     stopped = gv.train("gan", steps=9, out=tmp_path / "run", overrides=often, callbacks=[Stop()])
@@ -292,8 +293,8 @@ def test_a_run_goes_on_with_what_it_had_measured(tmp_path: Path) -> None:
 
 def test_what_is_warned_of_after_the_last_interval_is_written_too(tmp_path: Path) -> None:
     class Late(gv.Callback):
-        def on_samples(self, engine: gv.Engine) -> None:
-            engine.warn("late", "but not lost")
+        def on_samples(self, training: gv.TrainingView) -> None:
+            training.warn("late", "but not lost")
 
     run = RunDirectory.create(tmp_path / "run", "")
     engine(scripted(), data=ROWS, steps=2, samples_every=0, callbacks=[Late(), Recorder(run)]).fit()
@@ -302,8 +303,8 @@ def test_what_is_warned_of_after_the_last_interval_is_written_too(tmp_path: Path
 
 def test_what_was_warned_of_before_an_error_is_written_too(tmp_path: Path) -> None:
     class Failing(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-            engine.warn("before")
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+            training.warn("before")
             raise KeyError("the error")
 
     run = RunDirectory.create(tmp_path / "run", "")

@@ -89,11 +89,11 @@ def test_the_averaged_model_computes_in_fp32() -> None:
     seen: list[torch.dtype] = []
 
     class Looking(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Any) -> None:
-            hook = engine.model.generator.get_submodule("head").register_forward_hook(
+        def on_step(self, training: gv.TrainingView, record: Any) -> None:
+            hook = training.model.generator.get_submodule("head").register_forward_hook(
                 lambda module, inputs, output: seen.append(output.dtype)
             )
-            engine.model.sample(2)
+            training.model.sample(2)
             hook.remove()
 
     engine(game(set(), {}), precision="bf16", steps=1, callbacks=[Looking()]).fit()

@@ -175,15 +175,16 @@ def not_finite(**changes: Any) -> gv.Engine:
 class StopAt(gv.Callback):
     """Asks for a stop after a step, on rank 0 as all callbacks are."""
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        engine.stop_requested = engine.step_index == 3
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        if training.step == 3:
+            training.stop("that is enough")
 
 
 class Fails(gv.Callback):
     """Something goes wrong that ganvae knows nothing of."""
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        if engine.step_index == 2:
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        if training.step == 2:
             raise ValueError("no such luck")
 
 
@@ -254,7 +255,7 @@ def tensors_after(training: gv.Engine) -> dict[str, Tensor]:
     for name, module in (("objective", training.objective), ("model", training.model)):
         for key, tensor in [*module.named_parameters(), *module.named_buffers()]:
             found[f"{name}.{key}"] = tensor.detach().clone().contiguous()
-    for name, trained in training.optimizers.items():
+    for name, trained in training.state.optimizers.items():
         for number, values in trained.torch_optimizer.state_dict()["state"].items():
             for key, value in values.items():
                 if isinstance(value, Tensor):

@@ -150,7 +150,7 @@ def test_a_run_from_python_is_one_run(together: Path) -> None:
     assert first[:2] == [str(together / "run"), 3]
     run = gv.load(together / "run")
     assert [record["step"] for record in run.metrics] == [1, 2, 3]
-    assert read_manifest(run.path / "checkpoints" / "step-000003")["circumstances"]["processes"] == 2
+    assert read_manifest(run.path / "checkpoints" / "step-000003")["runtime"]["processes"] == 2
 
 
 def test_a_run_of_two_processes_goes_on_with_one(together: Path, tmp_path: Path) -> None:

@@ -23,7 +23,13 @@ from toys import engine, regression
 import ganvae_core as gv
 from ganvae_core.cli.main import main
 from ganvae_core.runs.training import resume
-from ganvae_core.store.checkpoints import mend_checkpoints, newest_whole, remove_checkpoint, write_checkpoint
+from ganvae_core.store.checkpoints import (
+    Snapshot,
+    mend_checkpoints,
+    newest_whole,
+    remove_checkpoint,
+    write_checkpoint,
+)
 from ganvae_core.store.directory import RunDirectory
 from ganvae_core.store.files import whole_file
 from ganvae_core.store.manifests import checkpoint_folders
@@ -73,7 +79,9 @@ def every_death(folder: Path, prepare: Callable[[Path], Any], work: Callable[[Pa
 
 
 def write(parent: Path, step: int, value: float) -> None:
-    write_checkpoint(parent, {"x": torch.tensor(value)}, {"y": torch.tensor(-value)}, {"step": step})
+    write_checkpoint(
+        parent, Snapshot({"x": torch.tensor(value)}, {"y": torch.tensor(-value)}, {"step": step}).copied()
+    )
 
 
 def value_at(parent: Path) -> tuple[int, float] | None:
@@ -233,7 +241,7 @@ def test_a_folder_that_a_killed_start_left_behind_is_free(tmp_path: Path) -> Non
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
     class Killed(gv.Callback):
-        def on_step(self, engine: gv.Engine, record: Any) -> None:
+        def on_step(self, training: gv.TrainingView, record: Any) -> None:
             raise KeyboardInterrupt
 
     settings = {"engine.device": "cpu", "generator.hidden": [4], "engine.log_every": 1}
@@ -252,7 +260,7 @@ def test_a_run_that_fails_in_its_first_step_leaves_no_folder(
     monkeypatch.chdir(tmp_path)
 
     class Broken(gv.Callback):
-        def on_start(self, engine: gv.Engine) -> None:
+        def on_start(self, training: gv.TrainingView) -> None:
             raise ValueError("broken")
 
     for out in (None, tmp_path / "own"):

@@ -23,7 +23,7 @@ from ganvae_core.config.layers import parse_overrides, parse_yaml
 from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.processes import World
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.resuming import differing_settings, other_circumstances
+from ganvae_core.runs.resuming import differing_settings, runtime_notes
 from ganvae_core.runs.training import prepare_resume
 from ganvae_core.store.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.store.manifests import manifest_text
@@ -142,15 +142,16 @@ class StopAt(gv.Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        engine.stop_requested = engine.interrupted = engine.step_index == self.step
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        if training.step == self.step:
+            training.interrupt()
 
 
 class StopAtOnce(gv.Callback):
     """Asks for a stop before the first step."""
 
-    def on_start(self, engine: gv.Engine) -> None:
-        engine.stop_requested = engine.interrupted = True
+    def on_start(self, training: gv.TrainingView) -> None:
+        training.interrupt()
 
 
 class Difficult(gv.Critic):
@@ -224,10 +225,10 @@ def test_batch_norm_dropout_lazy_phases_and_buffers_go_on_bit_for_bit(first: int
     assert same(state(resumed.objective), state(whole.objective))
     assert same(state(resumed.model), state(whole.model))
     assert not torch.equal(whole.objective.get_buffer("strength"), torch.tensor(0.2))
-    for name, optimizer in whole.optimizers.items():
+    for name, optimizer in whole.state.optimizers.items():
         kept, other = (
             optimizer.torch_optimizer.state_dict(),
-            resumed.optimizers[name].torch_optimizer.state_dict(),
+            resumed.state.optimizers[name].torch_optimizer.state_dict(),
         )
         for number, values in kept["state"].items():
             assert all(torch.equal(value, other["state"][number][key]) for key, value in values.items())
@@ -446,12 +447,12 @@ def test_data_that_has_moved_is_named_and_must_be_the_same(tmp_path: Path) -> No
     assert gv.load(run.path).resume(steps=8).step == 8, "from now on it is found there"
 
 
-def test_other_circumstances_are_told_since_they_round_otherwise(tmp_path: Path) -> None:
+def test_runtime_notes_are_told_since_they_round_otherwise(tmp_path: Path) -> None:
     run = small(tmp_path / "run")
     _, same_again = prepare_resume(run.path, layer={"engine": {"steps": 6}})
     assert same_again.warnings == ()
     manifest = json.loads((path := run.path / "checkpoints" / "step-000004" / "manifest.json").read_text())
-    manifest["circumstances"] |= {"torch": "2.0.0", "threads": 64}
+    manifest["runtime"] |= {"torch": "2.0.0", "threads": 64}
     path.write_text(manifest_text(manifest))
     _, preparation = prepare_resume(run.path, layer={"engine": {"steps": 6}})
     (told,) = preparation.warnings
@@ -502,9 +503,9 @@ def test_a_run_that_goes_on_otherwise_than_within_rounding_says_why(
     training.save()
     written = read_checkpoint(tmp_path / "checkpoints" / "step-000000")
     manifest = {**written.manifest, "rows_at_once": at_once}
-    manifest["circumstances"] = {**manifest["circumstances"], "processes": processes, **changes}
+    manifest["runtime"] = {**manifest["runtime"], "processes": processes, **changes}
     training.restore(Checkpoint(written.folder, manifest))
-    (told,) = other_circumstances(manifest, training)
+    (told,) = runtime_notes(manifest, training)
     if reasons is None:
         assert told.startswith("it goes on within rounding and not bit for bit: it was trained with ")
     else:
@@ -523,7 +524,7 @@ def test_more_processes_draw_other_numbers_unless_parts_stay_as_they_were(tmp_pa
         training.world = World(size=2)
         training.rows = training.world.rows(32)
         training.restore(written)
-        (told,) = other_circumstances(written.manifest, training)
+        (told,) = runtime_notes(written.manifest, training)
         assert (DRAWS in told) is draws
         assert "processes 1, now 2" in told
 
@@ -531,7 +532,7 @@ def test_more_processes_draw_other_numbers_unless_parts_stay_as_they_were(tmp_pa
 def test_what_a_checkpoint_does_not_say_of_its_circumstances_is_not_held_against_it(tmp_path: Path) -> None:
     run = small(tmp_path / "run")
     manifest = json.loads((path := run.path / "checkpoints" / "step-000004" / "manifest.json").read_text())
-    del manifest["circumstances"]["precision"]
+    del manifest["runtime"]["precision"]
     path.write_text(manifest_text(manifest))
     _, preparation = prepare_resume(run.path, layer={"engine": {"steps": 6}})
     assert preparation.warnings == ()

@@ -34,9 +34,9 @@ class StopAt(gv.Callback):
         self.step = step
         self.rollbacks = rollbacks
 
-    def on_step(self, engine: gv.Engine, record: Mapping[str, Any]) -> None:
-        if engine.step_index == self.step and engine.recovery.rollbacks >= self.rollbacks:
-            engine.stop_requested = engine.interrupted = True
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        if training.step == self.step and training.state.recovery.rollbacks >= self.rollbacks:
+            training.interrupt()
 
 
 def run(out: Path, steps: int = 14, callbacks: Any = (), **changes: Any) -> gv.Run:

@@ -21,7 +21,8 @@ from ganvae_core.builtin.sources.arrays import Arrays
 from ganvae_core.builtin.sources.folder import Folder
 from ganvae_core.builtin.sources.idx import Idx
 from ganvae_core.store.checkpoints import Checkpoint
-from ganvae_core.store.manifests import LARGEST_MANIFEST_BYTES, read_manifest
+from ganvae_core.store.files import LARGEST_BYTES
+from ganvae_core.store.manifests import read_manifest
 
 UNPACKED = 300 * 2**20
 LARGEST = 32 * 2**20
@@ -153,7 +154,7 @@ def safetensors_of_a_deep_header(folder: Path) -> None:
 
 def manifest_without_an_end(folder: Path) -> None:
     with (folder / "manifest.json").open("wb") as file:
-        file.truncate(LARGEST_MANIFEST_BYTES + 1)
+        file.truncate(LARGEST_BYTES + 1)
     read_manifest(folder)
 
 

@@ -55,14 +55,14 @@ class Patience(Callback):
     def __init__(self, *, intervals: int = 1):
         self.intervals, self.best, self.waited = intervals, None, 0
 
-    def on_step(self, engine, record):
+    def on_step(self, training, record):
         loss = next((value for name, value in record.items() if name.endswith("/loss")), 0.0)
         if self.best is None or loss < self.best:
             self.best, self.waited = loss, 0
         else:
             self.waited += 1
         if self.waited >= self.intervals:
-            engine.stop_requested = True
+            training.stop("that is enough")
 
     def state_dict(self):
         return {"best": self.best, "waited": self.waited}
@@ -77,17 +77,17 @@ class Diary(Callback):
     def __init__(self):
         self.entries = []
 
-    def on_start(self, engine):
-        self.entries.append(f"start at {engine.step_index}")
+    def on_start(self, training):
+        self.entries.append(f"start at {training.step}")
 
-    def on_step(self, engine, record):
+    def on_step(self, training, record):
         self.entries.append(f"step {record['step']}")
 
-    def on_checkpoint(self, engine):
-        self.entries.append(f"saved {engine.saved_step}")
+    def on_checkpoint(self, training):
+        self.entries.append(f"saved {training.saved_step}")
 
-    def on_end(self, engine):
-        self.entries.append(f"end at {engine.step_index}")
+    def on_end(self, training):
+        self.entries.append(f"end at {training.step}")
 
     def state_dict(self):
         return {"entries": self.entries}

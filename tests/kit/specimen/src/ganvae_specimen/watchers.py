@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from ganvae_core import Callback, Engine, Metric, Model
+from ganvae_core import Callback, Metric, Model, TrainingView
 
 
 @final
@@ -30,7 +30,7 @@ class Tally(Callback):
     def __init__(self) -> None:
         self.count = 0
 
-    def on_step(self, engine: Engine, record: Mapping[str, Any]) -> None:
+    def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
         """One more."""
         self.count += 1
 

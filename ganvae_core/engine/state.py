@@ -1,0 +1,190 @@
+"""What training goes on from: one small type, captured for a checkpoint and restored from one."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganvae_core.engine.ema import EMA
+from ganvae_core.engine.optimizers import ScheduledOptimizer
+from ganvae_core.engine.recovery import Recovery
+from ganvae_core.errors import RunError
+from ganvae_core.interfaces import Objective
+from ganvae_core.store.checkpoints import Checkpoint, Snapshot, load_tensors, tensors_of
+from ganvae_core.store.manifests import numbers
+
+LOGGER = logging.getLogger("ganvae")
+OBJECTIVE = "objective."
+OPTIMIZER = "optimizer."
+
+
+@dataclass(frozen=True)
+class Results:
+    """Held-out results.
+
+    Args:
+        values: by name.
+        step: of the measurement; None before the first.
+        judged_by: the result that the best checkpoint is chosen by, and whether ``lower`` or ``higher`` is better.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict[str, float])
+    step: int | None = None
+    judged_by: tuple[str, str] | None = None
+
+
+@dataclass
+class TrainingState:
+    """The state of one stage of training.
+
+    Args:
+        objective: the modules that are trained.
+        ema: the averaged model.
+        optimizers: by name.
+        batch_size: rows of one global batch.
+        stage: number of this stage, from 0.
+        first_step: steps of the stages before this one.
+        step: steps done in this stage.
+        recovery: updates that were dropped, and the micro-batch after memory ran out.
+        results: the newest held-out results.
+        pending: what goes into the next record of the log: warnings, measurements.
+        callback_states: states of callbacks that a checkpoint held and no callback has taken yet.
+        reports: whether this process logs warnings, which one of several does.
+    """
+
+    objective: Objective
+    ema: EMA
+    optimizers: Mapping[str, ScheduledOptimizer]
+    batch_size: int
+    stage: int = 0
+    first_step: int = 0
+    step: int = 0
+    recovery: Recovery = field(default_factory=Recovery)
+    results: Results = field(default_factory=Results)
+    pending: dict[str, Any] = field(default_factory=dict[str, Any])
+    callback_states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    reports: bool = True
+
+    @property
+    def run_step(self) -> int:
+        """Steps done in all stages."""
+        return self.first_step + self.step
+
+    @property
+    def samples_seen(self) -> int:
+        """Rows used in this stage: the position in the data."""
+        return self.step * self.batch_size
+
+    def warn(self, message: str, *hints: str) -> None:
+        """Log a warning at once, and add it to the next record under ``warnings``."""
+        text = "\n  ".join((message, *hints))
+        if self.reports:
+            LOGGER.warning(text)
+        self.pending.setdefault("warnings", []).append(text)
+
+    def take_pending(self) -> dict[str, Any]:
+        """Return what waits for the next record, and clear it."""
+        pending, self.pending = self.pending, {}
+        return pending
+
+    def capture(
+        self, callback_states: Sequence[Mapping[str, Any]], runtime: Mapping[str, Any], *, complete: bool
+    ) -> Snapshot:
+        """The state as a snapshot. Its tensors are those that training goes on to change.
+
+        Args:
+            callback_states: as ``callbacks.states_of`` gives them.
+            runtime: what rounding depends on beside configuration and data.
+            complete: whether the stage has come to its end.
+        """
+        import ganvae_core
+
+        objective = {OBJECTIVE + name: tensor for name, tensor in tensors_of(self.objective).items()}
+        name, better = self.results.judged_by or (None, None)
+        manifest = {
+            "step": self.run_step,
+            "stage": self.stage,
+            "stage_step": self.step,
+            "complete": complete,
+            "samples_seen": self.samples_seen,
+            "batch_size": self.batch_size,
+            "results": dict(self.results.values),
+            "judged_by": name,
+            "better": better,
+            "callbacks": list(callback_states),
+            "recovery": dataclasses.asdict(self.recovery),
+            "pending": copy.deepcopy(self.pending),  # written while training goes on
+            "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
+            "runtime": dict(runtime),
+        }
+        return Snapshot(tensors_of(self.ema.model), objective | self._optimizer_tensors(), manifest)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same configuration and stage.
+
+        Raises:
+            RunError: its tensors or its batch size do not fit.
+        """
+        manifest, what = checkpoint.manifest, str(checkpoint.folder)
+        if manifest.get("batch_size") != self.batch_size:
+            raise RunError(f"{what} was written with another batch size: {manifest.get('batch_size')}.")
+        tensors = checkpoint.state()
+        load_objective(self.objective, tensors, what)
+        load_tensors(self.ema.model, checkpoint.model(), what)
+        self._load_optimizers(tensors, what)
+        self.step = int(manifest["stage_step"])
+        judged_by, better = manifest.get("judged_by"), manifest.get("better")
+        judged = (judged_by, better) if isinstance(judged_by, str) and isinstance(better, str) else None
+        self.results = Results(numbers(manifest.get("results")), self.run_step, judged)
+        self.callback_states = list(manifest.get("callbacks", []))
+        self.pending = copy.deepcopy(dict(manifest.get("pending", {})))
+        self.recovery = Recovery.stored(manifest)
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        """The optimizers' state, named ``optimizer.<name>.<number of the parameter>.<key>``."""
+        return {
+            f"{OPTIMIZER}{name}.{number}.{key}": value
+            for name, optimizer in self.optimizers.items()
+            for number, values in optimizer.torch_optimizer.state_dict()["state"].items()
+            for key, value in values.items()
+            if value is not None
+        }
+
+    def _load_optimizers(self, tensors: Mapping[str, Tensor], what: str) -> None:
+        for name, optimizer in self.optimizers.items():
+            prefix = f"{OPTIMIZER}{name}."
+            values: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in tensors.items():
+                if key.startswith(prefix):
+                    number, _, entry = key[len(prefix) :].partition(".")
+                    like = optimizer.parameters[int(number)]
+                    values.setdefault(int(number), {})[entry] = _laid_out_like(like, tensor)
+            groups = optimizer.torch_optimizer.state_dict()["param_groups"]
+            try:
+                optimizer.torch_optimizer.load_state_dict({"state": values, "param_groups": groups})
+            except (ValueError, KeyError) as error:
+                raise RunError(f"{what} does not fit the optimizer '{name}': {error}") from error
+
+
+def load_objective(objective: Objective, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Load an objective's trained weights, which are not the averaged ones, from a checkpoint's state.
+
+    Raises:
+        RunError: they do not fit.
+    """
+    own = {name[len(OBJECTIVE) :]: tensor for name, tensor in tensors.items() if name.startswith(OBJECTIVE)}
+    load_tensors(objective, own, what)
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The tensor in its parameter's memory order, since fused optimizers pair the two element by element in memory."""
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, device="cpu", requires_grad=False).copy_(tensor)

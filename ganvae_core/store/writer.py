@@ -1,0 +1,84 @@
+"""Checkpoints written while training goes on, and which of them stay."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import final
+
+from ganvae_core.store.checkpoints import Snapshot, remove_checkpoint, write_checkpoint
+from ganvae_core.store.files import tidying
+from ganvae_core.store.manifests import best_step, checkpoint_folders, manifests_in
+
+
+@final
+class CheckpointWriter:
+    """Writes checkpoints under one folder, and keeps the newest and the best of them.
+
+    Training waits while its state is copied, not while the copy is written. A thread writes one checkpoint at a time.
+
+    Args:
+        folder: of the checkpoints.
+        keep: how many of the newest stay.
+
+    Attributes:
+        saved_step: of the newest checkpoint that was written here and is on disk; None before the first.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.saved_step: int | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[int] | None = None
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Write a copied snapshot in the background; ``finish`` waits until it is on disk."""
+        assert self._writing is None, "the checkpoint before is finished first"
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="ganvae-checkpoint")
+        self._writing = self._writer.submit(self._write, snapshot)
+
+    def finish(self) -> bool:
+        """Wait until what was begun is on disk; return whether there was anything.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
+        if self._writing is None:
+            return False
+        try:
+            self.saved_step = self._writing.result()
+        finally:
+            if self._writing.done():
+                self._writing = None
+        return True
+
+    def close(self) -> BaseException | None:
+        """Wait for the current write after training has failed; return why it could not be written, if so."""
+        failure = None if self._writing is None else self._writing.exception()
+        self._writing = None
+        if self._writer is not None:
+            self._writer.shutdown()
+            self._writer = None
+        return failure
+
+    def _write(self, snapshot: Snapshot) -> int:
+        write_checkpoint(self.folder, snapshot)
+        step = int(snapshot.manifest["step"])
+        self._retain(step)
+        return step
+
+    def _retain(self, written: int) -> None:
+        """Remove checkpoints that are neither among the newest nor the best.
+
+        Steps after the one just written are damaged ones that training goes on from before. They stay until it gets
+        there, and count for nothing.
+        """
+        folders = checkpoint_folders(self.folder)
+        best = best_step(manifests_in(self.folder))
+        reached = [step for step in folders if step <= written]
+        for step in reached[: -self.keep]:
+            if step != best:
+                with tidying(folders[step]):
+                    remove_checkpoint(folders[step])
