@@ -420,28 +420,18 @@ def test_the_weights_may_be_read_by_whoever_may_read_the_manifest(written: Path)
     assert modes["model.safetensors"] == modes["state.safetensors"] == modes["manifest.json"]
 
 
-def test_a_flip_of_any_bit_of_the_manifest_is_found(written: Path) -> None:
+def test_a_manifest_that_is_cut_short_is_found(written: Path) -> None:
     path = written / "manifest.json"
     content = path.read_bytes()
-    for position in range(len(content)):
-        for bit in (0, 3, 6):
-            path.write_bytes(
-                content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
-            )
-            with pytest.raises(gv.RunError, match=r"manifest\.json"):
-                read_checkpoint(written)
+    for length in range(len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(gv.RunError, match=r"manifest\.json"):
+            read_checkpoint(written)
     path.write_bytes(content)
     assert read_checkpoint(written).step == 2
 
 
-def test_a_manifest_of_another_tool_or_step_is_refused(written: Path) -> None:
-    path = written / "manifest.json"
-    manifest = json.loads(path.read_text())
-    for changed in (json.dumps(manifest), json.dumps(manifest, indent=2, sort_keys=True)):
-        path.write_text(changed)  # without the newline at the end, which is a byte as well
-        with pytest.raises(gv.RunError, match="its checksum differs"):
-            read_checkpoint(written)
-    path.write_text(manifest_text(manifest))
+def test_a_manifest_of_another_step_is_refused(written: Path) -> None:
     moved = written.rename(written.with_name("step-000007"))
     with pytest.raises(gv.RunError, match="it is that of step 2"):
         read_checkpoint(moved)

@@ -66,7 +66,10 @@ class Stopper(gv.Callback):
 
     def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
         if training.step == self.after:
-            training.ending, training.interrupted = True, self.interrupted
+            if self.interrupted:
+                training.interrupt()
+            else:
+                training.stop("that is enough")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,9 @@ def test_callbacks_get_their_state_back_whichever_others_there_are(tmp_path: Pat
     counter = Counter()
     going_on = engine(regression(), steps=5)
     going_on.restore(read_checkpoint(tmp_path / "checkpoints" / "step-000003"))
-    going_on.callbacks += [counter, Watcher()]  # a run's own callbacks are attached after it was restored
+    going_on.callbacks.extend(
+        [counter, Watcher()]
+    )  # a run's own callbacks are attached after it was restored
     going_on.fit()
     assert counter.count == 5
 

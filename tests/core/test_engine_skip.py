@@ -58,7 +58,7 @@ def test_a_dropped_update_is_as_if_its_phase_had_not_run_in_that_step(name: str,
 
     without = failing(lambda step: False)
     left_out = skipping(without, name, steps=6).fit(at)
-    left_out.step_index = at + 1
+    left_out.state.step = at + 1
     left_out.fit()
     assert same(state(objective.model), state(without.model)), "weights, or statistics of batch norm"
 

@@ -293,7 +293,7 @@ def test_a_falling_schedule_moves_weights_as_its_rates_say() -> None:
     by_hand = regression()
     for step, rate in enumerate([0.1, 0.075, 0.05, 0.025]):
         one = engine(by_hand, optimizers=optimizer(lr=rate))
-        one.step_index = step
+        one.state.step = step
         one.fit(step + 1)
     for name, value in state(falling.objective).items():
         torch.testing.assert_close(state(by_hand)[name], value, rtol=1e-6, atol=1e-7)

@@ -88,15 +88,15 @@ class Watched:
         own = self.engine.model.generator
         own.get_buffer("spread").fill_(spread)
         own.get_buffer("kinds").fill_(kinds)
-        self.engine.step_index = step
-        self.watch.on_samples(self.engine)
-        return self.engine.take_pending()
+        self.engine.state.step = step
+        self.watch.on_samples(self.engine.view())
+        return self.engine.state.take_pending()
 
     def accuracy(self, step: int, accuracy: float, phase: str = "judge") -> list[str]:
         """What is warned of after an interval."""
-        self.engine.step_index = step
-        self.watch.on_step(self.engine, {"step": step, f"{phase}/accuracy": accuracy})
-        return self.engine.take_pending().get("warnings", [])
+        self.engine.state.step = step
+        self.watch.on_step(self.engine.view(), {"step": step, f"{phase}/accuracy": accuracy})
+        return self.engine.state.take_pending().get("warnings", [])
 
 
 def test_samples_like_the_data_have_its_distances_and_nothing_is_said() -> None:
