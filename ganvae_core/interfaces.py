@@ -202,7 +202,6 @@ class Objective(nn.Module, abc.ABC):
     batches: ClassVar[Literal["rows", "codes"]] = "rows"
     accepts: ClassVar[frozenset[Support]] = ANY_SUPPORT
     needs: ClassVar[frozenset[Need]] = frozenset(("prior",))
-    batches: ClassVar[Literal["rows", "codes"]] = "rows"
     model: Model
 
     @abc.abstractmethod

@@ -14,7 +14,13 @@ from torch.nn.parameter import is_lazy
 
 from ganvae_core.config.options import component_facts
 from ganvae_core.interfaces import FittedPrior, Posterior
-from ganvae_core.store.checkpoints import Snapshot, load_tensors, read_checkpoint, tensors_of, write_checkpoint
+from ganvae_core.store.checkpoints import (
+    Snapshot,
+    load_tensors,
+    read_checkpoint,
+    tensors_of,
+    write_checkpoint,
+)
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.exercise import (
     Inputs,
