@@ -101,7 +101,6 @@ _HOMES = {
         "PluginError",
         "RunError",
         "TrainingError",
-        "TrainingView",
     ),
     "ganvae_core.builtin.layers": ("CriticHead", "centred", "check_condition"),
     "ganvae_core.interfaces": (

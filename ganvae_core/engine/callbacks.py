@@ -38,9 +38,9 @@ class Callbacks:
             with self._guarded(callback, hook):
                 getattr(callback, hook)(self._view(), *arguments)
 
-    def call_pending(self, state: TrainingState) -> None:
-        """Hand what was warned of or measured since the last record to ``on_step``, in a record of its own."""
-        if state.pending:
+    def call_warnings(self, state: TrainingState) -> None:
+        """Hand what was warned of since the last record to ``on_step``, in a record of its own."""
+        if "warnings" in state.pending:
             record = {"step": state.run_step, "samples_seen": state.samples_seen, **state.take_pending()}
             self.call("on_step", record)
 

@@ -38,6 +38,7 @@ from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.types import Batch, Loss
 
 STAGE = purpose("random numbers of a further stage")
+FITTING = purpose("fitting of the prior")
 
 T = TypeVar("T")
 
@@ -134,6 +135,8 @@ class Engine:
         self.directory: Path | None = None
         if directory is not None:
             self.keep_in(Path(directory))
+        self.complete = False
+        """Whether the last ``fit`` came to its end: the steps were done, or it was stopped as if they were."""
         self._clock = (time.perf_counter(), 0)
 
     @property
@@ -237,7 +240,7 @@ class Engine:
                 self._end_writing(error)
                 if self.world.first:
                     with suppress(GanvaeError):  # the first error is the one to show
-                        self._callbacks.call_pending(self.state)
+                        self._callbacks.call_warnings(self.state)
                     self._callbacks.call("on_error", error)
                 raise
             finally:
@@ -378,21 +381,23 @@ class Engine:
 
         An interrupt waits only for the current checkpoint write.
         """
-        prior = self.model.prior
+        self.complete, prior = complete, self.model.prior
         if complete and isinstance(prior, FittedPrior):
             self._save(measured=False)  # fitting may fail or be interrupted: what was trained is on disk
             self._finish_saving()
-            self.world.from_first(lambda: self._fit_prior(generator))
+            likelihood = self.world.from_first(lambda: self._fit_prior(generator))
             self.world.broadcast_(prior.state_dict().values(), self.device)
+            record = {"step": self.state.run_step, "samples_seen": self.state.samples_seen}
+            self._call("on_step", {**record, "prior/log_likelihood": likelihood})
         self._save(measured=complete, last=complete)
         self._finish_saving()
-        self._on_first(lambda: self._callbacks.call_pending(self.state))
+        self._on_first(lambda: self._callbacks.call_warnings(self.state))
         self._call("on_end")
 
-    def _fit_prior(self, generator: torch.Generator) -> None:
-        """Fit the averaged model's prior, and log its likelihood of the codes in nats."""
-        generator.manual_seed(mixed_seed(self.settings.seed, purpose("fitting of the prior")))
-        self.state.pending["prior/log_likelihood"] = fit_prior(self.model, self.data, self.device)
+    def _fit_prior(self, generator: torch.Generator) -> float:
+        """Fit the averaged model's prior, and return its mean log-likelihood of the codes in nats."""
+        generator.manual_seed(mixed_seed(self.settings.seed, FITTING))
+        return fit_prior(self.model, self.data, self.device)
 
     def _save(self, measured: bool, last: bool = False) -> None:
         """Begin to write a checkpoint of now; ``_finish_saving`` waits for it.
