@@ -324,8 +324,11 @@ def test_own_modules_and_an_own_objective_need_no_plugin(kind: str) -> None:
     optimizers = {"default": gv.OptimizerSettings(lr=0.05)}
     engine = gv.Engine(MeanSquares(model), data, settings, optimizers=optimizers, callbacks=[watcher])
     assert engine.fit(steps=300) is engine
-    # A linear autoencoder finds the plane of the two largest of three equal variances: a third is left.
-    assert watcher.records[-1]["squares/squared_error"] == pytest.approx(1.0, abs=0.15)
+    # A linear autoencoder finds the plane of the two largest variances, and the smallest is left.
+    # Minibatches leave it 0.25 % above; processors differ by less than a millionth.
+    seen = ((x - x.mean(0)) / x.std(0))[engine.data.training]
+    smallest = np.linalg.eigvalsh(np.cov(seen.T, bias=True))[0]
+    assert watcher.records[-1]["squares/squared_error"] == pytest.approx(smallest, rel=0.01)
     assert engine.model.sample(4).shape == (4, 3)
     assert not list(Path().iterdir()), "nothing was written"
 
