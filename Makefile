@@ -3,7 +3,8 @@ BIN := .venv/bin
 # Tests run in two processes of one thread each: small tensors gain nothing from more.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 NUMERICAL := tests/golden tests/core/test_model.py tests/core/test_losses.py tests/core/test_distributions.py \
-	tests/core/test_engine_updates.py tests/contracts/test_priors.py tests/contracts/test_observations.py
+	tests/core/test_engine_updates.py tests/contracts/test_priors.py tests/contracts/test_observations.py \
+	tests/contracts/test_gan_family.py tests/distributed/test_two_processes.py
 
 .PHONY: demo test processors check docs lines papers clean
 
