@@ -84,8 +84,7 @@ class FromTorch:
     """A torch distribution of which each row of a batch has one.
 
     All dimensions but the first are an event, those of ``batch_shape`` included: ``Normal(location, scale)`` with
-    parameters (B, *Z) needs no ``Independent``. Parameters that come out of a network in bf16 are to be made
-    ``.float()``.
+    parameters (B, *Z) needs no ``Independent``. Convert the output of a network in bf16 with ``.float()``.
 
     Args:
         distribution: with ``batch_shape + event_shape`` (B, …).

@@ -76,7 +76,7 @@ class Units:
         scale: one number, or one a column; never zero.
         dtype: the numpy name of the source's own type, in which samples are given back.
         constant: positions in ``offset`` whose values never vary: they are given back exactly, whatever a model says.
-        whole: positions of columns that hold whole numbers: samples are rounded to such.
+        whole: positions of columns of whole numbers, to which samples are rounded.
     """
 
     offset: tuple[float, ...] = (0.0,)
@@ -88,7 +88,7 @@ class Units:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a component is told about the data.
+    """What a component is given about the data.
 
     Args:
         shape: of one event, *X: (channels, height, width) for images, (columns,) for tables and points.

@@ -1,4 +1,4 @@
-"""What networks have in common, for every plugin: a critic's last layer, centred data, checked conditions."""
+"""What networks share: a critic's last layer, centred data, checked conditions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from ganvae_core.errors import ConfigurationError
 class CriticHead(nn.Module):
     """Features to a logit; a condition enters by projection (Miyato and Koyama, cGANs with Projection Discriminator).
 
-    ``C(x) = w · f(x) + b``, and with a condition y in addition ``f(x) · V y``: how well the features agree with what
-    they should show.
+    ``C(x) = w · f(x) + b``, and with a condition y in addition ``f(x) · V y``: the agreement of features and condition.
 
     Args:
         feature_size: F, width of the features.
-        condition_shape: *K, or None for a critic that is told nothing here.
+        condition_shape: *K, or None for features that contain the condition already, or where there is none.
     """
 
     def __init__(self, feature_size: int, condition_shape: Sequence[int] | None = None) -> None:
@@ -51,7 +50,7 @@ def centred(x: Tensor, bounds: tuple[float, float] | None) -> Tensor:
 
 
 def check_condition(condition: Tensor | None, shape: tuple[int, ...] | None) -> None:
-    """Hold a condition (B, *K) against the *K that a network was built for.
+    """Check that a condition (B, *K) has the *K that a network was built for.
 
     Raises:
         ConfigurationError: it is missing, superfluous or of another shape.
@@ -60,7 +59,7 @@ def check_condition(condition: Tensor | None, shape: tuple[int, ...] | None) -> 
     if given != shape:
         raise ConfigurationError(
             f"this network was built for {_in_words(shape)}, and was given {_in_words(given)}.",
-            "it is set when the network is made: condition_shape, or data.condition in a run",
+            "set condition_shape when the network is made, or data.condition in a run",
         )
 
 

@@ -193,8 +193,8 @@ class MLPCritic(Critic):
         activation: between layers.
         dropout: share of each hidden layer's outputs that is dropped in training.
         initial_scale: standard deviation of the initial weights; null is PyTorch's own initialisation.
-        conditioning: concatenation (the condition goes in with the data) or projection (it is held against the
-            features; Miyato and Koyama 2018).
+        conditioning: concatenation (the condition goes in with the data) or projection (its inner product
+            with the features; Miyato and Koyama 2018).
 
     Raises:
         ConfigurationError: an option is out of its range.

@@ -1,4 +1,4 @@
-"""Observations: what a generator's raw output means, and how it is mapped to the data's range."""
+"""Observations: the distribution that a generator's raw output stands for, in the data's range."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class Gaussian(Observation):
     """N(mean, scale² I) with one scale for all values, in units of x.
 
     The mean is raw for unbounded data. For bounded data it is sigmoid(raw) mapped to the range, as in
-    Kingma and Welling 2013, so that what a user sees is within it; ``sample`` clips its draws to the range,
-    and the density does not know of the bounds.
+    Kingma and Welling 2013, so that the mean is within it. ``sample`` clips its draws to the range, and the
+    density ignores the bounds.
 
     Args:
         data: what the data is; unbounded by default.

@@ -151,8 +151,8 @@ class DCGANCritic(Critic):
         stages: how often the sides are halved; by default until none is over five.
         dense: units of a fully connected layer after the stages; 0 for none.
         batch_norm: normalise all layers but the first; turn it off for gradient penalties, which it spoils.
-        conditioning: concatenation (constant planes beside the image) or projection (the condition is held against
-            the features; Miyato and Koyama 2018).
+        conditioning: concatenation (constant planes beside the image) or projection (its inner
+            product with the features; Miyato and Koyama 2018).
 
     Raises:
         ConfigurationError: no images with sides from 8 to 128, or an option is not possible for them. There is no limit

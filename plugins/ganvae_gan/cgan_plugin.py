@@ -10,5 +10,5 @@ ganvae_api = 1
 @hookimpl
 def ganvae_recipes() -> list[RecipeSpec]:
     return [
-        RecipeSpec("cgan", "recipes/cgan.yaml", "a GAN that is told the label (Mirza and Osindero 2014)"),
+        RecipeSpec("cgan", "recipes/cgan.yaml", "a GAN that is given the label (Mirza and Osindero 2014)"),
     ]

@@ -27,10 +27,10 @@ DRAWS = 1_000
 class CodeGrid(Callback):
     """At the end of a run, one picture for each code: its value changes along a row, everything else from row to row.
 
-    Codes are the parts of a composite prior that are to have a meaning, as InfoGAN learns them; for one of several
-    coordinates the rows of each stand below those of the one before. Above each column stands what the code is there:
-    which class of a discrete one, which percentile of a continuous one. The pictures lie in ``codes/`` of the run; data
-    that is no images, and a run without a folder, gets none.
+    Codes are the parts of a composite prior that have a meaning, as InfoGAN learns them. A code of several coordinates
+    has rows for each of them. A heading above each column names the class of a discrete code, or the percentile of a
+    continuous one. The pictures lie in ``codes/`` of the run. There are none for data that is not images, or without a
+    run directory.
 
     Args:
         rows: drawn for each discrete code, and for each coordinate of a continuous one.

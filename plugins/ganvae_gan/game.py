@@ -1,4 +1,4 @@
-"""The game of critic and generator that every loss of this plugin plays, with what may go with any of them."""
+"""The game of critic and generator that the losses of this plugin share, with the options of all of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ganvae_gan.rows import Rows
 
 
 class AdversarialGame(Objective):
-    """A critic that tells real rows from generated ones, and a generator that works against it.
+    """A critic that separates real rows from generated ones, and a generator that opposes it.
 
     Subclasses give the two losses, and in ``paper_defaults`` the options that their papers set differently. Each option
     goes with any of them. The penalties (R1, R2, DRAGAN and ``lipschitz_weight``) are of the gradient with respect to
@@ -46,20 +46,20 @@ class AdversarialGame(Objective):
         dragan_weight: of E(||∇C|| - 1)² around real rows (Kodali et al. 2017).
         spectral_norm: divide each of the critic's weights by its largest singular value (Miyato et al. 2018).
         clip_weights: clip the critic's weights to ± this after each update; null is 0.01 for wasserstein, else never.
-        packing: rows that the critic judges together (PacGAN, Lin et al. 2018); rows beyond a multiple are left out.
-        rotation_weight: of telling by how many quarter turns an image is rotated; 1 for SSGAN (Chen et al. 2019).
-        information_weight: of the information that samples keep about the codes of a composite prior; InfoGAN
-            (Chen et al. 2016) has 1, and 0.1 lets classes of data be found better.
+        packing: rows that the critic judges together (PacGAN, Lin et al. 2018); a remainder is left out.
+        rotation_weight: of classifying by how many quarter turns an image is rotated; 1 for SSGAN (Chen et al. 2019).
+        information_weight: of the information that samples have about the codes of a composite prior; InfoGAN
+            (Chen et al. 2016) has 1, and with 0.1 codes follow the classes of the data better.
         augmentation_target: augment images so that the mean sign of the critic's real logits is this; 0.6 for ADA
-            (Karras et al. 2020). Of real logits less 0.5 for least-squares, whose critic puts out 0.5 where it cannot
-            tell, and of real less generated ones for relativistic, wasserstein and wgan-gp.
+            (Karras et al. 2020). Of real logits less 0.5 for least-squares, and of real less generated ones
+            for relativistic, wasserstein and wgan-gp.
     """
 
     paper_defaults: ClassVar[Mapping[str, float]] = {}
     pairs_rows: ClassVar[bool] = False  # whether the generator's loss looks at the real rows' logits
-    judges_codes: ClassVar[bool] = False  # whether the critic is told the code of each row
+    judges_codes: ClassVar[bool] = False  # whether the critic is given the code of each row
     shift_invariant: ClassVar[bool] = False  # whether a constant added to all logits changes nothing
-    neutral_logit: ClassVar[float] = 0.0  # the logit of a critic that cannot tell
+    neutral_logit: ClassVar[float] = 0.0  # the logit for rows that are as likely real as generated
 
     def __init__(
         self,
@@ -94,8 +94,8 @@ class AdversarialGame(Objective):
         if self.critic_steps < 1 or packing < 1:
             raise ConfigurationError("objective: critic_steps and packing must be at least 1.")
         self.model = model
-        told = _with_codes(data, model) if self.judges_codes else data
-        self.critic = critic(packed_spec(told, packing))
+        judged = _with_codes(data, model) if self.judges_codes else data
+        self.critic = critic(packed_spec(judged, packing))
         if self.penalties.active:
             _refuse_batch_norm(self.critic)
         if spectral_norm:
@@ -110,14 +110,14 @@ class AdversarialGame(Objective):
         )
 
     def _tasks(self, data: DataSpec, *, rotation: float, information: float) -> nn.ModuleDict:
-        """What the critic is to tell beside real from generated, by name, where it has a weight."""
+        """The critic's further tasks that have a weight, by name."""
         tasks = nn.ModuleDict()
         if rotation:
             tasks["rotation"] = Rotation(data, self.critic, rotation)
         if information:
             if self.judges_codes:
                 raise ConfigurationError(
-                    "objective.information_weight: this critic is told the codes, so there is nothing to tell of them.",
+                    "objective.information_weight: this critic is given the codes, so it has none to estimate.",
                     "turn it off:  objective.information_weight=0",
                 )
             tasks["information"] = Information(self.model.prior, self.critic, information)
@@ -237,9 +237,9 @@ class AdversarialGame(Objective):
 
 
 def _with_codes(data: DataSpec, model: Model) -> DataSpec:
-    """What the data is for a critic that is told a code beside each row."""
+    """What the data is for a critic that is given a code beside each row."""
     if model.encoder is None:
-        return data  # refused by whoever holds ``needs`` against the model
+        return data  # ``needs`` refuses such a model
     given = None if data.condition is None else torch.zeros(2, *data.condition)
     with torch.no_grad():
         width = model.encoder.eval()(torch.zeros(2, *data.shape), given).mean[0].numel()

@@ -1,4 +1,4 @@
-"""InfoGAN's bound: how much a generated sample tells about the codes that it was made from (Chen et al. 2016)."""
+"""InfoGAN's bound on the information that a generated sample has about its codes (Chen et al. 2016)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ HIDDEN = 128
 
 @final
 class Information(nn.Module):
-    """A head on the critic's features that tells the codes of a generated row: Q(c|x).
+    """A head on the critic's features that estimates the codes of a generated row: Q(c|x).
 
-    The parts of a composite prior that are to have a meaning are the codes: the discrete and the bounded ones, unless
-    the prior says otherwise. Critic and generator both minimise
+    The codes are the parts of a composite prior that have a meaning: the discrete and the bounded ones, unless the
+    option ``meaning`` of the prior names others. Critic and generator both minimise
 
         weight · E -log Q(c | G(z, c))
 
     which, up to the codes' constant entropy, is minus a lower bound of the mutual information between c and G(z, c).
-    Q is categorical for discrete codes, and for continuous ones a normal of variance 1, as in the authors' code: little
-    is asked for once a code is roughly known. Chen et al., InfoGAN, 2016.
+    Q is categorical for discrete codes, and for continuous ones a normal of variance 1, as in the authors' code, whose
+    loss is small once a code is roughly known. Chen et al., InfoGAN, 2016.
 
     Args:
         prior: a composite one.
@@ -48,7 +48,7 @@ class Information(nn.Module):
         for part, is_code in zip(prior.parts, prior.has_meaning, strict=True):
             if is_code and (isinstance(part, Composite) or any(True for _ in part.parameters())):
                 raise ConfigurationError(
-                    f"prior: {type(part).__name__} cannot be a code, whose distribution is to be one and fixed.",
+                    f"prior: {type(part).__name__} cannot be a code: a code has one distribution, which is not trained.",
                     "say which parts are codes, one for each part:  'prior.meaning=[false, …]'",
                 )
         self.weight = weight
@@ -61,26 +61,29 @@ class Information(nn.Module):
         self._outputs = outputs
 
     def critic_term(self, rows: Rows) -> Tensor:
-        """() nats, weighted: on generated rows and their codes. Both sides want them known."""
+        """() nats, weighted: on generated rows and their codes; critic and generator minimise the same."""
         parts = self._prior[0].split(rows.codes)
         total = rows.codes.new_zeros(())
-        for (position, _, discrete), told in self._told(rows.fake, rows.fake_condition):
+        for (position, _, discrete), estimate in self._estimates(rows.fake, rows.fake_condition):
             if discrete:
-                total = total + F.cross_entropy(told, parts[position])
+                total = total + F.cross_entropy(estimate, parts[position])
             else:
-                total = total - DiagonalNormal(told, torch.zeros_like(told)).log_prob(parts[position]).mean()
+                total = (
+                    total
+                    - DiagonalNormal(estimate, torch.zeros_like(estimate)).log_prob(parts[position]).mean()
+                )
         return self.weight * total
 
     generator_term = critic_term
 
     def guesses(self, x: Tensor, condition: Tensor | None = None) -> dict[int, Tensor]:
-        """What Q makes of rows (B, *X): by position of the part, probabilities (B, K) or means (B, size)."""
+        """What Q estimates for rows (B, *X): by position of the part, probabilities (B, K) or means (B, size)."""
         made: dict[int, Tensor] = {}
-        for (position, _, discrete), told in self._told(x, condition):
-            made[position] = told.softmax(1) if discrete else told
+        for (position, _, discrete), estimate in self._estimates(x, condition):
+            made[position] = estimate.softmax(1) if discrete else estimate
         return made
 
-    def _told(self, x: Tensor, condition: Tensor | None) -> list[tuple[tuple[int, int, bool], Tensor]]:
+    def _estimates(self, x: Tensor, condition: Tensor | None) -> list[tuple[tuple[int, int, bool], Tensor]]:
         """Each code with (B, outputs) what the head puts out for it."""
         out = self.head(self._critic[0].features(x, condition))
         return list(zip(self.codes, torch.split(out, self._outputs, dim=1), strict=True))

@@ -111,10 +111,10 @@ class Relativistic(AdversarialGame):
 
 @final
 class BiGAN(AdversarialGame):
-    """A GAN that encodes: its critic tells pairs (x, E(x)) from pairs (G(z), z), and E and G work against it.
+    """A GAN that encodes: its critic separates pairs (x, E(x)) from pairs (G(z), z), and E and G oppose it.
 
     Critic: ``-E log D(x, E(x)) - E log(1 - D(G(z), z))``; generator and encoder: the same with the two exchanged, so
-    that in the end E inverts G. The critic is told the code as a condition. Donahue et al., Adversarial Feature
+    that in the end E inverts G. The critic is given the code as a condition. Donahue et al., Adversarial Feature
     Learning, 2017; with an encoder that has a posterior it is ALI (Dumoulin et al., Adversarially Learned Inference,
     2017).
     """

@@ -1,4 +1,4 @@
-"""The self-supervised task of SSGAN: tell by how many quarter turns an image is rotated (Chen et al. 2019)."""
+"""The self-supervised task of SSGAN: classify by how many quarter turns an image is rotated (Chen et al. 2019)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ GENERATOR_SHARE = 0.2
 
 @final
 class Rotation(nn.Module):
-    """A head on the critic's features that says which of four rotations an image has.
+    """A head on the critic's features that classifies which of four rotations an image has.
 
     The critic learns it on real images, and the generator makes images on which the critic succeeds:
 
         critic      weight · E -log Q(r | rotated real image)
         generator   0.2 · weight · E -log Q(r | rotated generated image)
 
-    with r drawn anew for each image. It keeps the critic from forgetting what images look like, without labels. Chen et
-    al., Self-Supervised GANs via Auxiliary Rotation Loss, 2019.
+    with r drawn anew for each image. It keeps the critic's features useful
+    while the generator changes, without labels. Chen et al., Self-Supervised GANs via Auxiliary Rotation Loss, 2019.
 
     Args:
         data: what the data is: square images.

@@ -1,4 +1,4 @@
-"""What a critic judges in one step."""
+"""The rows that a critic judges in one step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """Real and generated rows, each with what the critic is told beside them.
+    """Real and generated rows, each with the condition that the critic is given.
 
     Args:
         real: (B, *X), in packs where the critic judges packs.

@@ -11,6 +11,6 @@ ganvae_api = 1
 def ganvae_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec(
-            "ssgan", "recipes/ssgan.yaml", "a GAN whose critic also tells rotations (Chen et al. 2019)"
+            "ssgan", "recipes/ssgan.yaml", "a GAN whose critic also classifies rotations (Chen et al. 2019)"
         ),
     ]

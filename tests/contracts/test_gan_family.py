@@ -169,7 +169,7 @@ def test_a_code_has_one_distribution_which_training_does_not_move(part: gv.Laten
 
 
 def test_a_critic_that_is_told_the_codes_is_not_asked_for_them() -> None:
-    with pytest.raises(gv.ConfigurationError, match="told the codes"):
+    with pytest.raises(gv.ConfigurationError, match="given the codes"):
         game(BiGAN, prior=coded_prior(), encodes=True, information_weight=1.0)
 
 

@@ -106,13 +106,13 @@ class Composite(LatentPrior):
             - {name: uniform, latent_shape: [2]}
 
     ``support`` is that of the parts where they share one, else mixed; spheres side by side are no sphere, so they
-    are mixed. ``parts`` holds the priors, ``sizes`` how many values of a code belong to each, and ``has_meaning``
-    which of them are to have a meaning and which are noise, for those who ask.
+    are mixed. ``parts`` holds the priors, ``sizes`` the number of values of a code that belong to each, and
+    ``has_meaning`` which of them have a meaning and which are noise.
 
     Args:
         latent_shape: (D,), the sum of the sizes.
         parts: priors, each with its own latent_shape, in the order in which their codes lie.
-        meaning: for each part, whether it is to have a meaning (InfoGAN) or is noise, like [false, true, true]; null:
+        meaning: for each part, whether it has a meaning (InfoGAN) or is noise, such as [false, true, true]; null:
             discrete and bounded parts have one.
 
     Raises:
@@ -139,7 +139,7 @@ class Composite(LatentPrior):
         for part in parts:
             if isinstance(part, FittedPrior):
                 raise ConfigurationError(
-                    f"{type(part).__name__} is fitted on all of a code after training, so it cannot be a part.",
+                    f"{type(part).__name__} is fitted to whole codes after training, so it cannot be a part.",
                     "take another part, like  mixture, whose Gaussians are trained with the model",
                 )
         self.parts = nn.ModuleList(parts)
@@ -180,7 +180,7 @@ class Composite(LatentPrior):
 
 
 def _shape_of(part: LatentPrior) -> tuple[int, ...]:
-    """The latent shape of a prior, which says so or shows it by a draw."""
+    """The latent shape of a prior: its attribute, else that of a draw."""
     stated = getattr(part, "latent_shape", None)
     if stated is not None:
         return tuple(stated)
