@@ -48,7 +48,7 @@ class Information(nn.Module):
         for part, is_code in zip(prior.parts, prior.has_meaning, strict=True):
             if is_code and (isinstance(part, Composite) or any(True for _ in part.parameters())):
                 raise ConfigurationError(
-                    f"prior: {type(part).__name__} cannot be a code: a code has one distribution, which is not trained.",
+                    f"prior: {type(part).__name__} cannot be a code: the distribution of a code is fixed.",
                     "say which parts are codes, one for each part:  'prior.meaning=[false, …]'",
                 )
         self.weight = weight
