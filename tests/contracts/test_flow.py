@@ -142,3 +142,24 @@ def test_without_zuko_the_flow_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(gv.ConfigurationError, match=r"ganvae\[flows\]"):
         gv.Flow([2])
+
+
+def test_the_engine_trains_the_prior_on_codes_of_the_averaged_encoder() -> None:
+    torch.manual_seed(0)
+    data = gv.as_source(torch.randn(64, 3).numpy())
+    model = gv.Model(
+        gv.MLPGenerator([2], [3]),
+        gv.Flow([2], transforms=1, hidden=(4,)),
+        gv.Gaussian(data.spec),
+        gv.MLPEncoder(data.spec, [2]),
+    )
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    settings = gv.EngineSettings(steps=5, batch_size=16, device="cpu", precision="fp32")
+    engine = gv.Engine(PriorLikelihood(model), data, settings, stage=1)
+    engine.fit()
+    changed = {
+        key.partition(".")[0] for key, value in model.state_dict().items() if (value != before[key]).any()
+    }
+    assert changed == {"prior"}
+    assert isinstance(model.prior, gv.Flow)
+    assert model.prior.batches == 5
