@@ -70,7 +70,6 @@ class RealEnvironment:
             text=True,
             encoding="utf-8",
             stdin=subprocess.DEVNULL,
-            timeout=240,
         )
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -46,7 +46,6 @@ def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
         text=True,
         encoding="utf-8",
         env=environment,
-        timeout=60,
     )
 
 

@@ -76,7 +76,6 @@ def test_quiet_prints_the_run_directory_and_nothing_else_not_even_a_library(fold
         capture_output=True,
         text=True,
         env={key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"},
-        timeout=120,
     )
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "runs/ae-digits-1\n", "")
 

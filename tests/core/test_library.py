@@ -353,7 +353,7 @@ def test_an_engine_of_ones_own_runs_where_no_plugin_can_be_found(tmp_path: Path)
         "print(sorted(name for name in sys.modules if name.split('.')[0] in"
         " ('ganvae_vae', 'ganvae_gan', 'ganvae_ae', 'ganvae_dcgan')))\n"
     )
-    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.strip() == "[]"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-ENOUGH_SECONDS = 120
+ENOUGH_SECONDS = 600
 SMALL = ("--plugin", "vae", "engine.batch_size=16", "engine.device=cpu", "generator.hidden=[4]", "encoder.hidden=[4]",
          "metrics=[]")  # fmt: skip
 ENDLESS = (

@@ -321,7 +321,7 @@ def test_a_second_process_is_refused_while_others_may_look_and_the_lock_goes_wit
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not checkpoint_folders(run / "checkpoints"):
             assert process.poll() is None
             assert time.monotonic() < deadline, "there is no checkpoint"
