@@ -198,6 +198,9 @@ class AdversarialGame(Objective):
         condition = batch.condition
         codes = self.model.prior.sample(len(batch.x), condition)
         fake = self.model.decode(codes, condition).mean
+        if batch.mask is not None:
+            # Hidden entries of both sides are zero, so that they distinguish nothing (Bora et al., AmbientGAN, 2018).
+            fake = fake.where(batch.mask, 0)
         real_condition = fake_condition = condition
         if self.judges_codes:
             real_condition = _joined(self.model.encode(batch.x, condition).rsample(), condition)

@@ -288,3 +288,11 @@ def test_a_penalty_refuses_a_critic_whose_batch_norm_ties_rows_together() -> Non
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(gv.ConfigurationError):
         game(**options)
+
+
+def test_generated_rows_are_hidden_where_the_real_ones_are() -> None:
+    objective, rows = game(Relativistic), batch()
+    mask = torch.rand(rows.x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    judged = objective._rows(dataclasses.replace(rows, x=rows.x * mask, mask=mask))
+    assert (judged.fake[~mask] == 0).all()
+    assert (judged.fake[mask] != 0).all()
