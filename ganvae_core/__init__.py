@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         RunError,
         TrainingError,
     )
+    from ganvae_core.evaluation.sampling import batches
+    from ganvae_core.evaluation.subject import ModelSubject
     from ganvae_core.interfaces import (
         Callback,
         Critic,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         ObservedData,
         Posterior,
         Source,
+        Subject,
         TrainingView,
     )
     from ganvae_core.model import DecodeModule, EncodeModule, Model
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
     from ganvae_core.runs.loading import Run, load
     from ganvae_core.runs.observers import save_picture
     from ganvae_core.runs.training import train
-    from ganvae_core.types import Batch, DataSpec, Field, Loss, Phase, Rows, Units
+    from ganvae_core.types import Batch, DataSpec, Field, Figure, Loss, Phase, Rows, Units
 
 __version__ = "0.1.0"
 
@@ -102,6 +105,8 @@ _HOMES = {
         "RunError",
         "TrainingError",
     ),
+    "ganvae_core.evaluation.sampling": ("batches",),
+    "ganvae_core.evaluation.subject": ("ModelSubject",),
     "ganvae_core.builtin.layers": ("CriticHead", "centred", "check_condition"),
     "ganvae_core.interfaces": (
         "Callback",
@@ -117,6 +122,7 @@ _HOMES = {
         "ObservedData",
         "Posterior",
         "Source",
+        "Subject",
         "TrainingView",
     ),
     "ganvae_core.runs.loading": ("Run", "load"),
@@ -124,7 +130,7 @@ _HOMES = {
     "ganvae_core.runs.observers": ("save_picture",),
     "ganvae_core.plugins": ("CommandSpec", "ComponentSpec", "RecipeSpec", "hookimpl"),
     "ganvae_core.runs.training": ("train",),
-    "ganvae_core.types": ("Batch", "DataSpec", "Field", "Loss", "Phase", "Rows", "Units"),
+    "ganvae_core.types": ("Batch", "DataSpec", "Field", "Figure", "Loss", "Phase", "Rows", "Units"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -151,6 +157,7 @@ __all__ = [
     "EngineSettings",
     "FactorisedPosterior",
     "Field",
+    "Figure",
     "FittedPrior",
     "Flow",
     "GanvaeError",
@@ -166,6 +173,7 @@ __all__ = [
     "Metric",
     "Mixture",
     "Model",
+    "ModelSubject",
     "NotFittedError",
     "Objective",
     "Observation",
@@ -182,6 +190,7 @@ __all__ = [
     "Source",
     "Split",
     "StandardNormal",
+    "Subject",
     "TorchObserved",
     "TorchPosterior",
     "TorchPrior",
@@ -192,6 +201,7 @@ __all__ = [
     "Units",
     "__version__",
     "as_source",
+    "batches",
     "centred",
     "check_condition",
     "divergences",

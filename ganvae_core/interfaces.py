@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.types import Batch, DataSpec, Phase, Rows
+from ganvae_core.types import Batch, DataSpec, Figure, Phase, Rows
 
 if TYPE_CHECKING:
     from ganvae_core.model import Model
 
 Support = Literal["real", "bounded", "sphere", "discrete", "mixed"]
-Need = Literal["prior", "encoder", "posterior", "likelihood"]
+Need = Literal["prior", "encoder", "posterior", "likelihood", "labels"]
 Indices = np.ndarray | slice
 
 ANY_SUPPORT: frozenset[Support] = frozenset(("real", "bounded", "sphere", "discrete", "mixed"))
@@ -261,8 +261,9 @@ class Optimizer(abc.ABC):
 class Subject(abc.ABC):
     """What metrics measure: a run's averaged model with its data.
 
-    Everything is computed when first asked for, in bounded memory, on ``device`` and without gradients, and once for
-    all metrics, so that all of them judge the same samples.
+    Everything is computed when first asked for, batch by batch, on ``device`` and without gradients. Batches, codes
+    and reconstructions are kept for other metrics as far as memory is set aside for them. All metrics judge the same
+    samples.
 
     Attributes:
         model: the averaged model, in evaluation mode.
@@ -277,19 +278,22 @@ class Subject(abc.ABC):
 
     @abc.abstractmethod
     def held_out(self, most: int | None = None) -> Iterator[Batch]:
-        """Batches of held-out rows as the model takes them, at most ``most`` rows evenly spread over them."""
+        """Batches of held-out rows as the model takes them: all of them, or ``most`` that are evenly spread."""
 
     @abc.abstractmethod
     def training(self, most: int | None = None) -> Iterator[Batch]:
         """Batches of training rows likewise, in the order of the source."""
 
     @abc.abstractmethod
-    def labels(self, batch: Batch) -> Tensor | None:
-        """(B,) class numbers, or (B, *K) side information, of a batch's rows; None where the source has none."""
+    def samples(self, count: int) -> Iterator[Batch]:
+        """Batches of samples, ``count`` in all, as a person is shown them (means or draws); ``index`` is -1."""
 
     @abc.abstractmethod
-    def samples(self, count: int) -> Tensor:
-        """(count, *X) samples as a person is shown them (means or draws), on the CPU; the same for every metric."""
+    def labels(self, batch: Batch) -> Tensor | None:
+        """(B,) class numbers of a batch's rows, or (B, *K) side information; None where the source has neither.
+
+        Of samples, the classes or side information that they were made for.
+        """
 
     @abc.abstractmethod
     def codes(self, batch: Batch) -> Tensor:
@@ -309,17 +313,26 @@ class Subject(abc.ABC):
 
 
 class Metric(abc.ABC):
-    """Measures a trained model on held-out data.
+    """Measures a trained model.
 
-    ``needs`` is as for an objective; ``better`` says which direction is good, for choosing a best checkpoint.
+    Attributes:
+        needs: as for an objective, and ``labels`` (the source has classes, whether or not the model is given them).
+            A metric whose needs are not met is left out. An attribute of the class, or of the instance where it
+            depends on the options.
+        figures: the results, likewise. The first one of a run's first metric chooses the best checkpoint.
+        cheap: whether it is measured with every checkpoint; others are measured when training ends.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset()
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    needs: frozenset[Need] = frozenset()
+    figures: Sequence[Figure]
+    cheap: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def compute(self, model: Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
-        """Named results for held-out rows x (N, *X), with units in the names where they have any."""
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        """Results by the names of ``figures``; one that cannot be computed on so few rows is left out.
+
+        It is called without gradients. Torch's default generator follows from the run's seed.
+        """
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from training import Trained
 
 import ganvae_core as gv
+from ganvae_core.builtin.metrics import Distance, neighbour_accuracy
 from ganvae_core.config.options import component_options, convert
 from ganvae_core.errors import did_you_mean
 
@@ -109,12 +110,12 @@ def neighbours(
     judges: Judges,
     *,
     codes: Codes = "encoder",
-    distance: measures.Distance = "euclidean",
+    distance: Distance = "euclidean",
 ) -> dict[str, float]:
     """Percent of MNIST's test images whose nearest training image, by their codes, has their label."""
     (known, known_labels), (asked, labels) = _coded(subject, codes, "train"), _coded(subject, codes, "test")
-    found = measures.nearest_neighbour_accuracy(known, known_labels, asked, labels, distance)
-    return {"neighbours": found}
+    flat, wanted = known.reshape(len(known), -1), asked.reshape(len(asked), -1)
+    return {"neighbours": neighbour_accuracy(flat, known_labels, wanted, labels, distance)}
 
 
 MEASURES: Mapping[str, Callable[..., dict[str, float]]] = {

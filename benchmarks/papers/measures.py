@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
-from torch.nn import functional
 
 from ganvae_core.builtin.sources.drawn import Grid, Modes, Ring
 
 HIGH_QUALITY_SIGMAS = 3.0
-QUERIES_AT_ONCE = 500
-Distance = Literal["euclidean", "cosine"]
-
 
 MODES = {"ring": Ring.modes(), "grid": Grid.modes()}
 
@@ -69,36 +62,6 @@ def clustering_accuracy(clusters: np.ndarray, labels: np.ndarray) -> float:
     np.add.at(counts, (clusters, labels), 1)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     return 100.0 * float(counts[rows, columns].sum() / len(labels))
-
-
-def nearest_neighbour_accuracy(
-    known: np.ndarray,
-    known_labels: np.ndarray,
-    asked: np.ndarray,
-    labels: np.ndarray,
-    distance: Distance = "euclidean",
-) -> float:
-    """Percent of asked rows (M, D) whose nearest known row (N, D) has their label.
-
-    Args:
-        known: (N, D), with known_labels (N,).
-        known_labels: what is known.
-        asked: (M, D), with labels (M,).
-        labels: what should be found.
-        distance: euclidean, or cosine: the largest cosine of the angle between two rows is the nearest.
-    """
-    reference, queries = _as_rows(known, distance), _as_rows(asked, distance)
-    squares = reference.square().sum(1)  # |a - b|² = |a|² - 2ab + |b|², where |b|² is the same for all a
-    found = [
-        torch.addmm(squares, part, reference.T, alpha=-2.0).argmin(1).numpy()
-        for part in queries.split(QUERIES_AT_ONCE)
-    ]
-    return agreement(known_labels[np.concatenate(found)], labels)
-
-
-def _as_rows(values: np.ndarray, distance: Distance) -> torch.Tensor:
-    rows = torch.from_numpy(np.ascontiguousarray(values.reshape(len(values), -1), np.float32))
-    return functional.normalize(rows, dim=1) if distance == "cosine" else rows
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:

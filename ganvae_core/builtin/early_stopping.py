@@ -1,4 +1,4 @@
-"""Ending a run that no longer gets better."""
+"""Ending a run that no longer improves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.evaluation.measuring import measurable
+from ganvae_core.evaluation.measuring import judging_figure, measurable
 from ganvae_core.interfaces import Callback, TrainingView
 
 
@@ -15,8 +15,8 @@ from ganvae_core.interfaces import Callback, TrainingView
 class EarlyStopping(Callback):
     """Ends a run whose held-out result has not improved for some measurements.
 
-    The result is that of the run's first metric, by which the best checkpoint is chosen too. It is measured whenever a
-    checkpoint is written (``engine.checkpoint_every``), or more rarely (``engine.evaluate_every``). The best checkpoint
+    The result is the first figure of the run's first metric, which chooses the best checkpoint, too. It is measured
+    with every checkpoint (``engine.checkpoint_every``), or less often (``engine.evaluate_every``). The best checkpoint
     stays on disk: ``--checkpoint best``.
 
     Args:
@@ -24,7 +24,7 @@ class EarlyStopping(Callback):
         min_improvement: how much better a result must be to count as one, in the metric's units.
 
     Raises:
-        ConfigurationError: an option is out of its range, or the run has no metric.
+        ConfigurationError: an option is out of its range, or the run has no metric that is measured while it trains.
     """
 
     def __init__(self, *, patience: int = 5, min_improvement: float = 0.0) -> None:
@@ -39,32 +39,40 @@ class EarlyStopping(Callback):
         self.judged_step = 0
 
     def on_start(self, training: TrainingView) -> None:
-        """Refuse a run without a metric; end one at once that was ended before."""
-        if not training.metrics or not len(training.data.held_out):
+        """Refuse a run without a metric; end a run at once that was ended before."""
+        first = training.metrics[0] if training.metrics else None
+        if first is None or not len(training.data.held_out):
             raise ConfigurationError(
-                "early-stopping watches a held-out result, and this run has none.",
+                "early-stopping follows a held-out result, and this run has none.",
                 "measure one:  metrics=[reconstruction]   with data.held_out=0.1",
                 "or leave it out:  callbacks=[]",
             )
-        if not measurable(training.metrics[0], training.model):
+        if not first.cheap or not measurable(first, training.model):
+            why = (
+                "uses the prior, and this prior is fitted"
+                if first.cheap
+                else "is not cheap, so it is measured"
+            )
             raise ConfigurationError(
-                f"early-stopping watches {type(training.metrics[0]).__name__}, which uses the prior, and this prior is"
-                " fitted only after training.",
+                f"early-stopping follows {type(first).__name__}, which {why} only after training.",
                 "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )
         self._end(training)
 
     def on_results(self, training: TrainingView, results: Mapping[str, float]) -> None:
-        """Hold the newest result against the best."""
+        """Compare the newest result with the best."""
         step = training.step
-        # What is saved besides, because training was interrupted, must not count: a run that goes on ends where one
-        # that was never interrupted does.
+        # A checkpoint that is written because of an interrupt does not count: a resumed run ends at the same step as an
+        # uninterrupted one.
         if step % training.settings.checkpoint_every or step <= self.judged_step:
             return
         self.judged_step = step
-        value = next(iter(results.values()))
-        if self._improved(value, training.metrics[0].better == "higher"):
+        figure = judging_figure(training.metrics)
+        if figure is None or figure.name not in results:
+            return
+        value = results[figure.name]
+        if self._improved(value, figure.better == "higher"):
             self.best, self.waited = value, 0
         else:
             self.waited += 1
@@ -85,5 +93,5 @@ class EarlyStopping(Callback):
         return {"best": self.best, "waited": self.waited, "judged_step": self.judged_step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting."""
+        """Continue counting."""
         self.best, self.waited, self.judged_step = state["best"], state["waited"], state["judged_step"]

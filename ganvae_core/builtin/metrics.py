@@ -1,52 +1,222 @@
-"""Metrics that every model with an encoder can be measured by."""
+"""Metrics for models of any kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, final
+from collections.abc import Iterable, Mapping
+from typing import Literal, final
 
+import numpy as np
+import torch
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from ganvae_core.interfaces import Metric
-from ganvae_core.model import Model
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import Metric, Need, Subject
+from ganvae_core.types import Batch, Figure
 
-CHUNK = 256
-
-
-def _mean(values: list[Tensor]) -> float:
-    """The mean of per-row values that came in chunks."""
-    rows = sum(len(value) for value in values)
-    return float(sum(value.double().sum() for value in values)) / rows
+Compared = Literal["codes", "x"]
+Distance = Literal["euclidean", "cosine"]
 
 
 @final
 class Elbo(Metric):
-    """The evidence lower bound of held-out rows, in nats a row (Kingma and Welling 2013)."""
+    """The evidence lower bound of held-out rows (Kingma and Welling 2013), one draw of z a row.
 
-    needs: ClassVar = frozenset({"posterior", "likelihood", "prior"})
-    better: ClassVar = "higher"
+    The KL divergence is in closed form where there is one.
 
-    def compute(self, model: Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
-        """``elbo_nats``: one draw of z a row, the KL in closed form where there is one."""
-        bounds: list[Tensor] = []
-        for start in range(0, len(x), CHUNK):
-            given = None if condition is None else condition[start : start + CHUNK]
-            bounds.append(model.log_likelihood_bound(x[start : start + CHUNK], given))
-        return {"elbo_nats": _mean(bounds)}
+    Args:
+        rows: held-out rows that are measured at most, evenly spread.
+
+    Raises:
+        ConfigurationError: ``rows`` is not positive.
+    """
+
+    needs = frozenset[Need](("posterior", "likelihood", "prior"))
+    figures = (Figure("elbo_nats", "ELBO", "nats", "higher"),)
+
+    def __init__(self, *, rows: int = 2_000) -> None:
+        self.rows = _at_least(1, rows, "elbo: rows")
+
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        """``elbo_nats``: averaged over rows."""
+
+        def bound(batch: Batch) -> Tensor:
+            return subject.model.log_likelihood_bound(batch.x, batch.condition, mask=batch.mask)
+
+        return {"elbo_nats": _mean(bound(batch) for batch in subject.held_out(self.rows))}
 
 
 @final
 class Reconstruction(Metric):
-    """The squared error of reconstructing held-out rows, summed over the event."""
+    """The squared error of reconstructing held-out rows.
 
-    needs: ClassVar = frozenset({"encoder"})
-    better: ClassVar = "lower"
+    Args:
+        rows: held-out rows that are measured at most, evenly spread.
 
-    def compute(self, model: Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
-        """``squared_error``: averaged over rows, in the model's range."""
-        errors: list[Tensor] = []
-        for start in range(0, len(x), CHUNK):
-            rows = x[start : start + CHUNK]
-            given = None if condition is None else condition[start : start + CHUNK]
-            errors.append((model.reconstruct(rows, given) - rows).square().flatten(1).sum(1))
-        return {"squared_error": _mean(errors)}
+    Raises:
+        ConfigurationError: ``rows`` is not positive.
+    """
+
+    needs = frozenset[Need](("encoder",))
+    figures = (Figure("squared_error", "squared error", "a row", "lower"),)
+
+    def __init__(self, *, rows: int = 2_000) -> None:
+        self.rows = _at_least(1, rows, "reconstruction: rows")
+
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        """``squared_error``: in the model's range, summed over the event's observed entries, averaged over rows."""
+
+        def error(batch: Batch) -> Tensor:
+            apart = (subject.reconstructions(batch) - batch.x).square()
+            return (apart if batch.mask is None else apart * batch.mask).flatten(1).sum(1)
+
+        return {"squared_error": _mean(error(batch) for batch in subject.held_out(self.rows))}
+
+
+@final
+class NearestNeighbour(Metric):
+    """How often the nearest training row has a held-out row's label (Cover and Hart 1967).
+
+    The labels need not be given to the model. Of codes it says how well they separate classes.
+
+    Args:
+        of: what is compared: codes (means of the posterior), or x itself.
+        distance: ``euclidean``, or ``cosine``, under which the largest cosine of the angle is the nearest.
+        known_rows: training rows that are compared with at most, evenly spread.
+        rows: held-out rows that are measured at most, evenly spread.
+
+    Raises:
+        ConfigurationError: a number of rows is not positive.
+    """
+
+    def __init__(
+        self,
+        *,
+        of: Compared = "codes",
+        distance: Distance = "euclidean",
+        known_rows: int = 10_000,
+        rows: int = 2_000,
+    ) -> None:
+        self.of: Compared = of
+        self.distance: Distance = distance
+        self.known_rows = _at_least(1, known_rows, "nearest-neighbour: known_rows")
+        self.rows = _at_least(1, rows, "nearest-neighbour: rows")
+        self.needs = frozenset[Need](("labels", "encoder") if of == "codes" else ("labels",))
+        self.figures = (Figure(f"{of}_neighbours", f"1-NN accuracy of {of}", "%", "higher"),)
+
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        """``codes_neighbours`` or ``x_neighbours``: percent of the held-out rows."""
+        known, known_labels = self._labelled(subject, subject.training(self.known_rows))
+        rows, labels = self._labelled(subject, subject.held_out(self.rows))
+        found = neighbour_accuracy(known, known_labels, rows, labels, self.distance)
+        return {self.figures[0].name: found}
+
+    def _labelled(self, subject: Subject, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
+        rows: list[Tensor] = []
+        labels: list[Tensor] = []
+        for batch in batches:
+            found = subject.labels(batch)
+            assert found is not None, "the metric needs labels"
+            labels.append(found)
+            rows.append(_compared(self.of, subject, batch))
+        return torch.cat(rows).numpy(), torch.cat(labels).cpu().numpy()
+
+
+@final
+class Coverage(Metric):
+    """How well samples cover held-out rows, and how close they are to them.
+
+    Around each held-out row lies a ball that reaches to its k-th nearest held-out row. Coverage is the share of balls
+    with a sample in them, and density the number of balls that a sample lies in, over k (Naeem et al. 2020). Precision
+    is the share of samples in any ball; recall is the share of held-out rows in the balls around samples, of which
+    there are as many (Kynkäänniemi et al. 2019). Samples from the data's own distribution have a density of 1 and,
+    where k = 5, a coverage of about 0.97.
+
+    Args:
+        of: what is compared: x itself, or its codes (means of the posterior).
+        nearest: k.
+        rows: held-out rows that are compared at most, evenly spread. Memory grows with their square.
+
+    Raises:
+        ConfigurationError: a number is too small.
+    """
+
+    def __init__(self, *, of: Compared = "x", nearest: int = 5, rows: int = 2_000) -> None:
+        self.of: Compared = of
+        self.nearest = _at_least(1, nearest, "coverage: nearest")
+        self.rows = _at_least(2, rows, "coverage: rows")
+        self.needs = frozenset[Need](("prior", "encoder") if of == "codes" else ("prior",))
+        suffix, what = ("_of_codes", " of codes") if of == "codes" else ("", "")
+        self.figures = tuple(
+            Figure(f"{name}{suffix}", f"{name}{what}", "", "higher")
+            for name in ("coverage", "density", "precision", "recall")
+        )
+
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        """The four figures; none where there is one held-out row."""
+        real = self._all(subject, subject.held_out(self.rows))
+        if len(real) < 2:
+            return {}
+        made = self._all(subject, subject.samples(len(real)))
+        found = coverage(real, made, min(self.nearest, len(real) - 1))
+        return {figure.name: value for figure, value in zip(self.figures, found, strict=True)}
+
+    def _all(self, subject: Subject, batches: Iterable[Batch]) -> Tensor:
+        return torch.cat([_compared(self.of, subject, batch) for batch in batches])
+
+
+def neighbour_accuracy(
+    known: np.ndarray,
+    known_labels: np.ndarray,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    distance: Distance = "euclidean",
+) -> float:
+    """Percent of rows (M, D) whose nearest known row (N, D) has their label.
+
+    Args:
+        known: (N, D).
+        known_labels: (N,).
+        rows: (M, D).
+        labels: (M,).
+        distance: as ``NearestNeighbour``'s.
+    """
+    classifier = KNeighborsClassifier(1, metric=distance, algorithm="brute")
+    classifier.fit(known, known_labels)
+    return 100.0 * float(classifier.score(rows, labels))
+
+
+def coverage(real: Tensor, made: Tensor, nearest: int) -> tuple[float, float, float, float]:
+    """Coverage, density, precision and recall of made rows (M, D) against real rows (N, D); see ``Coverage``."""
+    within_real, within_made = torch.cdist(real, real), torch.cdist(made, made)
+    # A row is the nearest to itself.
+    real_reach = within_real.kthvalue(nearest + 1, dim=1).values  # (N,)
+    made_reach = within_made.kthvalue(nearest + 1, dim=1).values  # (M,)
+    apart = torch.cdist(real, made)  # (N, M)
+    inside = apart < real_reach[:, None]
+    return (
+        float(inside.any(1).double().mean()),
+        float(inside.sum(0).double().mean() / nearest),
+        float(inside.any(0).double().mean()),
+        float((apart < made_reach).any(1).double().mean()),
+    )
+
+
+def _compared(of: Compared, subject: Subject, batch: Batch) -> Tensor:
+    """(B, D) on the CPU."""
+    return (subject.codes(batch) if of == "codes" else batch.x).flatten(1).float().cpu()
+
+
+def _mean(values: Iterable[Tensor]) -> float:
+    """The mean of per-row values that come in batches."""
+    total, rows = 0.0, 0
+    for value in values:
+        total += float(value.double().sum())
+        rows += len(value)
+    return total / rows
+
+
+def _at_least(least: int, value: int, name: str) -> int:
+    if value < least:
+        raise ConfigurationError(f"{name}={value} is not possible: it must be at least {least}.")
+    return value

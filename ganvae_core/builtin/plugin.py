@@ -133,6 +133,18 @@ def metrics() -> list[ComponentSpec]:
             "metrics:Reconstruction",
             "how far held-out data is from its reconstruction",
         ),
+        component(
+            "metric",
+            "nearest-neighbour",
+            "metrics:NearestNeighbour",
+            "how often the nearest training row, by its code, has a held-out row's label",
+        ),
+        component(
+            "metric",
+            "coverage",
+            "metrics:Coverage",
+            "how well samples cover held-out data, and how close they are to it (PRDC)",
+        ),
     ]
 
 

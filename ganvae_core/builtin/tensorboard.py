@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.evaluation.measuring import sample_rows
+from ganvae_core.evaluation.sampling import can_sample, sample_rows
 from ganvae_core.interfaces import Callback, TrainingView
-from ganvae_core.runs.observers import can_sample, visible
+from ganvae_core.runs.observers import visible
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -75,7 +75,7 @@ class TensorBoard(Callback):
             or not can_sample(training.model)
         ):
             return
-        made = sample_rows(training.model, self.images, training.settings.seed, training.device)
+        made = sample_rows(training.model, self.images, training.settings.seed, training.device).x
         self._writer.add_images("samples", visible(made, spec).clip(0, 1), training.step)
 
     def on_end(self, training: TrainingView) -> None:

@@ -249,7 +249,7 @@ def draw(split: Split, file: Path) -> None:
 
     from ganvae_core.cli.preview import draw_preview
     from ganvae_core.data.codec import rows_of
-    from ganvae_core.evaluation.measuring import evenly
+    from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.runs.observers import PLOTTED, visible
     from ganvae_core.views.pictures import is_drawable
 

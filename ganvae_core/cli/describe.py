@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from ganvae_core.types import Figure
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
 BUSY = 0.5
 """The share of the cores that others may use before a person is told."""
 NOUNS = {"image": "images", "points": "points", "table": "rows", "array": "rows"}
-LABELS = {"elbo_nats": ("ELBO", "nats"), "squared_error": ("squared error", "a row")}
-"""How the built-in results are called; others are shown under their own names."""
 
 
 def cores() -> int:
@@ -66,13 +66,14 @@ def amount(count: int, spec: DataSpec) -> str:
     return f"{count:,} {noun}" if spec.modality == "points" else f"{count:,} {noun} of {event(spec)}"
 
 
-def result(name: str, value: float) -> str:
+def results(values: Mapping[str, float], figures: Iterable[Figure]) -> str:
+    """All results in a line: ``ELBO −18.4 nats · squared error 3.2 a row``. One without a figure has its name."""
+    shown = {figure.name: figure for figure in figures if figure.name in values}
+    shown |= {name: Figure(name, name.replace("_", " ")) for name in values if name not in shown}
+    return " · ".join(result(figure, values[name]) for name, figure in shown.items())
+
+
+def result(figure: Figure, value: float) -> str:
     """One result: ``ELBO −18.4 nats``."""
-    label, unit = LABELS.get(name, (name.replace("_", " "), ""))
     number = f"{value:.4g}".replace("-", "−")
-    return f"{label} {number} {unit}".rstrip()
-
-
-def results(values: Mapping[str, float]) -> str:
-    """All results in a line."""
-    return " · ".join(result(name, value) for name, value in values.items())
+    return f"{figure.label} {number} {figure.unit}".rstrip()

@@ -72,8 +72,8 @@ def sample(
     of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
     output = output or _within(path, f"samples/seed-{seed}-n-{count}{of_class}{_default_ending(run)}")
 
-    from ganvae_core.evaluation.measuring import sample_pairs
-    from ganvae_core.runs.observers import by_class, can_sample, drawn_with_noise
+    from ganvae_core.evaluation.sampling import can_sample, drawn_with_noise, sample_rows
+    from ganvae_core.runs.observers import by_class
     from ganvae_core.views.files import check_memory, is_folder, sample_endings
 
     _check_output(run, output, "samples", sample_endings(run.spec), folder=image)
@@ -91,8 +91,8 @@ def sample(
         # A grid puts each class in a column; files have classes as often as the training data has them.
         conditions, headings = by_class(run.model, run.spec, count) if grid else (None, ())
     with said_if_slow(f"drawing {count:,} samples"):
-        noise = drawn_with_noise(run.spec) if noise is None else noise
-        made, given = sample_pairs(run.model, count, seed, run.device, conditions, noise=noise)
+        noise = drawn_with_noise(run.model, run.spec) if noise is None else noise
+        made, given = sample_rows(run.model, count, seed, run.device, conditions, noise=noise)
         _write_samples(run, made, given, output, headings)
     note(f"{count:,} samples of {path} at step {run.step:,}")
     click.echo(str(output))
@@ -128,7 +128,7 @@ def reconstruct(
     _need_encoder(run, path)
     image = run.spec.modality == "image"
 
-    from ganvae_core.evaluation.measuring import evenly
+    from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.views.files import reconstruction_endings
 
     possible = reconstruction_endings(run.spec)
@@ -269,7 +269,7 @@ def _conditions(run: Run, given: Tensor | None, *, table: bool) -> dict[str, np.
 def _real(run: Run, count: int) -> np.ndarray | None:
     """Rows to draw samples over, where the run's data is still to be had."""
     from ganvae_core.errors import RunError
-    from ganvae_core.evaluation.measuring import evenly
+    from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.runs.observers import visible
 
     try:
@@ -321,6 +321,6 @@ def _codes(run: Run, split: Split, indices: np.ndarray) -> np.ndarray:
 
 
 def _chunks(indices: np.ndarray) -> list[np.ndarray]:
-    from ganvae_core.evaluation.measuring import CHUNK
+    from ganvae_core.evaluation.sampling import CHUNK
 
     return [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]

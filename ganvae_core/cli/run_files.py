@@ -14,6 +14,8 @@ import yaml
 from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import RunError
 from ganvae_core.store.directory import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
+from ganvae_core.store.manifests import numbers, read_figures
+from ganvae_core.types import Figure
 
 NEEDED: tuple[tuple[str, type], ...] = (
     ("plugin", str),
@@ -41,7 +43,8 @@ class Outline:
         data: the file or folder that was learnt from, else the name of the source.
         step: steps done, according to what was logged or saved last.
         steps: steps to be done in all.
-        results: held-out results of the newest checkpoint.
+        results: held-out results of the newest checkpoint that was measured.
+        figures: what these are, in their order.
         problem: why the run cannot be read; empty where it can.
     """
 
@@ -53,6 +56,7 @@ class Outline:
     step: int = 0
     steps: int = 0
     results: dict[str, float] = field(default_factory=dict[str, float])
+    figures: list[Figure] = field(default_factory=list[Figure])
     problem: str = ""
 
     @property
@@ -69,6 +73,7 @@ def outline(run: RunDirectory) -> Outline:
     try:
         config = read_config(run)
         saved = run.newest_step() or 0
+        measured = run.newest_measured()
         logged = last_record(run).get("step", 0)
     except RunError as error:
         return Outline(run.path, changed, problem=error.message)
@@ -80,7 +85,8 @@ def outline(run: RunDirectory) -> Outline:
         data_name(config["data"]),
         max(logged, saved),
         config["engine"]["steps"],
-        run.newest_results(),
+        numbers(measured.get("results")),
+        read_figures(measured.get("figures")),
     )
 
 

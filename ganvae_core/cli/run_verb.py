@@ -233,7 +233,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         if engine.stop_flag.because is not None:
             note(f"stopped early at step {engine.step_index:,}: {engine.stop_flag.because}")
         if engine.results:
-            note(f"held out: {results(engine.results)}")
+            note(f"held out: {results(engine.results, engine.state.results.figures)}")
     if engine.world.first:
         click.echo(str(directory.path))
     if not quiet:

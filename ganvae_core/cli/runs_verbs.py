@@ -88,7 +88,14 @@ def row(about: Outline) -> tuple[str, ...]:
     if about.problem:
         return str(about.run), "damaged", "", "", about.problem, changed
     done = f"{about.step:,} of {about.steps:,}"
-    return str(about.run), about.recipe, about.data, done, describe.results(about.results), changed
+    return (
+        str(about.run),
+        about.recipe,
+        about.data,
+        done,
+        describe.results(about.results, about.figures),
+        changed,
+    )
 
 
 def moment(then: datetime, now: datetime) -> str:
@@ -171,7 +178,7 @@ def outcome(run: RunDirectory, about: Outline, manifests: Mapping[int, Mapping[s
         for step, manifest in manifests.items()
     ]
     facts = [("checkpoints", " · ".join(["step " + steps[0], *steps[1:]]))] if steps else []
-    facts += [("held out", describe.results(about.results))] if about.results else []
+    facts += [("held out", describe.results(about.results, about.figures))] if about.results else []
     record = last_record(run)
     facts += [("warned" if not number else "", line) for number, line in enumerate(warned(run))]
     return facts + [("logged last" if not number else "", line) for number, line in enumerate(logged(record))]

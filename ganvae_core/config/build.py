@@ -117,19 +117,23 @@ class Builder:
         check_needs(made, f"objective '{choice.id}'")
         return made
 
-    def metrics(self, model: Model) -> list[Metric]:
-        """The metrics that this model can be measured by, in the order of the configuration."""
-        chosen = self.configuration.lists["metrics"]
-        left_out = self.unmeasurable(model)
-        return [self._make("metrics", "metric", choice, {}) for choice in chosen if choice.id not in left_out]
+    def metrics(self, model: Model, source: DataSpec) -> list[Metric]:
+        """The metrics that apply to this model and its data's source, in the order of the configuration."""
+        offered = has(model, source)
+        return [metric for _, metric in self._metrics() if metric.needs <= offered]
 
-    def unmeasurable(self, model: Model) -> list[str]:
-        """The ids of metrics in the configuration that need what this model does not have."""
-        chosen = [choice.id for choice in self.configuration.lists["metrics"]]
-        needs = {
-            identity: getattr(self._class("metric", identity), "needs", frozenset()) for identity in chosen
+    def unmeasurable(self, model: Model, source: DataSpec) -> dict[str, list[Need]]:
+        """Metrics of the configuration that do not apply, by id, and what each of them lacks."""
+        offered = has(model, source)
+        return {
+            identity: sorted(metric.needs - offered)
+            for identity, metric in self._metrics()
+            if not metric.needs <= offered
         }
-        return [identity for identity in chosen if needs[identity] - has(model)]
+
+    def _metrics(self) -> list[tuple[str, Metric]]:
+        chosen = self.configuration.lists["metrics"]
+        return [(choice.id, self._make("metrics", "metric", choice, {})) for choice in chosen]
 
     def callbacks(self) -> list[Callback]:
         """The callbacks, in the order of the configuration."""
@@ -259,13 +263,15 @@ def open_data(catalogue: Catalogue, *layers: Mapping[str, Any]) -> tuple[Choice,
     return configuration.components["data"], Builder(configuration, catalogue).split()
 
 
-def has(model: Model) -> set[Need]:
-    """What a model has to offer to objectives and metrics."""
+def has(model: Model, source: DataSpec) -> set[Need]:
+    """What a model and its data's source offer to metrics."""
     offers: set[Need] = {"prior"}
     if model.encoder is not None:
         offers |= {"encoder"} if model.encoder.deterministic else {"encoder", "posterior"}
     if model.observation.has_likelihood:
         offers |= {"likelihood"}
+    if source.classes is not None:
+        offers |= {"labels"}
     return offers
 
 

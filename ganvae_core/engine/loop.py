@@ -30,7 +30,8 @@ from ganvae_core.engine.state import Results, TrainingState
 from ganvae_core.engine.stopping import StopFlag
 from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.evaluation.measuring import evaluate, fit_prior, judged_by
+from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
+from ganvae_core.evaluation.sampling import fit_prior
 from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective, TrainingView
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint
@@ -414,8 +415,12 @@ class Engine:
         state = self.state
         self._finish_writing()
         if measured:
-            values = evaluate(self.model, self.data, self.metrics, self.settings.seed, self.device)
-            state.results = Results(values, state.run_step, judged_by(self.metrics, self.model, values))
+            values = evaluate(
+                self.model, self.data, self.metrics, self.settings.seed, self.device, cheap_only=not last
+            )
+            state.results = Results(
+                values, state.run_step, judged_by(self.metrics, values), figures_of(self.metrics)
+            )
             if values:
                 self._callbacks.call("on_results", values)
         elif state.results.step != state.run_step:

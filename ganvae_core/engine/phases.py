@@ -15,7 +15,10 @@ from ganvae_core.interfaces import FittedPrior, Need, Objective, Support
 from ganvae_core.types import Loss, Phase
 
 PHASES_HINT = "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]"
-WORDS: Mapping[str, tuple[str, ...]] = {"needs": get_args(Need), "accepts": get_args(Support)}
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "needs": tuple(word for word in get_args(Need) if word != "labels"),
+    "accepts": get_args(Support),
+}
 """The words that an objective's attributes may hold."""
 
 

@@ -18,7 +18,8 @@ from ganvae_core.engine.recovery import Recovery
 from ganvae_core.errors import RunError
 from ganvae_core.interfaces import Objective
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot, load_tensors, tensors_of
-from ganvae_core.store.manifests import numbers
+from ganvae_core.store.manifests import numbers, read_figures
+from ganvae_core.types import Figure
 
 LOGGER = logging.getLogger("ganvae")
 OBJECTIVE = "objective."
@@ -33,11 +34,13 @@ class Results:
         values: by name.
         step: of the measurement; None before the first.
         judged_by: the result that the best checkpoint is chosen by, and whether ``lower`` or ``higher`` is better.
+        figures: of the run's metrics: what each result is.
     """
 
     values: Mapping[str, float] = field(default_factory=dict[str, float])
     step: int | None = None
     judged_by: tuple[str, str] | None = None
+    figures: Sequence[Figure] = ()
 
 
 @dataclass
@@ -118,6 +121,7 @@ class TrainingState:
             "results": dict(self.results.values),
             "judged_by": name,
             "better": better,
+            "figures": [dataclasses.asdict(figure) for figure in self.results.figures],
             "callbacks": list(callback_states),
             "recovery": dataclasses.asdict(self.recovery),
             "pending": copy.deepcopy(self.pending),  # written while training goes on
@@ -142,7 +146,8 @@ class TrainingState:
         self.step = int(manifest["stage_step"])
         judged_by, better = manifest.get("judged_by"), manifest.get("better")
         judged = (judged_by, better) if isinstance(judged_by, str) and isinstance(better, str) else None
-        self.results = Results(numbers(manifest.get("results")), self.run_step, judged)
+        figures = read_figures(manifest.get("figures"))
+        self.results = Results(numbers(manifest.get("results")), self.run_step, judged, figures)
         self.callback_states = list(manifest.get("callbacks", []))
         self.pending = copy.deepcopy(dict(manifest.get("pending", {})))
         self.recovery = Recovery.stored(manifest)

@@ -1,18 +1,18 @@
-"""Notices while a model trains what no loss shows: samples that are all alike, a critic that has won."""
+"""Warnings of what no loss shows: samples that are nearly alike, a critic that has won."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from ganvae_core.data.codec import rows_of
-from ganvae_core.evaluation.measuring import evenly, sample_rows
+from ganvae_core.data.codec import batch_of
+from ganvae_core.evaluation.sampling import can_sample, drawn_with_noise, evenly, sample_rows
 from ganvae_core.interfaces import Callback, Critic, TrainingView
-from ganvae_core.runs.observers import can_sample, drawn_with_noise
 from ganvae_core.types import Phase
 
 ACCURACY = "accuracy"
@@ -26,77 +26,67 @@ REPEATED, NO_LONGER_REPEATED = 0.05, 0.1
 REAL_REPEATED = 0.001
 """Share of the spread of data below which its own rows repeat each other."""
 ALIKE_STEPS = 500
-"""Steps over which samples must stay so: untrained networks make nothing else."""
+"""Steps for which samples must stay so: those of untrained networks are all alike."""
 WON, NO_LONGER_WON = 0.998, 0.98
-"""Share of pairs that a critic ranks rightly in each logging interval."""
+"""Share of pairs that a critic ranks correctly in each logging interval."""
 WON_UPDATES = 1000
-"""Updates of the generator over which a critic must win: near the beginning every one does."""
+"""Updates of the generator over which a critic must win: at the beginning every critic does."""
 
 
 @final
 class CollapseMonitor(Callback):
-    """Measures a fixed batch of samples whenever samples are drawn, and follows how often the critic is right.
+    """Warns of samples that are nearly alike, and of a critic that has won.
 
-    A warning is given once, and again only after what it was about had recovered.
+    It measures a fixed batch of samples at each sampling interval, and reads the critics' accuracy at each logging
+    interval. A warning is given once, and again only after a recovery.
     """
 
     def __init__(self) -> None:
         self._real: tuple[float, float] | None = None
-        self._alike_since: int | None = None
-        self._won_since: dict[str, int] = {}
-        self._said: set[str] = set()
+        self._problems: dict[str, _Problem] = {}
 
     def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
         """Follow the critics' accuracy."""
         for phase in training.phases:
-            accuracy = record.get(f"{phase.name}/{ACCURACY}")
-            if accuracy is not None and trains_critic(phase):
-                self._follow(training, phase, accuracy)
+            name, step = phase.name, training.step
+            accuracy = record.get(f"{name}/{ACCURACY}")
+            if accuracy is None or not trains_critic(phase):
+                continue
+            steps = self._problem(name).lasts(step, accuracy >= WON, recovered=accuracy < NO_LONGER_WON)
+            if self._problem(name).is_due(steps, WON_UPDATES * _generator_every(training)):
+                training.warn(
+                    f"step {step:,}: the critic has won: for {steps:,} steps phase '{name}' has told real from"
+                    f" generated in over {WON:.1%} of pairs, and the generator learns little from it",
+                    f"try  {_slower(training, phase)}, a gradient penalty, or dropout, noise or less capacity in the"
+                    " critic",
+                )
 
     def on_samples(self, training: TrainingView) -> None:
         """Measure how far samples are from each other."""
         measured = self._measure(training)
         if measured is None:
             return
-        spread, nearest = measured[SPREAD], measured.get(NEAREST, 1.0)
+        step, spread, nearest = training.step, measured[SPREAD], measured.get(NEAREST, 1.0)
         if isfinite(spread):
             training.log(measured)
-        if spread > NO_LONGER_ALIKE and nearest > NO_LONGER_REPEATED:
-            self._said.discard(SPREAD)
-        if spread >= ALIKE and nearest >= REPEATED:
-            self._alike_since = None
-            return
-        step = training.step
-        self._alike_since = step if self._alike_since is None else self._alike_since
-        if SPREAD not in self._said and step - self._alike_since >= ALIKE_STEPS:
-            self._said.add(SPREAD)
-            training.warn(f"step {step:,}: {_collapse(spread, nearest)}", *_against_collapse(training))
+        steps = self._problem(SPREAD).lasts(
+            step,
+            not (spread >= ALIKE and nearest >= REPEATED),  # true where they are not numbers
+            recovered=spread > NO_LONGER_ALIKE and nearest > NO_LONGER_REPEATED,
+        )
+        if self._problem(SPREAD).is_due(steps, ALIKE_STEPS):
+            training.warn(f"step {step:,}: {_collapse(spread, nearest)}", _against_collapse(training))
 
     def state_dict(self) -> dict[str, Any]:
-        """What was noticed so far."""
-        return {"alike_since": self._alike_since, "won_since": self._won_since, "said": sorted(self._said)}
+        """What was found so far."""
+        return {name: asdict(problem) for name, problem in self._problems.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what was noticed."""
-        self._alike_since = state.get("alike_since")
-        self._won_since = dict(state.get("won_since", {}))
-        self._said = set(state.get("said", ()))
+        """Continue from what was found."""
+        self._problems = {name: _Problem(**problem) for name, problem in state.items()}
 
-    def _follow(self, training: TrainingView, phase: Phase, accuracy: float) -> None:
-        name, step = phase.name, training.step
-        if accuracy < NO_LONGER_WON:
-            self._said.discard(name)
-        if accuracy < WON:
-            self._won_since.pop(name, None)
-            return
-        steps = step - self._won_since.setdefault(name, step)
-        if name not in self._said and steps >= WON_UPDATES * _generator_every(training):
-            self._said.add(name)
-            training.warn(
-                f"step {step:,}: the critic has won: for {steps:,} steps phase '{name}' has told real from generated"
-                f" in over {WON:.1%} of pairs, and the generator learns little from it",
-                *_against_winning(training, phase),
-            )
+    def _problem(self, name: str) -> _Problem:
+        return self._problems.setdefault(name, _Problem())
 
     def _measure(self, training: TrainingView) -> dict[str, float] | None:
         """Distances of samples as shares of the data's; None where there is nothing to compare."""
@@ -104,17 +94,38 @@ class CollapseMonitor(Callback):
             return None
         rows = evenly(training.data.training, COMPARED)
         if self._real is None:
-            self._real = distances(rows_of(training.data, rows, training.device)[0])
+            self._real = distances(batch_of(training.data, rows, training.device).x)
         if not self._real[0]:
             return None
-        noise = drawn_with_noise(training.data.spec)
+        noise = drawn_with_noise(training.model, training.data.spec)
         # As many as there are rows: among more of them the nearest is nearer.
         made = sample_rows(training.model, len(rows), training.settings.seed, training.device, noise=noise)
-        spread, nearest = distances(made)
+        spread, nearest = distances(made.x)
         measured = {SPREAD: spread / self._real[0]}
         if self._real[1] > REAL_REPEATED * self._real[0]:  # rows of categories, say, repeat each other
             measured[NEAREST] = nearest / self._real[1]
         return measured
+
+
+@dataclass
+class _Problem:
+    """Since when something has been wrong, and whether it was warned of."""
+
+    since: int | None = None
+    warned: bool = False
+
+    def lasts(self, step: int, wrong: bool, *, recovered: bool) -> int | None:
+        """Steps for which it has been wrong, or None where it is not."""
+        self.warned = self.warned and not recovered
+        self.since = (step if self.since is None else self.since) if wrong else None
+        return None if self.since is None else step - self.since
+
+    def is_due(self, steps: int | None, least: int) -> bool:
+        """Whether to warn of it now: once it has lasted for ``least`` steps."""
+        if steps is None or steps < least or self.warned:
+            return False
+        self.warned = True
+        return True
 
 
 def distances(x: Tensor) -> tuple[float, float]:
@@ -158,18 +169,13 @@ def _collapse(spread: float, nearest: float) -> str:
     )
 
 
-def _against_collapse(training: TrainingView) -> list[str]:
+def _against_collapse(training: TrainingView) -> str:
     if any(isinstance(module, Critic) for module in training.objective.modules()):
         means = "another loss, a gradient penalty, or a critic that judges several rows together"
     else:
         means = "less weight on what keeps codes near the prior, or a larger latent space"
     slower = [_slower(training, phase) for phase in training.phases if _trains_generator(training, phase)]
-    return [f"try  {', '.join([*slower[:1], 'another seed', means])}"]
-
-
-def _against_winning(training: TrainingView, phase: Phase) -> list[str]:
-    means = "a gradient penalty, or dropout, noise or less capacity in the critic"
-    return [f"try  {_slower(training, phase)}, {means}"]
+    return f"try  {', '.join([*slower[:1], 'another seed', means])}"
 
 
 def _slower(training: TrainingView, phase: Phase) -> str:

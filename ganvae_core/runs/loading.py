@@ -24,7 +24,7 @@ from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
-from ganvae_core.evaluation.measuring import sample_rows
+from ganvae_core.evaluation.sampling import sample_rows
 from ganvae_core.interfaces import Callback, Objective
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
@@ -97,7 +97,7 @@ class Run:
             NotFittedError: the prior is fitted when training ends, and it has not ended.
         """
         made = sample_rows(self.model, count, seed, self.device, condition)
-        return in_own_units(made.numpy(), self.spec.units)
+        return in_own_units(made.x.numpy(), self.spec.units)
 
     @property
     def device(self) -> torch.device:

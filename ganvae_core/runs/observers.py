@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import in_own_units, rows_of
-from ganvae_core.evaluation.measuring import evenly, sample_pairs
-from ganvae_core.interfaces import Callback, FittedPrior, TrainingView
+from ganvae_core.evaluation.sampling import can_sample, drawn_with_noise, evenly, sample_rows
+from ganvae_core.interfaces import Callback, TrainingView
 from ganvae_core.model import Model
 from ganvae_core.store.directory import LOSSES, RunDirectory
 from ganvae_core.types import DataSpec
@@ -60,8 +60,8 @@ class Pictures(Callback):
             if conditions is not None:
                 count = min(count - count % len(headings), ROWS * len(headings))  # no row is left unfinished
                 conditions = conditions[:count]
-            noise = drawn_with_noise(spec)
-            made, given = sample_pairs(training.model, count, seed, training.device, conditions, noise=noise)
+            noise = drawn_with_noise(training.model, spec)
+            made, given = sample_rows(training.model, count, seed, training.device, conditions, noise=noise)
             real = None if spec.modality == "image" else visible(self._real(training), spec)
             draw_samples(visible(made, spec), real, spec,
                          self.directory.picture("samples", training.step),
@@ -90,16 +90,6 @@ class Pictures(Callback):
 
     def _real(self, training: TrainingView) -> Tensor:
         return rows_of(training.data, evenly(training.data.training, PLOTTED), training.device)[0]
-
-
-def can_sample(model: Model) -> bool:
-    """Whether the prior is ready: one that is fitted on codes is not, until training has ended."""
-    return not isinstance(model.prior, FittedPrior) or model.prior.fitted
-
-
-def drawn_with_noise(spec: DataSpec) -> bool:
-    """Whether samples are draws from the observation, and not its means: of images a person wants to see the means."""
-    return spec.modality in ("table", "points")
 
 
 def labels_of(condition: Tensor | None, spec: DataSpec) -> np.ndarray | None:

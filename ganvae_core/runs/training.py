@@ -25,7 +25,7 @@ from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.processes import world
 from ganvae_core.engine.sharing import held_by_first
 from ganvae_core.errors import ConfigurationError, DataError, RunError
-from ganvae_core.evaluation.measuring import evenly
+from ganvae_core.evaluation.sampling import evenly
 from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
@@ -59,12 +59,15 @@ class Preparation:
         wanted, batch = self.configuration.engine.batch_size, self.engine.batch_size
         rows = "is only 1 row" if batch == 1 else f"are only {batch:,} rows"
         small = [f"there {rows} to learn from, so the batch is {batch:,} instead of {wanted:,}"]
-        unmeasurable = self.builder.unmeasurable(self.engine.model)
+        unmeasurable = self.builder.unmeasurable(self.engine.model, self.data.source.spec)
         return [
             *self.warnings,
             *self.configuration.notes,
             *self.engine.notes(),
-            *(f"the metric '{name}' does not apply to this model and is left out" for name in unmeasurable),
+            *(
+                f"the metric '{name}' is not applicable and is left out: this run has no {' and no '.join(lacking)}"
+                for name, lacking in unmeasurable.items()
+            ),
             *self.data.source.notes,
             *self.builder.notes,
             *(small if batch < wanted else []),
@@ -181,7 +184,7 @@ def prepare(
         data,
         configuration.engine,
         optimizers=configuration.optimizers,
-        metrics=builder.metrics(objective.model),
+        metrics=builder.metrics(objective.model, data.source.spec),
         callbacks=builder.callbacks(),
     )
     _refuse_single_row(engine)

@@ -172,8 +172,11 @@ class RunDirectory:
 
     def newest_results(self) -> dict[str, float]:
         """Held-out results of the newest checkpoint that was measured; empty where there is none."""
-        measured = [manifest.get("results") for manifest in self.manifests().values()]
-        return next((numbers(results) for results in reversed(measured) if results), {})
+        return numbers(self.newest_measured().get("results"))
+
+    def newest_measured(self) -> dict[str, Any]:
+        """The manifest of the newest checkpoint that was measured; empty where there is none."""
+        return next((found for found in reversed(self.manifests().values()) if found.get("results")), {})
 
 
 def metrics_record(line: str | bytes) -> dict[str, Any]:

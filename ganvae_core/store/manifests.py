@@ -12,6 +12,7 @@ from typing import Any
 
 from ganvae_core.errors import RunError
 from ganvae_core.store.files import read_text
+from ganvae_core.types import Figure
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
@@ -102,6 +103,16 @@ def numbers(value: Any) -> dict[str, float]:
         return {}
     values = {name: math.nan if item is None else item for name, item in value.items()}
     return {name: item for name, item in values.items() if isinstance(item, int | float)}
+
+
+def read_figures(value: Any) -> list[Figure]:
+    """The figures that a manifest holds, in their order; what is no figure is left out."""
+    figures: list[Figure] = []
+    for entry in value if isinstance(value, list) else ():
+        if isinstance(entry, dict):
+            name, label, unit = (str(entry.get(key, "")) for key in ("name", "label", "unit"))
+            figures.append(Figure(name, label, unit, "lower" if entry.get("better") == "lower" else "higher"))
+    return figures
 
 
 def without_gaps(values: Any) -> Any:

@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,14 +17,15 @@ import torch
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import ConfigurationError, GanvaeError
+from ganvae_core.evaluation.subject import ModelSubject
 from ganvae_core.interfaces import Callback, Metric, Need
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import read_checkpoint
-from ganvae_core.types import Batch, DataSpec, Loss, Phase
+from ganvae_core.types import Batch, Better, DataSpec, Figure, Loss, Phase
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.models import split_of
 from ganvae_kit.places import place_of, place_of_assignment
-from ganvae_kit.situations import IMAGE, TABLE, Situation, condition_of, seeded, x_of
+from ganvae_kit.situations import IMAGE, TABLE, Situation, seeded
 from ganvae_kit.state import changed, remembered, same
 from ganvae_kit.subjects import Component
 from ganvae_kit.tracing import line_that
@@ -49,42 +51,63 @@ def small_model(data: DataSpec) -> Model:
 
 @check("metric", needs=["makes"])
 def results(component: Component) -> None:
-    """It gives finite numbers by name for any number of rows, the same each time, and leaves the model as it was."""
+    """It gives finite numbers by the names of its figures, the same each time, and leaves the model as it was."""
     for situation in component.situations:
         metric: Metric = situation.make()
-        where, needs = situation.where, getattr(metric, "needs", frozenset())
-        unknown = needs - set(get_args(Need))
-        if unknown or metric.better not in ("higher", "lower"):
-            wrong = f"needs names {unknown}" if unknown else f"better is {metric.better!r}"
-            raise CheckFailure(f"{where}{wrong}", place_of(type(metric)),
-                               f"needs: {', '.join(get_args(Need))}; better: higher or lower")  # fmt: skip
+        _declarations(situation, metric)
+        where, place = situation.where, place_of(metric.measure)
         for data in (IMAGE, TABLE):
+            if "labels" in metric.needs and data.classes is None:
+                continue
             model = small_model(data).eval().requires_grad_(False)
             before = remembered(model)
             for rows in (40, 2):
-                found, again = (_computed(metric, model, data, rows) for _ in range(2))
-                if not isinstance(found, dict) or not found:
-                    raise CheckFailure(
-                        f"{where}compute returned {found!r}, not numbers by name", place_of(metric.compute)
-                    )
+                found, again = (_measured(metric, model, data, rows) for _ in range(2))
+                if not isinstance(found, dict) or (rows > 2 and not found):
+                    raise CheckFailure(f"{where}measure returned {found!r}, not numbers by name", place)
+                unknown = found.keys() - {figure.name for figure in metric.figures}
+                if unknown:
+                    raise CheckFailure(f"{where}'{min(unknown)}' is the name of none of its figures", place)
                 for name, value in found.items():
                     if isinstance(value, torch.Tensor) or not math.isfinite(value):
                         found_ = f"'{name}' is {value!r} for {rows} rows, not a finite number"
-                        hint = "a tensor becomes a number by float(x)"
-                        raise CheckFailure(f"{where}{found_}", place_of(metric.compute), hint)
+                        raise CheckFailure(f"{where}{found_}", place, "a tensor becomes a number by float(x)")
                     if not same(float(value), float(again[name])):
                         twice = f"'{name}' is {value} and then {again[name]}, though the seed is the same"
-                        raise CheckFailure(f"{where}{twice}", place_of(metric.compute))
+                        raise CheckFailure(f"{where}{twice}", place)
             moved = changed(before, remembered(model))
             if moved or model.training:
-                raise CheckFailure(
-                    f"{where}it changes the model: {(moved or ['its mode'])[0]}", place_of(metric.compute)
-                )
+                raise CheckFailure(f"{where}it changes the model: {(moved or ['its mode'])[0]}", place)
 
 
-def _computed(metric: Metric, model: Model, data: DataSpec, rows: int) -> Any:
+def _declarations(situation: Situation, metric: Metric) -> None:
+    """Its needs and figures are what the core can use.
+
+    Raises:
+        CheckFailure: they are not.
+    """
+    place = place_of(type(metric))
+    unknown = metric.needs - set(get_args(Need))
+    if unknown:
+        raise CheckFailure(
+            f"{situation.where}needs names {sorted(unknown)}", place, f"needs: {', '.join(get_args(Need))}"
+        )
+    figures: Any = getattr(metric, "figures", ())  # of whatever type
+    if not figures or not all(isinstance(figure, Figure) for figure in figures):
+        raise CheckFailure(
+            f"{situation.where}figures is {figures!r}", place, 'figures = (Figure("name", "label"),)'
+        )
+    directions = {figure.better for figure in figures}
+    if not directions <= set(get_args(Better)):
+        wrong = f"the direction of a figure is {sorted(map(str, directions))}"
+        raise CheckFailure(f"{situation.where}{wrong}", place, "better: higher or lower")
+
+
+def _measured(metric: Metric, model: Model, data: DataSpec, rows: int) -> Any:
+    everything = split_of(data, rows)
+    subject = ModelSubject(model, replace(everything, held_out=everything.training))
     with torch.no_grad(), seeded():
-        found = metric.compute(model, x_of(data, rows), condition_of(data, rows))
+        found = metric.measure(subject)
     return dict(found) if hasattr(found, "keys") else found
 
 

@@ -20,7 +20,6 @@ from measures import (
     combination_coverage,
     frechet_distance,
     mode_coverage,
-    nearest_neighbour_accuracy,
 )
 from sklearn.datasets import load_digits
 
@@ -84,21 +83,6 @@ def test_clusters_are_matched_with_labels_one_to_one() -> None:
         100 / 3
     )  # one cluster has one label
     assert clustering_accuracy(np.array([5, 5, 4, 4, 3, 1]), labels) == pytest.approx(500 / 6)
-
-
-@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
-def test_the_nearest_neighbour_of_separate_groups_has_their_label(distance: str) -> None:
-    generator = np.random.default_rng(0)
-    corners, labels = 10 * np.eye(3), np.repeat(np.arange(3), 400)
-    known, asked = (corners[labels] + generator.normal(size=(1_200, 3)) for _ in range(2))
-    assert nearest_neighbour_accuracy(known, labels, asked, labels, distance) == 100  # pyright: ignore[reportArgumentType]
-
-
-def test_the_nearest_by_angle_is_not_the_nearest_by_distance() -> None:
-    known, labels = np.array([[10.0, 0.0], [0.0, 1.0]]), np.array([0, 1])
-    asked = np.array([[1.0, 0.5]])
-    assert nearest_neighbour_accuracy(known, labels, asked, np.array([1]), "euclidean") == 100
-    assert nearest_neighbour_accuracy(known, labels, asked, np.array([0]), "cosine") == 100
 
 
 def with_moments(mean: np.ndarray, covariance: np.ndarray, count: int = 200) -> np.ndarray:

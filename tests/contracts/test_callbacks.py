@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -30,14 +30,12 @@ TINY: dict[str, Any] = {
 class Scripted(gv.Metric):
     """Gives the next of some values each time it is asked."""
 
-    better: ClassVar[Literal["higher", "lower"]] = "lower"
+    figures = (gv.Figure("error", "error", better="lower"),)
 
     def __init__(self, *values: float) -> None:
         self.values = list(values)
 
-    def compute(
-        self, model: gv.Model, x: torch.Tensor, condition: torch.Tensor | None
-    ) -> Mapping[str, float]:
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         return {"error": self.values.pop(0)}
 
 

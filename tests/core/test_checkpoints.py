@@ -7,9 +7,9 @@ import hashlib
 import json
 import shlex
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -247,17 +247,17 @@ def test_steps_are_in_order_of_their_numbers(tmp_path: Path) -> None:
 class Scripted(gv.Metric):
     """Gives results as they were written down."""
 
-    better: ClassVar[Any] = "higher"
+    figures: Sequence[gv.Figure] = (gv.Figure("score", "score"), gv.Figure("other", "other"))
 
     def __init__(self, *values: float) -> None:
         self.values = iter(values)
 
-    def compute(self, model: gv.Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         return {"score": next(self.values), "other": 0.0}
 
 
 class LowerIsBetter(Scripted):
-    better: ClassVar[Any] = "lower"
+    figures = (gv.Figure("score", "score", better="lower"), gv.Figure("other", "other"))
 
 
 @pytest.mark.parametrize(
@@ -500,8 +500,10 @@ def test_an_error_in_training_lets_the_writing_end(tmp_path: Path, monkeypatch: 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ganvae-checkpoint")]
 
 
-class Distance(LowerIsBetter):
-    def compute(self, model: gv.Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+class Distance(Scripted):
+    figures = (gv.Figure("distance", "distance", better="lower"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         return {"distance": next(self.values)}
 
 

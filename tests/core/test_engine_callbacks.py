@@ -167,8 +167,10 @@ class Failing(gv.Callback):
 
 
 class Measured(gv.Metric):
-    def compute(self, model: gv.Model, x: torch.Tensor, condition: torch.Tensor | None) -> dict[str, float]:
-        return {"rows": float(len(x))}
+    figures = (gv.Figure("rows", "rows"),)
+
+    def measure(self, subject: gv.Subject) -> dict[str, float]:
+        return {"rows": float(sum(len(batch.x) for batch in subject.held_out()))}
 
 
 HOOKS = ["on_start", "on_step", "on_samples", "on_results", "on_checkpoint", "on_end", "state_dict"]
@@ -227,10 +229,10 @@ class OfThePrior(gv.Metric):
     """A metric that samples."""
 
     needs = frozenset({"prior"})
-    better = "lower"
+    figures = (gv.Figure("size", "size", better="lower"),)
 
-    def compute(self, model: gv.Model, x: torch.Tensor, condition: torch.Tensor | None) -> dict[str, float]:
-        return {"size": float(model.sample(4).abs().mean())}
+    def measure(self, subject: gv.Subject) -> dict[str, float]:
+        return {"size": float(torch.cat([batch.x for batch in subject.samples(4)]).abs().mean())}
 
 
 def fitted_later() -> gv.Model:

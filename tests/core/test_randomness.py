@@ -13,7 +13,7 @@ from toys import FromPhases, engine, model, rows, same, state
 
 import ganvae_core as gv
 from ganvae_core.data.randomness import borrowed_randomness, default_generator, mixed_seed, purpose
-from ganvae_core.evaluation.measuring import sample_rows
+from ganvae_core.evaluation.sampling import sample_rows
 
 CPU = torch.device("cpu")
 
@@ -115,10 +115,10 @@ def test_mixed_seeds_are_64_bits_differ_and_stay_what_they_are() -> None:
 
 def test_the_first_samples_of_many_are_the_samples_of_few() -> None:
     own = model()
-    few, many = sample_rows(own, 10, 7, CPU), sample_rows(own, 300, 7, CPU)
+    few, many = sample_rows(own, 10, 7, CPU).x, sample_rows(own, 300, 7, CPU).x
     assert torch.equal(few, many[:10])
     assert many.shape == (300, 3)
-    assert not torch.equal(sample_rows(own, 10, 8, CPU), few)
+    assert not torch.equal(sample_rows(own, 10, 8, CPU).x, few)
     assert not torch.equal(many[256:], many[:44])  # the second chunk is not the first again
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ganvae_core import Callback, DataSpec, Metric, Rows, Source, Units
+from ganvae_core import Callback, DataSpec, Figure, Metric, Rows, Source, Units
 
 
 class Tones(Source):
@@ -39,10 +39,11 @@ class Error(Metric):
     """The largest error of a reconstruction."""
 
     needs = frozenset({"encoder"})
-    better = "lower"
+    figures = (Figure("largest", "largest error", better="lower"),)
 
-    def compute(self, model, x, condition):
-        return {"largest": float((model.reconstruct(x, condition) - x).abs().max())}
+    def measure(self, subject):
+        errors = [(subject.reconstructions(batch) - batch.x).abs().max() for batch in subject.held_out()]
+        return {"largest": float(max(errors))}
 
 
 class Patience(Callback):

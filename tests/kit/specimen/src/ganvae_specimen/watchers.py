@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import Any, final
 
-from torch import Tensor
+import torch
 
-from ganvae_core import Callback, Metric, Model, TrainingView
+from ganvae_core import Callback, Figure, Metric, Subject, TrainingView
 
 
 @final
 class Spread(Metric):
     """The standard deviation of samples, averaged over their values."""
 
-    needs: ClassVar = frozenset({"prior"})
-    better: ClassVar = "higher"
+    needs = frozenset({"prior"})
+    figures = (Figure("spread", "spread of samples"),)
 
-    def compute(self, model: Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
+    def measure(self, subject: Subject) -> Mapping[str, float]:
         """``spread``: in the model's units."""
-        made = model.sample(len(x), condition)
+        made = torch.cat([batch.x for batch in subject.samples(100)])
         return {"spread": float(made.flatten(1).std(0).mean())}
 
 

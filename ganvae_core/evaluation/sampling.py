@@ -1,0 +1,161 @@
+"""Batches, codes and samples of a model outside of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvae_core.data.codec import batch_of
+from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.split import Split
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import FittedPrior
+from ganvae_core.model import Model
+from ganvae_core.types import Batch, DataSpec
+
+SAMPLING = purpose("random numbers of sampling")
+CHUNK = 256
+"""Rows that go through a network at once outside of training."""
+FITTED_ROWS = 20_000
+
+
+class Samples(NamedTuple):
+    """Samples of a model.
+
+    Attributes:
+        x: (N, *X) within the data's range.
+        condition: (N, *K) conditions of the samples, or None where the model takes none.
+    """
+
+    x: Tensor
+    condition: Tensor | None
+
+
+def batches(
+    data: Split, indices: np.ndarray, device: torch.device | str = "cpu", *, rows_at_once: int = CHUNK
+) -> Iterator[Batch]:
+    """Rows as the model takes them, batch by batch.
+
+    Args:
+        data: the source and its division; ``gv.split`` makes one.
+        indices: (N,) row numbers in the source: ``data.training``, ``data.held_out`` or any others.
+        device: where the batches are wanted.
+        rows_at_once: rows of a batch; the last one may have fewer.
+    """
+    for start in range(0, len(indices), rows_at_once):
+        yield batch_of(data, indices[start : start + rows_at_once], torch.device(device))
+
+
+def encode_rows(
+    model: Model, data: Split, indices: np.ndarray, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """(N, *Z) means of the posterior for chosen rows, and their conditions (N, *K) where the model takes any."""
+    codes: list[Tensor] = []
+    conditions: list[Tensor] = []
+    with torch.no_grad():
+        for batch in batches(data, indices, device):
+            codes.append(model.encode(batch.x, batch.condition).mean)
+            if batch.condition is not None:
+                conditions.append(batch.condition)
+    return torch.cat(codes), torch.cat(conditions) if conditions else None
+
+
+def sample_rows(
+    model: Model,
+    count: int,
+    seed: int,
+    device: torch.device,
+    condition: Tensor | None = None,
+    *,
+    noise: bool = False,
+) -> Samples:
+    """Samples on the CPU as a function of the seed: the first ten of a hundred are the ten of ten.
+
+    Args:
+        model: in evaluation mode.
+        count: number of samples.
+        seed: of the random numbers.
+        device: where the model is.
+        condition: (count, *K); None draws conditions as frequent as in the training data.
+        noise: draw from the observation instead of taking its mean.
+
+    Raises:
+        ConfigurationError: the count is not positive, or differs from the number of conditions.
+    """
+    if count < 1:
+        raise ConfigurationError(f"{count} samples cannot be drawn: it must be at least 1.")
+    if condition is not None and len(condition) != count:
+        raise ConfigurationError(
+            f"there are {len(condition)} conditions for {count} samples; give one for each."
+        )
+    parts: list[Tensor] = []
+    conditions: list[Tensor] = []
+    for start in range(0, count, CHUNK):
+        given = None if condition is None else condition[start : start + CHUNK]
+        part = sample_chunk(model, start, min(CHUNK, count - start), seed, device, given, noise=noise)
+        parts.append(part.x.cpu())
+        if part.condition is not None:
+            conditions.append(part.condition.cpu())
+    return Samples(torch.cat(parts), torch.cat(conditions) if conditions else None)
+
+
+def sample_chunk(
+    model: Model,
+    start: int,
+    count: int,
+    seed: int,
+    device: torch.device,
+    condition: Tensor | None = None,
+    *,
+    noise: bool = False,
+) -> Samples:
+    """The samples of a seed from number ``start`` on, a multiple of ``CHUNK``: at most ``CHUNK``, on the device."""
+    with torch.no_grad(), borrowed_randomness(device) as generator:
+        generator.manual_seed(mixed_seed(seed, SAMPLING, start))
+        # A whole chunk is drawn, however few of it are wanted: draws depend on the number of rows.
+        given = model.draw_conditions(CHUNK) if condition is None else _padded(condition.to(device))
+        x = model.sample(CHUNK, given, noise=noise)
+    return Samples(x[:count], None if given is None else given[:count])
+
+
+def _padded(condition: Tensor) -> Tensor:
+    """(CHUNK, *K): the last condition is repeated where there are fewer."""
+    missing = CHUNK - len(condition)
+    return (
+        torch.cat([condition, condition[-1:].expand(missing, *condition.shape[1:])]) if missing else condition
+    )
+
+
+def can_sample(model: Model) -> bool:
+    """Whether the prior is ready. A ``FittedPrior`` is not until it has been fitted."""
+    return not isinstance(model.prior, FittedPrior) or model.prior.fitted
+
+
+def drawn_with_noise(model: Model, spec: DataSpec) -> bool:
+    """Whether a person is shown draws from the observation, instead of its means: by default of tables and points."""
+    shown = model.observation.shown
+    return spec.modality in ("table", "points") if shown is None else shown == "draw"
+
+
+def fit_prior(model: Model, data: Split, device: torch.device) -> float:
+    """Fit the model's prior to the codes of training rows, at most ``FITTED_ROWS`` of them.
+
+    Returns:
+        Mean of log p(z) over these codes, in nats.
+    """
+    assert isinstance(model.prior, FittedPrior)
+    codes, condition = encode_rows(model, data, evenly(data.training, FITTED_ROWS), device)
+    model.prior.fit(codes, condition)
+    with torch.no_grad():
+        return model.prior.log_prob(codes, condition).mean().item()
+
+
+def evenly(indices: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of the indices, evenly spread over them."""
+    if len(indices) <= count:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]
