@@ -50,8 +50,8 @@ def stopped(folder: Path, values: list[float], **options: Any) -> gv.Engine:
 def test_a_run_ends_when_its_result_has_not_improved_for_so_many_checkpoints(tmp_path: Path) -> None:
     found = stopped(tmp_path, [5.0, 4.0, 4.5, 3.0, 3.5, 3.0], patience=2)
     assert found.step_index == 12  # the sixth checkpoint: two after that of step 8
-    assert found.stopped_because is not None
-    assert "has not improved for 2 measurements, the best being 3" in found.stopped_because
+    assert found.stop_flag.because is not None
+    assert "has not improved for 2 measurements, the best being 3" in found.stop_flag.because
 
 
 def test_too_small_an_improvement_is_none_and_no_number_never_is_one(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_too_small_an_improvement_is_none_and_no_number_never_is_one(tmp_path: P
 
 def test_a_run_that_keeps_improving_is_left_alone(tmp_path: Path) -> None:
     found = stopped(tmp_path, [float(20 - number) for number in range(12)], patience=1)
-    assert (found.step_index, found.stopped_because) == (20, None)
+    assert (found.step_index, found.stop_flag.because) == (20, None)
 
 
 def test_early_stopping_without_a_result_to_watch_is_refused() -> None:
