@@ -131,7 +131,7 @@ def make_engine(name: Name, images: np.ndarray, precision: Literal["fp32", "bf16
     data = gv.split(gv.as_source(images), held_out=0.0)
     optimizer = gv.OptimizerSettings(lr=VAE_LR)
     if name != "vae":
-        optimizer = gv.OptimizerSettings(lr=GAN_LR, betas=GAN_BETAS)
+        optimizer = gv.OptimizerSettings(lr=GAN_LR, optimizer=gv.Adam(betas=GAN_BETAS))
     settings = gv.EngineSettings(
         steps=10**9, batch_size=BATCH_SIZE, device="cpu", precision=precision, samples_every=0,
         checkpoint_every=10**9,

@@ -11,15 +11,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganvae_core.builtin import divergences, penalties
+    from ganvae_core.builtin import divergences, penalties, schedule
     from ganvae_core.builtin.augmentation import AdaptiveAugmentation
     from ganvae_core.builtin.layers import CriticHead, centred, check_condition
     from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
     from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
+    from ganvae_core.builtin.optimizers import SGD, Adam, AdamW, RMSprop
     from ganvae_core.builtin.priors.codes import Categorical, Composite, Mixture
     from ganvae_core.builtin.priors.continuous import Hypersphere, StandardNormal, TruncatedNormal, Uniform
     from ganvae_core.builtin.priors.flow import Flow
     from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
+    from ganvae_core.builtin.schedule import as_schedule
     from ganvae_core.builtin.sources.arrays import as_source
     from ganvae_core.builtin.spectral import normalise_spectrally
     from ganvae_core.data.split import Split, split
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
         sum_event,
     )
     from ganvae_core.engine.loop import Engine
-    from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+    from ganvae_core.engine.optimizers import OptimizerSettings
+    from ganvae_core.engine.settings import EngineSettings
     from ganvae_core.errors import (
         ConfigurationError,
         DataError,
@@ -58,7 +61,9 @@ if TYPE_CHECKING:
         Objective,
         Observation,
         ObservedData,
+        Optimizer,
         Posterior,
+        Schedule,
         Source,
         Subject,
         TrainingView,
@@ -73,14 +78,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ganvae_core.builtin": ("divergences", "penalties"),
+    "ganvae_core.builtin": ("divergences", "penalties", "schedule"),
     "ganvae_core.builtin.augmentation": ("AdaptiveAugmentation",),
     "ganvae_core.builtin.networks": ("MLPCritic", "MLPEncoder", "MLPGenerator"),
     "ganvae_core.builtin.observations": ("Bernoulli", "Gaussian", "Point"),
+    "ganvae_core.builtin.optimizers": ("SGD", "Adam", "AdamW", "RMSprop"),
     "ganvae_core.builtin.priors.codes": ("Categorical", "Composite", "Mixture"),
     "ganvae_core.builtin.priors.continuous": ("Hypersphere", "StandardNormal", "TruncatedNormal", "Uniform"),
     "ganvae_core.builtin.priors.flow": ("Flow",),
     "ganvae_core.builtin.priors.gaussian_mixture": ("GaussianMixture",),
+    "ganvae_core.builtin.schedule": ("as_schedule",),
     "ganvae_core.builtin.sources.arrays": ("as_source",),
     "ganvae_core.builtin.spectral": ("normalise_spectrally",),
     "ganvae_core.distributions": (
@@ -95,7 +102,8 @@ _HOMES = {
     ),
     "ganvae_core.data.split": ("Split", "split"),
     "ganvae_core.engine.loop": ("Engine",),
-    "ganvae_core.engine.settings": ("EngineSettings", "OptimizerSettings"),
+    "ganvae_core.engine.optimizers": ("OptimizerSettings",),
+    "ganvae_core.engine.settings": ("EngineSettings",),
     "ganvae_core.errors": (
         "ConfigurationError",
         "DataError",
@@ -120,7 +128,9 @@ _HOMES = {
         "Objective",
         "Observation",
         "ObservedData",
+        "Optimizer",
         "Posterior",
+        "Schedule",
         "Source",
         "Subject",
         "TrainingView",
@@ -135,6 +145,9 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
     "AdaptiveAugmentation",
     "Batch",
     "Bernoulli",
@@ -178,15 +191,18 @@ __all__ = [
     "Objective",
     "Observation",
     "ObservedData",
+    "Optimizer",
     "OptimizerSettings",
     "Phase",
     "PluginError",
     "Point",
     "Posterior",
+    "RMSprop",
     "RecipeSpec",
     "Rows",
     "Run",
     "RunError",
+    "Schedule",
     "Source",
     "Split",
     "StandardNormal",
@@ -200,6 +216,7 @@ __all__ = [
     "Uniform",
     "Units",
     "__version__",
+    "as_schedule",
     "as_source",
     "batches",
     "centred",
@@ -212,6 +229,7 @@ __all__ = [
     "penalties",
     "register_kl",
     "save_picture",
+    "schedule",
     "split",
     "sum_event",
     "train",

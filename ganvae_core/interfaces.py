@@ -247,7 +247,11 @@ class Schedule(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, samples_seen: int, total_samples: int | None = None) -> float:
-        """The value of the step that starts after ``samples_seen`` rows, of ``total_samples`` in the whole training."""
+        """The value of the step that starts after ``samples_seen`` rows, of ``total_samples`` in the whole training.
+
+        Raises:
+            ConfigurationError: the value depends on ``total_samples``, and that is None.
+        """
 
 
 class Optimizer(abc.ABC):

@@ -50,7 +50,14 @@ def settings(**changes: Any) -> gv.EngineSettings:
 
 
 def optimizer(name: str = "sgd", lr: float = 0.1, **changes: Any) -> dict[str, gv.OptimizerSettings]:
-    return {"default": gv.OptimizerSettings(name=name, lr=lr, **changes)}  # pyright: ignore[reportArgumentType]
+    return {"default": optimizer_settings(name, lr, **changes)}
+
+
+def optimizer_settings(name: str, lr: float, **changes: Any) -> gv.OptimizerSettings:
+    """Settings with the algorithm's own options among them, as a configuration writes them."""
+    shared = {key: changes.pop(key) for key in ("schedule", "warmup_samples", "clip_norm") if key in changes}
+    algorithms = {"adam": gv.Adam, "adamw": gv.AdamW, "sgd": gv.SGD, "rmsprop": gv.RMSprop}
+    return gv.OptimizerSettings(lr, algorithms[name](**changes), **shared)
 
 
 def model(

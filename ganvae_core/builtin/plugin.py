@@ -14,7 +14,7 @@ def component(kind: Kind, name: str, target: str, summary: str, reads: tuple[str
 
 @hookimpl
 def ganvae_components() -> list[ComponentSpec]:
-    return [*networks(), *distributions(), *sources(), *metrics(), *callbacks()]
+    return [*networks(), *distributions(), *sources(), *metrics(), *callbacks(), *schedules(), *optimizers()]
 
 
 def networks() -> list[ComponentSpec]:
@@ -162,4 +162,24 @@ def callbacks() -> list[ComponentSpec]:
             "tensorboard:TensorBoard",
             "curves and samples for TensorBoard (ganvae[tensorboard])",
         ),
+    ]
+
+
+def schedules() -> list[ComponentSpec]:
+    return [
+        component("schedule", "constant", "schedule:Constant", "the same value always"),
+        component("schedule", "linear", "schedule:Linear", "a straight line from one value to another"),
+        component("schedule", "cosine", "schedule:Cosine", "half a cosine from one value to another"),
+        component("schedule", "cyclical", "schedule:Cyclical", "several rises, each with a plateau"),
+        component("schedule", "warm-up", "schedule:WarmUp", "a rise from zero, then another schedule"),
+        component("schedule", "step", "schedule:Step", "a value multiplied by a factor every so many rows"),
+    ]
+
+
+def optimizers() -> list[ComponentSpec]:
+    return [
+        component("optimizer", "adam", "optimizers:Adam", "Adam, fused"),
+        component("optimizer", "adamw", "optimizers:AdamW", "Adam with decoupled weight decay, fused"),
+        component("optimizer", "sgd", "optimizers:SGD", "stochastic gradient descent, fused"),
+        component("optimizer", "rmsprop", "optimizers:RMSprop", "RMSprop"),
     ]

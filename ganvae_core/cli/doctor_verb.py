@@ -21,7 +21,7 @@ from ganvae_core.store.directory import DEFAULT_PARENT
 if TYPE_CHECKING:
     from ganvae_core.plugins import Catalogue, Plugin
 
-LIBRARIES = ("ganvae", "torch", "numpy", "safetensors", "omegaconf")
+LIBRARIES = ("ganvae", "torch", "numpy", "safetensors", "pyyaml")
 HEALTHY = ("ready", "disabled")
 GIBIBYTE = 2**30
 

@@ -9,10 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ganvae_core.config.yaml_tokens import check_tokens
-from ganvae_core.errors import RunError
+from ganvae_core.config.layers import read_yaml
+from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.store.directory import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
 from ganvae_core.store.manifests import numbers, read_figures
 from ganvae_core.types import Figure
@@ -97,20 +95,10 @@ def read_config(run: RunDirectory) -> dict[str, Any]:
         RunError: it is damaged; the message says where.
     """
     where = run.path / CONFIG
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = run.config_text()
     try:
-        check_tokens(text)
-        config = yaml.load(text, Loader=loader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RunError(f"{where}{line}: {error.problem}.") from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # a ValueError is a date that does not exist, say
-        raise RunError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+        config = read_yaml(run.config_text(), str(where), typed=True)
+    except ConfigurationError as error:
+        raise RunError(error.message) from None
     for key, kind in NEEDED:
         value = config
         for part in key.split("."):

@@ -24,7 +24,7 @@ from ganvae_core.cli.run_files import (
     settings,
 )
 from ganvae_core.data.specifications import read_spec
-from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import RunError
 from ganvae_core.plugins.known import OWN
 from ganvae_core.plugins.lock import read_lock
@@ -144,8 +144,8 @@ def made_of(run: RunDirectory, config: Mapping[str, Any]) -> list[Fact]:
     facts += [("latent", f"shape {plain_text(shape)}")] if shape else []
     facts += [(slot, chosen(config[slot])) for slot in SLOTS if config.get(slot)]
     for name, optimizer in settings(config.get("optimizers")).items():
-        told = unusual(settings(optimizer), OptimizerSettings(), always=("name", "lr"))
-        facts.append(("optimizer" if name == "default" else f"optimizer {name}", chosen(told)))
+        used = {key: value for key, value in settings(optimizer).items() if value != 0}
+        facts.append(("optimizer" if name == "default" else f"optimizer {name}", chosen(used)))
     engine = unusual(config["engine"], EngineSettings(), always=("steps", "batch_size", "seed"))
     return [*facts, ("engine", options(engine))]
 
@@ -250,9 +250,7 @@ def options(values: Any) -> str:
     )
 
 
-def unusual(
-    values: Mapping[str, Any], defaults: EngineSettings | OptimizerSettings, always: tuple[str, ...]
-) -> dict[str, Any]:
+def unusual(values: Mapping[str, Any], defaults: EngineSettings, always: tuple[str, ...]) -> dict[str, Any]:
     """The settings that differ from the defaults, and those that are always worth a word."""
     usual = {
         name: list(value) if isinstance(value, tuple) else value

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.config.configuration import LISTS, SLOTS, Choice, Configuration, Draft
-from ganvae_core.config.options import component_facts, component_options
+from ganvae_core.config.configuration import OF_OPTIMIZERS, Draft
+from ganvae_core.config.options import Option, component_facts, component_options, with_article
+from ganvae_core.config.settings import LISTS, SLOTS, Choice, Configuration, StageSettings, choices
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split, split
+from ganvae_core.engine.optimizers import OptimizerSettings
 from ganvae_core.engine.phases import check_needs
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Callback, Critic, FittedPrior, Metric, Need, Objective, Source
@@ -26,6 +31,53 @@ DRAWN_CONDITIONS = 1_000
 """Conditions that are no labels are drawn from this many of the training data's."""
 UNFIT = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
 """What a component raises for options that it cannot be made with; torch, for sizes that memory does not hold."""
+
+
+class Facts:
+    """What components may ask for by name. Parts of the model are made when first asked for.
+
+    Args:
+        known: facts with their values.
+        makers: functions that make the parts of a model; a part may ask for others.
+    """
+
+    def __init__(
+        self, known: Mapping[str, Any], makers: Mapping[str, Callable[[], Any]] | None = None
+    ) -> None:
+        self._known = dict(known)
+        self._makers = dict(makers or {})
+        self._making: list[str] = []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known or name in self._makers
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._known:
+            return self._known[name]
+        if name in self._making:
+            circle = [*self._making[self._making.index(name) :], name]
+            needs = ", and ".join(
+                f"the {one} asks for the {other}" for one, other in itertools.pairwise(circle)
+            )
+            raise ConfigurationError(
+                f"{name}: {needs}, so that none can be made first.", f"take another {circle[-2]}"
+            )
+        self._making.append(name)
+        self._known[name] = made = self._makers[name]()
+        self._making.pop()
+        return made
+
+    def __or__(self, others: Mapping[str, Any]) -> Facts:
+        return Facts(others, {name: functools.partial(self.__getitem__, name) for name in self.names})
+
+    @property
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted({*self._known, *self._makers})
+
+    def made(self, name: str) -> bool:
+        """Whether a part has been made."""
+        return self._known.get(name) is not None
 
 
 class Builder:
@@ -48,7 +100,9 @@ class Builder:
         remarks: list[str] = []
         if "encoder" in components and not self._uses_encoder():
             remarks.append(f"'{objective}' trains no encoder, so encoder is left out")
-        if "prior" not in self._needs() and not self._is_fitted(prior):
+        if not any("prior" in self._needs(choice) for choice in self._objectives()) and not self._is_fitted(
+            prior
+        ):
             remarks.append(
                 f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise;"
                 " prior=gaussian-mixture is fitted to the codes instead"
@@ -66,11 +120,7 @@ class Builder:
         Raises:
             DataError: the data cannot be read, or is not what the source expects.
         """
-        opened = (
-            self._make("data", "source", self.configuration.components["data"], {})
-            if source is None
-            else source
-        )
+        opened = self.component("data", {}) if source is None else source
         settings = self.configuration.data
         return split(
             opened,
@@ -89,33 +139,43 @@ class Builder:
         Raises:
             ConfigurationError: components do not go together.
         """
-        with borrowed_randomness(torch.device("cpu")) as generator:
-            generator.manual_seed(mixed_seed(self.configuration.engine.seed, INITIAL))
+        with self._seeded():
             return self._model(spec, conditions)
 
     def objective(self, spec: DataSpec, conditions: tuple[Tensor, Tensor] | None = None) -> Objective:
-        """The objective around a new model.
+        """The objective of the first stage around a new model.
 
         Raises:
             ConfigurationError: the objective needs a component that the configuration lacks.
         """
-        with borrowed_randomness(torch.device("cpu")) as generator:
-            generator.manual_seed(mixed_seed(self.configuration.engine.seed, INITIAL))
+        components = self.configuration.components
+        with self._seeded():
             model = self._model(spec, conditions)
-            facts = {
-                "model": model,
-                "encoder": model.encoder,
-                "data": spec,
-                "latent_shape": self.configuration.latent.shape,
-                "condition_shape": spec.condition,
-                "critic": self._critic_factory(spec),
-            }
-            choice = self.configuration.components["objective"]
-            made: Objective = self._make("objective", "objective", choice, facts)
-        if made.needs & {"encoder", "posterior"} and model.encoder is None:
-            self._raise_missing("objective", choice.id, "encoder")
-        check_needs(made, f"objective '{choice.id}'")
-        return made
+            return self._objective(model, spec, components["objective"], components.get("critic"))
+
+    def stage_objective(self, number: int, model: Model, spec: DataSpec) -> Objective:
+        """The objective of a further stage on the run's model; fresh weights are a function of seed and number.
+
+        Args:
+            number: from 0, in ``configuration.stages``.
+            model: that the stages before have trained.
+            spec: what the data is.
+
+        Raises:
+            ConfigurationError: the objective needs a component that the configuration lacks.
+        """
+        stage = self.configuration.stages[number]
+        with self._seeded(number + 1):
+            return self._objective(model, spec, stage.objective, stage.critic)
+
+    def optimizers(self, stage: StageSettings | None = None) -> dict[str, OptimizerSettings]:
+        """The optimizers of a stage by name; by default of the first one.
+
+        Raises:
+            ConfigurationError: an option is out of range.
+        """
+        given = self.configuration.optimizers if stage is None else stage.optimizers
+        return {name: self._optimizer(f"optimizers.{name}", choice) for name, choice in given.items()}
 
     def metrics(self, model: Model, source: DataSpec) -> list[Metric]:
         """The metrics that apply to this model and its data's source, in the order of the configuration."""
@@ -133,52 +193,106 @@ class Builder:
 
     def _metrics(self) -> list[tuple[str, Metric]]:
         chosen = self.configuration.lists["metrics"]
-        return [(choice.id, self._make("metrics", "metric", choice, {})) for choice in chosen]
+        return [(choice.id, self._make("metrics", "metric", choice, Facts({}))) for choice in chosen]
 
     def callbacks(self) -> list[Callback]:
         """The callbacks, in the order of the configuration."""
         chosen = self.configuration.lists["callbacks"]
-        return [self._make("callbacks", "callback", choice, {}) for choice in chosen]
+        return [self._make("callbacks", "callback", choice, Facts({})) for choice in chosen]
 
     def component(self, slot: str, facts: Mapping[str, Any]) -> Any:
-        """The component of one slot by itself, or the first of a list, given these facts: for the conformance kit.
+        """The component of one slot by itself, or the first of a list, given these facts.
 
         Raises:
             ConfigurationError: it refuses its options or facts.
         """
         if slot in LISTS:
-            return self._make(slot, LISTS[slot], self.configuration.lists[slot][0], facts)
-        return self._make(slot, SLOTS[slot], self.configuration.components[slot], facts)
+            return self._make(slot, LISTS[slot], self.configuration.lists[slot][0], Facts(facts))
+        return self._make(slot, SLOTS[slot], self.configuration.components[slot], Facts(facts))
+
+    def part(self, kind: Kind, choice: Choice) -> Any:
+        """A component that needs no facts: a schedule, an optimizer.
+
+        Raises:
+            ConfigurationError: it refuses its options.
+        """
+        return self._make(kind, kind, choice, Facts({}))
+
+    @contextmanager
+    def _seeded(self, *purposes: int) -> Generator[None]:
+        with borrowed_randomness(torch.device("cpu")) as generator:
+            generator.manual_seed(mixed_seed(self.configuration.engine.seed, INITIAL, *purposes))
+            yield
 
     def _model(self, spec: DataSpec, conditions: tuple[Tensor, Tensor] | None) -> Model:
         components = self.configuration.components
-        latent_shape = self.configuration.latent.shape
-        facts: dict[str, Any] = {
-            "data": spec, "latent_shape": latent_shape, "condition_shape": spec.condition, "encoder": None
-        }  # fmt: skip
-        observation = self._make("observation", "observation", components["observation"], facts)
-        facts["raw_shape"] = tuple(observation.raw_shape(spec))
-        if "encoder" in components and self._uses_encoder():
-            facts["encoder"] = self._make("encoder", "encoder", components["encoder"], facts)
+        for choice in self._objectives():
+            if self._needs(choice) & {"encoder", "posterior"} and "encoder" not in components:
+                self._raise_missing("objective", choice.id, "encoder")
+        latent_shape = self._latent_shape(spec)
+        known = {"data": spec, "latent_shape": latent_shape, "condition_shape": spec.condition}
+        observation = self._make("observation", "observation", components["observation"], Facts(known))
+        known["raw_shape"] = raw_shape = tuple(observation.raw_shape(spec))
+
+        def maker(slot: Kind) -> Callable[[], Any]:
+            return lambda: self._make(slot, slot, components[slot], facts) if slot in components else None
+
+        facts = Facts(known, {slot: maker(slot) for slot in ("encoder", "generator", "prior")})
+        if self._uses_encoder():
+            facts["encoder"]
+        generator, prior = facts["generator"], facts["prior"]
         model = Model(
-            self._make("generator", "generator", components["generator"], facts),
-            self._make("prior", "prior", components["prior"], facts),
+            generator,
+            prior,
             observation,
-            facts["encoder"],
+            facts["encoder"] if facts.made("encoder") else None,
             conditions=None if conditions is None else conditions[0],
             condition_weights=None if conditions is None else conditions[1],
         )
-        check_shapes(model, spec, latent_shape, facts["raw_shape"])
+        check_shapes(model, spec, latent_shape, raw_shape)
         return model
 
-    def _uses_encoder(self) -> bool:
-        """Whether the objective has a use for an encoder; one that nothing trains would only make noise."""
-        objective = self._class("objective", self.configuration.components["objective"].id)
-        return bool(self._needs() & {"encoder", "posterior"}) or "encoder" in component_facts(objective)
+    def _objective(self, model: Model, spec: DataSpec, choice: Choice, critic: Choice | None) -> Objective:
+        facts = _of_model(model) | {
+            "data": spec,
+            "latent_shape": self._latent_shape(spec),
+            "raw_shape": tuple(model.observation.raw_shape(spec)),
+            "condition_shape": spec.condition,
+            "critic": None if critic is None else self._critic_factory(critic),
+        }
+        return self._make("objective", "objective", choice, facts)
 
-    def _needs(self) -> frozenset[Need]:
-        objective = self._class("objective", self.configuration.components["objective"].id)
-        return getattr(objective, "needs", frozenset())
+    def _optimizer(self, key: str, choice: Choice) -> OptimizerSettings:
+        shared = {name: value for name, value in choice.options.items() if name in OF_OPTIMIZERS}
+        own = {name: value for name, value in choice.options.items() if name not in OF_OPTIMIZERS}
+        algorithm = self._make(key, "optimizer", Choice(choice.id, own), Facts({}))
+        shared["schedule"] = self._option(OF_OPTIMIZERS["schedule"], shared["schedule"], Facts({}))
+        return OptimizerSettings(optimizer=algorithm, **shared)
+
+    def _latent_shape(self, spec: DataSpec) -> tuple[int, ...]:
+        shape = self.configuration.latent.shape
+        return tuple(spec.shape) if shape == "data" else shape
+
+    def _objectives(self) -> Iterator[Choice]:
+        """The objectives of all stages, those inside others included."""
+        stages = [stage.objective for stage in self.configuration.stages]
+        waiting = [self.configuration.components["objective"], *stages]
+        while waiting:
+            yield (choice := waiting.pop(0))
+            for name, option in component_options(self._class("objective", choice.id)).items():
+                if option.kind == "objective":
+                    waiting += choices(choice.options[name])
+
+    def _uses_encoder(self) -> bool:
+        """Whether an objective has a use for the encoder; one that nothing trains would only make noise."""
+        return any(
+            self._needs(choice) & {"encoder", "posterior"}
+            or "encoder" in component_facts(self._class("objective", choice.id))
+            for choice in self._objectives()
+        )
+
+    def _needs(self, objective: Choice) -> frozenset[Need]:
+        return getattr(self._class("objective", objective.id), "needs", frozenset())
 
     def _is_fitted(self, prior: str) -> bool:
         made = self._class("prior", prior)
@@ -187,64 +301,70 @@ class Builder:
     def _class(self, kind: Kind, identity: str) -> Callable[..., Any]:
         return self.catalogue.load(self.catalogue.component(kind, identity)[1])
 
-    def _critic_factory(self, spec: DataSpec) -> Callable[[DataSpec], Critic] | None:
-        choice = self.configuration.components.get("critic")
-        if choice is None:
-            return None
-
+    def _critic_factory(self, choice: Choice) -> Callable[[DataSpec], Critic]:
         def critic(data: DataSpec) -> Critic:
-            made = self._make("critic", "critic", choice, {"data": data, "condition_shape": data.condition})
+            facts = Facts({"data": data, "condition_shape": data.condition})
+            made = self._make("critic", "critic", choice, facts)
             _check_critic(made, data)
             return made
 
         return critic
 
-    def _make(self, slot: str, kind: Kind, choice: Choice, facts: Mapping[str, Any]) -> Any:
+    def _make(self, slot: str, kind: Kind, choice: Choice, facts: Facts) -> Any:
         """One component with its facts and options.
 
         Raises:
             ConfigurationError: a fact that it needs is missing.
         """
         component = self._class(kind, choice.id)
-        facts = {**facts, **choice.facts}
+        facts |= choice.facts
         given: dict[str, Any] = {}
         for name, required in component_facts(component).items():
-            if name not in facts and required:
-                raise ConfigurationError(
-                    f"{slot}: '{choice.id}' asks for '{name}', which a {kind} is not given.",
-                    f"a {kind} may ask for: {', '.join(facts) or 'nothing'}",
-                )
-            if required and facts[name] is None:
-                self._raise_missing(slot, choice.id, name)
             if name in facts:
                 given[name] = facts[name]
-        nested = component_options(component)
+            elif required:
+                names = [known for known in facts.names if known != kind]
+                raise ConfigurationError(
+                    f"{slot}: '{choice.id}' asks for '{name}', which {with_article(kind)} is not given.",
+                    f"{with_article(kind)} may ask for: {', '.join(names) or 'nothing'}",
+                )
+            if required and given[name] is None:
+                self._raise_missing(slot, choice.id, name)
+        known = component_options(component)
         options = {
-            name: self._nested(nested[name].kind, value, facts) for name, value in choice.options.items()
+            known[name].parameter: self._option(known[name], value, facts)
+            for name, value in choice.options.items()
         }
         try:
-            return component(**given, **options)
+            made = component(**given, **options)
         except GanvaeError:
             raise
         except UNFIT as error:
             raise ConfigurationError(f"{slot}: '{choice.id}' could not be made: {_reason(error)}") from error
+        if isinstance(made, Objective) and hasattr(made, "model"):
+            check_needs(made, f"objective '{choice.id}'")
+        return made
 
-    def _nested(self, kind: Kind | None, value: Any, facts: Mapping[str, Any]) -> Any:
-        if kind is None:
+    def _option(self, option: Option, value: Any, facts: Facts) -> Any:
+        """The value of an option, with the components in it made."""
+        if isinstance(value, list) and option.kind is not None:
+            return [self._option(option, item, facts) for item in value]
+        if not isinstance(value, Choice) or option.kind is None:
             return value
-        if isinstance(value, list):
-            return [self._nested(kind, item, facts) for item in value]
-        return self._make(kind, kind, value, facts) if isinstance(value, Choice) else value
+        if option.factory:
+            return self._critic_factory(value)
+        return self._make(option.kind, option.kind, value, facts)
 
     def _raise_missing(self, slot: str, identity: str, name: str) -> None:
-        article = "an" if name[0] in "aeiou" else "a"
-        kind: Kind | None = {"encoder": "encoder", "critic": "critic"}.get(name)  # pyright: ignore[reportAssignmentType]
-        if kind is None:
-            raise ConfigurationError(f"{slot} '{identity}' needs {article} {name}, and this run has none.",
-                                     "give the data's condition to the model:  data.condition=true")  # fmt: skip
-        names = [known for known, _, _ in self.catalogue.components(kind)]
+        if name not in ("encoder", "critic"):
+            noun = name.removesuffix("_shape")
+            raise ConfigurationError(
+                f"{slot} '{identity}' needs {with_article(noun)}, and this run has none.",
+                "give the data's condition to the model:  data.condition=true" if noun == "condition" else "",
+            )
+        names = [known for known, _, _ in self.catalogue.components(name)]
         raise ConfigurationError(
-            f"{slot} '{identity}' needs {article} {name}, and this run has none.",
+            f"{slot} '{identity}' needs {with_article(name)}, and this run has none.",
             f"add one: {name}=mlp          {name}s: {', '.join(names)}",
         )
 
@@ -261,6 +381,12 @@ def open_data(catalogue: Catalogue, *layers: Mapping[str, Any]) -> tuple[Choice,
         draft.apply(layer)
     configuration = draft.finish("", "", needed=("data",))
     return configuration.components["data"], Builder(configuration, catalogue).split()
+
+
+def _of_model(model: Model) -> Facts:
+    return Facts(
+        {"model": model, "generator": model.generator, "prior": model.prior, "encoder": model.encoder}
+    )
 
 
 def has(model: Model, source: DataSpec) -> set[Need]:

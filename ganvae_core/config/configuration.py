@@ -1,154 +1,285 @@
-"""The one checked configuration of a run, from a recipe, a file and overrides."""
+"""Recipe, file and overrides, read layer by layer into the one checked configuration of a run."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganvae_core.config.layers import is_null, parse_yaml
+from ganvae_core.config.layers import Text, as_tree, is_null, parse_yaml
 from ganvae_core.config.options import (
     REQUIRED,
     Option,
-    Text,
     component_options,
     convert,
     own_facts,
     settings_options,
+    with_article,
 )
-from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.config.settings import (
+    KEYS,
+    LISTS,
+    NEEDED_SLOTS,
+    OPTIONAL_SLOTS,
+    SLOTS,
+    Choice,
+    Configuration,
+    DataSettings,
+    InitialWeights,
+    LatentSettings,
+    StageSettings,
+    check_shape,
+    plain,
+    with_absolute_path,
+)
+from ganvae_core.engine.optimizers import DEFAULT, OptimizerSettings
+from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.plugins import Catalogue
 from ganvae_core.plugins.specs import Kind
 from ganvae_core.store.files import refuse_pickle
 
-SLOTS: dict[str, Kind] = {
-    "data": "source",
-    "prior": "prior",
-    "generator": "generator",
-    "encoder": "encoder",
-    "critic": "critic",
-    "observation": "observation",
-    "objective": "objective",
-}
-LISTS: dict[str, Kind] = {"metrics": "metric", "callbacks": "callback"}
-OPTIONAL_SLOTS = ("encoder", "critic")
-NEEDED_SLOTS = tuple(slot for slot in SLOTS if slot not in OPTIONAL_SLOTS)
-KEYS = ("plugin", "recipe", *SLOTS, "latent", *LISTS, "engine", "optimizers")
+__all__ = [
+    "IN_MEMORY", "KEYS", "LISTS", "SLOTS", "Choice", "Configuration", "DataSettings", "Draft",
+    "LatentSettings", "Reader",
+    "StageSettings", "configure", "stored", "with_absolute_path",
+]  # fmt: skip
+
 IN_MEMORY = "builtin/array"
+ADAM = "builtin/adam"
+OF_DATA = settings_options(DataSettings)
+"""Options of data that all sources share."""
+OF_OPTIMIZERS = {
+    name: option for name, option in settings_options(OptimizerSettings).items() if name != "optimizer"
+}
+"""Options of an optimizer that all algorithms share."""
+GROUPS: Mapping[str, type] = {"latent": LatentSettings, "engine": EngineSettings}
+ONLY_IN_0_1 = ("betas", "eps", "momentum")
+"""Version 0.1 wrote these options for every optimizer, whether its algorithm has them or not."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A component by its full id, with all of its options, and the facts that it is given in place of the run's."""
-
-    id: str
-    options: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """What a run takes of its data, whatever the source.
+class Reader:
+    """Reads components and their options from the settings of one layer.
 
     Args:
-        condition: whether the model is given the source's labels or other side information.
-        held_out: share of the rows that training never sees, for metrics and reconstructions.
-        split_seed: which rows these are; independent of engine.seed, so that runs can be compared.
+        catalogue: where components are looked up.
+        plugin: whose recipe is read: there its own short names come first.
     """
 
-    condition: bool = False
-    held_out: float = 0.1
-    split_seed: int = 0
+    catalogue: Catalogue
+    plugin: str | None = None
 
+    def options(self, kind: Kind, identity: str) -> Mapping[str, Option]:
+        """The options of a component."""
+        return component_options(self.catalogue.load(self.catalogue.component(kind, identity)[1]))
 
-@dataclass(frozen=True)
-class LatentSettings:
-    """The latent space.
+    def changed(
+        self,
+        key: str,
+        kind: Kind,
+        value: Any,
+        before: Choice | None = None,
+        shared: Mapping[str, Option] | None = None,
+    ) -> Choice:
+        """What a layer says of a component, over what the layers before said: the options that were given.
 
-    Args:
-        shape: of one code.
-    """
+        Another component's name discards the options of the one before, except those that the kind shares.
 
-    shape: tuple[int, ...] = (16,)
-
-    def __post_init__(self) -> None:
-        _check_shape("latent.shape", self.shape)
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """Everything that a run is made from, with full ids and every option spelt out.
-
-    ``notes`` are sentences for the person who started it, about what became of the recipe; they are not stored.
-    """
-
-    plugin: str
-    recipe: str
-    components: dict[str, Choice]
-    lists: dict[str, tuple[Choice, ...]]
-    data: DataSettings
-    latent: LatentSettings
-    engine: EngineSettings
-    optimizers: dict[str, OptimizerSettings]
-    notes: tuple[str, ...] = field(default=(), compare=False)
-
-    @property
-    def plugins(self) -> frozenset[str]:
-        """Names of the plugins that take part: the recipe's, and those of all components, nested ones included."""
-        return frozenset((self.plugin, *_owners((self.components, self.lists))))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as they stand in ``config.yaml``."""
-        tree: dict[str, Any] = {"plugin": self.plugin, "recipe": self.recipe}
-        for slot in SLOTS:
-            if slot in self.components:
-                choice = self.components[slot]
-                common = dataclasses.asdict(self.data) if slot == "data" else {}
-                tree[slot] = {**_plain(choice), **common}
-            else:
-                tree[slot] = None
-            if slot == "data":
-                tree["latent"] = _plain(dataclasses.asdict(self.latent))
-        for name, choices in self.lists.items():
-            tree[name] = _plain(choices)
-        tree["engine"] = _plain(dataclasses.asdict(self.engine))
-        tree["optimizers"] = {
-            name: _plain(dataclasses.asdict(settings)) for name, settings in self.optimizers.items()
+        Raises:
+            ConfigurationError: there is no such component or option, or a value is of the wrong type.
+        """
+        shared = shared or {}
+        given = as_named(value, key)
+        name = given.pop("name", None)
+        if name is None and before is None:
+            raise ConfigurationError(
+                f"{key}: {with_article(kind)} is given by its name, like {{name: NAME}}.",
+                f"ganvae components {kind} lists what there is",
+            )
+        identity, kept = ("", {}) if before is None else (before.id, before.options)
+        if name is not None:
+            identity, implied = self._identity(kind, str(name))
+            given = {**implied, **given}
+        if before is not None and identity != before.id:
+            kept = {option: kept[option] for option in shared if option in kept}
+        known = {**self.options(kind, identity), **shared}
+        read = {
+            option: self._value(f"{key}.{option}", known[option], item)
+            for option, item in _known(key, identity, given, known, kept)
         }
-        return tree
+        if kind == "source" and read.get("path"):
+            read["path"] = str(Path(read["path"]).expanduser())
+        return Choice(identity, {**kept, **read})
 
+    def component(self, key: str, kind: Kind, value: Any, *, own_shape: bool = False) -> Choice:
+        """A component that one layer says everything of: one inside another's options, or in a list.
 
-def _owners(value: Any) -> Iterator[str]:
-    """The plugins of all components in a value."""
-    if isinstance(value, Choice):
-        yield value.id.partition("/")[0]
-        yield from _owners(value.options)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _owners(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _owners(item)
+        Raises:
+            ConfigurationError: as ``changed``, or a required option is missing.
+        """
+        given = as_named(value, key)
+        known: Mapping[str, Option] = {}
+        if "name" in given:
+            identity, _ = self._identity(kind, str(given["name"]))
+            known = own_facts(self.catalogue.load(self.catalogue.component(kind, identity)[1]))
+        choice = self.changed(key, kind, given, shared=known)
+        facts = {name: choice.options.pop(name) for name in known if name in choice.options}
+        if "latent_shape" in facts:
+            check_shape(f"{key}.latent_shape", facts["latent_shape"])
+        elif own_shape and known:
+            raise ConfigurationError(
+                f"{key}.latent_shape must be given: each {kind} there has a shape of its own.",
+                f"for example:  {{name: {choice.id.partition('/')[2]}, latent_shape: [8]}}",
+            )
+        return dataclasses.replace(self.complete(key, kind, choice), facts=facts)
 
+    def components(self, key: str, kind: Kind, value: Any, *, own_shape: bool = False) -> list[Choice]:
+        """A list of components; one alone is a list of one.
 
-def with_absolute_path(configuration: Configuration) -> Configuration:
-    """The same, the paths of its data such that they are found from every folder: for what is stored."""
-    found = _with_absolute_path(configuration.components["data"])
-    return replace(configuration, components={**configuration.components, "data": found})
+        Raises:
+            ConfigurationError: as ``component``.
+        """
+        return [
+            self.component(f"{key}[{position}]", kind, item, own_shape=own_shape)
+            for position, item in enumerate(as_list(value, key))
+        ]
 
+    def complete(
+        self, key: str, kind: Kind, choice: Choice, shared: Mapping[str, Option] | None = None
+    ) -> Choice:
+        """The component with every option that it has.
 
-def _with_absolute_path(source: Choice) -> Choice:
-    options = dict(source.options)
-    for name, value in options.items():
-        if isinstance(value, Choice):
-            options[name] = _with_absolute_path(value)
-        elif name == "path" and value:
-            options[name] = str(Path(value).absolute())
-    return replace(source, options=options)
+        Raises:
+            ConfigurationError: a required option is missing.
+        """
+        options: dict[str, Any] = {}
+        for name, option in {**(shared or {}), **self.options(kind, choice.id)}.items():
+            if name not in choice.options and option.default is REQUIRED:
+                value = "[{name: NAME, latent_shape: [8]}]" if option.own_shape else "VALUE"
+                raise ConfigurationError(
+                    f"{key}.{name} must be given: '{choice.id}' needs it ({option.type_name}).",
+                    f"add:  {key}.{name}={value}",
+                )
+            options[name] = choice.options.get(name, option.default)
+        return Choice(choice.id, options)
+
+    def optimizers(self, key: str, value: Any, before: Mapping[str, Choice]) -> dict[str, Choice]:
+        """What a layer says of optimizers, by name, over what the layers before said.
+
+        One that is not named has the id "" and is as the default one.
+
+        Raises:
+            ConfigurationError: as ``changed``.
+        """
+        value = as_tree(value, key)
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(f"{key}: it takes settings by name, like {key}.default.lr=1e-3.")
+        found = dict(before)
+        for name in sorted(value, key=lambda name: name != DEFAULT):
+            if is_null(value[name]):
+                found.pop(name, None)
+                continue
+            default = found.get(DEFAULT, Choice(""))
+            own = found.get(name, Choice(""))
+            inherited = Choice(own.id or default.id or ADAM, own.options)
+            given = as_named(value[name], f"{key}.{name}")
+            said = self.changed(f"{key}.{name}", "optimizer", given, inherited, OF_OPTIMIZERS)
+            found[name] = said if "name" in given else Choice(own.id, said.options)
+        return found
+
+    def complete_optimizers(self, key: str, given: Mapping[str, Choice]) -> dict[str, Choice]:
+        """All optimizers with all of their options; what one does not say is as in the default one.
+
+        Raises:
+            ConfigurationError: a setting is out of range.
+        """
+        default = given.get(DEFAULT, Choice(""))
+        found: dict[str, Choice] = {}
+        for name, choice in {DEFAULT: default, **given}.items():
+            identity = choice.id or default.id or ADAM
+            same = identity == (default.id or ADAM)
+            known = self.options("optimizer", identity).keys() | OF_OPTIMIZERS.keys()
+            inherited = {key: value for key, value in default.options.items() if same or key in OF_OPTIMIZERS}
+            options = {key: value for key, value in {**inherited, **choice.options}.items() if key in known}
+            made = self.complete(f"{key}.{name}", "optimizer", Choice(identity, options), OF_OPTIMIZERS)
+            plainly = {name: made.options[name] for name in OF_OPTIMIZERS if name != "schedule"}
+            OptimizerSettings(**plainly)  # refuses what is out of range
+            found[name] = made
+        return found
+
+    def stage(self, key: str, value: Any) -> StageSettings:
+        """One of the stages after the first.
+
+        Raises:
+            ConfigurationError: it names no objective, or as ``component``.
+        """
+        given = as_tree(value, key)
+        options = settings_options(StageSettings)
+        if not isinstance(given, Mapping) or is_null(given.get("objective")):
+            raise ConfigurationError(
+                f"{key}: a stage is given by its objective, like {{objective: NAME, steps: 1000}}."
+            )
+        rest = {name: item for name, item in _known(key, "stage", given, options, {}) if not is_null(item)}
+        return StageSettings(
+            self.component(f"{key}.objective", "objective", rest["objective"]),
+            self.component(f"{key}.critic", "critic", rest["critic"]) if "critic" in rest else None,
+            steps=convert(options["steps"], rest.get("steps", 0), f"{key}.steps"),
+            train=convert(options["train"], rest.get("train"), f"{key}.train"),
+            optimizers=self.complete_optimizers(
+                f"{key}.optimizers", self.optimizers(f"{key}.optimizers", rest.get("optimizers", {}), {})
+            ),
+        )
+
+    def _value(self, key: str, option: Option, value: Any) -> Any:
+        if option.kind is None:
+            return convert(option, value, key)
+        if option.optional and is_null(value):
+            return None
+        if option.many:
+            return self.components(key, option.kind, value, own_shape=option.own_shape)
+        value = as_tree(value, key)
+        if option.number and not isinstance(value, Mapping):
+            known = [identity for identity, _, _ in self.catalogue.components(option.kind)]
+            if str(value).rpartition("/")[2] not in {identity.rpartition("/")[2] for identity in known}:
+                return _number(option.kind, known, value, key)
+        return self.component(key, option.kind, value, own_shape=option.own_shape)
+
+    def _identity(self, kind: Kind, name: str) -> tuple[str, dict[str, Any]]:
+        """The full id for a name, and the options that the name itself gives: the path, for data."""
+        if kind == "source":
+            return self._source(name)
+        return self.catalogue.component(kind, name, plugin=self.plugin)[0], {}
+
+    def _source(self, name: str) -> tuple[str, dict[str, Any]]:
+        """A source's name, or else a path, whose ending says which source reads it."""
+        if not name.strip():
+            raise ConfigurationError("data: its name is empty; give a source's name or a path.")
+        known = {identity for identity, _, _ in self.catalogue.components("source")}
+        if name in known or name in {identity.partition("/")[2] for identity in known}:
+            return self.catalogue.component("source", name, plugin=self.plugin)[0], {}
+        path = Path(name).expanduser()
+        refuse_pickle(
+            path, "data", ConfigurationError, "store its array:  np.save('x.npy', x)   then  --data x.npy"
+        )
+        readers = self.catalogue.sources_reading(name, self.plugin)
+        if len(readers) == 1 and (path.exists() or path.suffix or "/" in name):
+            return readers[0], {"path": str(path)}
+        if len(readers) > 1:
+            raise ConfigurationError(
+                f"data: more than one source reads '{name}': {', '.join(readers)}.",
+                f"choose one:  data.name={readers[0]} data.path={name}",
+            )
+        names = sorted(identity.partition("/")[2] for identity in known)
+        hint = f"sources: {', '.join(names)}; or the path of a folder of images, .npy, .npz, IDX, .csv or .parquet"
+        if path.exists():
+            raise ConfigurationError(f"data: no source reads files like '{name}'.", hint)
+        raise ConfigurationError(
+            f"data: there is no source and no file '{name}'.{did_you_mean(name, names)}", hint
+        )
 
 
 class Draft:
@@ -160,12 +291,14 @@ class Draft:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self._names: dict[str, str] = {}
-        self._options: dict[str, dict[str, Any]] = {}
-        self._items: dict[str, tuple[Choice, ...]] = dict.fromkeys(LISTS, ())
-        self._groups: dict[str, dict[str, Any]] = {"latent": {}, "engine": {}, "data": {}}
-        self._optimizers: dict[str, dict[str, Any]] = {}
-        self._discarded: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._components: dict[str, Choice] = {}
+        self._lists: dict[str, tuple[Choice, ...]] = dict.fromkeys(LISTS, ())
+        self._groups: dict[str, dict[str, Any]] = {key: {} for key in GROUPS}
+        self._from: InitialWeights | None = None
+        self._optimizers: dict[str, Choice] = {}
+        self._train: tuple[Any, ...] | None = None
+        self._stages: tuple[StageSettings, ...] = ()
+        self._discarded: dict[str, Choice] = {}
 
     def apply(self, layer: Mapping[str, Any], *, plugin: str | None = None) -> None:
         """Lay one layer over those before it.
@@ -178,20 +311,31 @@ class Draft:
             ConfigurationError: an unknown key, name or option, or a value of the wrong type.
             PluginError: a component's plugin is not ready.
         """
+        reader = Reader(self.catalogue, plugin)
         for key, value in layer.items():
-            if key not in KEYS:
-                raise ConfigurationError(f"there is no setting '{key}'.{_meant(key)}",
-                                         f"there are: {', '.join(KEYS)}")  # fmt: skip
             if key in SLOTS:
-                self._apply_slot(key, value, plugin)
+                self._apply_slot(reader, key, value)
             elif key in LISTS:
-                self._items[key] = self._read_list(key, value, plugin)
-            elif key == "latent":
-                self._apply_group("latent", LatentSettings, value)
-            elif key == "engine":
-                self._apply_group("engine", EngineSettings, value)
+                self._lists[key] = tuple(reader.components(key, LISTS[key], value))
+            elif key in GROUPS:
+                self._groups[key] |= _read_settings(key, GROUPS[key], value, self._groups[key])
+            elif key == "from":
+                self._apply_from(value)
             elif key == "optimizers":
-                self._apply_optimizers(value)
+                before = self._optimizers
+                self._optimizers = reader.optimizers(key, value, before)
+                for name in before.keys() & self._optimizers.keys():
+                    if before[name].id != self._optimizers[name].id:
+                        self._discarded[f"{key}.{name}"] = before[name]
+            elif key == "train":
+                self._train = convert(settings_options(StageSettings)["train"], value, "train")
+            elif key == "stages":
+                items = enumerate(as_list(value, key))
+                self._stages = tuple(reader.stage(f"stages[{number}]", item) for number, item in items)
+            elif key not in KEYS:
+                raise ConfigurationError(
+                    f"there is no setting '{key}'.{_meant(key)}", f"there are: {', '.join(KEYS)}"
+                )
 
     def finish(self, plugin: str, recipe: str, *, needed: Sequence[str] = NEEDED_SLOTS) -> Configuration:
         """The complete configuration, every option with its value.
@@ -205,266 +349,85 @@ class Draft:
             ConfigurationError: a component or a required option is missing.
         """
         for slot in needed:
-            if slot not in self._names:
-                raise ConfigurationError(f"{slot}: this configuration names none.", f"add one:  {slot}=NAME",
-                                         f"ganvae components {SLOTS[slot]} lists what there is")  # fmt: skip
+            if slot not in self._components:
+                raise ConfigurationError(
+                    f"{slot}: this configuration names none.",
+                    f"add one:  {slot}=NAME",
+                    f"ganvae components {SLOTS[slot]} lists what there is",
+                )
+        reader = Reader(self.catalogue)
         components = {
-            slot: Choice(name, self._complete(slot, SLOTS[slot], name, self._options[slot]))
-            for slot, name in self._names.items()
+            slot: reader.complete(slot, SLOTS[slot], choice) for slot, choice in self._components.items()
         }
-        # A named optimizer differs from the default in what was said of it alone.
-        default = self._optimizers.get("default", {})
-        optimizers = {
-            name: OptimizerSettings(**{**default, **values}) for name, values in self._optimizers.items()
-        }
+        data = self._components["data"].options if "data" in self._components else {}
+        optimizers = reader.complete_optimizers("optimizers", self._optimizers)
         return Configuration(
             plugin,
             recipe,
             components,
-            dict(self._items),
-            DataSettings(**self._groups["data"]),
+            dict(self._lists),
+            DataSettings(**{name: value for name, value in data.items() if name in OF_DATA}),
             LatentSettings(**self._groups["latent"]),
             EngineSettings(**self._groups["engine"]),
-            {"default": OptimizerSettings(**default), **optimizers},
-            tuple(self._lost_options(components)),
+            optimizers,
+            self._train,
+            self._stages,
+            self._from,
+            tuple(self._lost_options(components, optimizers)),
         )
 
-    def _apply_slot(self, slot: str, value: Any, plugin: str | None) -> None:
-        """Name first, then options: another component's name discards the options of the one before."""
+    def _apply_from(self, value: Any) -> None:
+        if is_null(value):
+            self._from = None
+            return
+        given = as_named(value, "from")
+        if "name" in given:  # a bare path
+            given["path"] = given.pop("name")
+        before = {} if self._from is None or "path" in given else plain(self._from)
+        read = {**before, **_read_settings("from", InitialWeights, given, before)}
+        if "path" not in read:
+            raise ConfigurationError("from.path must be given: the run with whose weights this one begins.")
+        self._from = InitialWeights(**read)
+
+    def _apply_slot(self, reader: Reader, slot: str, value: Any) -> None:
+        before = self._components.get(slot)
         if is_null(value):
             if slot not in OPTIONAL_SLOTS:
                 raise ConfigurationError(f"{slot}: a run cannot be without one.")
-            self._names.pop(slot, None)
+            self._components.pop(slot, None)
             return
-        given = dict(value) if isinstance(value, Mapping) else {"name": value}
-        if "name" in given:
-            name = given.pop("name")
-            chosen, implied = self._chosen(SLOTS[slot], str(name), plugin)
-            before = self._names.get(slot)
-            if before != chosen:
-                if before is not None:
-                    self._discarded[slot] = (before, self._options[slot])
-                self._options[slot] = {}
-            self._names[slot] = chosen
-            given = {**implied, **given}
-        if slot == "data":
-            common = settings_options(DataSettings)
-            for key in common.keys() & given.keys():
-                self._groups["data"][key] = convert(common[key], given.pop(key), f"data.{key}")
-        if slot not in self._names:
-            if not given:
-                return
-            raise ConfigurationError(f"{slot}.{next(iter(given))}: there is no {slot} here that it could be for.",
-                                     f"choose one:  {slot}=NAME")  # fmt: skip
-        options = self._options[slot]
-        for key, item in self._read_options(
-            slot, SLOTS[slot], self._names[slot], given, plugin, options
-        ).items():
-            options[key] = item
+        given = as_named(value, slot)
+        if before is None and "name" not in given:
+            if given:
+                raise ConfigurationError(
+                    f"{slot}.{next(iter(given))}: there is no {slot} here that it could be for.",
+                    f"choose one:  {slot}=NAME",
+                )
+            return
+        now = reader.changed(slot, SLOTS[slot], given, before, OF_DATA if slot == "data" else {})
+        if before is not None and before.id != now.id:
+            self._discarded[slot] = before
+        self._components[slot] = now
 
-    def _lost_options(self, components: Mapping[str, Choice]) -> Iterator[str]:
-        """What was set for a component, and another one in its place could have as well, has not and is not told."""
-        for slot in [slot for slot in components if slot in self._discarded]:
-            before, options = self._discarded[slot]
-            now = components[slot]
+    def _lost_options(
+        self, components: Mapping[str, Choice], optimizers: Mapping[str, Choice]
+    ) -> Iterator[str]:
+        """What was set for a component that was replaced, where the new one has the option with another value."""
+        made = {**components, **{f"optimizers.{name}": choice for name, choice in optimizers.items()}}
+        said = {**self._components, **{f"optimizers.{name}": one for name, one in self._optimizers.items()}}
+        for key in [key for key in made if key in self._discarded]:
+            before, now = self._discarded[key], made[key]
             lost = {
                 name: value
-                for name, value in options.items()
-                if name in now.options and now.options[name] != value and name not in self._options[slot]
+                for name, value in before.options.items()
+                if name in now.options and now.options[name] != value and name not in said[key].options
             }
             if lost:
                 settings = [f"{name}={_typed_out(value)}" for name, value in lost.items()]
                 yield (
-                    f"{slot}={now.id} does not take over {' '.join(settings)} of {before};"
-                    f" to keep it:  {' '.join(f'{slot}.{setting}' for setting in settings)}"
+                    f"{key}={now.id} does not take over {' '.join(settings)} of {before.id or ADAM};"
+                    f" to keep it:  {' '.join(f'{key}.{setting}' for setting in settings)}"
                 )
-
-    def _chosen(self, kind: Kind, name: str, plugin: str | None) -> tuple[str, dict[str, Any]]:
-        """The full id for a name, and the options that the name itself gives: the path, for data."""
-        if kind == "source":
-            return self._data_source(name, plugin)
-        return self.catalogue.component(kind, name, plugin=plugin)[0], {}
-
-    def _data_source(self, name: str, plugin: str | None) -> tuple[str, dict[str, Any]]:
-        """A source's name, or else a path, whose ending tells which source reads it."""
-        if not name.strip():
-            raise ConfigurationError("data: its name is empty; give a source's name or a path.")
-        known = {identity for identity, _, _ in self.catalogue.components("source")}
-        if name in known or name in {identity.partition("/")[2] for identity in known}:
-            return self.catalogue.component("source", name, plugin=plugin)[0], {}
-        path = Path(name).expanduser()
-        refuse_pickle(
-            path, "data", ConfigurationError, "store its array:  np.save('x.npy', x)   then  --data x.npy"
-        )
-        readers = self.catalogue.sources_reading(name, plugin)
-        if len(readers) == 1 and (path.exists() or path.suffix or "/" in name):
-            return readers[0], {"path": str(path)}
-        if len(readers) > 1:
-            raise ConfigurationError(f"data: more than one source reads '{name}': {', '.join(readers)}.",
-                                     f"choose one:  data.name={readers[0]} data.path={name}")  # fmt: skip
-        names = sorted(identity.partition("/")[2] for identity in known)
-        hint = f"sources: {', '.join(names)}; or the path of a folder of images, .npy, .npz, IDX, .csv or .parquet"
-        if path.exists():
-            raise ConfigurationError(f"data: no source reads files like '{name}'.", hint)
-        raise ConfigurationError(
-            f"data: there is no source and no file '{name}'.{did_you_mean(name, names)}", hint
-        )
-
-    def _read_options(
-        self,
-        key: str,
-        kind: Kind,
-        identity: str,
-        given: Mapping[str, Any],
-        plugin: str | None,
-        current: Mapping[str, Any],
-        facts: Mapping[str, Option] | None = None,
-    ) -> dict[str, Any]:
-        options = {**self._options_of(kind, identity), **(facts or {})}
-        converted: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in options:
-                raise ConfigurationError(*_no_such_option(key, identity, name, options, current))
-            option = options[name]
-            where = f"{key}.{name}"
-            if option.kind is None or (option.optional and is_null(value)):
-                converted[name] = convert(option, value, where)
-                if name == "path" and kind == "source" and converted[name]:
-                    converted[name] = str(Path(converted[name]).expanduser())
-            elif option.many:
-                converted[name] = [
-                    self._nested(f"{where}[{position}]", option.kind, item, plugin, option.own_shape)
-                    for position, item in enumerate(_items(where, value))
-                ]
-            else:
-                converted[name] = self._nested(where, option.kind, value, plugin, option.own_shape)
-        return converted
-
-    def _nested(
-        self, key: str, kind: Kind, value: Any, plugin: str | None, own_shape: bool = False
-    ) -> Choice:
-        """A component inside a component's options: a composite prior's part, say."""
-        if isinstance(value, Text) and value.startswith("{"):  # typed: {name: folder, path: scans}
-            value = parse_yaml(f"item: {value}", key)["item"]
-        given = dict(value) if isinstance(value, Mapping) else {"name": value}
-        if "name" not in given:
-            raise ConfigurationError(f"{key}: a {kind} is given by its name, like {{name: NAME}}.",
-                                     f"ganvae components {kind} lists what there is")  # fmt: skip
-        identity, implied = self._chosen(kind, str(given.pop("name")), plugin)
-        given = {**implied, **given}
-        _, spec = self.catalogue.component(kind, identity)
-        known = own_facts(self.catalogue.load(spec))
-        options = self._read_options(key, kind, identity, given, plugin, {}, known)
-        facts = {name: options.pop(name) for name in known if name in options}
-        if "latent_shape" in facts:
-            _check_shape(f"{key}.latent_shape", facts["latent_shape"])
-        elif own_shape and known:
-            raise ConfigurationError(
-                f"{key}.latent_shape must be given: each {kind} there has a shape of its own.",
-                f"for example:  {{name: {identity.partition('/')[2]}, latent_shape: [8]}}",
-            )
-        return Choice(identity, self._complete(key, kind, identity, options), facts)
-
-    def _read_list(self, key: str, value: Any, plugin: str | None) -> tuple[Choice, ...]:
-        """A list of components replaces the list of the layer before."""
-        items = () if is_null(value) else _items(key, value)
-        return tuple(
-            self._nested(f"{key}[{position}]", LISTS[key], item, plugin)
-            for position, item in enumerate(items)
-        )
-
-    def _apply_group(self, key: str, settings: type, value: Any) -> None:
-        self._groups[key] |= _read_settings(key, settings, value, self._groups[key])
-
-    def _apply_optimizers(self, value: Any) -> None:
-        if not isinstance(value, Mapping):
-            raise ConfigurationError(
-                "optimizers: it takes settings by name, like optimizers.default.lr=1e-3."
-            )
-        for name, given in value.items():
-            if is_null(given):
-                self._optimizers.pop(name, None)
-                continue
-            given = given if isinstance(given, Mapping) else {"name": given}
-            current = self._optimizers.setdefault(name, {})
-            inherited = {**self._optimizers.get("default", {}), **current}
-            current |= _read_settings(f"optimizers.{name}", OptimizerSettings, given, inherited)
-
-    def _options_of(self, kind: Kind, identity: str) -> Mapping[str, Option]:
-        _, spec = self.catalogue.component(kind, identity)
-        return component_options(self.catalogue.load(spec))
-
-    def _complete(self, key: str, kind: Kind, identity: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        complete: dict[str, Any] = {}
-        for name, option in self._options_of(kind, identity).items():
-            if name in given:
-                complete[name] = given[name]
-            elif option.default is REQUIRED:
-                value = "[{name: NAME, latent_shape: [8]}]" if option.own_shape else "VALUE"
-                raise ConfigurationError(f"{key}.{name} must be given: '{identity}' needs it ({option.type_name}).",
-                                         f"add:  {key}.{name}={value}")  # fmt: skip
-            else:
-                complete[name] = option.default
-        return complete
-
-
-def _check_shape(key: str, shape: tuple[int, ...]) -> None:
-    if not shape or any(size < 1 for size in shape):
-        raise ConfigurationError(
-            f"{key}: {list(shape)} is not possible: it takes one or more sizes of at least 1, like [16]."
-        )
-
-
-def _items(key: str, value: Any) -> Sequence[Any]:
-    """The parts of a list of components, which may have been typed: ``[elbo, {name: reconstruction}]``."""
-    if isinstance(value, Text):
-        text = value if value.startswith("[") else f"[{value}]"
-        value = parse_yaml(f"items: {text}", key)["items"]
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _read_settings(key: str, settings: type, value: Any, current: Mapping[str, Any]) -> dict[str, Any]:
-    options = settings_options(settings)
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{key}: it takes settings by name, like {key}.{next(iter(options))}=VALUE.")
-    converted: dict[str, Any] = {}
-    for name, item in value.items():
-        if name not in options:
-            raise ConfigurationError(*_no_such_option(key, key, name, options, current))
-        converted[name] = convert(options[name], item, f"{key}.{name}")
-    return converted
-
-
-def _no_such_option(
-    key: str, owner: str, name: str, options: Mapping[str, Option], current: Mapping[str, Any]
-) -> tuple[str, ...]:
-    near = did_you_mean(name, options)
-    if near:
-        option = next(option for option in options.values() if f"'{option.name}'" in near)
-        now = current.get(option.name, option.default)
-        value = "" if now is REQUIRED else f", now {'null' if now is None else _plain(now)}"
-        near = f"{near[:-1]} ({option.type_name}{value})?"
-    listing = f"it has: {', '.join(options)}" if options else "it has no options"
-    if name == "latent_shape":
-        listing = "the latent shape of a run is a setting of its own:  latent.shape=[16]"
-    return f"{key}.{name}: '{owner}' has no option '{name}'.{near}", "" if near else listing
-
-
-def _typed_out(value: Any) -> str:
-    """The value as a person would type it."""
-    plain = _plain(value)
-    return json.dumps(plain) if isinstance(plain, bool | list | dict | None) else str(plain)
-
-
-def _plain(value: Any) -> Any:
-    """The value as YAML and JSON know it."""
-    if isinstance(value, Choice):
-        return {"name": value.id, **_plain(value.facts), **_plain(value.options)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, str) else value
 
 
 def configure(
@@ -486,14 +449,106 @@ def configure(
 def stored(
     catalogue: Catalogue, tree: Mapping[str, Any], changes: Mapping[str, Any] | None = None
 ) -> Configuration:
-    """The configuration that a run's ``config.yaml`` holds, with changes over it: complete, so no recipe is asked."""
+    """The configuration that a run's ``config.yaml`` holds, with changes over it: complete, so no recipe is read.
+
+    Raises:
+        ConfigurationError, PluginError: as ``Draft.apply`` and ``Draft.finish``.
+    """
     draft = Draft(catalogue)
-    draft.apply(tree)
+    draft.apply(_without_unused(catalogue, tree))
     draft.apply(changes or {})
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
 
 
+def as_named(value: Any, key: str) -> dict[str, Any]:
+    """A component's settings with its name among them, from a bare name, a mapping, or one typed as ``{name: …}``."""
+    value = as_tree(value, key)
+    return (
+        {str(name): item for name, item in value.items()} if isinstance(value, Mapping) else {"name": value}
+    )
+
+
+def as_list(value: Any, key: str) -> Sequence[Any]:
+    """A list that may have been typed, like ``[elbo, {name: reconstruction}]``; one item alone is a list of one."""
+    if is_null(value):
+        return ()
+    if isinstance(value, Text):
+        value = as_tree(Text(value if value.startswith("[") else f"[{value}]"), key)
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _number(kind: Kind, known: Sequence[str], value: Any, key: str) -> float:
+    try:
+        return convert(Option(key, float, REQUIRED), value, key)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"{key}: '{value}' is not possible here: it must be a number or {with_article(kind)}.",
+            f"{kind}s: {', '.join(known)}",
+        ) from None
+
+
+def _without_unused(catalogue: Catalogue, tree: Mapping[str, Any]) -> dict[str, Any]:
+    optimizers = tree.get("optimizers")
+    if not isinstance(optimizers, Mapping):
+        return dict(tree)
+    kept: dict[str, Any] = {}
+    for name, given in optimizers.items():
+        kept[name] = given
+        if isinstance(given, Mapping) and "name" in given:
+            identity, _ = catalogue.component("optimizer", str(given["name"]))
+            unused = set(ONLY_IN_0_1) - Reader(catalogue).options("optimizer", identity).keys()
+            kept[name] = {key: value for key, value in given.items() if key not in unused}
+    return {**tree, "optimizers": kept}
+
+
+def _read_settings(key: str, settings: type, value: Any, current: Mapping[str, Any]) -> dict[str, Any]:
+    options = settings_options(settings)
+    value = as_tree(value, key)
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{key}: it takes settings by name, like {key}.{next(iter(options))}=VALUE.")
+    return {
+        name: convert(options[name], item, f"{key}.{name}")
+        for name, item in _known(key, key, value, options, current)
+    }
+
+
+def _known(
+    key: str,
+    owner: str,
+    given: Mapping[str, Any],
+    options: Mapping[str, Option],
+    current: Mapping[str, Any],
+) -> list[tuple[str, Any]]:
+    """The settings given, all of which are options.
+
+    Raises:
+        ConfigurationError: one is not; the message has the nearest right one with its type and value.
+    """
+    for name in given:
+        if name in options:
+            continue
+        near = did_you_mean(name, options)
+        if near:
+            option = next(option for option in options.values() if f"'{option.name}'" in near)
+            now = current.get(option.name, option.default)
+            value = "" if now is REQUIRED else f", now {'null' if now is None else plain(now)}"
+            near = f"{near[:-1]} ({option.type_name}{value})?"
+        listing = f"it has: {', '.join(options)}" if options else "it has no options"
+        if name == "latent_shape":
+            listing = "the latent shape of a run is a setting of its own:  latent.shape=[16]"
+        raise ConfigurationError(
+            f"{key}.{name}: '{owner}' has no option '{name}'.{near}", "" if near else listing
+        )
+    return list(given.items())
+
+
+def _typed_out(value: Any) -> str:
+    """The value as a person would type it."""
+    shown = plain(value)
+    return json.dumps(shown) if isinstance(shown, bool | list | dict | None) else str(shown)
+
+
 def _meant(key: str) -> str:
-    """The setting that somebody may have meant by a name that is none."""
+    """The setting that may have been meant by an unknown name."""
     of_engine = {field.name for field in dataclasses.fields(EngineSettings)}
     return f" Did you mean 'engine.{key}'?" if key in of_engine else did_you_mean(key, KEYS)

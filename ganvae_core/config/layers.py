@@ -8,11 +8,16 @@ from typing import Any
 
 import yaml
 
-from ganvae_core.config.options import Text, as_text
-from ganvae_core.config.yaml_tokens import check_tokens
 from ganvae_core.errors import ConfigurationError
 
 NULLS = ("null", "~")
+FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Text(str):
+    """A value as it was typed, to be read by the type of the option that it is for."""
+
+    __slots__ = ()
 
 
 class _Loader(yaml.BaseLoader):
@@ -31,20 +36,42 @@ class _Loader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
+def read_yaml(text: str, where: str, *, typed: bool = False) -> Any:
+    """What a YAML text holds, with every scalar as a string.
+
+    Args:
+        text: the YAML.
+        where: its name in messages.
+        typed: give scalars the types that YAML gives them.
+
+    Raises:
+        ConfigurationError: it is not YAML, or uses aliases, with which a few lines make more than any memory holds.
+    """
+    loader = FAST if typed else _Loader
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            if isinstance(event, yaml.AliasEvent):
+                problem = "aliases (*name) are not used in configurations"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return yaml.load(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigurationError(f"{where}{line}: {error.problem}.") from None
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a ValueError is a date that does not exist
+        raise ConfigurationError(f"{where} is not YAML: {' '.join(str(error).split())}.") from None
+
+
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """A YAML mapping, every scalar as ``Text`` that is read by the type of the option it is for.
 
     Raises:
-        ConfigurationError: the text is no YAML, no mapping, or uses aliases; the message says where.
+        ConfigurationError: the text is not YAML, not a mapping, or uses aliases or interpolations.
     """
-    try:
-        check_tokens(text)
-        loaded = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigurationError(f"{where}{line}: {error.problem}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{where} is not YAML: {str(error).splitlines()[0]}.") from None
+    loaded = read_yaml(text, where)
     if loaded is None or loaded == "":
         return {}
     if not isinstance(loaded, dict):
@@ -101,6 +128,33 @@ def as_overrides(layer: Mapping[str, Any], above: str = "") -> list[str]:
     return found
 
 
+def as_text(value: Any) -> Any:
+    """Every string in plain lists and mappings as ``Text``."""
+    if isinstance(value, str):
+        return Text(value)
+    if isinstance(value, list):
+        return [as_text(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): as_text(item) for key, item in value.items()}
+    return value
+
+
+def as_tree(value: Any, key: str) -> Any:
+    """A list or mapping that was typed in YAML's flow form, like ``{name: mlp, hidden: [4]}``, read; else the value.
+
+    Raises:
+        ConfigurationError: it is not YAML.
+    """
+    if isinstance(value, Text) and value.startswith(("{", "[")):
+        return parse_yaml(f"value: {value}", key)["value"]
+    return value
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value removes what it is for."""
+    return value is None or (isinstance(value, Text) and value in NULLS)
+
+
 def _put(layer: dict[str, Any], key: str, value: Any) -> None:
     """Set one dotted key. Shorter keys come first, so a bare name on the way becomes ``{name: …}``."""
     *parents, last = key.split(".")
@@ -110,7 +164,8 @@ def _put(layer: dict[str, Any], key: str, value: Any) -> None:
         if is_null(below):
             raise ConfigurationError(f"{key}: '{'.'.join(parents[: position + 1])}' is removed by null.")
         if not isinstance(below, dict):
-            below = here[parent] = {"name": below}
+            tree = as_tree(below, key)
+            below = here[parent] = tree if isinstance(tree, dict) else {"name": below}
         here = below
     if last in here and here[last] != value:
         raise ConfigurationError(f"{key} is given twice: '{here[last]}' and '{value}'.")
@@ -120,11 +175,6 @@ def _put(layer: dict[str, Any], key: str, value: Any) -> None:
 def _copied(value: Any) -> Any:
     """Mappings anew, since dotted keys are written into them."""
     return {key: _copied(below) for key, below in value.items()} if isinstance(value, Mapping) else value
-
-
-def is_null(value: Any) -> bool:
-    """Whether a value removes what it is for."""
-    return value is None or (isinstance(value, Text) and value in NULLS)
 
 
 def _refuse_interpolation(value: Any, key: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import functools
 import inspect
 import math
+import os
 import re
 import types
 import typing
@@ -13,21 +15,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from ganvae_core.config.yaml_tokens import check_tokens
+from ganvae_core.config.layers import Text, as_tree, is_null
 from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
 from ganvae_core.plugins.specs import Kind
 
+__all__ = [
+    "REQUIRED", "Option", "Text", "component_facts", "component_options", "convert", "documented", "own_facts",
+    "settings_options",
+]  # fmt: skip
+
 REQUIRED = inspect.Parameter.empty
-
-
-class Text(str):
-    """A value as it was typed, to be read by the type of the option that it is for."""
-
-    __slots__ = ()
+SLOT_KINDS: Mapping[str, Kind] = {
+    "Generator": "generator", "Encoder": "encoder", "Critic": "critic", "Objective": "objective",
+    "LatentPrior": "prior", "Observation": "observation", "Source": "source", "Metric": "metric",
+    "Callback": "callback", "View": "view", "Schedule": "schedule", "Optimizer": "optimizer",
+}  # fmt: skip
+"""The kind of component for an option that is annotated with an interface."""
+SEQUENCES = (list, tuple, collections.abc.Sequence)
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "n", "off", "0"), False),
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,10 @@ class Option:
         summary: one line for people.
         kind: of the component that goes there, when the option is a component slot.
         many: whether it is a list of components.
+        number: whether a number may stand in place of the component.
+        factory: whether the component is made later, for data that is known then: a second critic.
         own_shape: whether each component there must be given a latent shape of its own.
+        parameter: its name in Python, where that differs: ``from_``.
     """
 
     name: str
@@ -50,7 +62,10 @@ class Option:
     summary: str = ""
     kind: Kind | None = None
     many: bool = False
+    number: bool = False
+    factory: bool = False
     own_shape: bool = False
+    parameter: str = ""
 
     @property
     def optional(self) -> bool:
@@ -62,8 +77,8 @@ class Option:
         """The type as a person would write it: ``float``, ``relu or gelu``, ``a list of int``, ``a list of priors``."""
         if self.kind is None:
             return type_name(self.annotation)
-        name = f"a list of {self.kind}s" if self.many else f"a {self.kind}"
-        return f"{name} or null" if self.optional else name
+        name = f"a list of {self.kind}s" if self.many else with_article(self.kind)
+        return name + (" or a number" if self.number else "") + (" or null" if self.optional else "")
 
 
 LATENT_SHAPE = Option("latent_shape", tuple[int, ...], REQUIRED, "of one of its codes")
@@ -73,22 +88,21 @@ def settings_options(settings: type) -> dict[str, Option]:
     """The fields of a dataclass of settings as options, by name."""
     hints = typing.get_type_hints(settings)
     summaries = documented(settings)
-    fields = dataclasses.fields(settings)
     return {
-        field.name: Option(field.name, hints[field.name], field.default, summaries.get(field.name, ""))
-        for field in fields
+        field.name: _option(field.name, hints[field.name], field.default, summaries)
+        for field in dataclasses.fields(settings)
     }
 
 
 @functools.cache
 def component_options(component: Callable[..., Any]) -> Mapping[str, Option]:
-    """A component's options: the keyword-only parameters of its constructor, by name.
+    """A component's options: the keyword-only parameters of its constructor, by the name that is typed.
 
-    The component's attribute ``own_latent_shape``, if it has one, names those that hold components of which each has
-    a latent shape of its own.
+    A trailing underscore is not typed: the parameter ``from_`` is the option ``from``. The component's attribute
+    ``own_latent_shape``, if it has one, names the options whose components have a latent shape of their own.
 
     Raises:
-        PluginError: an option has no type, or one that cannot be looked up.
+        PluginError: an option has no type, or one that cannot be looked up or written in a configuration.
     """
     name = f"{component.__module__}.{component.__qualname__}"
     function = component.__init__ if inspect.isclass(component) else component
@@ -100,18 +114,21 @@ def component_options(component: Callable[..., Any]) -> Mapping[str, Option]:
             "types of options must be importable when the program runs, not only under TYPE_CHECKING",
         ) from error
     summaries = documented(component)
+    own_shape = getattr(component, "own_latent_shape", ())
     options: dict[str, Option] = {}
     for parameter in inspect.signature(component).parameters.values():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            if parameter.name not in hints:
-                raise PluginError(f"the option '{parameter.name}' of {name} has no type.")
-            annotation = hints[parameter.name]
-            kind, many = _slot(annotation)
-            summary = summaries.get(parameter.name, "")
-            own_shape = parameter.name in getattr(component, "own_latent_shape", ())
-            options[parameter.name] = Option(
-                parameter.name, annotation, parameter.default, summary, kind, many, own_shape
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if parameter.name not in hints:
+            raise PluginError(f"the option '{parameter.name}' of {name} has no type.")
+        option = _option(parameter.name, hints[parameter.name], parameter.default, summaries)
+        if option.kind is None and not _is_supported(option.annotation):
+            raise PluginError(
+                f"the option '{parameter.name}' of {name} has the type {type_name(option.annotation)}, which a"
+                " configuration cannot hold.",
+                "options are bool, int, float, str, Literal, lists, tuples and mappings of these, or components",
             )
+        options[option.name] = dataclasses.replace(option, own_shape=parameter.name in own_shape)
     return options
 
 
@@ -138,6 +155,75 @@ def documented(owner: Any) -> dict[str, str]:
     return found
 
 
+def convert(option: Option, value: Any, key: str) -> Any:
+    """The value as the option's type. What was typed (``Text``) is read by that type, literally for strings.
+
+    Raises:
+        ConfigurationError: it cannot be such a value; the message names the key.
+    """
+    return _read(option.annotation, value, key)
+
+
+def with_article(noun: str) -> str:
+    """``a prior``, ``an encoder``."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a person would write it."""
+    return _described(annotation, {})
+
+
+def in_words(annotation: Any) -> str:
+    """What a value of the type is called in a sentence: ``a whole number or null``."""
+    return _described(annotation, WORDS)
+
+
+def _option(parameter: str, annotation: Any, default: Any, summaries: Mapping[str, str]) -> Option:
+    """The option of a parameter or field, with the slot that its annotation makes it."""
+    name = parameter.removesuffix("_")
+    summary = summaries.get(parameter, "")
+    base, _ = _without_none(annotation)
+    alternatives = get_args(base) if get_origin(base) in (Union, types.UnionType) else (base,)
+    number = float in alternatives
+    (item, *others) = [one for one in alternatives if one not in (int, float)] or [None]
+    many, factory = False, False
+    if get_origin(item) in SEQUENCES and get_args(item):
+        many, item = True, get_args(item)[0]
+    elif get_origin(item) is collections.abc.Callable:
+        factory, item = True, get_args(item)[1]
+    kind = None if others else _slot_kind(item)
+    if kind is None:
+        return Option(name, annotation, default, summary, parameter=parameter)
+    return Option(
+        name,
+        annotation,
+        default,
+        summary,
+        kind,
+        many=many,
+        number=number,
+        factory=factory,
+        parameter=parameter,
+    )
+
+
+def _slot_kind(annotation: Any) -> Kind | None:
+    from ganvae_core import interfaces
+
+    name = getattr(annotation, "__name__", "")
+    return SLOT_KINDS.get(name) if getattr(interfaces, name, None) is annotation else None
+
+
+def _is_supported(annotation: Any) -> bool:
+    base, _ = _without_none(annotation)
+    if base in WORDS or get_origin(base) is Literal:
+        return True
+    items = [item for item in get_args(base) if item is not Ellipsis]
+    plain = (*SEQUENCES, dict, collections.abc.Mapping, Union, types.UnionType)
+    return get_origin(base) in plain and all(_is_supported(item) for item in items)
+
+
 def _arguments(owner: Any) -> dict[str, str]:
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(owner.__doc__ or ""), re.MULTILINE)
     found: dict[str, str] = {}
@@ -152,69 +238,55 @@ def _arguments(owner: Any) -> dict[str, str]:
     return {name: text.removesuffix(".") for name, text in found.items()}
 
 
-def convert(option: Option, value: Any, key: str) -> Any:
-    """The value as the option's type. What was typed (``Text``) is read by that type, literally for strings.
-
-    Raises:
-        ConfigurationError: it cannot be such a value; the message names the key.
-    """
-    base, optional = _without_none(option.annotation)
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        value = value.item()  # a number of NumPy's, from a sweep in a notebook
-    if value is None or (isinstance(value, Text) and optional and value in ("null", "~", "None")):
-        if optional:
-            return None
-        raise ConfigurationError(
-            f"{key}: null is not possible here: it must be {in_words(option.annotation)}."
-        )
-    if get_origin(base) is Literal:
-        return _choice(base, value, key)
-    if get_origin(base) in (list, tuple):
-        return _sequence(base, value, key, option)
-    try:
-        return _typed(base, value)
-    except (OmegaConfBaseException, ValueError, TypeError):
-        raise ConfigurationError(
-            f"{key}: '{value}' is not possible here: it must be {in_words(option.annotation)}."
-        ) from None
-
-
-def in_words(annotation: Any) -> str:
-    """What a value of the type is called in a sentence: ``a whole number or null``."""
-    base, optional = _without_none(annotation)
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return words.get(base, type_name(base)) + (" or null" if optional else "")
-
-
-def type_name(annotation: Any) -> str:
-    """A type as a person would write it."""
+def _read(annotation: Any, value: Any, key: str) -> Any:
     base, optional = _without_none(annotation)
     origin = get_origin(base)
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if optional and (is_null(value) or (isinstance(value, Text) and value == "None")):
+        return None
+    if value is None:
+        raise ConfigurationError(f"{key}: null is not possible here: it must be {in_words(annotation)}.")
     if origin is Literal:
-        name = " or ".join(str(choice) for choice in get_args(base))
-    elif origin in (list, tuple):
-        items = [item for item in get_args(base) if item is not Ellipsis]
-        name = f"a list of {type_name(items[0])}" if items else "a list"
-    elif origin in (Union, types.UnionType):
-        name = " or ".join(type_name(item) for item in get_args(base))
-    else:
-        name = getattr(base, "__name__", str(base))
-    return f"{name} or null" if optional else name
+        return _literal(base, value, key)
+    if origin in SEQUENCES:
+        return _sequence(base, value, key)
+    if origin in (Union, types.UnionType):
+        return _alternative(base, value, key)
+    if origin in (dict, collections.abc.Mapping):
+        value = as_tree(value, key)
+        if isinstance(value, Mapping):
+            return {
+                str(name): _read(get_args(base)[1], item, f"{key}.{name}") for name, item in value.items()
+            }
+        raise _wrong(value, annotation, key)
+    try:
+        return _scalar(base, value)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise _wrong(value, annotation, key) from None
 
 
-def _typed(base: Any, value: Any) -> Any:
-    """Let OmegaConf's typed nodes read and check the value."""
-    if isinstance(value, Text):
-        value = str(value)
-    schema = dataclasses.make_dataclass("Schema", [("value", base)])
-    node = OmegaConf.structured(schema)
-    OmegaConf.update(node, "value", value)
-    if base is float and not math.isfinite(node.value):
-        raise ValueError("not finite")
-    return node.value
+def _scalar(base: Any, value: Any) -> Any:
+    """A bool, int, float or str.
+
+    Raises:
+        ValueError, TypeError, KeyError, OverflowError: the value is not one.
+    """
+    plain = str(value) if isinstance(value, str | os.PathLike) else value
+    if base is str and isinstance(plain, str | int | float):
+        return str(plain)
+    if base is bool:
+        return BOOLEANS[str(plain).lower()]
+    if base in (int, float) and not isinstance(plain, bool):
+        if base is int and isinstance(plain, float):
+            raise ValueError(plain)
+        number = base(plain)
+        if math.isfinite(number):
+            return number
+    raise ValueError(value)
 
 
-def _choice(base: Any, value: Any, key: str) -> Any:
+def _literal(base: Any, value: Any, key: str) -> Any:
     choices = {str(choice): choice for choice in get_args(base)}
     if str(value) not in choices:
         raise ConfigurationError(
@@ -224,41 +296,58 @@ def _choice(base: Any, value: Any, key: str) -> Any:
     return choices[str(value)]
 
 
-def _sequence(base: Any, value: Any, key: str, option: Option) -> Any:
-    if isinstance(value, Text):
-        text = value if value.startswith("[") else f"[{value}]"
+def _alternative(base: Any, value: Any, key: str) -> Any:
+    """The value as the first of several types that takes it; of a list, the error says which item is wrong."""
+    is_list = isinstance(value, list | tuple) or (isinstance(value, Text) and value.startswith("["))
+    for item in get_args(base):
+        if is_list and get_origin(item) in SEQUENCES:
+            return _read(item, value, key)
         try:
-            check_tokens(text)
-            value = as_text(yaml.load(text, Loader=yaml.BaseLoader))
-        except yaml.YAMLError:
-            raise ConfigurationError(f"{key}: '{text}' is not {option.type_name}.") from None
+            return _read(item, value, key)
+        except ConfigurationError:
+            continue
+    raise _wrong(value, base, key)
+
+
+def _sequence(base: Any, value: Any, key: str) -> Any:
+    if isinstance(value, Text):
+        text = Text(value if value.startswith("[") else f"[{value}]")
+        try:
+            value = as_tree(text, key)
+        except ConfigurationError:
+            raise ConfigurationError(f"{key}: '{text}' is not {type_name(base)}.") from None
     if not isinstance(value, list | tuple):
-        raise ConfigurationError(
-            f"{key}: '{value}' is not possible here: it must be {in_words(option.annotation)}."
-        )
+        raise _wrong(value, base, key)
     items = get_args(base)
     if get_origin(base) is tuple and Ellipsis not in items:
         if len(items) != len(value):
             raise ConfigurationError(f"{key}: it must have {len(items)} values, and {len(value)} are given.")
-        kinds = items
     else:
-        kinds = (items[0],) * len(value)
+        items = (items[0],) * len(value)
     converted = [
-        convert(dataclasses.replace(option, annotation=kind), item, f"{key}[{position}]")
-        for position, (kind, item) in enumerate(zip(kinds, value, strict=True))
+        _read(item, one, f"{key}[{position}]")
+        for position, (item, one) in enumerate(zip(items, value, strict=True))
     ]
     return tuple(converted) if get_origin(base) is tuple else converted
 
 
-def as_text(value: Any) -> Any:
-    """Every string in plain lists and mappings as ``Text``: what a YAML file says, to be read by type."""
-    if isinstance(value, str):
-        return Text(value)
-    if isinstance(value, list):
-        return [as_text(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): as_text(item) for key, item in value.items()}
-    return value
+def _wrong(value: Any, annotation: Any, key: str) -> ConfigurationError:
+    return ConfigurationError(f"{key}: '{value}' is not possible here: it must be {in_words(annotation)}.")
+
+
+def _described(annotation: Any, words: Mapping[Any, str]) -> str:
+    base, optional = _without_none(annotation)
+    origin = get_origin(base)
+    if origin is Literal:
+        name = " or ".join(str(choice) for choice in get_args(base))
+    elif origin in SEQUENCES:
+        items = [item for item in get_args(base) if item is not Ellipsis]
+        name = f"a list of {type_name(items[0])}" if items else "a list"
+    elif origin in (Union, types.UnionType):
+        name = " or ".join(_described(item, words) for item in get_args(base))
+    else:
+        name = words.get(base, getattr(base, "__name__", str(base)))
+    return f"{name} or null" if optional else name
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -268,21 +357,3 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     if len(items) == len(get_args(annotation)):
         return annotation, False
     return (items[0] if len(items) == 1 else Union[tuple(items)]), True  # noqa: UP007
-
-
-def _slot(annotation: Any) -> tuple[Kind | None, bool]:
-    """The kind of component that an option annotated with an interface takes, and whether it takes a list."""
-    from ganvae_core import interfaces
-
-    kinds: dict[type, Kind] = {
-        interfaces.Generator: "generator",
-        interfaces.Encoder: "encoder",
-        interfaces.Critic: "critic",
-        interfaces.LatentPrior: "prior",
-        interfaces.Observation: "observation",
-        interfaces.Source: "source",
-    }
-    base, _ = _without_none(annotation)
-    if get_origin(base) in (list, tuple) and get_args(base) and get_args(base)[0] in kinds:
-        return kinds[get_args(base)[0]], True
-    return (kinds.get(base), False) if inspect.isclass(base) else (None, False)

@@ -7,15 +7,10 @@ from typing import Any
 
 import yaml
 
-from ganvae_core.config.configuration import (
-    LISTS,
-    SLOTS,
-    Configuration,
-    DataSettings,
-    LatentSettings,
-)
+from ganvae_core.config.configuration import OF_DATA, OF_OPTIMIZERS
 from ganvae_core.config.options import Option, component_options, settings_options
-from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.config.settings import SLOTS, Configuration, InitialWeights, LatentSettings
+from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.plugins import Catalogue
 
 
@@ -34,8 +29,8 @@ def render_commented(configuration: Configuration, catalogue: Catalogue) -> str:
             lines.append(_entry(key, value))
         elif key == "optimizers":
             lines.append("optimizers:")
-            for name, settings in value.items():
-                lines += _block(name, settings, settings_options(OptimizerSettings), indent=2)
+            for name, optimizer in value.items():
+                lines += _block(name, optimizer, _options(key, optimizer, catalogue), indent=2)
         else:
             lines += _block(key, value, _options(key, value, catalogue))
     return "\n".join(lines) + "\n"
@@ -58,15 +53,14 @@ def _holds_components(value: Any) -> bool:
 
 
 def _options(key: str, value: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Option]:
-    if key == "engine":
-        return settings_options(EngineSettings)
-    if key == "latent":
-        return settings_options(LatentSettings)
-    kind = {**SLOTS, **LISTS}[key]
+    groups = {"engine": EngineSettings, "latent": LatentSettings, "from": InitialWeights}
+    if key in groups:
+        return settings_options(groups[key])
+    kind, shared = ("optimizer", OF_OPTIMIZERS) if key == "optimizers" else (SLOTS[key], {})
     _, spec = catalogue.component(kind, value["name"])
     options = dict(component_options(catalogue.load(spec)))
     named = Option("name", str, None, spec.summary)
-    return {"name": named, **options, **(settings_options(DataSettings) if key == "data" else {})}
+    return {"name": named, **options, **shared, **(OF_DATA if key == "data" else {})}
 
 
 def _entry(name: str, value: Any) -> str:

@@ -19,12 +19,12 @@ from ganvae_core.engine.callbacks import Callbacks
 from ganvae_core.engine.devices import runtime, select_device, select_precision
 from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.log import StepLog
-from ganvae_core.engine.optimizers import make_optimizers
+from ganvae_core.engine.optimizers import OptimizerSettings, make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.processes import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery
-from ganvae_core.engine.settings import SKIP, EngineSettings, OptimizerSettings
+from ganvae_core.engine.settings import SKIP, EngineSettings
 from ganvae_core.engine.sharing import broadcast_state, held_by_first, sharing_notes, synchronises
 from ganvae_core.engine.state import Results, TrainingState
 from ganvae_core.engine.stopping import StopFlag

@@ -1,19 +1,47 @@
-"""Optimizers from settings, and learning rates as a function of the rows seen."""
+"""Optimizers of phases, and their learning rates as a function of the rows seen."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from ganvae_core.engine.settings import OptimizerSettings
 from ganvae_core.errors import ConfigurationError, did_you_mean
+from ganvae_core.interfaces import Optimizer, Schedule
 from ganvae_core.types import Phase
 
 DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How the parameters of one optimizer are updated.
+
+    Args:
+        lr: learning rate at its height.
+        optimizer: the algorithm with its options; None: ``Adam()``.
+        schedule: factor of the learning rate; null: constant.
+        warmup_samples: rows over which the learning rate rises from zero.
+        clip_norm: gradients are scaled down to this norm; null never clips.
+    """
+
+    lr: float = 1e-3
+    optimizer: Optimizer | None = None
+    schedule: Schedule | None = None
+    warmup_samples: int = 0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "warmup_samples"):
+            if not getattr(self, name) >= 0:
+                raise _impossible(name, getattr(self, name), "it must not be negative")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise _impossible("clip_norm", self.clip_norm, "it must be positive, or null")
+
+
+def _impossible(name: str, value: float, what: str) -> ConfigurationError:
+    return ConfigurationError(f"optimizers: {name}: {value} is not possible: {what}.")
 
 
 class ScheduledOptimizer:
@@ -25,11 +53,15 @@ class ScheduledOptimizer:
     def __init__(
         self, settings: OptimizerSettings, parameters: Sequence[nn.Parameter], total_samples: int
     ) -> None:
+        from ganvae_core import Adam
+
         self.settings = settings
         self.parameters = parameters
         self.total_samples = total_samples
         self.factor = 1.0
-        self.torch_optimizer, self.masks_updates = _make(settings, parameters)
+        self.torch_optimizer = (settings.optimizer or Adam()).make(parameters, settings.lr)
+        # Set by torch in what is fused, for its own gradient scaler.
+        self.masks_updates = bool(getattr(self.torch_optimizer, "_step_supports_amp_scaling", False))
 
     def learning_rate(self, samples_seen: int) -> float:
         """The learning rate of the step that starts after ``samples_seen`` rows."""
@@ -37,12 +69,9 @@ class ScheduledOptimizer:
         rate = settings.lr * self.factor
         if settings.warmup_samples:
             rate *= min(1.0, (samples_seen + 1) / settings.warmup_samples)
-        if settings.schedule == "constant":
-            return rate
-        progress = min(1.0, samples_seen / max(1, self.total_samples))
-        if settings.schedule == "linear":
-            return rate * (1.0 - progress)
-        return rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+        if settings.schedule is not None:
+            rate *= settings.schedule(samples_seen, self.total_samples)
+        return rate
 
     def slow_down(self, factor: float) -> None:
         """Multiply the learning rate of the settings by a factor from now on; 1 is the settings' own."""
@@ -51,13 +80,13 @@ class ScheduledOptimizer:
             group["lr"] = self.settings.lr * factor
 
     def clear_gradients(self) -> None:
-        """Forget the gradients of the last update. (torch's ``zero_grad`` does this twenty times slower.)"""
+        """Remove the gradients of the last update. (torch's ``zero_grad`` takes twenty times as long.)"""
         for parameter in self.parameters:
             parameter.grad = None
 
     def step(self, samples_seen: int, found_inf: Tensor) -> None:
         """Update the parameters, unless ``found_inf`` () is 1."""
-        if self.settings.schedule != "constant" or self.settings.warmup_samples:
+        if self.settings.schedule is not None or self.settings.warmup_samples:
             for group in self.torch_optimizer.param_groups:
                 group["lr"] = self.learning_rate(samples_seen)
         if self.masks_updates:
@@ -65,23 +94,6 @@ class ScheduledOptimizer:
         elif found_inf.item():
             return
         self.torch_optimizer.step()
-
-
-def _make(
-    settings: OptimizerSettings, parameters: Sequence[nn.Parameter]
-) -> tuple[torch.optim.Optimizer, bool]:
-    common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    if settings.name in ("adam", "adamw"):
-        optimizer = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-        return optimizer(parameters, betas=settings.betas, eps=settings.eps, fused=True, **common), True
-    if settings.name == "sgd":
-        descent = torch.optim.SGD(parameters, momentum=settings.momentum, fused=True, **common)
-        if settings.momentum:
-            # torch makes these in the first step, and leaves them as memory happened to be where that one is masked.
-            for parameter in parameters:
-                descent.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        return descent, True
-    return torch.optim.RMSprop(parameters, momentum=settings.momentum, eps=settings.eps, **common), False
 
 
 def make_optimizers(
@@ -96,7 +108,7 @@ def make_optimizers(
         phases: of the objective.
         parameters: by phase name, in module order.
         settings: by optimizer name; ``default`` stands in for names that have none.
-        total_samples: rows that the whole run will eat; where falling schedules end.
+        total_samples: rows of the whole training; where falling schedules end.
 
     Raises:
         ConfigurationError: settings for an optimizer that no phase uses.
@@ -116,3 +128,13 @@ def make_optimizers(
         chosen = settings.get(name, settings.get(DEFAULT, OptimizerSettings()))
         optimizers[name] = ScheduledOptimizer(chosen, list(union), total_samples)
     return optimizers
+
+
+def lasts_whole_training(schedule: Schedule | None) -> bool:
+    """Whether the values of a schedule depend on the length of the training."""
+    try:
+        if schedule is not None:
+            schedule(0)
+    except ConfigurationError:
+        return True
+    return False

@@ -71,39 +71,3 @@ class EngineSettings:
         """Whether the checkpoint of a step is measured: the first one at or after each ``evaluate_every`` steps."""
         every = self.evaluate_every
         return every is None or step // every > (step - self.checkpoint_every) // every
-
-
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """How the parameters of one optimizer are updated.
-
-    Args:
-        name: adam, adamw, sgd or rmsprop; the fused implementation where there is one.
-        lr: learning rate at its height.
-        betas: decay of the two moments (adam, adamw).
-        eps: added to the denominator (adam, adamw, rmsprop).
-        weight_decay: decoupled for adamw, else added to the gradient.
-        momentum: of sgd and rmsprop.
-        schedule: constant, or falling to zero at the last step: linear, cosine.
-        warmup_samples: rows over which the learning rate rises from zero.
-        clip_norm: gradients are scaled down to this norm; null never clips.
-    """
-
-    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_samples: int = 0
-    clip_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "eps", "weight_decay", "momentum", "warmup_samples"):
-            value = getattr(self, name)
-            _require(value >= 0, f"optimizers: {name}", value, "it must not be negative")
-        for beta in self.betas:
-            _require(0 <= beta < 1, "optimizers: betas", self.betas, "each must be in [0, 1)")
-        clip = self.clip_norm
-        _require(clip is None or clip > 0, "optimizers: clip_norm", clip, "it must be positive, or null")

@@ -9,7 +9,18 @@ API_VERSION = 1
 """The core API's major version. A plugin declares the one that it was written for as ``ganvae_api = 1``."""
 
 Kind = Literal[
-    "generator", "encoder", "critic", "objective", "prior", "observation", "source", "metric", "callback"
+    "generator",
+    "encoder",
+    "critic",
+    "objective",
+    "prior",
+    "observation",
+    "source",
+    "metric",
+    "callback",
+    "view",
+    "schedule",
+    "optimizer",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -6,8 +6,11 @@ import shlex
 from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
+from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import Configuration
 from ganvae_core.config.layers import as_overrides
+from ganvae_core.engine.optimizers import lasts_whole_training
+from ganvae_core.plugins import Catalogue
 from ganvae_core.store.directory import CONFIG, RunDirectory
 
 if TYPE_CHECKING:
@@ -25,14 +28,15 @@ MOVABLE = ("path", "labels", "mirror")
 """Options of data that say where it lies; that it is the same data is seen from the rows."""
 
 
-def differing_settings(before: Configuration, after: Configuration) -> list[str]:
+def differing_settings(before: Configuration, after: Configuration, catalogue: Catalogue) -> list[str]:
     """Each setting that would change what was trained so far: its key, what it was and what it would be."""
     changed = [
         f"{key} ({_shown(old)} → {_shown(new)})"
         for key, old, new in _differences("", before.as_dict(), after.as_dict())
         if not _is_harmless(key) and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
     ]
-    scheduled = any(settings.schedule != "constant" for settings in after.optimizers.values())
+    optimizers = Builder(after, catalogue).optimizers().values()
+    scheduled = any(lasts_whole_training(settings.schedule) for settings in optimizers)
     if scheduled and before.engine.steps != after.engine.steps:
         changed.append("engine.steps (a learning-rate schedule depends on it)")
     return changed

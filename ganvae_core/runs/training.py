@@ -183,7 +183,7 @@ def prepare(
         objective,
         data,
         configuration.engine,
-        optimizers=configuration.optimizers,
+        optimizers=builder.optimizers(),
         metrics=builder.metrics(objective.model, data.source.spec),
         callbacks=builder.callbacks(),
     )
@@ -282,7 +282,7 @@ def prepare_resume(
     refuse_missing(directory.path / LOCK, catalogue)
     tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
-    _refuse_changes(before, configuration, directory, layer or {})
+    _refuse_changes(before, configuration, directory, layer or {}, catalogue)
     checkpoint, damage = newest_whole(directory.checkpoints)
     if checkpoint is None and damage:
         find_checkpoint(directory, None)  # says what is wrong with the newest
@@ -338,10 +338,14 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
 
 
 def _refuse_changes(
-    before: Configuration, after: Configuration, directory: RunDirectory, layer: Mapping[str, Any]
+    before: Configuration,
+    after: Configuration,
+    directory: RunDirectory,
+    layer: Mapping[str, Any],
+    catalogue: Catalogue,
 ) -> None:
     """Only how far, how often and where from may differ when a run goes on."""
-    changed = differing_settings(before, after)
+    changed = differing_settings(before, after, catalogue)
     if changed:
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",

@@ -28,18 +28,22 @@ INTERFACES: Mapping[Kind, type] = {
     "source": interfaces.Source,
     "metric": interfaces.Metric,
     "callback": interfaces.Callback,
+    "schedule": interfaces.Schedule,
+    "optimizer": interfaces.Optimizer,
 }
 _NETWORK = {"data", "latent_shape", "raw_shape", "condition_shape", "encoder"}
 FACTS: Mapping[Kind, set[str]] = {
     "generator": _NETWORK,
-    "encoder": {"data", "latent_shape", "raw_shape", "condition_shape"},
+    "encoder": {*_NETWORK, "generator", "prior"} - {"encoder"},
     "critic": {"data", "condition_shape"},
-    "objective": {"model", "encoder", "data", "latent_shape", "condition_shape", "critic"},
+    "objective": {*_NETWORK, "model", "generator", "prior", "critic"},
     "prior": _NETWORK,
     "observation": {"data", "latent_shape", "condition_shape"},
     "source": set(),
     "metric": set(),
     "callback": set(),
+    "schedule": set(),
+    "optimizer": set(),
 }
 """The facts that the builder supplies to each kind."""
 WITHOUT_FACTS = tuple(kind for kind, facts in FACTS.items() if not facts)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.config.build import Builder
-from ganvae_core.config.configuration import LISTS, SLOTS, Configuration, Draft
+from ganvae_core.config.configuration import LISTS, SLOTS, Configuration, Draft, Reader
 from ganvae_core.config.layers import nest
 from ganvae_core.config.options import component_facts
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
@@ -23,6 +23,8 @@ from ganvae_core.types import DataSpec, Field, Rows, Units
 from ganvae_kit.offline import wanted_network
 from ganvae_kit.subjects import Component, Settings
 
+WITHOUT_SLOT = ("schedule", "optimizer")
+"""Kinds of which a run has none by itself, only inside other settings."""
 KIT = purpose("the conformance kit")
 ROWS = 48
 LABELS = ("a", "b", "c")
@@ -196,7 +198,8 @@ class Situation:
             key: [{"name": self.component.id}] for key, of in LISTS.items() if of == kind
         }  # fmt: skip
         draft.apply(nest(list({"latent.shape": list(self.latent_shape), **around, **named}.items())))
-        draft.apply(nest(list(self.settings.items())))
+        if kind not in WITHOUT_SLOT:
+            draft.apply(nest(list(self.settings.items())))
         return draft.finish("", "", needed=())
 
     def make(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
@@ -215,7 +218,13 @@ class Situation:
             if self.component.spec.kind == "objective":
                 return objective_of(self)
             configuration = self.configuration()
-            builder = Builder(configuration, self.component.owner.catalogue)
+            catalogue = self.component.owner.catalogue
+            builder = Builder(configuration, catalogue)
+            if self.component.spec.kind in WITHOUT_SLOT:
+                own = {key.partition(".")[2]: value for key, value in self.settings.items()}
+                given = {"name": self.component.id, **own}
+                label, kind = self.component.label, self.component.spec.kind
+                return builder.part(kind, Reader(catalogue).component(label, kind, given))
             if self.component.spec.kind == "metric":
                 return builder.component("metrics", {})
             if self.component.spec.kind == "callback":
@@ -292,7 +301,7 @@ def situations_of(component: Component) -> list[Situation]:
     kind = component.spec.kind
     given = component.owner.given
     layers = given.settings.get(component.label) or [{}]
-    if kind in ("source", "metric", "callback"):
+    if kind in ("source", "metric", "callback", *WITHOUT_SLOT):
         return [Situation(component, "", IMAGE, (4,), layer) for layer in layers]
     own = {f"data {number} of yours": in_model_units(spec) for number, spec in enumerate(given.data, 1)}
     own |= component.owner.own_data

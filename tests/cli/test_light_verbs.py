@@ -20,7 +20,7 @@ from ganvae_core.cli.main import VERBS, ganvae, main
 from ganvae_core.errors import Interrupted, TrainingError
 from ganvae_core.plugins import Catalogue, ComponentSpec, Plugin, RecipeSpec
 
-HEAVY = ("torch", "numpy", "matplotlib", "sklearn", "PIL", "pyarrow", "omegaconf", "yaml", "rich")
+HEAVY = ("torch", "numpy", "matplotlib", "sklearn", "PIL", "pyarrow", "yaml", "rich")
 LISTINGS = [
     ["--help"],
     ["--version"],

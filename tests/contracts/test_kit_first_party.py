@@ -115,6 +115,8 @@ class TestBuiltin(PluginSuite):
             },
         ],
         "observation/gaussian": [{}, {"observation.learn_scale": True, "observation.scale": 0.3}],
+        "schedule/warm-up": [{"schedule.samples": 100}],
+        "schedule/step": [{"schedule.samples": 100, "schedule.factor": 0.5}],
         "source/array": [{"data.path": "x.npy"}, {"data.path": "x.npz"}],
         "source/idx": [{"data.path": "train-images-idx3-ubyte.gz"}],
         "source/folder": [{"data.path": "photos", "data.resize": 12}],

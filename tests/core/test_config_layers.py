@@ -29,6 +29,14 @@ def test_names_go_before_options_whatever_the_order_typed() -> None:
         assert parse_overrides(order) == expected
 
 
+def test_a_component_typed_whole_may_be_followed_by_single_options() -> None:
+    typed = ["prior={name: composite, scale: 2}", "prior.parts=[normal]"]
+    expected = {"prior": {"name": "composite", "scale": "2", "parts": "[normal]"}}
+    assert parse_overrides(typed) == parse_overrides(typed[::-1]) == expected
+    with pytest.raises(gv.ConfigurationError, match="given twice"):
+        parse_overrides(["prior={name: composite, scale: 2}", "prior.scale=3"])
+
+
 def test_a_value_may_hold_an_equals_sign_a_space_or_nothing() -> None:
     assert parse_overrides(["data.path=a=b c", "data.key="]) == {"data": {"path": "a=b c", "key": ""}}
 

@@ -17,6 +17,7 @@ from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import Choice, Configuration, configure, stored
 from ganvae_core.config.layers import nest, parse_overrides, parse_yaml
 from ganvae_core.config.render import render, render_commented
+from ganvae_core.config.settings import InitialWeights
 from ganvae_core.plugins import installed_plugins
 
 CATALOGUE = toy_parts.catalogue()
@@ -166,7 +167,9 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a latent size of 0": (("latent.shape=[4, 0]",), "latent.shape: [4, 0] is not possible", ""),
     "settings that are no settings": (("engine=fast",), "engine: it takes settings by name, like engine.steps", ""),
     "optimizers that are none": (("optimizers=adam",), "optimizers: it takes settings by name", ""),
-    "an unknown optimizer": (("optimizers.default.name=adamm",), "Did you mean 'adam'?", "adam, adamw, sgd, rmsprop"),
+    "an unknown optimizer": (
+        ("optimizers.default.name=adamm",), "Did you mean 'adam'?", "builtin/adam, builtin/adamw, builtin/rmsprop",
+    ),
     "options for a critic that is not there": (
         ("critic.hidden=[3]",), "critic.hidden: there is no critic here", "critic=NAME",
     ),
@@ -197,11 +200,146 @@ def test_optimizers_inherit_from_the_default_what_they_do_not_say() -> None:
         "optimizers.critic.lr=1", "optimizers.default.betas=[0.1, 0.2]", plugin="gan"
     ).optimizers
     assert made.keys() == {"default", "critic"}
-    assert (made["critic"].lr, made["critic"].betas) == (1.0, (0.1, 0.2))
-    assert made["default"].lr != 1.0
-    assert configured("optimizers.critic=sgd", plugin="gan").optimizers["critic"].name == "sgd"
+    assert (made["critic"].options["lr"], made["critic"].options["betas"]) == (1.0, (0.1, 0.2))
+    assert made["default"].options["lr"] != 1.0
     removed = configured("optimizers.critic=null", plugin="gan", layers=("optimizers: {critic: {lr: 1}}",))
     assert removed.optimizers.keys() == {"default"}
+
+
+def test_another_algorithm_keeps_what_all_optimizers_share() -> None:
+    layers = (
+        "optimizers: {default: {name: adam, lr: 2e-4, betas: [0.5, 0.9], warmup_samples: 7, schedule: cosine}}",
+    )
+    changed = configured(
+        "optimizers.critic=sgd", "optimizers.critic.momentum=0.5", plugin="gan", layers=layers
+    )
+    cosine = Choice("builtin/cosine", {"from": 1.0, "to": 0.0, "samples": None})
+    shared = {"lr": 2e-4, "schedule": cosine, "warmup_samples": 7, "clip_norm": None}
+    critic = Choice("builtin/sgd", {"momentum": 0.5, "weight_decay": 0.0, **shared})
+    assert changed.optimizers["critic"] == critic
+    assert not changed.notes
+    other = configured("optimizers.default=adamw", plugin="gan", layers=layers)
+    assert other.optimizers["default"].options["betas"] == (0.9, 0.999)
+    assert other.optimizers["default"].options["lr"] == 2e-4
+    assert "to keep it:  optimizers.default.betas=[0.5, 0.9]" in other.notes[0]
+
+
+def test_optimizers_are_built_with_their_schedules() -> None:
+    typed = (
+        "optimizers.default={name: sgd, lr: 0.5, momentum: 0.9}", "optimizers.default.warmup_samples=10",
+        "optimizers.critic.schedule={name: warm-up, samples: 100, then: {name: step, samples: 50, factor: 0.5}}",
+    )  # fmt: skip
+    made = configured(*typed, plugin="gan")
+    assert stored(CATALOGUE, parse_yaml(render(made), "config.yaml")) == made
+    built = Builder(made, CATALOGUE).optimizers()
+    assert isinstance(built["critic"].optimizer, gv.SGD)
+    assert (built["critic"].optimizer.momentum, built["critic"].lr, built["critic"].warmup_samples) == (
+        0.9,
+        0.5,
+        10,
+    )
+    assert built["default"].schedule is None
+    schedule = built["critic"].schedule
+    assert isinstance(schedule, gv.schedule.WarmUp)
+    assert [schedule(seen) for seen in (0, 49, 50, 99, 100)] == [0.01, 0.5, 0.5 * 0.51, 0.5, 0.25]
+
+
+def test_settings_of_optimizers_out_of_range_are_refused_before_anything_is_built() -> None:
+    assert "lr: -1.0 is not possible" in refused("optimizers.default.lr=-1").message
+    assert "schedule 'cosin'" in refused("optimizers.default.schedule=cosin").message
+
+
+def test_a_configuration_of_version_0_1_has_options_of_all_optimizers() -> None:
+    tree = parse_yaml(render(configured()), "config.yaml")
+    tree["optimizers"] = parse_yaml(
+        "default: {name: adam, lr: 0.001, betas: [0.9, 0.999], eps: 1.0e-08, weight_decay: 0.0, momentum: 0.0,"
+        " schedule: constant, warmup_samples: 0, clip_norm: null}", "config.yaml")  # fmt: skip
+    made = stored(CATALOGUE, tree)
+    assert made.optimizers["default"].options["schedule"] == Choice("builtin/constant", {"value": 1.0})
+    assert made.optimizers["default"].options["eps"] == 1e-8
+
+
+STAGES = """
+stages:
+  - {objective: non-saturating, critic: {name: mlp, hidden: [3]}, steps: 50, train: [generator]}
+  - objective: {name: elbo, beta: 2}
+    optimizers: {default: {name: sgd, lr: 0.1}, critic: {clip_norm: 1}}
+"""
+
+
+def test_stages_are_read_complete_and_come_back_from_the_file() -> None:
+    made = configured("train=[prior, encoder]", "from=runs/one", "from.step=best", layers=(STAGES,))
+    first, second = made.stages
+    assert (first.objective.id, first.steps, first.train) == ("gan/non-saturating", 50, ("generator",))
+    assert first.critic is not None
+    assert first.critic.options["hidden"] == (3,)
+    assert first.optimizers["default"].options["lr"] == 1e-3
+    assert (second.objective, second.steps, second.train) == (Choice("vae/elbo", {"beta": 2.0}), 0, None)
+    assert second.optimizers["critic"].id == "builtin/sgd"
+    assert second.optimizers["critic"].options["clip_norm"] == 1.0
+    assert made.train == ("prior", "encoder")
+    assert made.initial == InitialWeights("runs/one", "best")
+    for text in (render(made), render_commented(made, CATALOGUE)):
+        assert stored(CATALOGUE, parse_yaml(text, "config.yaml")) == made
+    assert "gan" in made.plugins
+    plain = configured("stages=null", "train=null", "from=null", layers=(STAGES,))
+    assert (plain.stages, plain.train, plain.initial) == ((), None, None)
+    assert configured("from.step=30", layers=("from: runs/one",)).initial == InitialWeights("runs/one", 30)
+    assert configured("from=runs/two", layers=("from: {path: runs/one, step: 3}",)).initial == InitialWeights(
+        "runs/two"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (
+            "stages=[{steps: 3}]",
+            "stages[0]: a stage is given by its objective, like {objective: NAME, steps: 1000}.",
+        ),
+        ("stages=[elbo]", "stages[0]: a stage is given by its objective"),
+        (
+            "stages=[{objective: elbo, step: 3}]",
+            "stages[0].step: 'stage' has no option 'step'. Did you mean 'steps'",
+        ),
+        ("stages=[{objective: elbo, steps: -3}]", "stages: -3 steps are not possible"),
+        (
+            "stages=[{objective: {name: elbo, bta: 3}}]",
+            "stages[0].objective.bta: 'vae/elbo' has no option 'bta'",
+        ),
+        ("stages=[{objective: elbo, train: [head]}]", "stages[0].train[0]: 'head' is not possible here"),
+        (
+            "stages=[{objective: elbo, optimizers: {a: {lr: x}}}]",
+            "stages[0].optimizers.a.lr: 'x' is not possible",
+        ),
+        ("train=[genrator]", "train[0]: 'genrator' is not possible here. Did you mean 'generator'?"),
+        ("from.step=3", "from.path must be given"),
+        (
+            "from={path: x, step: soon}",
+            "from.step: 'soon' is not possible here: it must be a whole number or best",
+        ),
+    ],
+)
+def test_stages_that_cannot_be_meant_are_refused_by_their_place(typed: str, message: str) -> None:
+    assert message in refused(typed).message
+
+
+def test_an_objective_of_a_stage_is_built_on_the_model_of_the_run() -> None:
+    made = configured(layers=(STAGES,))
+    builder, spec = Builder(made, CATALOGUE), gv.DataSpec((20,))
+    model = builder.objective(spec).model
+    stage = builder.stage_objective(0, model, spec)
+    assert stage.model is model
+    assert type(stage).__name__ == "NonSaturating"
+    assert builder.optimizers(made.stages[1])["default"].lr == 0.1
+
+    def weights() -> list[float]:
+        objective = builder.stage_objective(0, model, spec)
+        return [
+            value for parameter in objective.critic.parameters() for value in parameter.flatten().tolist()
+        ]  # pyright: ignore
+
+    assert weights() == weights()
 
 
 def test_a_component_in_an_option_is_read_like_any_other() -> None:

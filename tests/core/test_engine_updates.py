@@ -271,9 +271,12 @@ def test_a_clip_norm_that_is_not_reached_changes_nothing() -> None:
     assert same(state(clipped.fit().objective), state(plain.fit().objective))
 
 
+SCHEDULES = {"constant": None, "linear": gv.schedule.Linear(), "cosine": gv.schedule.Cosine()}
+
+
 def rates(schedule: str, warmup_samples: int = 0) -> list[float]:
     """Learning rates of a run of 100 rows, at each tenth of it."""
-    settings = gv.OptimizerSettings(lr=2.0, schedule=schedule, warmup_samples=warmup_samples)  # pyright: ignore[reportArgumentType]
+    settings = gv.OptimizerSettings(2.0, schedule=SCHEDULES[schedule], warmup_samples=warmup_samples)
     scheduled = ScheduledOptimizer(settings, [torch.nn.Parameter(torch.zeros(1))], total_samples=100)
     return [scheduled.learning_rate(seen) for seen in range(0, 101, 10)]
 
@@ -289,7 +292,7 @@ def test_learning_rates_are_a_function_of_the_rows_seen() -> None:
 
 
 def test_a_falling_schedule_moves_weights_as_its_rates_say() -> None:
-    falling = engine(regression(), steps=4, optimizers=optimizer(schedule="linear")).fit()
+    falling = engine(regression(), steps=4, optimizers=optimizer(schedule=SCHEDULES["linear"])).fit()
     by_hand = regression()
     for step, rate in enumerate([0.1, 0.075, 0.05, 0.025]):
         one = engine(by_hand, optimizers=optimizer(lr=rate))
@@ -300,8 +303,8 @@ def test_a_falling_schedule_moves_weights_as_its_rates_say() -> None:
 
 
 def test_a_falling_schedule_ends_with_the_steps_that_are_asked_for() -> None:
-    asked = engine(regression(), steps=400, optimizers=optimizer(schedule="linear")).fit(4)
-    set_so = engine(regression(), steps=4, optimizers=optimizer(schedule="linear")).fit()
+    asked = engine(regression(), steps=400, optimizers=optimizer(schedule=SCHEDULES["linear"])).fit(4)
+    set_so = engine(regression(), steps=4, optimizers=optimizer(schedule=SCHEDULES["linear"])).fit()
     assert same(state(asked.objective), state(set_so.objective))
 
 

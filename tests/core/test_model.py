@@ -9,7 +9,7 @@ import pytest
 import torch
 from ganvae_vae.objective import ELBO
 from torch import Tensor, nn
-from toys import model, settings, state
+from toys import model, optimizer_settings, settings, state
 
 import ganvae_core as gv
 from ganvae_core.data.randomness import mixed_seed
@@ -93,7 +93,7 @@ def test_the_engine_trains_a_vae_as_a_bare_loop_does(name: str) -> None:
         "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop
     }  # fmt: skip
     bare = optimizers[name](weights.values(), lr=0.01, weight_decay=0.1)
-    chosen = gv.OptimizerSettings(name=name, lr=0.01, weight_decay=0.1)  # pyright: ignore[reportArgumentType]
+    chosen = optimizer_settings(name, 0.01, weight_decay=0.1)
     data = gv.split(gv.as_source(x), held_out=0.0)
     engine = gv.Engine(ELBO(own), data, settings(steps=5, seed=2), optimizers={"default": chosen})
     for step in range(5):

@@ -21,7 +21,9 @@ from ganvae_core.config.options import (
     documented,
     settings_options,
 )
-from ganvae_core.engine.settings import EngineSettings, OptimizerSettings
+from ganvae_core.config.settings import DataSettings, InitialWeights, LatentSettings, StageSettings
+from ganvae_core.engine.optimizers import OptimizerSettings
+from ganvae_core.engine.settings import EngineSettings
 
 
 def read(annotation: Any, value: Any) -> Any:
@@ -192,7 +194,12 @@ def test_a_type_that_cannot_be_looked_up_is_the_plugins_mistake() -> None:
         component_options(component)
 
 
-@pytest.mark.parametrize("settings", [EngineSettings, OptimizerSettings])
+EVERY_SETTINGS = [
+    EngineSettings, OptimizerSettings, DataSettings, LatentSettings, InitialWeights, StageSettings,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", EVERY_SETTINGS)
 def test_every_setting_says_what_it_is_for(settings: type) -> None:
     assert all(option.summary for option in settings_options(settings).values())
 
@@ -219,7 +226,12 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (EngineSettings, {"ema_half_life_samples": math.nan}, "engine.ema_half_life_samples"),
     (OptimizerSettings, {"lr": -1.0}, "lr"),
     (OptimizerSettings, {"lr": math.nan}, "lr"),
-    (OptimizerSettings, {"betas": (0.5, 1.0)}, "betas"),
+    (gv.Adam, {"betas": (0.5, 1.0)}, "betas"),
+    (gv.AdamW, {"eps": -1e-8}, "eps"),
+    (gv.SGD, {"momentum": -0.1}, "momentum"),
+    (gv.RMSprop, {"alpha": 1.0}, "alpha"),
+    (gv.schedule.Linear, {"samples": 0}, "samples"),
+    (gv.schedule.Step, {"samples": -1}, "samples"),
     (OptimizerSettings, {"clip_norm": 0.0}, "clip_norm"),
     (OptimizerSettings, {"warmup_samples": -1}, "warmup_samples"),
 ]

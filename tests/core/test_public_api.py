@@ -65,7 +65,7 @@ def run_python(program: str) -> str:
 
 
 HEAVY = (
-    "print(sorted({'torch', 'numpy', 'sklearn', 'matplotlib', 'omegaconf', 'pyarrow'} & set(sys.modules)))"
+    "print(sorted({'torch', 'numpy', 'sklearn', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
 )
 
 

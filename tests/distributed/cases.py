@@ -107,7 +107,7 @@ def adaptive(**changes: Any) -> gv.Engine:
     objective = FromPhases(model(encoder=False), phases)
     objective.register_buffer("memory", torch.zeros(3))
     objective.register_buffer("clock", torch.zeros((), dtype=torch.float64))
-    options = {"weight_decay": 0.1, "clip_norm": 1.0, "schedule": "cosine", "warmup_samples": 20}
+    options = {"weight_decay": 0.1, "clip_norm": 1.0, "schedule": gv.schedule.Cosine(), "warmup_samples": 20}
     return engine(objective, steps=7, batch_size=9, optimizers=optimizer("adamw", 0.01, **options), **changes)
 
 

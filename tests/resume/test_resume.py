@@ -207,8 +207,8 @@ def difficult(seed: int = 0) -> FromPhases:
 
 
 OPTIMIZERS = {
-    "critic": gv.OptimizerSettings(name="adamw", lr=0.01, weight_decay=0.1, schedule="cosine"),
-    "generator": gv.OptimizerSettings(name="rmsprop", lr=0.01, momentum=0.5, warmup_samples=30),
+    "critic": gv.OptimizerSettings(0.01, gv.AdamW(weight_decay=0.1), gv.schedule.Cosine()),
+    "generator": gv.OptimizerSettings(0.01, gv.RMSprop(momentum=0.5), warmup_samples=30),
 }
 
 
@@ -326,7 +326,7 @@ def test_settings_that_would_change_what_was_trained_are_refused(key: str, finis
     assert words[:2] == ["run", "--config"]
     tree = parse_yaml(Path(words[2]).read_text(), words[2])
     again = stored(installed_plugins(), tree, parse_overrides(words[3:]))
-    assert differing_settings(finished.configuration, again)
+    assert differing_settings(finished.configuration, again, installed_plugins())
     assert everything(finished.path) == before
 
 

@@ -1,0 +1,121 @@
+"""Optimizers of torch, fused where there is a fused implementation.
+
+A fused optimizer skips an update on the device when a gradient is not finite; the others wait for a flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import nn
+
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import Optimizer
+
+
+@final
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015).
+
+    Args:
+        betas: decay of the two moments.
+        eps: added to the denominator.
+        weight_decay: added to the gradient.
+    """
+
+    def __init__(
+        self, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
+    ) -> None:
+        _check_decays("betas", *betas)
+        _check_not_negative(eps=eps, weight_decay=weight_decay)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            parameters, lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+@final
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Args:
+        betas: decay of the two moments.
+        eps: added to the denominator.
+        weight_decay: share of the weights, times the learning rate, that is subtracted in each step.
+    """
+
+    def __init__(
+        self, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
+    ) -> None:
+        _check_decays("betas", *betas)
+        _check_not_negative(eps=eps, weight_decay=weight_decay)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            parameters, lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+@final
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    Args:
+        momentum: decay of the average of past gradients; 0 is none.
+        weight_decay: added to the gradient.
+    """
+
+    def __init__(self, *, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        _check_not_negative(momentum=momentum, weight_decay=weight_decay)
+        self.momentum, self.weight_decay = momentum, weight_decay
+
+    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        made = torch.optim.SGD(
+            parameters, lr=lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
+        )
+        if self.momentum:
+            # torch makes these in the first step, and leaves them uninitialised where that update is skipped.
+            for parameter in parameters:
+                made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return made
+
+
+@final
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman & Hinton 2012). It has no fused implementation.
+
+    Args:
+        alpha: decay of the average of squared gradients.
+        eps: added to the denominator.
+        momentum: decay of the average of past updates; 0 is none.
+        weight_decay: added to the gradient.
+    """
+
+    def __init__(
+        self, *, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        _check_decays("alpha", alpha)
+        _check_not_negative(eps=eps, momentum=momentum, weight_decay=weight_decay)
+        self.alpha, self.eps, self.momentum, self.weight_decay = alpha, eps, momentum, weight_decay
+
+    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return torch.optim.RMSprop(
+            parameters, lr, self.alpha, self.eps, weight_decay=self.weight_decay, momentum=self.momentum
+        )
+
+
+def _check_decays(name: str, *values: float) -> None:
+    for value in values:
+        if not 0 <= value < 1:
+            raise ConfigurationError(f"optimizers: {name}: {value} is not possible: it must be in [0, 1).")
+
+
+def _check_not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise ConfigurationError(f"optimizers: {name}: {value} is not possible: it must not be negative.")
