@@ -239,7 +239,7 @@ class Situation:
         facts: dict[str, Any] = {"data": self.data, "condition_shape": self.data.condition}
         if kind != "critic":
             facts |= {
-                "latent_shape": configuration.latent.shape,
+                "latent_shape": self.shape,
                 "raw_shape": self.data.shape,
                 "encoder": None,
             }
@@ -265,7 +265,8 @@ class Situation:
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
         """*Z as it is, the author's settings included."""
-        return self.configuration().latent.shape
+        shape = self.configuration().latent.shape
+        return self.data.shape if shape == "data" else shape
 
     @functools.cached_property
     def refusal(self) -> Refusal | None:

@@ -212,7 +212,7 @@ def test_show_says_what_was_trained_on_what_with_which_result(run: Path, say: Sa
     assert facts["classes"] == "10, not used for training"
     assert facts["generator"] == "builtin/mlp, hidden [8], activation relu"
     assert facts["objective"] == "vae/elbo, beta 1"
-    assert facts["optimizer"] == "adam, lr 0.001"
+    assert facts["optimizer"] == "builtin/adam, lr 0.001, betas [0.9, 0.999], eps 1e-08"
     assert facts["engine"].startswith("steps 6, batch_size 32, seed 0, device cpu")
     assert "ema_half_life" not in out
     assert facts["held out"].startswith("ELBO −")
