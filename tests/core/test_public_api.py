@@ -64,9 +64,7 @@ def run_python(program: str) -> str:
     return outcome.stdout.strip()
 
 
-HEAVY = (
-    "print(sorted({'torch', 'numpy', 'sklearn', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
-)
+HEAVY = "print(sorted({'torch', 'numpy', 'sklearn', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
 
 
 def test_importing_the_package_brings_neither_torch_nor_a_plugin() -> None:
