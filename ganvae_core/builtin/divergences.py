@@ -83,9 +83,7 @@ def total_correlation(posterior: FactorisedPosterior, z: Tensor, count: int) -> 
     """() nats: how far the coordinates of codes depend on each other, KL(q(z) || Π q(z_d)).
 
     The minibatch-weighted estimate of Chen et al., Isolating Sources of Disentanglement in VAEs, 2018: the density of
-    all codes is estimated from the posteriors of the batch, which adds a constant that depends on ``count`` alone and
-    has
-    no gradient.
+    all codes is estimated from the posteriors of the batch. This adds a constant that depends on ``count`` alone.
 
     Args:
         posterior: q(z|x) of a batch, whose coordinates are independent.

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganvae_core.builtin.schedule import as_schedule
+from ganvae_core.interfaces import Schedule
+
 
 def r1(real_logits: Tensor, real: Tensor) -> Tensor:
     """½ E ||∇ₓ C(x)||² on real rows (Mescheder et al. 2018).
@@ -93,22 +96,36 @@ def perturbed(real: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Penalties:
-    """The weight of each penalty; 0 leaves it out. R1 and R2 may fall while training goes on.
+    """The weight of each penalty, or a schedule of it; 0 leaves it out.
 
     Args:
-        half_life_samples: rows over which the weights of R1 and R2 halve; 0 keeps them.
+        r1: of γ/2 E ||∇C||² on real rows.
+        r2: of the same on generated rows.
+        lipschitz: of ``gradient_penalty``.
+        dragan: of ``dragan``.
+
+    Raises:
+        ConfigurationError: a schedule depends on the length of the training.
     """
 
-    r1: float = 0.0
-    r2: float = 0.0
-    lipschitz: float = 0.0
-    dragan: float = 0.0
-    half_life_samples: float = 0.0
+    r1: Schedule | float = 0.0
+    r2: Schedule | float = 0.0
+    lipschitz: Schedule | float = 0.0
+    dragan: Schedule | float = 0.0
+
+    def __post_init__(self) -> None:
+        for weight in (self.r1, self.r2, self.lipschitz, self.dragan):
+            as_schedule(weight)
 
     @property
     def active(self) -> bool:
         """Whether any penalty has a weight: the loss then differentiates a gradient."""
-        return any(weight > 0 for weight in (self.r1, self.r2, self.lipschitz, self.dragan))
+        return any(self.uses(name) for name in ("r1", "r2", "lipschitz", "dragan"))
+
+    def uses(self, name: str) -> bool:
+        """Whether a penalty has a weight, or a schedule of one."""
+        weight = getattr(self, name)
+        return isinstance(weight, Schedule) or weight > 0
 
     def terms(
         self,
@@ -129,14 +146,14 @@ class Penalties:
             fake_logits: (B,) computed from ``fake``.
             samples_seen: rows that training had used before this step.
         """
-        left = 0.5 ** (samples_seen / self.half_life_samples) if self.half_life_samples else 1.0
-        terms: dict[str, Tensor] = {}
-        if self.r1:
-            terms["r1"] = left * self.r1 * r1(real_logits, real)
-        if self.r2:
-            terms["r2"] = left * self.r2 * r2(fake_logits, fake)
-        if self.lipschitz:
-            terms["lipschitz"] = self.lipschitz * gradient_penalty(critic, real, fake)
-        if self.dragan:
-            terms["dragan"] = self.dragan * dragan(critic, real)
-        return terms
+        penalties: dict[str, Callable[[], Tensor]] = {
+            "r1": lambda: r1(real_logits, real),
+            "r2": lambda: r2(fake_logits, fake),
+            "lipschitz": lambda: gradient_penalty(critic, real, fake),
+            "dragan": lambda: dragan(critic, real),
+        }
+        return {
+            name: as_schedule(getattr(self, name))(samples_seen) * penalty()
+            for name, penalty in penalties.items()
+            if self.uses(name)
+        }

@@ -20,6 +20,7 @@ from ganvae_core import (
     Model,
     Objective,
     Phase,
+    Schedule,
     normalise_spectrally,
     penalties,
 )
@@ -39,9 +40,8 @@ class AdversarialGame(Objective):
     Args:
         critic_steps: updates of the critic for one of the generator; null is 5 for wasserstein and wgan-gp, else 1.
         r1_weight: γ of γ/2 E||∇C(x)||² on real rows (Mescheder et al. 2018); null is 1 for relativistic, else 0.
+            The weights of penalties may be schedules: R3GAN lets them fall tenfold in a training.
         r2_weight: the same on generated rows; null is 1 for relativistic, else 0.
-        penalty_half_life_samples: rows of data over which the weights of R1 and R2 halve (R3GAN lets them fall tenfold
-            in a training); 0 keeps them.
         lipschitz_weight: of E(||∇C|| - 1)² between real and generated rows; null is 10 for wgan-gp, else 0.
         dragan_weight: of E(||∇C|| - 1)² around real rows (Kodali et al. 2017).
         spectral_norm: divide each of the critic's weights by its largest singular value (Miyato et al. 2018).
@@ -68,11 +68,10 @@ class AdversarialGame(Objective):
         critic: Callable[[DataSpec], Critic],
         *,
         critic_steps: int | None = None,
-        r1_weight: float | None = None,
-        r2_weight: float | None = None,
-        penalty_half_life_samples: float = 0.0,
-        lipschitz_weight: float | None = None,
-        dragan_weight: float = 0.0,
+        r1_weight: Schedule | float | None = None,
+        r2_weight: Schedule | float | None = None,
+        lipschitz_weight: Schedule | float | None = None,
+        dragan_weight: Schedule | float = 0.0,
         spectral_norm: bool = False,
         clip_weights: float | None = None,
         packing: int = 1,
@@ -83,11 +82,10 @@ class AdversarialGame(Objective):
         super().__init__()
         self.critic_steps = int(self._chosen("critic_steps", critic_steps, 1))
         self.penalties = penalties.Penalties(
-            r1=self._chosen("r1_weight", r1_weight),
-            r2=self._chosen("r2_weight", r2_weight),
-            lipschitz=self._chosen("lipschitz_weight", lipschitz_weight),
-            dragan=self._chosen("dragan_weight", dragan_weight),
-            half_life_samples=self._chosen("penalty_half_life_samples", penalty_half_life_samples),
+            r1=self._weight("r1_weight", r1_weight),
+            r2=self._weight("r2_weight", r2_weight),
+            lipschitz=self._weight("lipschitz_weight", lipschitz_weight),
+            dragan=self._weight("dragan_weight", dragan_weight),
         )
         self.clip_weights = self._chosen("clip_weights", clip_weights)
         self.packing = packing
@@ -145,7 +143,8 @@ class AdversarialGame(Objective):
                 self.critic_loss,
                 trains=[self.critic, self.tasks],
                 second_order=self.penalties.active,
-                couples_rows=packs or self.penalties.dragan > 0,  # DRAGAN's noise has the scale of the batch
+                couples_rows=packs
+                or self.penalties.uses("dragan"),  # DRAGAN's noise has the scale of the batch
                 after=self._after_critic if self.clip_weights or self.augmentation else None,
             ),
             Phase(
@@ -160,8 +159,8 @@ class AdversarialGame(Objective):
     def critic_loss(self, batch: Batch) -> Loss:
         """The critic's loss () with its penalties; ``accuracy`` is the share of pairs it ranks rightly."""
         rows = self._rows(batch)
-        real = rows.real.detach().requires_grad_(self.penalties.r1 > 0)
-        fake = rows.fake.detach().requires_grad_(self.penalties.r2 > 0)
+        real = rows.real.detach().requires_grad_(self.penalties.uses("r1"))
+        fake = rows.fake.detach().requires_grad_(self.penalties.uses("r2"))
         real_logits = self._judge(real, rows.real_condition)
         fake_logits = self._judge(fake, rows.fake_condition)
         value = self.critic_value(real_logits, fake_logits)
@@ -231,6 +230,9 @@ class AdversarialGame(Objective):
                 weight.clamp_(-self.clip_weights, self.clip_weights)
         if self.augmentation is not None:
             self.augmentation.adapt(averages)
+
+    def _weight(self, name: str, given: Schedule | float | None) -> Schedule | float:
+        return given if isinstance(given, Schedule) else self._chosen(name, given)
 
     def _chosen(self, name: str, given: float | None, default: float = 0.0) -> float:
         value = self.paper_defaults.get(name, default) if given is None else given

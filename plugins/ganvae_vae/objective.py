@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
-from ganvae_core import Batch, ConfigurationError, Loss, Model, Objective, Phase, kl
+from ganvae_core import Batch, ConfigurationError, Loss, Model, Objective, Phase, Schedule, as_schedule, kl
 
 
 @final
@@ -19,18 +19,19 @@ class ELBO(Objective):
     al., beta-VAE, 2017.
 
     Args:
-        beta: weight of the KL term; 1 is the bound itself, more gives up detail for a tidier latent space.
+        beta: weight of the KL term, or a schedule of it; 1 is the bound itself, more gives up detail for a tidier
+            latent space.
     """
 
     accepts: ClassVar = frozenset({"real"})
     needs: ClassVar = frozenset({"prior", "posterior", "likelihood"})
 
-    def __init__(self, model: Model, *, beta: float = 1.0) -> None:
+    def __init__(self, model: Model, *, beta: Schedule | float = 1.0) -> None:
         super().__init__()
-        if beta < 0:
+        if not isinstance(beta, Schedule) and beta < 0:
             raise ConfigurationError(f"objective.beta: {beta} is not possible: it must not be negative.")
         self.model = model
-        self.beta = beta
+        self.beta = as_schedule(beta)
 
     def phases(self) -> list[Phase]:
         """One phase that trains the whole model."""
@@ -42,5 +43,5 @@ class ELBO(Objective):
         z = posterior.rsample()  # (B, *Z)
         reconstruction = -self.model.decode(z, batch.condition).log_prob(batch.x, batch.mask).mean()
         divergence = kl(posterior, self.model.prior, z=z, condition=batch.condition).mean()
-        value = reconstruction + self.beta * divergence
+        value = reconstruction + self.beta(batch.samples_seen) * divergence
         return Loss(value, {"reconstruction": reconstruction, "kl": divergence})

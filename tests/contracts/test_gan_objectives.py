@@ -166,16 +166,20 @@ def test_all_that_the_critic_sees_is_augmented() -> None:
     torch.testing.assert_close(objective.generator_loss(rows).value, expected)
 
 
-def test_the_weights_of_both_penalties_halve_over_the_rows_that_are_said() -> None:
-    objective, rows = game(Relativistic, penalty_half_life_samples=500.0), batch()
+def test_the_weights_of_penalties_follow_their_schedules() -> None:
+    falling = gv.schedule.Linear(from_=2.0, to=0.5, samples=1_000)
+    names = ("r1", "r2", "lipschitz", "dragan")
+    objective, rows = game(Relativistic, **{f"{name}_weight": falling for name in names}), batch()
 
     def terms(samples_seen: int) -> dict[str, Tensor]:
         torch.manual_seed(5)
         return objective.critic_loss(dataclasses.replace(rows, samples_seen=samples_seen)).terms
 
     first, later = terms(0), terms(1_000)
-    torch.testing.assert_close(later["r1"], first["r1"] / 4)
-    torch.testing.assert_close(later["r2"], first["r2"] / 4)
+    for name in names:
+        torch.testing.assert_close(later[name], first[name] / 4)
+    with pytest.raises(gv.ConfigurationError, match="samples"):
+        game(Relativistic, r1_weight=gv.schedule.Linear())
 
 
 class NothingFromNumbers(TorchFunctionMode):

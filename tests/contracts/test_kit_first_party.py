@@ -187,7 +187,10 @@ class TestGAN(PluginSuite):
             {"objective.rotation_weight": 1.0},
         ],
         "objective/hinge": [{}, {"objective.packing": 2}, {"objective.dragan_weight": 10.0}],
-        "objective/relativistic": [{}, {"objective.penalty_half_life_samples": 100.0}],
+        "objective/relativistic": [
+            {},
+            {"objective.r1_weight": {"name": "linear", "from": 1.0, "to": 0.1, "samples": 500}},
+        ],
         "objective/wasserstein": [{}, {"objective.critic_steps": 2}],
     }
     closed_forms: ClassVar = {

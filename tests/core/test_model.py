@@ -84,6 +84,13 @@ def test_a_vaes_loss_and_gradients_are_those_of_one_written_by_hand(beta: float,
 
 
 @pytest.mark.usefixtures("float64")
+def test_the_weight_of_the_divergence_follows_its_schedule() -> None:
+    objective = ELBO(vae(gv.Bernoulli()), beta=gv.schedule.Linear(from_=0.0, to=4.0, samples=100))
+    for seen, beta in ((0, 0.0), (25, 1.0), (500, 4.0)):
+        loss = objective.loss(gv.Batch(torch.rand(7, PIXELS), None, None, torch.arange(7), seen))
+        torch.testing.assert_close(loss.value, loss.terms["reconstruction"] + beta * loss.terms["kl"])
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
 def test_the_engine_trains_a_vae_as_a_bare_loop_does(name: str) -> None:
     x = torch.rand(20, PIXELS, generator=torch.Generator().manual_seed(1))
