@@ -27,8 +27,9 @@ from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
+    from ganvae_core.runs.stages import Stages
     from ganvae_core.runs.training import Preparation
-    from ganvae_core.store.directory import RunDirectory
+    from ganvae_core.store.directory import CONFIG, RunDirectory
 
 
 DIGITS = "builtin/digits"
@@ -42,6 +43,9 @@ DIGITS = "builtin/digits"
 @click.option("--out", type=PathName(), metavar="DIR", help="The run directory itself.")
 @click.option("--resume", type=PathName(), metavar="RUN", help="Go on with this run.")
 @click.option(
+    "--from", "initial", type=PathName(), metavar="RUN", help="A new run that begins with this one's weights."
+)
+@click.option(
     "--processes", type=WholeNumber(min=1), metavar="N", help="Processes of this machine that train together."
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and print the configuration; train nothing.")
@@ -51,6 +55,7 @@ def run(
     epochs: int | None,
     out: Path | None,
     resume: Path | None,
+    initial: Path | None,
     processes: int | None,
     dry_run: bool,
     quiet: bool,
@@ -68,6 +73,7 @@ def run(
     ganvae run --plugin vae objective.beta=2 engine.seed=1
     ganvae run --plugin dcgan --processes 2
     ganvae run --resume runs/vae-digits-1 engine.steps=10000
+    ganvae run --from runs/ae-digits-1 --data photos/
     """
     catalogue = current_catalogue()
     if processes is not None and processes > 1 and world_size() == 1:
@@ -94,11 +100,17 @@ def run(
                 "--config": file,
                 "--out": out,
                 "--epochs": epochs,
+                "--from": initial,
             }
             layer = _layer_for_resuming(resume, given, pairs)
             with _said_while_reading(quiet):
                 return prepare_resume(resume, catalogue=catalogue, layer=layer)
-        configuration = chosen_configuration(catalogue, plugin, recipe, file, pairs)
+        if initial is not None:
+            pairs.append(("from.path", str(initial)))
+        base = file
+        if initial is not None and plugin is None and file is None:
+            base = RunDirectory.open(initial).path / CONFIG
+        configuration = chosen_configuration(catalogue, plugin, recipe, base, pairs)
         _check_new_run(pairs, epochs, out)
         with _said_while_reading(quiet):
             return None, prepare(configuration, catalogue, epochs=epochs)
@@ -208,14 +220,14 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
             Progress(
                 Console(stderr=True, highlight=False),
                 NOUNS[engine.data.spec.modality],
-                lambda: engine.step_index,
+                lambda: preparation.engine.step_index,
             )
         )
     # Whoever asked for quiet finds warnings in metrics.jsonl; without a handler logging would print them.
     logging.getLogger("ganvae").addHandler(logging.NullHandler())
-    with stopping_on_signals(engine) as received:
+    with stopping_on_signals(preparation.stages) as received:
         try:
-            engine.fit()
+            preparation.stages.fit()
         except NotFiniteError as error:
             newest = directory.newest_step()
             if newest is not None:
@@ -225,8 +237,9 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
             raise _stopped(engine, directory, received, directory.newest_step()) from None
         except RankLostError as error:
             raise lost(error, engine, directory) from error
+        engine = preparation.engine  # of the last stage that was trained
         received = [number for each in engine.world.exchange(received) for number in each]
-    if received and engine.step_index < engine.settings.steps:
+    if received and not preparation.stages.complete:
         raise _stopped(engine, directory, received, engine.step_index)
     if not quiet:
         note("")
@@ -283,7 +296,7 @@ def _say_where(directory: RunDirectory, engine: Engine, *, own_data: bool) -> No
 
 
 @contextmanager
-def stopping_on_signals(engine: Engine) -> Generator[list[int]]:
+def stopping_on_signals(stages: Stages) -> Generator[list[int]]:
     """Let SIGINT, SIGTERM and SIGHUP end training after the current step; a second one ends it at once."""
     received: list[int] = []
 
@@ -291,7 +304,7 @@ def stopping_on_signals(engine: Engine) -> Generator[list[int]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        engine.interrupt()
+        stages.interrupt()
 
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -195,6 +195,11 @@ class Builder:
         chosen = self.configuration.lists["metrics"]
         return [(choice.id, self._make("metrics", "metric", choice, Facts({}))) for choice in chosen]
 
+    @property
+    def fits_prior(self) -> bool:
+        """Whether the prior is fitted in closed form when training ends."""
+        return self._is_fitted(self.configuration.components["prior"].id)
+
     def callbacks(self) -> list[Callback]:
         """The callbacks, in the order of the configuration."""
         chosen = self.configuration.lists["callbacks"]

@@ -16,7 +16,7 @@ from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.optimizers import ScheduledOptimizer
 from ganvae_core.engine.recovery import Recovery
 from ganvae_core.errors import RunError
-from ganvae_core.interfaces import Objective
+from ganvae_core.interfaces import FittedPrior, Objective
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot, load_tensors, tensors_of
 from ganvae_core.store.manifests import numbers, read_figures
 from ganvae_core.types import Figure
@@ -140,8 +140,10 @@ class TrainingState:
         if manifest.get("batch_size") != self.batch_size:
             raise RunError(f"{what} was written with another batch size: {manifest.get('batch_size')}.")
         tensors = checkpoint.state()
-        load_objective(self.objective, tensors, what)
-        load_tensors(self.ema.model, checkpoint.model(), what)
+        # A prior that is fitted in closed form is fitted again when training ends; its options may have changed.
+        fitted = isinstance(self.ema.model.prior, FittedPrior)
+        load_objective(self.objective, tensors, what, skip="model.prior." if fitted else "")
+        load_tensors(self.ema.model, checkpoint.model(), what, skip="prior." if fitted else "")
         self._load_optimizers(tensors, what)
         self.step = int(manifest["stage_step"])
         judged_by, better = manifest.get("judged_by"), manifest.get("better")
@@ -178,14 +180,22 @@ class TrainingState:
                 raise RunError(f"{what} does not fit the optimizer '{name}': {error}") from error
 
 
-def load_objective(objective: Objective, tensors: Mapping[str, Tensor], what: str) -> None:
+def load_objective(
+    objective: Objective, tensors: Mapping[str, Tensor], what: str, skip: str = ""
+) -> None:
     """Load an objective's trained weights, which are not the averaged ones, from a checkpoint's state.
+
+    Args:
+        objective: that they are loaded into.
+        tensors: of the checkpoint's state.
+        what: they are, in messages.
+        skip: prefix of names that are left as they are.
 
     Raises:
         RunError: they do not fit.
     """
     own = {name[len(OBJECTIVE) :]: tensor for name, tensor in tensors.items() if name.startswith(OBJECTIVE)}
-    load_tensors(objective, own, what)
+    load_tensors(objective, own, what, skip)
 
 
 def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.evaluation.sampling import sample_rows
-from ganvae_core.interfaces import Callback, Objective
+from ganvae_core.interfaces import Callback, FittedPrior, Objective
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
@@ -354,6 +354,38 @@ def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> tuple[
         raise RunError(f"'{directory.path}' has no checkpoint '{wanted}'.", f"it has: {', '.join(has)}")
     folder = folders[int(wanted)]
     return Checkpoint(folder, read_manifest(folder)), ()
+
+
+def load_initial(model: Model, initial: InitialWeights, catalogue: Catalogue) -> tuple[str, ...]:
+    """Load the weights of another run into a model, part by part.
+
+    A part with parameters of other names (another network, another prior) keeps its own weights, and so does a prior
+    that is fitted in closed form.
+
+    Args:
+        model: to load into.
+        initial: the other run, and which of its checkpoints.
+        catalogue: the plugins to work with.
+
+    Returns:
+        A sentence for each part that keeps its own weights.
+
+    Raises:
+        RunError: there is no such run or checkpoint, or a tensor has another shape; the message names it.
+    """
+    directory = RunDirectory.open(Path(initial.path))
+    checkpoint, _ = find_checkpoint(directory, initial.step)
+    tensors, kept = checkpoint.model(), list[str]()
+    for name, part in model.named_children():
+        given = {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        own = tensors_of(part)
+        if isinstance(part, FittedPrior) or not own:
+            continue
+        if own.keys() != given.keys():
+            kept.append(f"{name}: its parameters are others than those of '{initial.path}', so it begins anew")
+        else:
+            load_tensors(part, given, f"the {name} of '{initial.path}'")
+    return tuple(kept)
 
 
 def _stored_data(

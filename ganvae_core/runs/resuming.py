@@ -30,10 +30,12 @@ MOVABLE = ("path", "labels", "mirror")
 
 def differing_settings(before: Configuration, after: Configuration, catalogue: Catalogue) -> list[str]:
     """Each setting that would change what was trained so far: its key, what it was and what it would be."""
+    # A prior that is fitted in closed form is fitted when training ends, so its options are free until then.
+    fitted_prior = all(Builder(each, catalogue).fits_prior for each in (before, after))
     changed = [
         f"{key} ({_shown(old)} → {_shown(new)})"
         for key, old, new in _differences("", before.as_dict(), after.as_dict())
-        if not _is_harmless(key) and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
+        if not _is_harmless(key, fitted_prior) and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
     ]
     optimizers = Builder(after, catalogue).optimizers().values()
     scheduled = any(lasts_whole_training(settings.schedule) for settings in optimizers)
@@ -45,6 +47,11 @@ def differing_settings(before: Configuration, after: Configuration, catalogue: C
 def new_run(directory: RunDirectory, layer: Mapping[str, Any]) -> str:
     """The command that starts another run with a run's settings, and with changes to them."""
     return shlex.join(["ganvae", "run", "--config", str(directory.path / CONFIG), *as_overrides(layer)])
+
+
+def continued(directory: RunDirectory, layer: Mapping[str, Any]) -> str:
+    """The command that starts another run with a run's weights and settings, and with changes to them."""
+    return shlex.join(["ganvae", "run", "--from", str(directory.path), *as_overrides(layer)])
 
 
 def runtime_notes(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
@@ -91,10 +98,9 @@ def _parts_of(then: Mapping[str, Any], engine: Engine) -> list[tuple[int, int]]:
     return parts(engine.batch_size, then["processes"], then.get("rows_at_once"))
 
 
-def _is_harmless(key: str) -> bool:
-    return (
-        key in HARMLESS or key.partition(".")[0] == "callbacks"
-    )  # which only watch, and may have ended the run
+def _is_harmless(key: str, fitted_prior: bool) -> bool:
+    group = key.partition(".")[0]
+    return key in HARMLESS or group == "callbacks" or (group == "prior" and fitted_prior)
 
 
 def _differences(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -30,10 +30,11 @@ from ganvae_core.interfaces import Callback, FittedPrior, Source
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
 from ganvae_core.runs.collapse import CollapseMonitor
-from ganvae_core.runs.loading import Run, find_checkpoint, load
+from ganvae_core.runs.loading import Run, find_checkpoint, load, load_initial
 from ganvae_core.runs.observers import Pictures, Recorder
-from ganvae_core.runs.resuming import differing_settings, new_run, runtime_notes
-from ganvae_core.store.checkpoints import newest_whole
+from ganvae_core.runs.stages import Stages, stage_engine, steps_of, train_only
+from ganvae_core.runs.resuming import continued, differing_settings, new_run, runtime_notes
+from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
 from ganvae_core.store.ownership import held, refuse_links
 
@@ -48,10 +49,15 @@ class Preparation:
     catalogue: Catalogue
     builder: Builder
     data: Split
-    engine: Engine
+    stages: Stages
     warnings: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
     """A sentence for each newer checkpoint that was passed over because it is not whole."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the current stage."""
+        return self.stages.engine
 
     @property
     def notes(self) -> list[str]:
@@ -122,7 +128,7 @@ def train(
         lambda: prepare(configure(catalogue, plugin, recipe, [nest(pairs)]), catalogue, source)
     )
     with started(preparation, Path(out) if out is not None else None, callbacks) as directory:
-        preparation.engine.fit()
+        preparation.stages.fit()
     return load(directory.path)
 
 
@@ -153,7 +159,7 @@ def resume(
         for warning in (*preparation.damage, *preparation.warnings):
             warnings.warn(warning, stacklevel=2)
         go_on(directory, preparation, callbacks)
-        preparation.engine.fit()
+        preparation.stages.fit()
     return load(directory.path)
 
 
@@ -163,6 +169,7 @@ def prepare(
     source: Source | None = None,
     *,
     epochs: int | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Preparation:
     """Open the data and build everything; wrong pairings are errors here, and nothing is written.
 
@@ -171,6 +178,7 @@ def prepare(
         catalogue: where components come from.
         source: stands in for the configuration's data.
         epochs: passes over the training rows, instead of the configuration's steps.
+        checkpoint: that training will go on from: the engine is that of its stage, and is not restored yet.
     """
     data = Builder(configuration, catalogue).split(source)
     if epochs is not None:
@@ -179,16 +187,35 @@ def prepare(
         configuration = dataclasses.replace(configuration, engine=settings)
     builder = Builder(configuration, catalogue)
     objective = builder.objective(data.spec, conditions_of(data))
-    engine = Engine(
-        objective,
-        data,
-        configuration.engine,
-        optimizers=builder.optimizers(),
-        metrics=builder.metrics(objective.model, data.source.spec),
-        callbacks=builder.callbacks(),
-    )
+    model = objective.model
+    trainable = {parameter for parameter in model.parameters() if parameter.requires_grad}
+    warnings = ()
+    if configuration.initial is not None and checkpoint is None:
+        warnings = load_initial(model, configuration.initial, catalogue)
+    if checkpoint is not None and checkpoint.stage:
+        engine = stage_engine(
+            builder,
+            data,
+            model,
+            trainable,
+            stage=checkpoint.stage,
+            first_step=checkpoint.step - checkpoint.stage_step,
+            callbacks=builder.callbacks(),
+        )
+    else:
+        train_only(model, trainable, configuration.train)
+        engine = Engine(
+            objective,
+            data,
+            configuration.engine,
+            optimizers=builder.optimizers(),
+            metrics=builder.metrics(model, data.source.spec),
+            callbacks=builder.callbacks(),
+        )
     _refuse_single_row(engine)
-    return Preparation(configuration, catalogue, builder, data, engine)
+    return Preparation(
+        configuration, catalogue, builder, data, Stages(builder, data, engine, trainable), warnings
+    )
 
 
 def _refuse_single_row(engine: Engine) -> None:
@@ -282,25 +309,35 @@ def prepare_resume(
     refuse_missing(directory.path / LOCK, catalogue)
     tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
-    _refuse_changes(before, configuration, directory, layer or {}, catalogue)
     checkpoint, damage = newest_whole(directory.checkpoints)
+    _refuse_changes(before, configuration, catalogue, checkpoint, directory, layer or {})
     if checkpoint is None and damage:
         find_checkpoint(directory, None)  # says what is wrong with the newest
-    if checkpoint is not None and checkpoint.manifest.get("complete"):
-        _refuse_finished(path, checkpoint.step, before.engine.steps, configuration.engine.steps)
-    preparation = prepare(configuration, catalogue, _source_again(configuration, directory, data))
+    last = len(configuration.stages)
+    if checkpoint is not None and checkpoint.complete and checkpoint.stage == last:
+        _refuse_finished(path, checkpoint, before, configuration)
+    source = _source_again(configuration, directory, data)
+    preparation = prepare(configuration, catalogue, source, checkpoint=checkpoint)
     changed = changes(directory.path / LOCK, catalogue)
     _refuse_other_data(preparation, directory)
     if checkpoint is None:
         note = "it was stopped before its first checkpoint, so it begins anew"
         return directory, dataclasses.replace(preparation, warnings=(*changed, note))
-    preparation.engine.restore(checkpoint)
-    told = (*changed, *runtime_notes(checkpoint.manifest, preparation.engine))
-    return directory, dataclasses.replace(preparation, warnings=told, damage=damage)
+    preparation.stages.restore(checkpoint)
+    warnings = (*changed, *runtime_notes(checkpoint.manifest, preparation.engine))
+    return directory, dataclasses.replace(preparation, warnings=warnings, damage=damage)
 
 
-def _refuse_finished(path: Path, done: int, planned: int, wanted: int) -> None:
+def _refuse_finished(
+    path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration
+) -> None:
     command = f"ganvae run --resume {shlex.quote(str(path))}"
+    done, planned, wanted = checkpoint.stage_step, before.engine.steps, after.engine.steps
+    if checkpoint.stage:
+        raise RunError(
+            f"'{path}' is finished: it has done the {checkpoint.step:,} steps of its stages.",
+            f"begin a new run with its weights:  ganvae run --from {shlex.quote(str(path))}",
+        )
     if planned > done >= wanted:
         raise RunError(
             f"'{path}' has done {done:,} steps, more than the {wanted:,} asked for.",
@@ -340,16 +377,20 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
 def _refuse_changes(
     before: Configuration,
     after: Configuration,
+    catalogue: Catalogue,
+    checkpoint: Checkpoint | None,
     directory: RunDirectory,
     layer: Mapping[str, Any],
-    catalogue: Catalogue,
 ) -> None:
-    """Only how far, how often and where from may differ when a run goes on."""
+    """Raise where settings differ that training up to the checkpoint depends on."""
     changed = differing_settings(before, after, catalogue)
+    if checkpoint is not None and checkpoint.stage and before.engine.steps != after.engine.steps:
+        changed.append("engine.steps (those of the first stage, which is complete)")
     if changed:
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
             f"start a new run from them:  {new_run(directory, layer)}",
+            f"or a new run with its weights:  {continued(directory, layer)}",
         )
 
 

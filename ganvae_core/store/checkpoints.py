@@ -69,6 +69,21 @@ class Checkpoint:
         """Steps done when it was written."""
         return int(self.manifest["step"])
 
+    @property
+    def stage(self) -> int:
+        """Number of the stage that it was written in, from 0."""
+        return int(self.manifest.get("stage", 0))
+
+    @property
+    def stage_step(self) -> int:
+        """Steps done in that stage."""
+        return int(self.manifest.get("stage_step", self.step))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stage had come to its end."""
+        return bool(self.manifest.get("complete"))
+
     def model(self) -> dict[str, Tensor]:
         """The averaged model's tensors, by name.
 
@@ -117,13 +132,23 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str, skip: str = "") -> None:
     """Copy tensors that ``tensors_of`` named into a module of the same structure.
+
+    Args:
+        module: that they are copied into.
+        tensors: by name.
+        what: they are, in messages.
+        skip: prefix of names that are left as they are; none by default.
 
     Raises:
         RunError: names or shapes differ.
     """
-    own = tensors_of(module)
+
+    def chosen(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in named.items() if not skip or not name.startswith(skip)}
+
+    own, tensors = chosen(tensors_of(module)), chosen(tensors)
     if own.keys() != tensors.keys():
         missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
         raise RunError(
@@ -131,12 +156,13 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str) ->
             f"missing: {', '.join(missing[:3])}" if missing else "",
             f"not expected: {', '.join(extra[:3])}" if extra else "",
         )
-    for name, tensor in tensors.items():
-        if own[name].shape != tensor.shape:
-            raise RunError(
-                f"{what} does not fit the configuration beside it.",
-                f"{name} has shape {tuple(tensor.shape)} where {tuple(own[name].shape)} is expected",
-            )
+    unfit = [
+        f"{name} has shape {tuple(tensor.shape)} where {tuple(own[name].shape)} is expected"
+        for name, tensor in tensors.items()
+        if own[name].shape != tensor.shape
+    ]
+    if unfit:
+        raise RunError(f"{what} does not fit the configuration beside it.", *unfit[:3])
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
