@@ -177,11 +177,14 @@ def _announce(preparation: Preparation) -> None:
     engine, data = preparation.engine, preparation.data
     note(machine(engine))
     held_out = f" to learn from, {len(data.held_out):,} held out" if len(data.held_out) else ""
+    configuration = preparation.configuration
+    stages = [configuration.engine.steps, *(stage.steps for stage in configuration.stages)]
+    steps = " and then ".join(f"{count:,}" for count in stages if count)
     going_on = f", from step {engine.step_index:,}" if engine.step_index else ""
     note(
         f"{preparation.configuration.recipe} on {data_name(preparation.configuration)}"
         f" ({amount(len(data.training), data.spec)}{held_out}),"
-        f" {engine.settings.steps:,} steps of {engine.batch_size}{going_on}"
+        f" {steps} steps of {engine.batch_size}{going_on}"
     )
     for remark in [*preparation.notes, *busy(engine)]:
         note(f"note: {remark}")

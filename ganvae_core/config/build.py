@@ -100,9 +100,10 @@ class Builder:
         remarks: list[str] = []
         if "encoder" in components and not self._uses_encoder():
             remarks.append(f"'{objective}' trains no encoder, so encoder is left out")
-        if not any("prior" in self._needs(choice) for choice in self._objectives()) and not self._is_fitted(
-            prior
-        ):
+        uses_prior = any("prior" in self._needs(choice) for choice in self._objectives())
+        stages = [stage.objective.id for stage in self.configuration.stages]
+        trains_prior = any(self._class("objective", stage).batches == "codes" for stage in stages)  # pyright: ignore[reportFunctionMemberAccess]
+        if not uses_prior and not trains_prior and not self._is_fitted(prior):
             remarks.append(
                 f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise;"
                 " prior=gaussian-mixture is fitted to the codes instead"

@@ -138,6 +138,8 @@ class Engine:
             self.keep_in(Path(directory))
         self.complete = False
         """Whether the last ``fit`` came to its end: the steps were done, or it was stopped as if they were."""
+        self.interrupted = False
+        """Whether the last ``fit`` was interrupted, which may be in its last step."""
         self._clock = (time.perf_counter(), 0)
 
     @property
@@ -382,7 +384,8 @@ class Engine:
 
         An interrupt waits only for the current checkpoint write.
         """
-        self.complete, prior = complete, self.model.prior
+        self.complete, self.interrupted = complete, self.stop_flag.incomplete
+        prior = self.model.prior
         if complete and isinstance(prior, FittedPrior):
             self._save(measured=False)  # fitting may fail or be interrupted: what was trained is on disk
             self._finish_saving()

@@ -180,9 +180,7 @@ class TrainingState:
                 raise RunError(f"{what} does not fit the optimizer '{name}': {error}") from error
 
 
-def load_objective(
-    objective: Objective, tensors: Mapping[str, Tensor], what: str, skip: str = ""
-) -> None:
+def load_objective(objective: Objective, tensors: Mapping[str, Tensor], what: str, skip: str = "") -> None:
     """Load an objective's trained weights, which are not the averaged ones, from a checkpoint's state.
 
     Args:

@@ -18,6 +18,7 @@ from ganvae_core.config.build import Builder, open_data
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, stored
 from ganvae_core.config.layers import parse_yaml
 from ganvae_core.config.options import Text
+from ganvae_core.config.settings import InitialWeights
 from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
 from ganvae_core.data.specifications import read_spec, sizes
 from ganvae_core.data.split import Split, split
@@ -29,7 +30,7 @@ from ganvae_core.interfaces import Callback, FittedPrior, Objective
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
-from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole
+from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole, tensors_of
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.store.manifests import MODEL_FILE, best_step, checkpoint_folders, read_manifest
 from ganvae_core.types import DataSpec, Units
@@ -356,7 +357,7 @@ def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> tuple[
     return Checkpoint(folder, read_manifest(folder)), ()
 
 
-def load_initial(model: Model, initial: InitialWeights, catalogue: Catalogue) -> tuple[str, ...]:
+def load_initial(model: Model, initial: InitialWeights) -> tuple[str, ...]:
     """Load the weights of another run into a model, part by part.
 
     A part with parameters of other names (another network, another prior) keeps its own weights, and so does a prior
@@ -365,7 +366,6 @@ def load_initial(model: Model, initial: InitialWeights, catalogue: Catalogue) ->
     Args:
         model: to load into.
         initial: the other run, and which of its checkpoints.
-        catalogue: the plugins to work with.
 
     Returns:
         A sentence for each part that keeps its own weights.
@@ -382,7 +382,9 @@ def load_initial(model: Model, initial: InitialWeights, catalogue: Catalogue) ->
         if isinstance(part, FittedPrior) or not own:
             continue
         if own.keys() != given.keys():
-            kept.append(f"{name}: its parameters are others than those of '{initial.path}', so it begins anew")
+            kept.append(
+                f"{name}: its parameters are others than those of '{initial.path}', so it begins anew"
+            )
         else:
             load_tensors(part, given, f"the {name} of '{initial.path}'")
     return tuple(kept)

@@ -35,7 +35,8 @@ def differing_settings(before: Configuration, after: Configuration, catalogue: C
     changed = [
         f"{key} ({_shown(old)} → {_shown(new)})"
         for key, old, new in _differences("", before.as_dict(), after.as_dict())
-        if not _is_harmless(key, fitted_prior) and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
+        if not _is_harmless(key, fitted_prior)
+        and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
     ]
     optimizers = Builder(after, catalogue).optimizers().values()
     scheduled = any(lasts_whole_training(settings.schedule) for settings in optimizers)

@@ -76,7 +76,9 @@ class Stages:
         """
         if not self.done:
             self.engine.fit(steps_of(self.builder, self.engine.state.stage))
-        while (self.done or self.engine.complete) and not self.is_last and not self._interrupted:
+        while (self.done or self.engine.complete) and not self.is_last:
+            if self._interrupted or self.engine.interrupted:
+                return
             self.engine, self.done = self._next(), False
             self.engine.fit(steps_of(self.builder, self.engine.state.stage))
 

@@ -32,8 +32,8 @@ from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
 from ganvae_core.runs.collapse import CollapseMonitor
 from ganvae_core.runs.loading import Run, find_checkpoint, load, load_initial
 from ganvae_core.runs.observers import Pictures, Recorder
-from ganvae_core.runs.stages import Stages, stage_engine, steps_of, train_only
 from ganvae_core.runs.resuming import continued, differing_settings, new_run, runtime_notes
+from ganvae_core.runs.stages import Stages, stage_engine, train_only
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
 from ganvae_core.store.ownership import held, refuse_links
@@ -191,7 +191,7 @@ def prepare(
     trainable = {parameter for parameter in model.parameters() if parameter.requires_grad}
     warnings = ()
     if configuration.initial is not None and checkpoint is None:
-        warnings = load_initial(model, configuration.initial, catalogue)
+        warnings = load_initial(model, configuration.initial)
     if checkpoint is not None and checkpoint.stage:
         engine = stage_engine(
             builder,
@@ -328,9 +328,7 @@ def prepare_resume(
     return directory, dataclasses.replace(preparation, warnings=warnings, damage=damage)
 
 
-def _refuse_finished(
-    path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration
-) -> None:
+def _refuse_finished(path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration) -> None:
     command = f"ganvae run --resume {shlex.quote(str(path))}"
     done, planned, wanted = checkpoint.stage_step, before.engine.steps, after.engine.steps
     if checkpoint.stage:
