@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -71,6 +71,79 @@ class Typed(gv.Callback):
         self.given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
 
 
+class Sum(gv.Objective):
+    """The sum of other objectives' losses, with a weight and a second critic.
+
+    Args:
+        parts: whose losses are summed.
+        weight: of the sum.
+        from_: an option that Python has as a keyword.
+        judge: a second critic.
+        other: another objective.
+        watched: a metric.
+    """
+
+    accepts: ClassVar = frozenset(("real",))
+    needs: ClassVar = frozenset()
+
+    def __init__(
+        self,
+        model: gv.Model,
+        data: gv.DataSpec,
+        generator: gv.Generator,
+        prior: gv.LatentPrior,
+        *,
+        parts: list[gv.Objective],
+        weight: gv.Schedule | float = 1.0,
+        from_: int = 0,
+        judge: Callable[[gv.DataSpec], gv.Critic] | None = None,
+        other: gv.Objective | None = None,
+        watched: gv.Metric | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.weight, self.from_ = model, gv.as_schedule(weight), from_
+        self.same = generator is model.generator and prior is model.prior
+        self.parts, self.other, self.watched = torch.nn.ModuleList(parts), other, watched
+        self.judge = None if judge is None else judge(data)
+
+    def phases(self) -> list[gv.Phase]:
+        return []
+
+
+class Inverse(gv.Encoder):
+    """Asks for the generator and the prior."""
+
+    deterministic = True
+
+    def __init__(
+        self, latent_shape: Sequence[int], generator: gv.Generator, prior: gv.LatentPrior, *, steps: int = 3
+    ) -> None:
+        super().__init__()
+        self.latent_shape, self.steps = tuple(latent_shape), steps
+        self.given = [generator, prior]
+
+    sampling_options: ClassVar = ("steps",)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> gv.Posterior:
+        return gv.Dirac(x.new_zeros(len(x), *self.latent_shape))
+
+
+class Encoded(gv.LatentPrior):
+    """Asks for the encoder."""
+
+    support: ClassVar = "real"
+
+    def __init__(self, latent_shape: Sequence[int], encoder: gv.Encoder) -> None:
+        super().__init__()
+        self.latent_shape, self.encoders = tuple(latent_shape), [encoder]
+
+    def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
+        return torch.zeros(count, *self.latent_shape)
+
+    def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return torch.zeros(len(z))
+
+
 class Required(gv.Callback):
     """A callback that cannot do without an option."""
 
@@ -105,6 +178,9 @@ def catalogue() -> Catalogue:
         "toy", "ready", "", "toy", "1.0", "toy_parts",
         components=(
             ComponentSpec("prior", "composite", "toy_parts:Composite", "a sum of priors"),
+            ComponentSpec("objective", "sum", "toy_parts:Sum", "a sum of objectives"),
+            ComponentSpec("encoder", "inverse", "toy_parts:Inverse", "an encoder that uses the generator"),
+            ComponentSpec("prior", "encoded", "toy_parts:Encoded", "a prior that uses the encoder"),
             ComponentSpec("callback", "typed", "toy_parts:Typed", "options of every type"),
             ComponentSpec("callback", "required", "toy_parts:Required", "an option that must be given"),
             ComponentSpec("source", "other", "toy_parts:OtherReader", "reads .toy and .npz files", ("*.toy", "*.npz")),

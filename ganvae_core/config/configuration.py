@@ -45,7 +45,7 @@ from ganvae_core.store.files import refuse_pickle
 __all__ = [
     "IN_MEMORY", "KEYS", "LISTS", "SLOTS", "Choice", "Configuration", "DataSettings", "Draft",
     "LatentSettings", "Reader",
-    "StageSettings", "configure", "stored", "with_absolute_path",
+    "StageSettings", "configure", "sampling_options", "stored", "with_absolute_path", "with_sampling_options",
 ]  # fmt: skip
 
 IN_MEMORY = "builtin/array"
@@ -458,6 +458,40 @@ def stored(
     draft.apply(_without_unused(catalogue, tree))
     draft.apply(changes or {})
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
+
+
+def sampling_options(catalogue: Catalogue, configuration: Configuration) -> dict[str, tuple[str, ...]]:
+    """By slot, the options of its component that may change after training."""
+    return {
+        slot: tuple(getattr(catalogue.load(spec), "sampling_options", ()))
+        for slot, choice in configuration.components.items()
+        for _, spec in [catalogue.component(SLOTS[slot], choice.id)]
+    }
+
+
+def with_sampling_options(
+    catalogue: Catalogue, configuration: Configuration, layer: Mapping[str, Any]
+) -> Configuration:
+    """A trained run's configuration with options changed that may change after training: ``generator.steps=50``.
+
+    Args:
+        catalogue: where components are looked up.
+        configuration: of the run.
+        layer: the changes, as ``nest`` gives them.
+
+    Raises:
+        ConfigurationError: another setting is to be changed, or a value is of the wrong type.
+    """
+    allowed = sampling_options(catalogue, configuration)
+    possible = [f"{slot}.{name}" for slot, names in allowed.items() for name in names]
+    for slot, given in layer.items():
+        for name in as_named(given, slot):
+            if f"{slot}.{name}" not in possible:
+                raise ConfigurationError(
+                    f"{slot}.{name} cannot be changed after training.",
+                    f"what can be: {', '.join(possible) or 'nothing of this model'}",
+                )
+    return stored(catalogue, configuration.as_dict(), layer)
 
 
 def as_named(value: Any, key: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from ganvae_core.config.build import Builder
-from ganvae_core.config.configuration import Configuration
+from ganvae_core.config.configuration import Configuration, sampling_options
 from ganvae_core.config.layers import as_overrides
 from ganvae_core.engine.optimizers import lasts_whole_training
 from ganvae_core.plugins import Catalogue
@@ -30,12 +30,16 @@ MOVABLE = ("path", "labels", "mirror")
 
 def differing_settings(before: Configuration, after: Configuration, catalogue: Catalogue) -> list[str]:
     """Each setting that would change what was trained so far: its key, what it was and what it would be."""
+    after_training = {
+        f"{slot}.{name}" for slot, names in sampling_options(catalogue, after).items() for name in names
+    }
     # A prior that is fitted in closed form is fitted when training ends, so its options are free until then.
     fitted_prior = all(Builder(each, catalogue).fits_prior for each in (before, after))
     changed = [
         f"{key} ({_shown(old)} → {_shown(new)})"
         for key, old, new in _differences("", before.as_dict(), after.as_dict())
         if not _is_harmless(key, fitted_prior)
+        and key not in after_training
         and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
     ]
     optimizers = Builder(after, catalogue).optimizers().values()

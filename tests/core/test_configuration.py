@@ -14,11 +14,12 @@ from toys import recipes
 
 import ganvae_core as gv
 from ganvae_core.config.build import Builder
-from ganvae_core.config.configuration import Choice, Configuration, configure, stored
+from ganvae_core.config.configuration import Choice, Configuration, configure, stored, with_sampling_options
 from ganvae_core.config.layers import nest, parse_overrides, parse_yaml
 from ganvae_core.config.render import render, render_commented
 from ganvae_core.config.settings import InitialWeights
 from ganvae_core.plugins import installed_plugins
+from ganvae_core.runs.resuming import differing_settings
 
 CATALOGUE = toy_parts.catalogue()
 
@@ -472,6 +473,85 @@ def test_sizes_of_parts_that_do_not_add_up_say_what_to_set() -> None:
     with pytest.raises(gv.ConfigurationError, match=r"6 \+ 4 \+ 5 = 15 values.*is \[16\]") as raised:
         Builder(made, CATALOGUE).model(gv.DataSpec((20,)))
     assert "latent.shape=[15]" in raised.value.hints[0]
+
+
+SUM = (
+    "objective=toy/sum", "objective.parts=[elbo, {name: autoencoder}]", "objective.from=7", "objective.other=elbo",
+    "objective.judge={name: mlp, hidden: [3]}", "objective.watched=elbo",
+    "objective.weight={name: linear, from: 0, to: 1, samples: 10}",
+)  # fmt: skip
+
+
+def test_objectives_metrics_schedules_and_a_second_critic_are_options_too() -> None:
+    made = configured(*SUM)
+    assert option(made, "objective", "from") == 7
+    assert option(made, "objective", "weight").id == "builtin/linear"
+    assert option(configured(*SUM[:-1], "objective.weight=0.5"), "objective", "weight") == 0.5
+    assert stored(CATALOGUE, parse_yaml(render(made), "config.yaml")) == made
+    built: Any = Builder(made, CATALOGUE).objective(gv.DataSpec((20,)))
+    assert built.same
+    assert built.from_ == 7
+    assert [part.model for part in (*built.parts, built.other)] == [built.model] * 3
+    assert isinstance(built.judge, gv.MLPCritic)
+    assert isinstance(built.watched, gv.Metric)
+    assert [built.weight(seen) for seen in (0, 5, 20)] == [0.0, 0.5, 1.0]
+    assert built.model.encoder is not None, "an objective inside needs it"
+    message = refused(*SUM[:-1], "objective.weight=much").message
+    assert message == "objective.weight: 'much' is not possible here: it must be a number or a schedule."
+    endless = Builder(configured(*SUM[:-1], "objective.weight=cosine"), CATALOGUE)
+    with pytest.raises(gv.ConfigurationError, match="the schedule 'cosine' has no samples"):
+        endless.objective(gv.DataSpec((20,)))
+
+
+def test_what_an_objective_inside_another_accepts_is_checked_too() -> None:
+    made = configured("objective=toy/sum", "objective.parts=[elbo]", "prior=uniform")
+    with pytest.raises(
+        gv.ConfigurationError, match="objective 'vae/elbo' cannot work with the prior Uniform"
+    ):
+        Builder(made, CATALOGUE).objective(gv.DataSpec((20,)))
+
+
+def test_an_encoder_may_ask_for_generator_and_prior_and_a_prior_for_the_encoder() -> None:
+    spec = gv.DataSpec((20,))
+    model: Any = Builder(configured("encoder=inverse", plugin="ae", layers=NO_FIT), CATALOGUE).model(spec)
+    assert model.encoder.given == [model.generator, model.prior]
+    model = Builder(configured("prior=encoded"), CATALOGUE).model(spec)
+    assert model.prior.encoders == [model.encoder]
+    circle = configured("prior=encoded", "encoder=inverse", plugin="ae", layers=NO_FIT)
+    with pytest.raises(gv.ConfigurationError) as raised:
+        Builder(circle, CATALOGUE).model(spec)
+    assert "the encoder asks for the prior, and the prior asks for the encoder" in raised.value.message
+
+
+NO_FIT = ("prior: normal",)
+
+
+def test_a_fact_that_is_not_given_is_said_with_what_is() -> None:
+    builder = Builder(configured("encoder=inverse"), CATALOGUE)
+    with pytest.raises(
+        gv.ConfigurationError, match="asks for 'generator', which an encoder is not given"
+    ) as raised:
+        builder.component("encoder", {"latent_shape": (3,), "encoder": None})
+    assert raised.value.hints == ("an encoder may ask for: latent_shape",)
+
+
+def test_the_latent_shape_can_follow_the_data() -> None:
+    made = configured("latent.shape=data")
+    assert made.latent.shape == "data"
+    assert Builder(made, CATALOGUE).model(gv.DataSpec((2, 3))).prior.sample(4).shape == (4, 2, 3)
+
+
+def test_only_sampling_options_may_change_after_training() -> None:
+    made = configured("encoder=inverse")
+    changed = with_sampling_options(CATALOGUE, made, parse_overrides(["encoder.steps=50"]))
+    assert option(changed, "encoder", "steps") == 50
+    assert changed.components["generator"] == made.components["generator"]
+    for typed in ("generator.hidden=[3]", "encoder=mlp", "engine.steps=3"):
+        with pytest.raises(gv.ConfigurationError, match="cannot be changed after training") as raised:
+            with_sampling_options(CATALOGUE, made, parse_overrides([typed]))
+        assert raised.value.hints == ("what can be: encoder.steps",)
+    later = with_sampling_options(CATALOGUE, made, parse_overrides(["encoder.steps=50"]))
+    assert differing_settings(made, later, CATALOGUE) == []
 
 
 EXTREME = (

@@ -73,6 +73,11 @@ READ: list[tuple[Any, str, Any]] = [
     (tuple[int, ...], "[]", ()),
     (list[str], "[no, 007]", ["no", "007"]),
     (tuple[float, float], "[0.5, 1e-1]", (0.5, 0.1)),
+    (Literal["data"] | tuple[int, ...], "data", "data"),
+    (Literal["data"] | tuple[int, ...], "[4, 2]", (4, 2)),
+    (int | Literal["best"] | None, "best", "best"),
+    (int | Literal["best"] | None, "3", 3),
+    (dict[str, float], "{a: 1, b: 2e-3}", {"a": 1.0, "b": 0.002}),
 ]
 
 
@@ -134,6 +139,8 @@ WRONG: list[tuple[Any, Any, str]] = [
     (tuple[int, ...] | None, Text("[[1]]"), "it must be a whole number"),
     (str, ["a"], "it must be text"),
     (str, {"a": 1}, "it must be text"),
+    (int | Literal["best"], Text("worst"), "it must be a whole number or best"),
+    (dict[str, float], Text("{a: x}"), r"option\.a: 'x' is not possible here: it must be a number"),
 ]
 
 
@@ -176,6 +183,27 @@ def test_an_option_annotated_with_an_interface_is_a_component_slot() -> None:
 )
 def test_types_are_named_as_a_person_would(name: str, expected: str) -> None:
     assert component_options(toy_parts.Typed)[name].type_name == expected
+
+
+def test_every_interface_is_a_slot_alone_in_a_list_and_beside_a_number() -> None:
+    options = component_options(toy_parts.Sum)
+    assert list(options) == ["parts", "weight", "from", "judge", "other", "watched"]
+    assert (options["parts"].kind, options["parts"].many) == ("objective", True)
+    assert (options["weight"].kind, options["weight"].number) == ("schedule", True)
+    assert (options["judge"].kind, options["judge"].factory) == ("critic", True)
+    assert (options["other"].kind, options["watched"].kind) == ("objective", "metric")
+    assert options["from"].parameter == "from_"
+    assert options["from"].summary == "an option that Python has as a keyword"
+    assert options["weight"].type_name == "a schedule or a number"
+    assert options["other"].type_name == "an objective or null"
+
+
+def test_a_type_that_no_configuration_can_hold_is_the_plugins_mistake() -> None:
+    def component(*, option: set[int] | None = None) -> None:  # pyright: ignore
+        pass
+
+    with pytest.raises(gv.PluginError, match="has the type set or null, which a configuration cannot hold"):
+        component_options(component)
 
 
 def test_an_option_without_a_type_is_the_plugins_mistake() -> None:
