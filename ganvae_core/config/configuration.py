@@ -566,7 +566,8 @@ def _known(
             option = next(option for option in options.values() if f"'{option.name}'" in near)
             now = current.get(option.name, option.default)
             value = "" if now is REQUIRED else f", now {'null' if now is None else plain(now)}"
-            near = f"{near[:-1]} ({option.type_name}{value})?"
+            type_name = "float" if option.number and isinstance(now, float) else option.type_name
+            near = f"{near[:-1]} ({type_name}{value})?"
         listing = f"it has: {', '.join(options)}" if options else "it has no options"
         if name == "latent_shape":
             listing = "the latent shape of a run is a setting of its own:  latent.shape=[16]"

@@ -78,7 +78,7 @@ class Option:
         if self.kind is None:
             return type_name(self.annotation)
         name = f"a list of {self.kind}s" if self.many else with_article(self.kind)
-        return name + (" or a number" if self.number else "") + (" or null" if self.optional else "")
+        return ("float or " if self.number else "") + name + (" or null" if self.optional else "")
 
 
 LATENT_SHAPE = Option("latent_shape", tuple[int, ...], REQUIRED, "of one of its codes")

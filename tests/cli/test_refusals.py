@@ -88,7 +88,7 @@ WORDS = [
     ("run --plugin vae objective=${x}", "interpolation"),
     ("run --plugin vae latent.shape=[0]", "latent.shape: [0] is not possible"),
     ("run --plugin vae latent.shape=[]", "latent.shape: [] is not possible"),
-    ("run --plugin vae latent.shape=wide", "latent.shape: .wide. is not possible", "data or a list of int"),
+    ("run --plugin vae latent.shape=wide", "latent.shape: 'wide' is not possible", "data or a list of int"),
     ("run --plugin vae latent.shape=[wide]", "latent.shape[0]", "a whole number"),
     ("run --plugin vae generator.hidden=[-3]", "hidden must be positive"),
     ("run --plugin vae encoder=null", "'vae/elbo' needs an encoder", "add one: encoder=mlp"),

@@ -194,7 +194,7 @@ def test_every_interface_is_a_slot_alone_in_a_list_and_beside_a_number() -> None
     assert (options["other"].kind, options["watched"].kind) == ("objective", "metric")
     assert options["from"].parameter == "from_"
     assert options["from"].summary == "an option that Python has as a keyword"
-    assert options["weight"].type_name == "a schedule or a number"
+    assert options["weight"].type_name == "float or a schedule"
     assert options["other"].type_name == "an objective or null"
 
 
