@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-NOT_CURVES = {"step", "samples_seen", "returned_to"}
+NOT_CURVES = {"step", "samples_seen"}
 
 
 @final
 class TensorBoard(Callback):
     """Writes losses, held-out results and samples to ``tensorboard/`` in the run directory.
 
-    ``tensorboard --logdir runs`` shows them. What is done again, resumed or gone back, replaces what was written.
+    ``tensorboard --logdir runs`` shows them. Steps that are repeated after an interruption replace those written before.
     It needs the extra: ``pip install 'ganvae[tensorboard]'``.
 
     Args:

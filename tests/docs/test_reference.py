@@ -11,14 +11,12 @@ import re
 from collections.abc import Iterator
 from types import ModuleType
 
-import numpy as np
 import pytest
 from ganvae_kit import CHECKS
 from pages import DOCS, ROOT, blocks
 
 import ganvae_core
 from ganvae_core import distributions, errors, interfaces, model, types
-from ganvae_core.builtin import early_stopping, tensorboard
 from ganvae_core.plugins import KINDS, hookspecs, installed_plugins, specs
 from ganvae_core.plugins.catalogue import State
 
@@ -80,36 +78,11 @@ def test_every_method_of_a_callback_is_documented() -> None:
     assert {f"Callback.{name}" for name in methods} <= set(in_docs("interfaces.md"))
 
 
-def test_what_a_callback_sees_of_an_engine_is_there_and_what_callbacks_use_is_said() -> None:
+def test_what_a_callback_sees_of_training_is_documented() -> None:
     text = (DOCS / "interfaces.md").read_text("utf-8").partition("#### What a callback sees")[2]
-    rows = [
-        line for line in text.partition("\nA callback that fails")[0].splitlines() if line.startswith("| `")
-    ]
-    documented = {name for row in rows for name in re.findall(r"`(\w+)[^`]*`", row.split("|")[1])}
-    x = np.zeros((8, 2), np.float32)
-    own = ganvae_core.Model(
-        ganvae_core.MLPGenerator([1], [2], hidden=(2,)), ganvae_core.StandardNormal([1]),
-        ganvae_core.Point(ganvae_core.as_source(x).spec),
-    )  # fmt: skip
-
-    class Nothing(ganvae_core.Objective):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = own
-
-        def phases(self) -> list[types.Phase]:
-            return [types.Phase("a", lambda batch: types.Loss(own.sample(2).mean()), trains=[own])]
-
-    engine = ganvae_core.Engine(Nothing(), x)
-    assert [name for name in sorted(documented) if not hasattr(engine, name)] == []
-    settings = {
-        field.name for field in dataclasses.fields(ganvae_core.EngineSettings)
-    }  # as messages write them
-    for module in (early_stopping, tensorboard):
-        used = (
-            set(re.findall(r"\bengine\.(\w+)", inspect.getsource(module))) - {"loop", "evaluation"} - settings
-        )
-        assert used <= documented, module.__name__
+    rows = [line.split("|")[1] for line in text.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)[^`]*`", row)}
+    assert documented == {field.name for field in dataclasses.fields(interfaces.TrainingView)}
 
 
 def test_every_hook_is_documented_with_its_signature() -> None:
