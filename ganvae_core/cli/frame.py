@@ -119,7 +119,10 @@ def add_everywhere(command: click.Command) -> click.Command:
 
 
 def _disable(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
-    settings(context).disabled.update(names)
+    asked = settings(context)
+    asked.disabled.update(names)
+    if names:  # a plugin's verb was found in a catalogue before its own options were read
+        asked.catalogue = None
 
 
 def _registry(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
