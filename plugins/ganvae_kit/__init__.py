@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganvae_kit.checks import CHECKS, Check, CheckFailure, NotChecked, Outcome, checks_of, held
-    from ganvae_kit.opening import open_plugins
-    from ganvae_kit.subjects import Component, Given, PluginUnderTest, Recipe
+    from ganvae_kit.subjects import Component, Given, PluginUnderTest, Recipe, open_plugins
     from ganvae_kit.suite import PluginSuite
 
 __all__ = [
@@ -40,20 +39,36 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Component", "Given", "PluginUnderTest", "Recipe"), "ganvae_kit.subjects"),
+    **dict.fromkeys(
+        ("Component", "Given", "PluginUnderTest", "Recipe", "open_plugins"), "ganvae_kit.subjects"
+    ),
     **dict.fromkeys(
         ("CHECKS", "Check", "CheckFailure", "NotChecked", "Outcome", "checks_of", "held"), "ganvae_kit.checks"
     ),
-    "open_plugins": "ganvae_kit.opening",
     "PluginSuite": "ganvae_kit.suite",
 }
+
+GROUPS = (
+    "static",
+    "declarations",
+    "modules",
+    "distributions",
+    "objectives",
+    "batches",
+    "micro_batches",
+    "sources",
+    "watchers",
+    "recipes",
+)
+"""The modules of checks, in the order in which checks are run."""
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name not in _HOME:
             raise AttributeError(f"module 'ganvae_kit' has no attribute '{name}'")
-        importlib.import_module("ganvae_kit.groups")  # registers the checks
+        for group in GROUPS:
+            importlib.import_module(f"ganvae_kit.{group}")
         value = getattr(importlib.import_module(_HOME[name]), name)
         globals()[name] = value
         return value

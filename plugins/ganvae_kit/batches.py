@@ -136,9 +136,7 @@ def _coloured(situation: Situation) -> Situation | None:
     if channels > 1:
         return situation
     wide = replace(
-        situation,
-        name=f"{situation.name} of two channels",
-        data=replace(situation.data, shape=(2, *sides)),
+        situation, name=f"{situation.name} of two channels", data=replace(situation.data, shape=(2, *sides))
     )
     return wide if wide.refusal is None else None
 

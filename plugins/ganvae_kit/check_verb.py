@@ -1,17 +1,23 @@
-"""``ganvae plugins check``: holds a plugin to the conformance kit."""
+"""``ganvae plugins check``: checks a plugin against its contract."""
 
 from __future__ import annotations
 
+import faulthandler
+import io
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.frame import Seconds
-from ganvae_core.cli.frame import settings as everywhere
+from ganvae_core.cli.frame import Seconds, current_catalogue
 from ganvae_core.cli.output import print_json, table
+from ganvae_core.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
-    from ganvae_kit.supervision import Report
+    from ganvae_kit.checks import Check, Outcome, Subject
+    from ganvae_kit.subjects import PluginUnderTest, Settings
 
 
 @click.command("check")
@@ -21,9 +27,9 @@ if TYPE_CHECKING:
     "--only", metavar="CHECK", multiple=True, help="Run this check and what it needs; may be repeated."
 )
 @click.option(
-    "--seconds", type=Seconds(), default=60.0, show_default=True, help="Time that one check may take."
+    "--seconds", type=Seconds(), default=60.0, show_default=True, help="Time limit of a single check."
 )
-@click.option("--all", "show_all", is_flag=True, help="Show what passed, too, check by check.")
+@click.option("--all", "show_all", is_flag=True, help="Show every check with its result.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
     target: str,
@@ -33,115 +39,128 @@ def check(
     show_all: bool,
     as_json: bool,
 ) -> int:
-    """Hold a plugin to every promise that the core relies on.
+    """Check that a plugin keeps every promise that the core relies on.
 
     NAME is an installed plugin; PATH is the folder of a distribution, which need not be installed. Components whose
     options have no defaults are given some:  source/audio:data.path=tone.wav
 
-    The checks run in a process of their own, without network, within a bounded time. The exit code is 1 if one fails.
+    There is no network during the checks. The exit code is 1 if one fails.
     """
     from rich.console import Console
 
-    from ganvae_kit.supervision import check_plugins
+    from ganvae_kit import Given, held, open_plugins
 
-    given = [parsed(setting) for setting in settings]
-    with Console(stderr=True).status("starting") as status:  # drawn in a terminal alone
-
-        def progress(report: Report) -> None:
-            total = sum(plugin["checks"] for plugin in report.plugins)
-            last = report.outcomes[-1]
-            status.update(f"{len(report.outcomes)} of {total}   {last['subject']}   {last['check']}")
-
-        report = check_plugins(
-            target,
-            settings=given,
-            only=only,
-            check_seconds=seconds,
-            disabled=everywhere().disabled,
-            progress=progress,
-        )
+    for name in only:
+        with_needs(name)
+    plugins = open_plugins(target, Given(settings=typed_settings(settings)), current_catalogue())
+    outcomes: dict[PluginUnderTest, list[Outcome]] = {plugin: [] for plugin in plugins}
+    faulthandler.enable(sys.__stderr__ or 2)  # a crash names the line
+    with Console(stderr=True).status("starting") as status, quiet():  # drawn in a terminal only
+        for plugin in plugins:
+            for subject in plugin.subjects:
+                for each in chosen(subject, only):
+                    status.update(f"{subject.label}   {each.name}")
+                    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+                    outcomes[plugin].append(held(each, subject))
+                    faulthandler.cancel_dump_traceback_later()
+    failed = any(outcome.state == "failed" for found in outcomes.values() for outcome in found)
     if as_json:
-        print_json({"passed": report.passed, "plugins": report.plugins, "outcomes": report.outcomes})
+        print_json({"passed": not failed, "outcomes": [
+            {"plugin": plugin.plugin.name, **outcome.as_dict()} for plugin in plugins for outcome in outcomes[plugin]
+        ]})  # fmt: skip
     else:
-        show(report, show_all)
-    return 0 if report.passed else 1
+        for plugin, found in outcomes.items():
+            show(plugin, found, show_all)
+    return 1 if failed else 0
 
 
-def parsed(setting: str) -> tuple[str, str, str]:
-    """Component, key and value of ``KIND/NAME:KEY=VALUE``.
+@contextmanager
+def quiet() -> Generator[None]:
+    """While this lasts, what is printed is dropped, and standard input is empty."""
+    stdin, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        sys.stdin = stdin
+
+
+def chosen(subject: Subject, only: Sequence[str]) -> list[Check]:
+    """The checks of a subject: all, or those that are asked for and the ones they need."""
+    from ganvae_kit import checks_of
+
+    wanted = {name for asked in only for name in with_needs(asked)}
+    return [check for check in checks_of(subject) if not only or check.name in wanted]
+
+
+def with_needs(name: str) -> set[str]:
+    """A check's name, and the names of all that it needs.
 
     Raises:
-        ConfigurationError: it has another form.
+        ConfigurationError: there is no such check.
     """
-    from ganvae_core.errors import ConfigurationError
+    from ganvae_kit import CHECKS
 
-    label, colon, rest = setting.partition(":")
-    key, sign, value = rest.partition("=")
-    if not (colon and sign and key and "/" in label):
-        raise ConfigurationError(
-            f"'{setting}' is not of the form KIND/NAME:KEY=VALUE.",
-            "for example  source/audio:data.path=tone.wav",
-        )
-    return label, key, value
+    if name not in CHECKS:
+        raise ConfigurationError(f"there is no check '{name}'.{did_you_mean(name, CHECKS)}",
+                                 f"checks: {', '.join(CHECKS)}")  # fmt: skip
+    return {name}.union(*map(with_needs, CHECKS[name].needs))
 
 
-def show(report: Report, show_all: bool) -> None:
-    """Print a table with a line for each component, then what is wrong, and last how it stands."""
-    for plugin in report.plugins:
-        own = [outcome for outcome in report.outcomes if outcome["plugin"] == plugin["plugin"]]
-        click.echo(f"{plugin['plugin']}   {plugin['origin']}")
-        click.echo()
-        table(
-            _lines(own, show_all),
-            ("", "check", "result", "") if show_all else ("", "passed", "failed", "not checked"),
-        )
-        click.echo()
-        for outcome in own:
-            if outcome["state"] == "failed":
-                _show_failure(outcome)
-        if not show_all:
-            _show_reasons(own)
-    failed, seconds = report.of("failed"), sum(outcome["seconds"] for outcome in report.outcomes)
-    if failed:
-        click.echo(f"{len(failed)} of {len(report.outcomes)} checks failed, in {seconds:.1f} s")
-    else:
-        passed, left = len(report.of("passed")), len(report.of("not checked"))
-        click.echo(f"{passed} checks passed, {left} did not apply, in {seconds:.1f} s")
+def typed_settings(typed: Sequence[str]) -> dict[str, list[Settings]]:
+    """Settings of the form ``KIND/NAME:KEY=VALUE``, by component.
+
+    Raises:
+        ConfigurationError: one has another form.
+    """
+    from ganvae_core.config.layers import Text, nest
+
+    found: dict[str, dict[str, Any]] = {}
+    for setting in typed:
+        label, colon, rest = setting.partition(":")
+        key, sign, value = rest.partition("=")
+        if not (colon and sign and key and "/" in label):
+            raise ConfigurationError(
+                f"'{setting}' is not of the form KIND/NAME:KEY=VALUE.",
+                "for example  source/audio:data.path=tone.wav",
+            )
+        found.setdefault(label, {})[key] = Text(value)
+    for layer in found.values():
+        nest(list(layer.items()))
+    return {label: [layer] for label, layer in found.items()}
 
 
-def _lines(outcomes: list[dict[str, Any]], show_all: bool) -> list[tuple[object, ...]]:
-    if show_all:
-        return [
-            (outcome["subject"], outcome["check"], outcome["state"], outcome["message"].partition("\n")[0])
-            for outcome in outcomes
-        ]
+def show(plugin: PluginUnderTest, outcomes: Sequence[Outcome], show_all: bool) -> None:
+    """Print a table with a line for each component, the failures, and a summary."""
+    click.echo(f"{plugin.plugin.name}   {plugin.plugin.origin}\n")
     lines: list[tuple[object, ...]] = []
-    for subject in dict.fromkeys(outcome["subject"] for outcome in outcomes):
-        states = [outcome["state"] for outcome in outcomes if outcome["subject"] == subject]
-        lines.append((subject, *(states.count(state) or "" for state in ("passed", "failed", "not checked"))))
-    return lines
-
-
-def _show_failure(outcome: dict[str, Any]) -> None:
-    click.echo(f"failed: {outcome['check']}")
-    first, *rest = str(outcome["message"]).splitlines()
-    click.echo(f"  {first}")
-    if outcome["file"]:
-        click.echo(f"  look at {outcome['file']}:{outcome['line']}")
-    for line in rest:
-        click.echo(f"  {line}")
+    if show_all:
+        lines = [(o.subject, o.check, o.state, o.message.partition("\n")[0]) for o in outcomes]
+    else:
+        for subject in dict.fromkeys(outcome.subject for outcome in outcomes):
+            states = [outcome.state for outcome in outcomes if outcome.subject == subject]
+            counts = (states.count(state) or "" for state in ("passed", "failed", "not checked"))
+            lines.append((subject, *counts))
+    table(lines, ("", "check", "result", "") if show_all else ("", "passed", "failed", "not checked"))
     click.echo()
-
-
-def _show_reasons(outcomes: list[dict[str, Any]]) -> None:
-    """Why something was not checked, each reason once; what only waits for something that failed says nothing new."""
-    reasons: dict[str, list[str]] = {}
     for outcome in outcomes:
-        if outcome["state"] == "not checked" and not outcome["message"].endswith("comes first"):
-            reasons.setdefault(outcome["message"], []).append(f"{outcome['subject']} {outcome['check']}")
-    for reason, names in reasons.items():
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        click.echo(f"not checked: {shown}")
-        click.echo(f"  {reason}")
-    if reasons:
-        click.echo()
+        if outcome.state == "failed":
+            first, *rest = outcome.message.splitlines()
+            click.echo(f"failed: {outcome.check}\n  {first}")
+            if outcome.file:
+                click.echo(f"  look at {outcome.file}:{outcome.line}")
+            for line in rest:
+                click.echo(f"  {line}")
+            click.echo()
+        elif outcome.state == "not checked" and outcome.check == "makes":
+            click.echo(f"not checked at all: {outcome.subject}\n  {outcome.message}\n")
+    seconds, failed, left = (sum(o.seconds for o in outcomes),
+                             *(sum(o.state == s for o in outcomes) for s in ("failed", "not checked")))  # fmt: skip
+    passed = len(outcomes) - failed - left
+    if failed:
+        click.echo(f"{failed} of {len(outcomes)} checks failed, in {seconds:.1f} s")
+    else:
+        click.echo(f"{passed} checks passed, in {seconds:.1f} s")
+    if left and not show_all:
+        names = ", ".join(dict.fromkeys(o.check for o in outcomes if o.state == "not checked"))
+        click.echo(f"{left} not checked ({names}); --all says why")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import re
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 from ganvae_core import interfaces
 from ganvae_core.config.configuration import DataSettings
@@ -46,6 +50,7 @@ FACTS: Mapping[Kind, set[str]] = {
     "optimizer": set(),
 }
 """The facts that the builder supplies to each kind."""
+COLLECTIONS = (Sequence, Mapping)
 WITHOUT_FACTS = tuple(kind for kind, facts in FACTS.items() if not facts)
 
 
@@ -136,7 +141,15 @@ def options(component: Component) -> None:
                 f"{component.label}: no option can be called '{name}': it means something else there",
                 _parameter(component, f"'{name}'"),
             )
-        if option.default is REQUIRED or option.kind is not None:
+        if option.kind is not None:
+            continue
+        if not can_hold(option.annotation):
+            raise CheckFailure(
+                f"{component.label}: option '{name}' has a type that no configuration can hold",
+                _parameter(component, f"'{name}'"),
+                "options are numbers, texts, booleans, literals, lists of these, and interfaces of ganvae_core",
+            )
+        if option.default is REQUIRED:
             continue
         try:
             convert(option, option.default, name)
@@ -146,11 +159,21 @@ def options(component: Component) -> None:
                 _parameter(component, f"'{name}'"),
                 "an option that may be None says so:  name: float | None = None",
             ) from None
-        except TypeError as error:
-            raise CheckFailure(
-                f"{component.label}: option '{name}' has a type that no configuration can hold: {error}",
-                _parameter(component, f"'{name}'"),
-            ) from None
+
+
+def can_hold(annotation: Any) -> bool:
+    """Whether values of a type can be written in a configuration."""
+    parts = [part for part in typing.get_args(annotation) if part is not Ellipsis]
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return True
+    if origin in (list, tuple, dict, typing.Union, types.UnionType, *COLLECTIONS):
+        return all(map(can_hold, parts))
+    if inspect.isclass(annotation) and annotation.__module__ == interfaces.__name__:
+        return True
+    return annotation in (int, float, bool, str, type(None)) or (
+        inspect.isclass(annotation) and issubclass(annotation, enum.Enum | Path)
+    )
 
 
 @check(*KINDS, needs=["target"])
@@ -173,16 +196,18 @@ def makes(component: Component) -> None:
     """It can be made with its default options, or the settings given, and accepts some of the data that the kit has."""
     tried = component.tried
     _refuse_given_settings(component)
-    if any(situation.refusal is None for situation in tried):
-        return
     refusals = [situation.refusal for situation in tried if situation.refusal]
+    for situation in tried:
+        crash = situation.refusal.crash if situation.refusal else None
+        if situation.refusal and crash and (situation.refusal.in_forward or len(refusals) == len(tried)):
+            raise CheckFailure(
+                f"{situation.where}it is neither made nor refused: {situation.refusal.reason}",
+                place_in_traceback(crash, component.owns) or _constructor(component),
+                "data that it is not for is refused by a ConfigurationError when it is made, which says what it takes",
+            ) from crash
+    if len(refusals) < len(tried):
+        return
     first = refusals[0]
-    if all(refusal.crash for refusal in refusals) and first.crash is not None:
-        raise CheckFailure(
-            f"{tried[0].where}it can be made for no data: {first.reason}",
-            place_in_traceback(first.crash, component.owns) or _constructor(component),
-            "data that it is not for is refused by a ConfigurationError, which says what it takes",
-        ) from first.crash
     what = "cannot be made as it is" if component.of in WITHOUT_FACTS else "accepts nothing that the kit has"
     raise NotChecked(
         f"it {what}: {first.reason}"

@@ -22,6 +22,35 @@ from ganvae_kit.state import changed, remembered
 from ganvae_kit.subjects import Component
 
 
+@check("observation", needs=["shapes"])
+def masks(component: Component) -> None:
+    """Entries that a mask leaves out count nothing in log_prob, which takes leading sample axes of x."""
+    for situation in component.situations:
+        made = fresh(situation).eval()
+        if not made.has_likelihood:
+            raise NotChecked("it has no likelihood")
+        inputs = Inputs.of(situation, made, 7)
+        with torch.no_grad(), seeded():
+            observed, x = made(inputs.main), inputs.x
+            whole, none = observed.log_prob(x), observed.log_prob(x, torch.zeros_like(x, dtype=torch.bool))
+            every = observed.log_prob(x, torch.ones_like(x, dtype=torch.bool))
+            draws = observed.log_prob(torch.stack([x, x.flip(0)]))
+            single = torch.stack([whole, observed.log_prob(x.flip(0))])
+        wrong = ""
+        if none.any():
+            wrong = f"where no entry was observed log_prob is {float(none[0]):.4g}, not 0"
+        elif not torch.allclose(every, whole, rtol=1e-4):
+            wrong = "where every entry was observed log_prob is another with a mask than without"
+        elif draws.shape != single.shape or not torch.allclose(draws, single, rtol=1e-4, atol=1e-4):
+            wrong = f"log_prob of x (2, 7, *X) has the shape {tuple(draws.shape)} or other values than of each x alone"
+        if wrong:
+            raise CheckFailure(
+                f"{situation.where}{wrong}",
+                place_of(type(observed).log_prob),
+                "gv.sum_event(terms, event_axes, mask) sums the observed entries of an event",
+            )
+
+
 @check("prior", needs=["shapes"])
 def support(component: Component) -> None:
     """It says where its codes live, and its draws are there."""
@@ -105,7 +134,7 @@ def posterior_density(component: Component) -> None:
         raise NotChecked("its posterior is one point and has no density")
 
 
-@check("observation", needs=["in-range", "same-seed"])
+@check("observation", needs=["in-range", "same-seed", "masks"])
 def likelihood(component: Component) -> None:
     """``log_prob`` is the logarithm of a density, or of probabilities, that add up to one and that the draws follow.
 
@@ -145,7 +174,7 @@ def fit(component: Component) -> None:
         made, other = situation.make(), situation.make(seed=1)
         if not isinstance(made, FittedPrior):
             raise NotChecked("it is not fitted after training")
-        z = codes(situation.shape)
+        z = codes(situation.shape, made.support)
         if made.fitted:
             raise CheckFailure(f"{situation.where}it is fitted from the start", place_of(type(made)))
         for name, use in (("sample", lambda: made.sample(2)), ("log_prob", lambda: made.log_prob(z[:2]))):  # noqa: B023

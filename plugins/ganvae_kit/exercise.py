@@ -113,15 +113,20 @@ def can_train_on(made: nn.Module, rows: int) -> bool:
 def ready(situation: Situation, made: Any) -> Any:
     """The component, fitted if it is a prior that is fitted on codes."""
     if isinstance(made, FittedPrior) and not made.fitted:
-        made.fit(codes(situation.shape), _first(condition_of(situation.data, 1), CODES))
+        made.fit(codes(situation.shape, made.support), _first(condition_of(situation.data, 1), CODES))
     return made
 
 
-def codes(shape: tuple[int, ...], count: int = CODES) -> Tensor:
-    """(count, *Z) codes in two clusters, as an encoder might give them."""
+def codes(shape: tuple[int, ...], support: str, count: int = CODES) -> Tensor:
+    """(count, *Z) codes in two clusters, as an encoder might give them, in the support of a prior."""
     generator = torch.Generator().manual_seed(2)
     centres = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-    return torch.randn(count, *shape, generator=generator) * 0.5 + centres.reshape(-1, *[1] * len(shape))
+    z = torch.randn(count, *shape, generator=generator) * 0.5 + centres.reshape(-1, *[1] * len(shape))
+    if support == "discrete":  # one-hot along the last axis
+        return torch.nn.functional.one_hot(z.argmax(-1), shape[-1]).to(z.dtype)
+    if support == "sphere":
+        return z / z.flatten(1).norm(dim=1).reshape(-1, *[1] * len(shape))
+    return z.tanh() if support == "bounded" else z
 
 
 def _first(condition: Tensor | None, count: int) -> Tensor | None:
@@ -157,6 +162,8 @@ def _encoder(made: Any, inputs: Inputs) -> Outputs:
         # The draw is taken as given, so that what is left is the gradient of the density itself.
         value = _tensor(posterior.log_prob(drawn.detach()), "log_prob", own[2])
         found["log_prob(z)"] = Output(value, shape[:1], own[2])
+        value = _tensor(posterior.log_prob(posterior.rsample((DRAWS,)).detach()), "log_prob", own[2])
+        found["log_prob of several draws"] = Output(value, (DRAWS, *shape[:1]), own[2])
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,11 +14,11 @@ from ganvae_core.types import Batch, Loss
 from ganvae_kit.checks import CheckFailure, check
 from ganvae_kit.models import Play, engine_of, evaluated, gradients, loss_of
 from ganvae_kit.objectives import causes_first, place_of_attribute, plays
-from ganvae_kit.places import Place, place_of
+from ganvae_kit.places import place_of
 from ganvae_kit.random_draws import Draws, Halves
 from ganvae_kit.state import changed, remembered
 from ganvae_kit.subjects import Component
-from ganvae_kit.tracing import Recording, differ, line_of_return
+from ganvae_kit.tracing import differ, line_of_return
 
 BATCH = 14
 """Rows of the batch that is cut in two: a number that no other size is likely to be."""
@@ -56,9 +55,7 @@ def rows(component: Component) -> None:
         raise CheckFailure(
             f"{play.where(prepared)}rows are tied together: a batch of {BATCH} rows has a loss of"
             f" {whole.value.item():.6g}, and its halves one of {mean.item():.6g} on average ({far})",
-            cut.line()
-            or line_of_return(cut.whole, component.owns, loss_of(prepared))
-            or place_of(loss_of(prepared)),
+            line_of_return(cut.whole, component.owns, loss_of(prepared)) or place_of(loss_of(prepared)),
             hint,
         )
 
@@ -88,37 +85,11 @@ class _Cut:
         with Draws(self.owns, self.halves.of_half(which)):
             return evaluated(self.prepared, self.parts[which])
 
-    def line(self) -> Place | None:
-        """The first line after which a variable is not what it is in the halves: row by row, or on average."""
-        runs: list[Callable[[], object]] = [self.whole, lambda: self.half(0), lambda: self.half(1)]
-        recordings = [Recording().of(run, self.owns).lines for run in runs]
-        for (event, place, values), (one, _, first), (other, _, second) in zip(*recordings, strict=False):
-            if not event == one == other:
-                return place
-            for name, value in values.items():
-                if name in first and name in second and _tied(value, first[name], second[name]):
-                    return place
-        return None
-
 
 def _part(batch: Batch, which: int) -> Batch:
     rows = slice(which * BATCH // 2, (which + 1) * BATCH // 2)
     condition = None if batch.condition is None else batch.condition[rows]
     return Batch(batch.x[rows], condition, None, batch.index[rows], batch.samples_seen)
-
-
-def _tied(whole: Tensor, first: Tensor, second: Tensor) -> bool:
-    """Whether a variable's value in a batch is not made of those in its halves."""
-    if whole.dim() == 0 and first.dim() == 0:
-        return differ(whole, (first + second) / 2, ROUNDING)
-    axes = [
-        axis
-        for axis, size in enumerate(whole.shape)
-        if first.dim() == whole.dim() and first.shape[axis] != size
-    ]
-    if len(axes) != 1 or whole.shape[axes[0]] != BATCH or first.shape[axes[0]] * 2 != BATCH:
-        return first.shape == second.shape == whole.shape and differ(whole, (first + second) / 2, ROUNDING)
-    return differ(whole, torch.cat([first, second], axes[0]), ROUNDING)
 
 
 def _mean(first: Tensor | None, second: Tensor | None) -> Tensor | None:

@@ -32,8 +32,8 @@ WEIGHTS_GROW = 2.0
 """Initial weights give outputs near zero, where rows hardly differ; these are larger."""
 
 
-def objective_of(situation: Situation) -> Objective:
-    """The objective around the smallest model that it accepts.
+def objective_of(situation: Situation, seed: int = 0) -> Objective:
+    """The objective around the smallest model that it accepts, with weights that follow from the seed.
 
     Raises:
         GanvaeError: it accepts none; of several refusals the last, which is that of the model that offers most.
@@ -41,8 +41,13 @@ def objective_of(situation: Situation) -> Objective:
     """
     refusal: GanvaeError | None = None
     mistake: CheckFailure | None = None
-    for around in [situation.model] if situation.model else models_for(situation.component.target):
-        builder = Builder(situation.configuration(around), situation.component.owner.catalogue)
+    tried = (
+        [situation.model] if situation.model or situation.recipe else models_for(situation.component.target)
+    )
+    for around in tried:
+        builder = Builder(
+            situation.configuration({**around, "engine.seed": seed}), situation.component.owner.catalogue
+        )
         try:
             objective = builder.objective(situation.data, conditions_of(split_of(situation.data)))
             _prepared(situation, objective)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ganvae_core.config.options import component_facts
-from ganvae_core.interfaces import FittedPrior, Posterior
+from ganvae_core.interfaces import Encoder, FittedPrior, Posterior
 from ganvae_core.store.checkpoints import (
     Snapshot,
     load_tensors,
@@ -21,23 +21,15 @@ from ganvae_core.store.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
+from ganvae_kit.calls import unplaced
 from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.exercise import (
-    Inputs,
-    Output,
-    Outputs,
-    can_train_on,
-    outputs,
-    ready,
-    refuses_density,
-)
+from ganvae_kit.exercise import Inputs, Output, Outputs, can_train_on, outputs, ready, refuses_density
 from ganvae_kit.places import Owns, Place, place_of, place_of_assignment
 from ganvae_kit.random_draws import drawn, other_generators, seedings
 from ganvae_kit.situations import Situation, seeded
 from ganvae_kit.state import changed, remembered, same, statistics
 from ganvae_kit.subjects import Component
 from ganvae_kit.tracing import line_of_return, line_that
-from ganvae_kit.unplaced import unplaced
 
 NETWORKS = ("generator", "encoder", "critic", "observation", "prior")
 BATCHES = (2, 7, 1)
@@ -50,8 +42,7 @@ def own_weights(component: Component) -> None:
         made = situation.make()
         if "encoder" not in component_facts(component.target):
             raise NotChecked("it asks for no encoder")
-        shared = {id(parameter) for parameter in situation.encoder().parameters()}
-        held = [name for name, parameter in made.named_parameters() if id(parameter) in shared]
+        held = [name for name, part in made.named_modules() if isinstance(part, Encoder)]
         if held:
             raise CheckFailure(
                 f"{situation.where}it holds the encoder's weights as its own, as {held[0]}",
@@ -120,6 +111,31 @@ def same_seed(component: Component) -> None:
                     line_that_remembers(made, inputs, component) or place_of(output.method),
                     "state that a forward pass changes must be a buffer, and randomness torch's default generator",
                 )
+
+
+@check(*NETWORKS, needs=["same-seed"])
+def forward_keeps_state(component: Component) -> None:
+    """A forward pass changes no state but the statistics of batch norm and its like, and in evaluation mode none."""
+    for situation in component.situations:
+        made = fresh(situation)
+        inputs = Inputs.of(situation, made, 7)
+        for training in (True, False):
+            made.train(training)
+            run(made, inputs)  # what is cached is there from now on
+            before, allowed = remembered(made), statistics(made) if training else set[str]()
+
+            def moved(frame: Any = None) -> list[str]:
+                return [name for name in changed(before, remembered(made)) if name not in allowed]  # noqa: B023
+
+            run(made, inputs)
+            names = moved()
+            if names:
+                before = remembered(made)
+                place = line_that(lambda: run(made, inputs), component.owns, lambda frame: bool(moved()))  # noqa: B023
+                raise CheckFailure(
+                    f"{situation.where}a forward pass changes {names[0]}", place or place_of(type(made).forward),
+                    "the objective changes it by Phase(after=…), once an update",
+                )  # fmt: skip
 
 
 @check(*NETWORKS, needs=["inputs-kept"])
@@ -222,7 +238,7 @@ def device(component: Component) -> None:
                                        place_of(output.method))  # fmt: skip
 
 
-@check(*NETWORKS, needs=["same-seed"])
+@check(*NETWORKS, needs=["forward-keeps-state"])
 def state_round_trip(component: Component) -> None:
     """Its weights, shared ones too, go through safetensors into a new one that then computes bit for bit the same."""
     for situation in component.situations:

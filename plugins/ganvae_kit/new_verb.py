@@ -32,7 +32,8 @@ def complete_kind(
     default="objective",
     metavar="KIND",
     shell_complete=complete_kind,
-    help="What it offers: objective (by default), generator, encoder, prior, source or metric.",
+    help="What it offers: objective (by default), generator, encoder, critic, prior, "
+    "observation, source, metric or callback.",
 )
 @click.option("--out", type=PathName(), metavar="DIR", help="The folder itself; by default ganvae-NAME.")
 def new(name: str, kind: str, out: Path | None) -> None:

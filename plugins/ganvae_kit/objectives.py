@@ -13,15 +13,14 @@ from ganvae_core.engine.log import GRADIENT_NORM, LOSS
 from ganvae_core.engine.phases import WORDS, PreparedPhase, check_loss, check_words
 from ganvae_core.errors import GanvaeError
 from ganvae_core.types import Batch, Loss
+from ganvae_kit.calls import double_gradients, engine_work, unplaced
 from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.engine_work import double_gradients, engine_work
 from ganvae_kit.models import Play, evaluated, gradients, loss_of
 from ganvae_kit.modules import follows_seed, place_of_parameter
 from ganvae_kit.places import Place, place_in_traceback, place_of, place_of_assignment
 from ganvae_kit.state import changed, remembered, same, statistics
 from ganvae_kit.subjects import Component
 from ganvae_kit.tracing import line_not_finite, line_of_return, line_that
-from ganvae_kit.unplaced import unplaced
 
 ROWS = 8
 NEEDS_HINT = "what a loss uses of the model stands in `needs`: prior, encoder, posterior, likelihood"
@@ -107,7 +106,7 @@ def second_order(component: Component) -> None:
         if found:
             raise CheckFailure(
                 f"{play.where(prepared)}it differentiates a gradient, and does not say so",
-                found[0] or place_of(loss_of(prepared)),
+                found[0].place or place_of(loss_of(prepared)),
                 "Phase(…, second_order=True)",
             )
 
@@ -120,9 +119,9 @@ def loss_keeps_state(component: Component) -> None:
     """
     for play, prepared in plays(component):
         batch, allowed = play.batch(ROWS), statistics(play.objective)
-        _refuse_changed_modes(play, prepared, batch)
-        # What is only remembered to be quicker is there from now on.
-        # Inside of a phase other parameters are held still, so it is looked at from inside.
+        evaluated(prepared, batch)  # what is cached is there from now on
+        play.objective.train()
+        # Within a phase other parameters are frozen, so the comparison is made within it.
         with prepared.only_training():
             before = _state(play, batch)
             prepared.phase.loss(batch)
@@ -135,35 +134,9 @@ def loss_keeps_state(component: Component) -> None:
             )
 
 
-def _refuse_changed_modes(play: Play, prepared: PreparedPhase, batch: Batch) -> None:
-    """Evaluate a loss for the first time, and hold the modes of all modules against what they were.
-
-    Raises:
-        CheckFailure: one is in another mode.
-    """
-
-    def moved() -> list[str]:
-        return [name for name, part in play.objective.named_modules() if part.training != before[name]]
-
-    before = {name: part.training for name, part in play.objective.named_modules()}
-    evaluated(prepared, batch)
-    names = moved()
-    if names:
-        for name, part in play.objective.named_modules():
-            part.training = before[name]
-        place = line_that(
-            lambda: evaluated(prepared, batch), play.situation.component.owns, lambda frame: bool(moved())
-        )
-        mode = "train" if before[names[0]] else "evaluation"
-        raise CheckFailure(
-            f"{play.where(prepared)}after the loss {names[0] or 'the objective'} is no longer in {mode} mode",
-            place or place_of(loss_of(prepared)),
-            "modules train in train mode; what is only to be looked at is given back as it was",
-        )
-
-
 def _line_of_change(play: Play, prepared: PreparedPhase, batch: Batch) -> Place | None:
     allowed = statistics(play.objective)
+    play.objective.train()
     with prepared.only_training():
         before = _state(play, batch)
         return line_that(
@@ -176,10 +149,12 @@ def _line_of_change(play: Play, prepared: PreparedPhase, batch: Batch) -> Place 
 def _state(play: Play, batch: Batch) -> dict[str, Any]:
     """All that a loss could change."""
     flags = {f"requires_grad of {name}": p.requires_grad for name, p in play.objective.named_parameters()}
+    modes = {f"the mode of {name}": part.training for name, part in play.objective.named_modules()}
     condition = None if batch.condition is None else batch.condition.clone()
     return {
         **remembered(play.objective),
         **flags,
+        **modes,
         "the batch's x": batch.x.clone(),
         "the batch's condition": condition,
     }
@@ -204,49 +179,40 @@ def loss_same_seed(component: Component) -> None:
 def trains_what_it_says(component: Component) -> None:
     """An update of a phase changes the parameters of its ``trains`` and no other, and leaves no gradient elsewhere."""
     for play, prepared in plays(component):
-        leak = _Leak(play, prepared)
-        found = leak.after_an_update()
+        others = _others(play, prepared)
+        with prepared.only_training():
+            prepared.phase.loss(play.batch(ROWS)).value.backward()
+            torch.optim.SGD(prepared.parameters, lr=1e-2).step()
+            found = others()
         if found:
             message = f"{play.where(prepared)}an update {found[0]}, which is not in its `trains`"
-            raise CheckFailure(message, leak.line() or place_of(loss_of(prepared)))
+            raise CheckFailure(message, _line_of_leak(play, prepared) or place_of(loss_of(prepared)))
 
 
-class _Leak:
-    """A phase, and the parameters that it does not train."""
+def _others(play: Play, prepared: PreparedPhase) -> Callable[[], list[str]]:
+    """A function that says what was done since to the parameters that a phase does not train."""
+    own = {id(parameter) for parameter in prepared.parameters}
+    others = {name: p for name, p in play.objective.named_parameters() if id(p) not in own}
+    before = {name: parameter.detach().clone() for name, parameter in others.items()}
 
-    def __init__(self, play: Play, prepared: PreparedPhase) -> None:
-        own = {id(parameter) for parameter in prepared.parameters}
-        self.play, self.prepared = play, prepared
-        self.others = {name: p for name, p in play.objective.named_parameters() if id(p) not in own}
-        self.before = {name: parameter.detach().clone() for name, parameter in self.others.items()}
+    def done() -> list[str]:
+        left = [f"leaves a gradient in {name}" for name, p in others.items() if p.grad is not None]
+        return left + [f"changes {name}" for name, p in others.items() if not same(before[name], p.detach())]
 
-    def now(self) -> list[str]:
-        """What has been done to them, in words."""
-        moved = [
-            f"changes {name}" for name, p in self.others.items() if not same(self.before[name], p.detach())
-        ]
-        return [
-            f"leaves a gradient in {name}" for name, p in self.others.items() if p.grad is not None
-        ] + moved
+    return done
 
-    def forward_and_back(self) -> None:
-        """The loss and its gradient."""
-        self.prepared.phase.loss(self.play.batch(ROWS)).value.backward()
 
-    def after_an_update(self) -> list[str]:
-        """What an update as the engine makes it does to them."""
-        with self.prepared.only_training():
-            self.forward_and_back()
-            torch.optim.SGD(self.prepared.parameters, lr=1e-2).step()
-            return self.now()
-
-    def line(self) -> Place | None:
-        """The line that does it, in a fresh objective."""
-        play = Play.of(self.play.situation)
-        again = _Leak(play, play.phases[self.prepared.index])
-        with again.prepared.only_training():
-            owns = play.situation.component.owns
-            return line_that(again.forward_and_back, owns, lambda frame: bool(again.now()))
+def _line_of_leak(play: Play, prepared: PreparedPhase) -> Place | None:
+    """The line that does it, in a fresh objective."""
+    play = Play.of(play.situation)
+    again = play.phases[prepared.index]
+    others = _others(play, again)
+    with again.only_training():
+        return line_that(
+            lambda: again.phase.loss(play.batch(ROWS)).value.backward(),
+            play.situation.component.owns,
+            lambda frame: bool(others()),
+        )
 
 
 @check("objective", needs=["losses", "work-of-the-engine"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import tempfile
 from collections.abc import Sequence
@@ -11,20 +10,15 @@ from typing import Any
 
 import torch
 
-from ganvae_core.config.build import Builder
-from ganvae_core.config.configuration import KEYS, Configuration, configure, stored
-from ganvae_core.config.layers import nest, parse_yaml
+from ganvae_core.config.configuration import KEYS, Configuration, stored
+from ganvae_core.config.layers import parse_yaml
 from ganvae_core.config.render import render
 from ganvae_core.errors import GanvaeError
-from ganvae_core.interfaces import Source
 from ganvae_core.runs.training import Preparation, prepare
 from ganvae_core.store.checkpoints import read_checkpoint
-from ganvae_core.types import DataSpec
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.objectives import causes_first, place_of_attribute
-from ganvae_kit.offline import wanted_network
 from ganvae_kit.places import Place, place_in_traceback, place_of_text, quoted
-from ganvae_kit.situations import ROWS, RandomRows
 from ganvae_kit.state import changed, remembered
 from ganvae_kit.subjects import Recipe
 
@@ -33,22 +27,13 @@ SHORT: dict[str, Any] = {
     "engine.steps": STEPS, "engine.batch_size": 16, "engine.device": "cpu", "engine.precision": "fp32",
     "engine.log_every": 1, "engine.checkpoint_every": STEPS // 2, "engine.samples_every": 0,
 }  # fmt: skip
-LABELS = tuple("0123456789")
-GREY = DataSpec((1, 28, 28), (0.0, 1.0), "image", (10,), ROWS, classes=LABELS)
-DOWNLOADED = {
-    "builtin/mnist": GREY,
-    "builtin/fashion-mnist": GREY,
-    "builtin/kmnist": GREY,
-    "builtin/cifar10": dataclasses.replace(GREY, shape=(3, 32, 32)),
-}
-"""Random rows like these stand in for data that would have to be downloaded."""
 
 
 @check("recipe")
 def configuration(recipe: Recipe) -> None:
     """Its file is a complete configuration of components and options that there are, and goes through config.yaml."""
     wait_for_components(recipe, ("target", "options", "facts"))
-    made = configured(recipe)
+    made = _configured(recipe)
     again = stored(recipe.owner.catalogue, parse_yaml(render(made), "config.yaml"))
     if again != made:
         raise CheckFailure(
@@ -114,48 +99,28 @@ def wait_for_components(recipe: Recipe, checks: Sequence[str] = ()) -> None:
                 raise NotChecked(f"{component.label} {outcome.check} comes first")
 
 
-def configured(recipe: Recipe, **changes: Any) -> Configuration:
+def _configured(recipe: Recipe, **changes: Any) -> Configuration:
     """The recipe's configuration.
 
     Raises:
         CheckFailure: it cannot be read; the failure names the line of the file.
     """
-    owner = recipe.owner
     try:
-        return configure(owner.catalogue, owner.plugin.name, recipe.spec.name, [nest(list(changes.items()))])
+        return recipe.configured(**changes)
     except GanvaeError as error:
-        place = _line_of(recipe, error)
-        raise CheckFailure(f"{recipe.label}: {error.message}", place, *error.hints) from None
+        raise CheckFailure(
+            f"{recipe.label}: {error.message}", _line_of(recipe, error), *error.hints
+        ) from None
 
 
 def _prepared(recipe: Recipe) -> Preparation:
-    made = configured(recipe, **SHORT)
+    made = _configured(recipe, **SHORT)
     try:
-        return prepare(made, recipe.owner.catalogue, _source(recipe, made))
+        return prepare(made, recipe.owner.catalogue, recipe.source(made))
     except NotChecked:
         raise
     except Exception as error:
         raise _failure(recipe, error) from error
-
-
-def _source(recipe: Recipe, made: Configuration) -> Source | None:
-    """What stands in for the recipe's own data; None where that can be opened."""
-    stand_in = DOWNLOADED.get(made.components["data"].id)
-    if stand_in is not None:
-        return RandomRows(stand_in)
-    if recipe.owner.given.data:
-        return RandomRows(dataclasses.replace(recipe.owner.given.data[0], count=ROWS))
-    try:
-        Builder(made, recipe.owner.catalogue).split()
-    except GanvaeError as error:
-        if wanted_network(error):
-            raise NotChecked(
-                f"its data needs the network, and checks have none ({made.components['data'].id})"
-            ) from None
-        if made.components["data"].options.get("path", "") is None:
-            raise NotChecked(f"its data must be given: {error.message}  (data= of PluginSuite)") from None
-        raise
-    return None
 
 
 def _failure(recipe: Recipe, error: Exception) -> CheckFailure:

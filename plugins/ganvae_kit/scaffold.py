@@ -23,7 +23,9 @@ from ganvae_core.plugins.known import KnownPlugin
 from ganvae_core.plugins.specs import API_VERSION
 from ganvae_core.plugins.validation import NAME
 
-NewKind = Literal["objective", "generator", "encoder", "prior", "source", "metric"]
+NewKind = Literal[
+    "objective", "generator", "encoder", "critic", "prior", "observation", "source", "metric", "callback"
+]
 NEW_KINDS: tuple[NewKind, ...] = get_args(NewKind)
 LONGEST_NAME = 30
 """Letters: with more of them, lines that hold the name would no longer fit where the templates put them."""
@@ -53,12 +55,19 @@ SORTS: dict[NewKind, Sort] = {
     "encoder": Sort(
         "fully connected layers that add to one another", "a variational autoencoder with this encoder"
     ),
+    "critic": Sort("fully connected layers that add to one another", "a GAN with this critic"),
     "prior": Sort(
         "a Laplace distribution, which favours sparse codes", "a variational autoencoder with this prior"
+    ),
+    "observation": Sort(
+        "Laplace distributions, which outliers affect less", "a variational autoencoder with this observation"
     ),
     "source": Sort("points on two arms of a spiral", "a GAN on this data"),
     "metric": Sort(
         "the energy distance between samples and data", "a variational autoencoder with this metric"
+    ),
+    "callback": Sort(
+        "stops a run whose loss no longer falls", "a variational autoencoder watched by this callback"
     ),
 }
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.config.build import Builder
-from ganvae_core.config.configuration import LISTS, SLOTS, Configuration, Draft, Reader
+from ganvae_core.config.build import Builder, conditions_of
+from ganvae_core.config.configuration import LISTS, SLOTS, Configuration, Draft, Reader, configure
 from ganvae_core.config.layers import nest
 from ganvae_core.config.options import component_facts
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
-from ganvae_core.errors import GanvaeError
+from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Indices, Source
 from ganvae_core.types import DataSpec, Field, Rows, Units
 from ganvae_kit.offline import wanted_network
@@ -54,6 +54,16 @@ LARGER = {
 
 LATENT_SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1,), (3,), (4,), (8,), (16,), (1, 4, 4))
 """Shapes of codes that a prior is tried with, until it accepts one."""
+
+GREY = DataSpec((1, 28, 28), (0.0, 1.0), "image", (10,), ROWS, classes=tuple("0123456789"))
+DOWNLOADED = {
+    "builtin/mnist": GREY,
+    "builtin/fashion-mnist": GREY,
+    "builtin/kmnist": GREY,
+    "builtin/cifar10": replace(GREY, shape=(3, 32, 32)),
+}
+"""Random rows like these stand in for data that would have to be downloaded."""
+
 
 PRIORS: dict[str, Settings] = {
     "real": {"prior": "builtin/normal"},
@@ -138,11 +148,13 @@ class Refusal:
         reason: one line.
         crash: what was raised, if it was no error of ganvae's.
         offline: whether it only wanted the network, which checks do not have.
+        in_forward: whether it was made, and failed on two rows.
     """
 
     reason: str
     crash: Exception | None = None
     offline: bool = False
+    in_forward: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +167,7 @@ class Situation:
         data: what the data is.
         latent_shape: *Z.
         settings: given by the plugin's author.
+        recipe: of the plugin, whose other components it is made with; empty for the kit's own.
     """
 
     component: Component
@@ -162,6 +175,7 @@ class Situation:
     data: DataSpec
     latent_shape: tuple[int, ...]
     settings: Settings
+    recipe: str = ""
 
     @property
     def label(self) -> str:
@@ -192,6 +206,10 @@ class Situation:
         return {}
 
     def _configured(self, around: Settings) -> Configuration:
+        owner = self.component.owner
+        if self.recipe:
+            layer = nest(list({**around, **self.settings}.items()))
+            return configure(owner.catalogue, owner.plugin.name, self.recipe, [layer])
         kind, draft = self.component.spec.kind, Draft(self.component.owner.catalogue)
         slot = next((slot for slot, of in SLOTS.items() if of == kind), None)
         named = {slot: self.component.id} if slot else {
@@ -212,14 +230,20 @@ class Situation:
         Raises:
             GanvaeError: it refuses the situation.
         """
-        from ganvae_kit.models import objective_of
+        from ganvae_kit.models import objective_of, split_of
 
         with seeded(seed):
             if self.component.spec.kind == "objective":
-                return objective_of(self)
-            configuration = self.configuration()
+                return objective_of(self, seed)
+            configuration = self.configuration({"engine.seed": seed})
             catalogue = self.component.owner.catalogue
             builder = Builder(configuration, catalogue)
+            if self.recipe and self.component.spec.kind != "critic":
+                model = builder.model(self.data, conditions_of(split_of(self.data))).to(dtype)
+                part = getattr(model, self.component.spec.kind)
+                if part is None:
+                    raise ConfigurationError("the recipe's objective trains no encoder, so there is none.")
+                return part
             if self.component.spec.kind in WITHOUT_SLOT:
                 own = {key.partition(".")[2]: value for key, value in self.settings.items()}
                 given = {"name": self.component.id, **own}
@@ -285,7 +309,8 @@ class Situation:
         except GanvaeError as error:
             return Refusal(error.message)
         except CANNOT as error:
-            return Refusal(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", error)
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            return Refusal(reason, error, in_forward=True)
         return None
 
 
@@ -311,8 +336,32 @@ def situations_of(component: Component) -> list[Situation]:
         usual = _first_shapes(component, {**own, **USUAL}, layer)
         if all(situation.refusal for situation in usual):
             usual += _first_shapes(component, LARGER, layer)
+        if all(situation.refusal for situation in usual):
+            usual = [*in_recipes(component, layer), *usual]
         tried += usual
     return tried
+
+
+def in_recipes(component: Component, layer: Settings) -> list[Situation]:
+    """The component within the plugin's own recipes: for components that need one another."""
+    found: list[Situation] = []
+    for recipe in component.owner.recipes:
+        try:
+            made = recipe.configured()
+            source = recipe.source(made) or Builder(made, component.owner.catalogue).split().source
+        except GanvaeError:
+            continue  # the checks of the recipe say what is wrong with it
+        if component.id in {choice.id for choice in made.components.values()}:
+            spec = in_model_units(source.spec if made.data.condition else unlabelled(source.spec))
+            name = f"the data of recipe {recipe.spec.name}"
+            shape = spec.shape if made.latent.shape == "data" else made.latent.shape
+            found.append(Situation(component, name, spec, shape, layer, recipe.spec.name))
+    return found
+
+
+def unlabelled(spec: DataSpec) -> DataSpec:
+    """The specification without its condition."""
+    return replace(spec, condition=None, classes=None)
 
 
 def _first_shapes(component: Component, data: Mapping[str, DataSpec], layer: Settings) -> list[Situation]:

@@ -6,18 +6,28 @@ import functools
 import importlib.util
 import math
 import os
+import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganvae_core.plugins import Catalogue, ComponentSpec, Plugin, RecipeSpec
+from ganvae_core.config.build import Builder
+from ganvae_core.config.configuration import Configuration, configure
+from ganvae_core.config.layers import nest
+from ganvae_core.errors import ConfigurationError, GanvaeError, PluginError
+from ganvae_core.interfaces import Source
+from ganvae_core.plugins import Catalogue, ComponentSpec, Plugin, RecipeSpec, installed_plugins
+from ganvae_core.plugins.discovery import GROUP, loaded, normalised
 from ganvae_core.types import DataSpec
 from ganvae_kit.checks import NotChecked, Of, Outcome
+from ganvae_kit.offline import wanted_network
 
 if TYPE_CHECKING:
     from ganvae_kit.situations import Situation
 
+PROJECT = "pyproject.toml"
 MOST_SOURCES = 2
 MOST_VALUES = 64 * 64 * 3
 """Sources of its own that a plugin's components are tried on, and values in a row of theirs: more would take long."""
@@ -213,6 +223,115 @@ class Recipe:
         resource = files(self.owner.plugin.package).joinpath(self.spec.resource)
         return resource if isinstance(resource, Path) else None
 
+    def configured(self, **changes: Any) -> Configuration:
+        """Its configuration.
+
+        Args:
+            changes: settings by dotted key.
+
+        Raises:
+            GanvaeError: it cannot be read.
+        """
+        owner = self.owner
+        return configure(owner.catalogue, owner.plugin.name, self.spec.name, [nest(list(changes.items()))])
+
+    def source(self, made: Configuration) -> Source | None:
+        """What stands in for its data: random rows for data that is downloaded; None where the data can be opened.
+
+        Raises:
+            NotChecked: its data must be given, or needs the network.
+            GanvaeError: its data cannot be opened.
+        """
+        from ganvae_kit.situations import DOWNLOADED, RandomRows
+
+        stand_in = DOWNLOADED.get(made.components["data"].id)
+        if stand_in is not None:
+            return RandomRows(stand_in)
+        if self.owner.given.data:
+            return RandomRows(self.owner.given.data[0])
+        try:
+            Builder(made, self.owner.catalogue).split()
+        except GanvaeError as error:
+            if wanted_network(error):
+                raise NotChecked(f"its data needs the network ({made.components['data'].id})") from None
+            if made.components["data"].options.get("path", "") is None:
+                raise NotChecked(f"its data must be given: {error.message}  (data= of PluginSuite)") from None
+            raise
+        return None
+
     def owns(self, file: str) -> bool:
         """Whether a file is part of the plugin."""
         return self.owner.owns(file)
+
+
+def open_plugins(
+    target: str | Path, given: Given | None = None, installed: Catalogue | None = None
+) -> list[PluginUnderTest]:
+    """The plugins that a name or a folder stands for.
+
+    Args:
+        target: the name of an installed plugin, or the folder of a distribution, which need not be installed.
+        given: by the plugins' author.
+        installed: the installed plugins; by default those of the environment.
+
+    Raises:
+        ConfigurationError: there is no such plugin, or the folder holds none.
+        PluginError: the plugin is left out, so it cannot be checked.
+    """
+    catalogue = installed or installed_plugins()
+    if is_folder(target):
+        return _in_folder(Path(target), given, catalogue)
+    found = catalogue.find(str(target))
+    if found.state == "disabled":
+        raise PluginError(
+            f"plugin '{found.name}' is {found.state}: {found.reason}", "only what is loaded can be checked"
+        )
+    return [PluginUnderTest(found, catalogue, given)]
+
+
+def is_folder(target: str | Path) -> bool:
+    """Whether a target is meant as a path: a word that is no plugin's name, or names a folder with a project."""
+    return isinstance(target, Path) or "/" in target or "\\" in target or (Path(target) / PROJECT).is_file()
+
+
+def _in_folder(folder: Path, given: Given | None, before: Catalogue) -> list[PluginUnderTest]:
+    """The plugins that a distribution's ``pyproject.toml`` names, imported from its folder."""
+    folder = folder.resolve()
+    project = folder / PROJECT
+    try:
+        values: Mapping[str, Any] = tomllib.loads(project.read_text("utf-8"))
+    except OSError:
+        raise ConfigurationError(
+            f"'{folder}' is no folder of a distribution: it has no {PROJECT}.",
+            "ganvae plugins check NAME|PATH",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{project} is not TOML: {error}") from None
+    metadata: Mapping[str, Any] = values.get("project", {})
+    points: Mapping[str, str] = metadata.get("entry-points", {}).get(GROUP, {})
+    if not points:
+        raise ConfigurationError(
+            f"{project} names no plugin: it has no entry point in the group '{GROUP}'.",
+            f'add one:  [project.entry-points.{GROUP}]  NAME = "package.plugin"',
+        )
+    for place in (folder, folder / "src"):
+        if place.is_dir():
+            sys.path.insert(0, str(place))
+    importlib.invalidate_caches()
+    name, version = str(metadata.get("name", folder.name)), str(metadata.get("version", "of no version"))
+    made = [
+        _loaded(Plugin(key, "ready", "", name, version, str(value)), before) for key, value in points.items()
+    ]
+    others = tuple(plugin for plugin in before.plugins if plugin.name not in points)
+    catalogue = Catalogue((*others, *made), before.unreadable, before.known)
+    return [PluginUnderTest(plugin, catalogue, given, project) for plugin in made]
+
+
+def _loaded(plugin: Plugin, installed: Catalogue) -> Plugin:
+    """The plugin, loaded unless another distribution has installed one of its name."""
+    for other in installed.plugins:
+        if other.name == plugin.name and normalised(other.distribution) != normalised(plugin.distribution):
+            return replace(
+                plugin, state="conflict", reason=f"'{plugin.name}' is claimed by {other.origin}, too"
+            )
+    return loaded(plugin)

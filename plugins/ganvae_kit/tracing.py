@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ganvae_kit.places import Owns, Place, place_of_caller
-
-Event = tuple[CodeType, int]
 
 
 def line_that(run: Callable[[], object], owns: Owns, happened: Callable[[FrameType], bool]) -> Place | None:
@@ -67,35 +65,6 @@ def line_not_finite(run: Callable[[], object], owns: Owns) -> Place | None:
         )
 
     return line_that(run, owns, happened)
-
-
-class Recording:
-    """The tensors that a plugin's variables held, line after line."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[Event, Place, Mapping[str, Tensor]]] = []
-
-    def of(self, run: Callable[[], object], owns: Owns) -> Recording:
-        """This recording, of one execution."""
-        last: Place | None = None
-
-        def each_line(frame: FrameType, event: str, argument: Any) -> Any:
-            nonlocal last
-            values = {
-                name: value.detach().clone()
-                for name, value in frame.f_locals.items()
-                if isinstance(value, Tensor) and value.is_floating_point()
-            }
-            if event == "return" and isinstance(argument, Tensor) and argument.is_floating_point():
-                values["(returned)"] = argument.detach().clone()
-                last = Place(frame.f_code.co_filename, frame.f_lineno)
-            here = Place(frame.f_code.co_filename, frame.f_lineno)
-            self.lines.append(((frame.f_code, frame.f_lineno), last or here, values))
-            last = (place_of_caller(owns, frame.f_back) or here) if event == "return" else here
-            return each_line
-
-        traced(run, owns, each_line)
-        return self
 
 
 def traced(run: Callable[[], object], owns: Owns, each_line: Callable[[FrameType, str, Any], Any]) -> None:

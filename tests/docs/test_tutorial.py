@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,6 @@ def follow(block: Block, environment: RealEnvironment) -> None:
                 assert plain(line) in printed, f"{command} did not print\n{line}\nbut\n{done.out}{done.err}"
 
 
-@pytest.mark.skipif(find_spec("ganvae_kit") is None, reason="the conformance kit is not here")
 def test_the_tutorial_can_be_followed_word_for_word(environment: RealEnvironment) -> None:
     for block in blocks(TUTORIAL):
         follow(block, environment)

@@ -20,6 +20,18 @@ SUBJECTS = {
     "recipes/specimen.yaml": ("recipe/specimen",),
 }
 """What a change of a file can concern. A change of the description concerns the plugin, and what it names."""
+CLASSES = {
+    "Contrast": "objective/contrast",
+    "Plain": "generator/plain",
+    "PlainEncoder": "encoder/plain",
+    "PlainCritic": "critic/plain",
+    "Logistic": "prior/logistic",
+    "LaplaceData": "observation/laplace",
+    "Laplace": "observation/laplace",
+    "Spiral": "source/spiral",
+    "Spread": "metric/spread",
+    "Tally": "callback/tally",
+}
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,20 @@ class Mutant:
 
     def concerns(self, label: str) -> bool:
         """Whether a subject is looked at."""
-        if self.of:
-            return label == self.of
+        if self.of or self._of_class():
+            return label == (self.of or self._of_class())
         described = ("plugin", "callback/tally") if self.check == "target" else ("plugin",)
         return label in SUBJECTS.get(self.file, described)
+
+    def _of_class(self) -> str:
+        """The component whose class the change is in: the others of the file are as they were, and pass elsewhere."""
+        file = PROJECTS[self.made_of] / "src" / self._package / self.file
+        if self.made_of != "specimen" or not self.file.endswith(".py"):
+            return ""
+        before = file.read_text("utf-8").partition(self.before)[0]
+        classes = re.findall(r"^class (\w+)|^(\w)", before, re.MULTILINE)
+        inside = classes[-1][0] if classes else ""
+        return CLASSES.get(inside, "")
 
     @property
     def _package(self) -> str:

@@ -71,12 +71,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("suite")
     write_project(folder)
     (folder / "test_them.py").write_text(FILE)
-    wanted = "closed_forms or worked_out or shapes or Nobody or Misspelt or api or fit"
+    wanted = "closed_forms or worked_out or shapes or Nobody or Misspelt or descriptions or fit"
     return pytest_in(folder, "-k", wanted)
 
 
 def test_each_check_is_a_test_with_a_case_for_each_component(told: dict[str, str]) -> None:
-    assert told["TestSpecimen::test_api[plugin]"] == "PASSED"
+    assert told["TestSpecimen::test_descriptions[plugin]"] == "PASSED"
     for label in (
         "generator/plain",
         "encoder/plain",
@@ -136,7 +136,7 @@ def test_a_name_that_the_registry_reserves_for_others_is_refused(tmp_path: Path)
     catalogue = replace(plugin.catalogue, known=lambda: {"specimen": replace(known, distribution="other")})
     reserved = PluginUnderTest(plugin.plugin, catalogue, described=plugin.described)
     with pytest.raises(CheckFailure, match="is reserved for other") as failure:
-        enforce(CHECKS["reserved-name"], reserved)
+        enforce(CHECKS["entry-point"], reserved)
     assert failure.value.place is not None
     project = Path(failure.value.place.file)
     assert project.name == "pyproject.toml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ganvae_kit import PluginSuite
+from ganvae_kit import CHECKS, PluginSuite, held, open_plugins
 
 
 class TestGallery(PluginSuite):
@@ -12,3 +12,12 @@ class TestGallery(PluginSuite):
 
     plugin = Path(__file__).with_name("gallery")
     settings = {"source/tones": [{"data.length": 32}]}  # noqa: RUF012
+
+
+def test_components_that_need_one_another_are_made_within_the_plugins_recipe() -> None:
+    (plugin,) = open_plugins(Path(__file__).with_name("gallery"))
+    centred = next(part for part in plugin.components if part.label == "objective/centred")
+    assert held(CHECKS["losses"], centred).state == "passed"
+    assert [at.recipe for at in centred.situations] == ["gallery"]
+    counts = next(part for part in plugin.components if part.label == "prior/counts")
+    assert held(CHECKS["fit"], counts).state == "passed"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ from real_environment import RealEnvironment
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.plugins import KnownPlugin, registry
 
-HAS_KIT = find_spec("ganvae_kit") is not None
 NAMES = ("q", "two-words", "a" * LONGEST_NAME)
 """Short, usual and long: lines that hold the name fit with each."""
 
@@ -61,7 +60,6 @@ def test_every_kind_passes_pyright(tmp_path: Path) -> None:
     settings = {
         "include": [f"{folder.name}/{part}" for folder in folders for part in ("src", "tests")],
         "extraPaths": [*(f"{folder.name}/src" for folder in folders), *sys.path],
-        "exclude": [] if HAS_KIT else ["**/test_conformance.py"],
     }
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     said = tool("pyright", "--pythonpath", sys.executable, folder=tmp_path)
@@ -88,7 +86,30 @@ def test_every_kind_passes_its_own_tests(new_plugins: RealEnvironment) -> None:
     assert done.code == 0, done.out
 
 
-@pytest.mark.skipif(not HAS_KIT, reason="the conformance kit is not here")
+def test_tests_of_every_kind_survive_another_name_of_the_class(tmp_path: Path) -> None:
+    folders = [written(tmp_path, f"renamed-{kind}", kind) for kind in NEW_KINDS]
+    for folder, kind in zip(folders, NEW_KINDS, strict=True):
+        for file in (folder / "src").rglob("*.py"):
+            text = file.read_text("utf-8")
+            file.write_text(text.replace(f"Renamed{kind.capitalize()}", "Other"), "utf-8")
+    path = os.pathsep.join(str(folder / "src") for folder in folders)
+    tests = [folder / "tests" / f"test_{kind}.py" for folder, kind in zip(folders, NEW_KINDS, strict=True)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        *map(str, tests),
+    ]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("kind", NEW_KINDS)
 def test_every_kind_passes_the_conformance_kit(kind: str, new_plugins: RealEnvironment) -> None:
     folder = f"ganvae-new-{kind}"
@@ -206,4 +227,4 @@ def test_an_unknown_kind_gets_the_nearest(real_environment: RealEnvironment) -> 
     done = real_environment.ganvae("plugins", "new", "kindless", "--kind", "priors")
     assert (done.code, done.out) == (2, "")
     assert "Did you mean 'prior'?" in done.err
-    assert "objective, generator, encoder, prior, source, metric" in done.err
+    assert "objective, generator, encoder, critic, prior, observation, source, metric, callback" in done.err

@@ -1,6 +1,6 @@
 """What the gallery offers."""
 
-from ganvae_core.plugins import ComponentSpec, hookimpl
+from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
 
 ganvae_api = 1
 
@@ -24,6 +24,9 @@ COMPONENTS = (
     ("objective", "sliced", "objectives:Sliced"),
     ("objective", "teacher", "objectives:Teacher"),
     ("objective", "critic-of-its-own", "objectives:OwnCritic"),
+    ("encoder", "centred", "paired:CentredEncoder"),
+    ("objective", "centred", "paired:Centred"),
+    ("prior", "counts", "paired:Counts"),
     ("source", "tones", "others:Tones"),
     ("metric", "error", "others:Error"),
     ("callback", "patience", "others:Patience"),
@@ -37,3 +40,8 @@ def ganvae_components():
         ComponentSpec(kind, name, f"ganvae_gallery.{target}", name.replace("-", " "))
         for kind, name, target in COMPONENTS
     ]
+
+
+@hookimpl
+def ganvae_recipes():
+    return [RecipeSpec("gallery", "recipes/gallery.yaml", "components that need one another")]
