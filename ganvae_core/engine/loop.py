@@ -104,7 +104,9 @@ class Engine:
             nn.SyncBatchNorm.convert_sync_batchnorm(objective)
         if self._channels_last:
             objective.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.phases = prepare_phases(objective, freeze_unclaimed=stage > 0)
+        self.phases = prepare_phases(
+            objective, freeze_unclaimed=stage > 0 or objective.batches == "codes"
+        )
         self.state = TrainingState(
             objective,
             EMA(objective.model, self.settings.ema_half_life_samples),

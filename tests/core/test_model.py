@@ -91,6 +91,7 @@ def test_the_weight_of_the_divergence_follows_its_schedule() -> None:
         torch.testing.assert_close(loss.value, loss.terms["reconstruction"] + beta * loss.terms["kl"])
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
 def test_the_engine_trains_a_vae_as_a_bare_loop_does(name: str) -> None:
     x = torch.rand(20, PIXELS, generator=torch.Generator().manual_seed(1))
