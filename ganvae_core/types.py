@@ -93,12 +93,13 @@ class DataSpec:
     Args:
         shape: of one event, *X: (channels, height, width) for images, (columns,) for tables and points.
         range: lowest and highest value of ``Batch.x``, or None where there is no bound.
-        modality: how a person looks at it: ``image``, ``table``, ``points`` (2-D), ``array``.
+        modality: how a person looks at it: ``image``, ``table``, ``points`` (2-D), ``array``, or a view of a plugin's.
         condition: shape of the condition, *K, or None where the model is given none.
         count: number of rows.
         fields: the columns of a table, in the order of x.
         classes: names of the classes, where the condition is a label.
         units: how x relates to the source's own values.
+        details: what else a modality needs, as JSON values: a vocabulary, a sample rate in Hz.
     """
 
     shape: tuple[int, ...]
@@ -109,6 +110,7 @@ class DataSpec:
     fields: tuple[Field, ...] | None = None
     classes: tuple[str, ...] | None = None
     units: Units = field(default_factory=Units)
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def columns(self) -> tuple[str, ...] | None:

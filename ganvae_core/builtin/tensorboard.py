@@ -24,7 +24,7 @@ NOT_CURVES = {"step", "samples_seen"}
 class TensorBoard(Callback):
     """Writes losses, held-out results and samples to ``tensorboard/`` in the run directory.
 
-    ``tensorboard --logdir runs`` shows them. Steps that are repeated after an interruption replace those written before.
+    ``tensorboard --logdir runs`` shows them. Steps repeated after an interruption replace those written before.
     It needs the extra: ``pip install 'ganvae[tensorboard]'``.
 
     Args:

@@ -34,7 +34,15 @@ def read_spec(values: Mapping[str, Any]) -> DataSpec:
         raise ValueError(f"count {count!r}")
     limits = None if values["range"] is None else _range(values["range"])
     return DataSpec(
-        shape, limits, modality, condition, count, fields, classes, _units(values["units"], shape)
+        shape,
+        limits,
+        modality,
+        condition,
+        count,
+        fields,
+        classes,
+        _units(values["units"], shape),
+        dict(values.get("details", {})),
     )
 
 

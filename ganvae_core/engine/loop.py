@@ -104,9 +104,7 @@ class Engine:
             nn.SyncBatchNorm.convert_sync_batchnorm(objective)
         if self._channels_last:
             objective.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.phases = prepare_phases(
-            objective, freeze_unclaimed=stage > 0 or objective.batches == "codes"
-        )
+        self.phases = prepare_phases(objective, freeze_unclaimed=stage > 0 or objective.batches == "codes")
         self.state = TrainingState(
             objective,
             EMA(objective.model, self.settings.ema_half_life_samples),
@@ -142,6 +140,7 @@ class Engine:
         """Whether the last ``fit`` came to its end: the steps were done, or it was stopped as if they were."""
         self.interrupted = False
         """Whether the last ``fit`` was interrupted, which may be in its last step."""
+        self._fitting = False
         self._clock = (time.perf_counter(), 0)
 
     @property
@@ -284,8 +283,14 @@ class Engine:
         self.stop_flag.request(because)
 
     def interrupt(self) -> None:
-        """End training after the current step and save it, to be resumed later."""
+        """End training after the current step and save it, to be resumed later.
+
+        Raises:
+            KeyboardInterrupt: the prior is being fitted, which has no steps; a checkpoint was written before.
+        """
         self.stop_flag.request(interrupted=True)
+        if self._fitting:
+            raise KeyboardInterrupt
 
     def keep_in(self, directory: Path) -> None:
         """Write checkpoints into ``directory/checkpoints`` from now on."""
@@ -403,7 +408,11 @@ class Engine:
     def _fit_prior(self, generator: torch.Generator) -> float:
         """Fit the averaged model's prior, and return its mean log-likelihood of the codes in nats."""
         generator.manual_seed(mixed_seed(self.settings.seed, FITTING))
-        return fit_prior(self.model, self.data, self.device)
+        self._fitting = True
+        try:
+            return fit_prior(self.model, self.data, self.device)
+        finally:
+            self._fitting = False
 
     def _save(self, measured: bool, last: bool = False) -> None:
         """Begin to write a checkpoint of now; ``_finish_saving`` waits for it.

@@ -33,5 +33,7 @@ def ganvae_recipes() -> list[RecipeSpec]:
             "recipes/ae.yaml",
             "an autoencoder, and a Gaussian mixture fitted to its codes to sample from",
         ),
-        RecipeSpec("flow", "recipes/flow.yaml", "an autoencoder, and a normalising flow trained on its codes"),
+        RecipeSpec(
+            "flow", "recipes/flow.yaml", "an autoencoder, and a normalising flow trained on its codes"
+        ),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +267,49 @@ def test_early_stopping_does_not_watch_what_waits_for_the_prior() -> None:
     )
     with pytest.raises(gv.ConfigurationError, match="fitted only after training"):
         made.fit()
+
+
+class Endless(gv.FittedPrior):
+    """A prior whose fit ends only when it is interrupted."""
+
+    support = "real"
+
+    def __init__(self, interrupt: Callable[[], None]) -> None:
+        super().__init__()
+        self.interrupt = interrupt
+
+    @property
+    def fitted(self) -> bool:
+        return False
+
+    def fit(self, codes: Any, condition: Any = None) -> None:
+        while True:
+            self.interrupt()
+
+    def sample(self, count: int, condition: Any = None) -> Any:
+        raise gv.NotFittedError("not fitted")
+
+    def log_prob(self, z: Any, condition: Any = None) -> Any:
+        raise gv.NotFittedError("not fitted")
+
+
+def test_an_interrupt_ends_the_fit_of_a_prior_and_what_was_trained_is_saved(tmp_path: Path) -> None:
+    class Autoencoder(gv.Objective):
+        needs = frozenset({"encoder"})
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model(posterior="dirac")
+            self.model.prior = Endless(lambda: training.interrupt())
+
+        def phases(self) -> list[gv.Phase]:
+            return [gv.Phase("all", self.loss, trains=[self.model])]
+
+        def loss(self, batch: gv.Batch) -> gv.Loss:
+            return gv.Loss((self.model.reconstruct(batch.x) - batch.x).square().mean())
+
+    training = engine(Autoencoder(), steps=3, directory=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit()
+    saved = read_checkpoint(tmp_path / "checkpoints" / "step-000003")
+    assert not saved.complete
