@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
     from ganvae_core.runs.stages import Stages
     from ganvae_core.runs.training import Preparation
-    from ganvae_core.store.directory import CONFIG, RunDirectory
+    from ganvae_core.store.directory import RunDirectory
 
 
 DIGITS = "builtin/digits"
@@ -86,7 +86,7 @@ def run(
     from ganvae_core.engine.processes import world
     from ganvae_core.engine.sharing import held_by_first
     from ganvae_core.runs.training import go_on, prepare, prepare_resume, started
-    from ganvae_core.store.directory import RunDirectory
+    from ganvae_core.store.directory import CONFIG, RunDirectory
 
     pairs = settings_pairs(overrides, short)
 

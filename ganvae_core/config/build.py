@@ -101,8 +101,10 @@ class Builder:
         if "encoder" in components and not self._uses_encoder():
             remarks.append(f"'{objective}' trains no encoder, so encoder is left out")
         uses_prior = any("prior" in self._needs(choice) for choice in self._objectives())
-        stages = [stage.objective.id for stage in self.configuration.stages]
-        trains_prior = any(self._class("objective", stage).batches == "codes" for stage in stages)  # pyright: ignore[reportFunctionMemberAccess]
+        trains_prior = any(
+            getattr(self._class("objective", choice.id), "batches", "rows") == "codes"
+            for choice in self._objectives()
+        )  # pyright: ignore[reportFunctionMemberAccess]
         if not uses_prior and not trains_prior and not self._is_fitted(prior):
             remarks.append(
                 f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise;"
