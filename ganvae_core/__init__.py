@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from ganvae_core.runs.training import train
     from ganvae_core.types import Batch, DataSpec, Field, Figure, Loss, Phase, Rows, Units
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "ganvae_core.builtin": ("divergences", "penalties", "schedule"),

@@ -113,6 +113,7 @@ def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> 
 
 def _read_file(file: Path) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_yaml
+    from ganvae_core.config.old_files import from_0_1
     from ganvae_core.store.files import read_text, refuse_pickle
 
     refuse_pickle(
@@ -126,7 +127,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"--config: '{file}' is not a text file.") from None
     except OSError as error:
         raise ConfigurationError(f"--config: '{file}' cannot be read: {error.strerror}.") from None
-    return parse_yaml(text, str(file))
+    return from_0_1(parse_yaml(text, str(file)))
 
 
 def _text(value: Any) -> str | None:

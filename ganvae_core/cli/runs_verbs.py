@@ -154,7 +154,7 @@ def about_data(run: RunDirectory, data: Mapping[str, Any]) -> list[Fact]:
     """The source with its options, and what it held."""
     facts = [("data", chosen({name: value for name, value in data.items() if name not in NOT_THE_SOURCES}))]
     try:
-        record = run.read_json(DATA)
+        record = run.data_record()
         spec, whole = read_spec(record["spec"]), read_spec(record["source_spec"])
     except RunError as error:
         return [*facts, ("", error.message)]

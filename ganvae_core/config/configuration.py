@@ -57,8 +57,6 @@ OF_OPTIMIZERS = {
 }
 """Options of an optimizer that all algorithms share."""
 GROUPS: Mapping[str, type] = {"latent": LatentSettings, "engine": EngineSettings}
-ONLY_IN_0_1 = ("betas", "eps", "momentum")
-"""Version 0.1 wrote these options for every optimizer, whether its algorithm has them or not."""
 
 
 @dataclass(frozen=True)
@@ -455,7 +453,7 @@ def stored(
         ConfigurationError, PluginError: as ``Draft.apply`` and ``Draft.finish``.
     """
     draft = Draft(catalogue)
-    draft.apply(_without_unused(catalogue, tree))
+    draft.apply(tree)
     draft.apply(changes or {})
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
 
@@ -519,20 +517,6 @@ def _number(kind: Kind, known: Sequence[str], value: Any, key: str) -> float:
             f"{key}: '{value}' is not possible here: it must be a number or {with_article(kind)}.",
             f"{kind}s: {', '.join(known)}",
         ) from None
-
-
-def _without_unused(catalogue: Catalogue, tree: Mapping[str, Any]) -> dict[str, Any]:
-    optimizers = tree.get("optimizers")
-    if not isinstance(optimizers, Mapping):
-        return dict(tree)
-    kept: dict[str, Any] = {}
-    for name, given in optimizers.items():
-        kept[name] = given
-        if isinstance(given, Mapping) and "name" in given:
-            identity, _ = catalogue.component("optimizer", str(given["name"]))
-            unused = set(ONLY_IN_0_1) - Reader(catalogue).options("optimizer", identity).keys()
-            kept[name] = {key: value for key, value in given.items() if key not in unused}
-    return {**tree, "optimizers": kept}
 
 
 def _read_settings(key: str, settings: type, value: Any, current: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,11 +62,7 @@ def sizes(value: Any, name: str) -> tuple[int, ...]:
 
 
 def _fields(values: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Field, ...] | None:
-    if "fields" not in values:  # runs of 0.1 have the names of the columns instead
-        names = _names(values["columns"], "columns")
-        fields = None if names is None else tuple(Field(name, start=at) for at, name in enumerate(names))
-    else:
-        fields = None if values["fields"] is None else tuple(_field(each) for each in values["fields"])
+    fields = None if values["fields"] is None else tuple(_field(each) for each in values["fields"])
     ends = [0, *(field.start + field.width for field in fields or ())]
     if fields is not None and (
         len(shape) != 1 or ends[-1] != shape[0] or ends[:-1] != [field.start for field in fields]
@@ -101,9 +97,7 @@ def _units(value: Mapping[str, Any], shape: tuple[int, ...]) -> Units:
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}")
     constant = _positions(value["constant"], len(scale), "constant")
-    whole = _positions(
-        value.get("whole", ()), shape[-1], "whole"
-    )  # runs from before there was such a thing have none
+    whole = _positions(value["whole"], shape[-1], "whole")
     return Units(offset, scale, dtype, constant, whole)
 
 

@@ -312,14 +312,13 @@ def read_run(
 ) -> Run:
     """As ``load``, for a caller who says himself what is in ``Run.damage``."""
     directory = RunDirectory.open(Path(path))
+    record = directory.data_record()
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
     configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
     chosen, damage = find_checkpoint(directory, checkpoint)
     tensors = chosen.model()
-    spec, source_spec, conditions = _stored_data(
-        directory, sum(tensor.numel() for tensor in tensors.values())
-    )
+    spec, source_spec, conditions = _stored_data(directory, record, tensors)
     model = Builder(configuration, catalogue).model(spec, conditions)
     load_tensors(model, tensors, str(chosen.folder))
     model.eval().requires_grad_(False).to(select_device(device))
@@ -374,6 +373,7 @@ def load_initial(model: Model, initial: InitialWeights) -> tuple[str, ...]:
         RunError: there is no such run or checkpoint, or a tensor has another shape; the message names it.
     """
     directory = RunDirectory.open(Path(initial.path))
+    directory.data_record()  # refuses a run of another format
     checkpoint, _ = find_checkpoint(directory, initial.step)
     tensors, kept = checkpoint.model(), list[str]()
     for name, part in model.named_children():
@@ -391,13 +391,12 @@ def load_initial(model: Model, initial: InitialWeights) -> tuple[str, ...]:
 
 
 def _stored_data(
-    directory: RunDirectory, stored_values: int
+    directory: RunDirectory, record: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[DataSpec, DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
-    record = directory.read_json(DATA)
     try:
         spec, source = read_spec(record["spec"]), read_spec(record["source_spec"])
         shape = None if record.get("conditions") is None else sizes(record["conditions"], "conditions")
-        if shape is not None and math.prod(shape) > stored_values:
+        if shape is not None and math.prod(shape) > sum(tensor.numel() for tensor in tensors.values()):
             raise ValueError(f"conditions of shape {shape} are more than the weights hold")
         conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))
     except (KeyError, TypeError, ValueError) as error:

@@ -35,7 +35,7 @@ from ganvae_core.runs.observers import Pictures, Recorder
 from ganvae_core.runs.resuming import continued, differing_settings, new_run, runtime_notes
 from ganvae_core.runs.stages import Stages, stage_engine, train_only
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
-from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory, refuse_taken
+from ganvae_core.store.directory import CONFIG, DATA, FORMAT, LOCK, RunDirectory, refuse_taken
 from ganvae_core.store.ownership import held, refuse_links
 
 FINGERPRINT_ROWS = 64
@@ -305,6 +305,7 @@ def prepare_resume(
     """
     directory = RunDirectory.open(path)
     refuse_links(directory.path)
+    directory.data_record()  # refuses a run of another format
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
     tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
@@ -394,7 +395,7 @@ def _refuse_changes(
 
 def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> None:
     """The order of the rows and their scaling follow from the data, so it must be what it was."""
-    record = directory.read_json(DATA)
+    record = directory.data_record()
     try:
         before = json.loads(json.dumps(read_spec(record["spec"]).as_dict()))
     except (KeyError, TypeError, ValueError) as error:
@@ -421,7 +422,7 @@ def fingerprint(data: Split) -> str:
 
 
 def _data_record(preparation: Preparation) -> dict[str, Any]:
-    record: dict[str, Any] = {"spec": preparation.data.spec.as_dict()}
+    record: dict[str, Any] = {"format": FORMAT, "spec": preparation.data.spec.as_dict()}
     record["fingerprint"] = fingerprint(preparation.data)
     record["source_spec"] = preparation.data.source.spec.as_dict()
     model = preparation.engine.model

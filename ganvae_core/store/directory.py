@@ -17,6 +17,8 @@ from ganvae_core.store.manifests import manifests_in, numbers, without_gaps
 
 CONFIG = "config.yaml"
 DATA = "data.json"
+FORMAT = 2
+"""Of a run's files. Version 0.1 wrote none."""
 LOCK = "plugins.lock.toml"
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
@@ -122,6 +124,25 @@ class RunDirectory:
         if not isinstance(values, dict):
             raise RunError(f"{path} does not hold what a run writes there.")
         return values
+
+    def data_record(self) -> dict[str, Any]:
+        """What ``data.json`` holds.
+
+        Raises:
+            RunError: it cannot be read, or another version of ganvae made the run, in another format.
+        """
+        record = self.read_json(DATA)
+        if record.get("format") != FORMAT:
+            version = (
+                "another version of ganvae, which stores"
+                if "format" in record
+                else "ganvae 0.1, which stored"
+            )
+            raise RunError(
+                f"'{self.path}' was made by {version} runs differently.",
+                f"train it anew:  ganvae run --config {shlex.quote(str(self.path / CONFIG))}",
+            )
+        return record
 
     def config_text(self) -> str:
         """The text of ``config.yaml``.

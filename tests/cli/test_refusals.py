@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -331,6 +332,29 @@ def test_a_checkpoint_that_is_cut_short_or_something_else_is_named(
         refused(say, own_folder, f"sample {run}", "model.safetensors", "SHA-256")
     file.unlink()
     refused(say, own_folder, f"sample {run}", "model.safetensors is missing")
+
+
+def test_a_run_of_0_1_is_refused_with_the_command_that_trains_it_anew(
+    run: Path, say: Say, own_folder: Path
+) -> None:
+    record = json.loads((run / "data.json").read_text())
+    assert record.pop("format") == 2
+    (run / "data.json").write_text(json.dumps(record))
+    made_by = f"'{run}' was made by ganvae 0.1, which stored runs differently."
+    anew = f"ganvae run --config {run / 'config.yaml'}"
+    for words in (
+        f"sample {run}",
+        f"reconstruct {run}",
+        f"run --resume {run}",
+        f"run --from {run} --out new",
+    ):
+        refused(say, own_folder, words, made_by, anew)
+    code, out, _ = say("show", str(run))
+    assert code == 0
+    assert made_by in " ".join(out.split())
+    assert say(*anew.split()[1:], "--dry-run")[0] == 0
+    (run / "data.json").write_text(json.dumps({**record, "format": 3}))
+    refused(say, own_folder, f"sample {run}", "was made by another version of ganvae")
 
 
 def test_a_run_whose_files_are_damaged_is_refused_by_the_file(run: Path, say: Say, own_folder: Path) -> None:

@@ -250,16 +250,6 @@ def test_settings_of_optimizers_out_of_range_are_refused_before_anything_is_buil
     assert "schedule 'cosin'" in refused("optimizers.default.schedule=cosin").message
 
 
-def test_a_configuration_of_version_0_1_has_options_of_all_optimizers() -> None:
-    tree = parse_yaml(render(configured()), "config.yaml")
-    tree["optimizers"] = parse_yaml(
-        "default: {name: adam, lr: 0.001, betas: [0.9, 0.999], eps: 1.0e-08, weight_decay: 0.0, momentum: 0.0,"
-        " schedule: constant, warmup_samples: 0, clip_norm: null}", "config.yaml")  # fmt: skip
-    made = stored(CATALOGUE, tree)
-    assert made.optimizers["default"].options["schedule"] == Choice("builtin/constant", {"value": 1.0})
-    assert made.optimizers["default"].options["eps"] == 1e-8
-
-
 STAGES = """
 stages:
   - {objective: non-saturating, critic: {name: mlp, hidden: [3]}, steps: 50, train: [generator]}
