@@ -502,7 +502,7 @@ def test_doctor_says_what_this_machine_has_and_concludes(say: Say) -> None:
     assert (code, err) == (0, "")
     assert f"torch         {torch.__version__}\n" in out
     assert f"torch uses {torch.get_num_threads()} thread" in out
-    assert "ready: ae, bigan, builtin, cgan, dcgan, gan, infogan, ssgan, vae" in out
+    assert "ready: ae, bigan, builtin, cgan, dcgan, gan, infogan, kit, ssgan, vae" in out
     assert str(Path("runs").absolute()) in out
     assert out.splitlines()[-1].startswith("all is well; training takes ")
 
