@@ -1,13 +1,16 @@
-"""Writes command-line.md from the commands themselves:  python docs/generate.py
+"""Writes command-line.md from the commands, and reference.md from signatures and docstrings:  python docs/generate.py
 
-The page says nothing that the commands do not say, so a test holds it against what this writes.
+A test compares the pages with what this writes.
 """
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import click
@@ -17,6 +20,84 @@ from ganvae_core.cli.main import ganvae
 from ganvae_core.plugins import Catalogue, installed_plugins
 
 PAGE = Path(__file__).with_name("command-line.md")
+REFERENCE = Path(__file__).with_name("reference.md")
+REFERENCE_HEAD = """\
+# Reference
+
+<!-- Written by docs/generate.py from signatures and docstrings. Change those, then run it. -->
+
+Signatures of what is used from Python, each with the first paragraph of its docstring; `help(gv.Model)` shows all of
+it. The [interfaces](interfaces.md) that plugins implement have a page of their own. B is the batch, \\*X the shape of an
+event of data, \\*Z of a code, \\*K of a condition, \\*S are leading sample axes; `?` marks what may be None.
+"""
+ENGINE = (
+    "__init__",
+    "fit",
+    "save",
+    "stop",
+    "interrupt",
+    "model",
+    "results",
+    "step_index",
+    "samples_seen",
+    "view",
+)
+RUN = (
+    "path",
+    "results",
+    "metrics",
+    "sample",
+    "device",
+    "objective",
+    "open_data",
+    "rows",
+    "condition",
+    "resume",
+)
+SECTIONS: dict[str, dict[str, Collection[str] | None]] = {
+    "Training": {
+        "train": None,
+        "Engine": ENGINE,
+        "EngineSettings": (),
+        "OptimizerSettings": (),
+        "Adam": ("__init__",),
+        "AdamW": ("__init__",),
+        "SGD": ("__init__",),
+        "RMSprop": ("__init__",),
+    },
+    "Runs": {"load": None, "Run": RUN},
+    "The model": {"Model": None, "DecodeModule": None, "EncodeModule": None},
+    "Data": {"as_source": None, "split": None, "Split": None, "batches": None, "ModelSubject": ("__init__",)},
+    "Pictures": {"save_picture": None},
+    "Distributions": {
+        "DiagonalNormal": (),
+        "Dirac": (),
+        "TorchPosterior": (),
+        "TorchPrior": ("__init__",),
+        "TorchObserved": (),
+        "kl": None,
+        "register_kl": None,
+        "sum_event": None,
+    },
+    "Networks": {
+        "MLPGenerator": ("__init__",),
+        "MLPEncoder": ("__init__",),
+        "MLPCritic": ("__init__",),
+        "CriticHead": None,
+        "centred": None,
+        "check_condition": None,
+        "normalise_spectrally": None,
+        "AdaptiveAugmentation": None,
+    },
+}
+"""Public names by section, with the members of a class that are shown; None shows all public ones."""
+MODULES = {
+    "gv.losses": "ganvae_core.losses",
+    "gv.penalties": "ganvae_core.builtin.penalties",
+    "gv.divergences": "ganvae_core.builtin.divergences",
+    "gv.schedule": "ganvae_core.builtin.schedule",
+}
+"""Public modules, of which everything public is shown."""
 HEAD = """\
 # The command line
 
@@ -81,6 +162,80 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def reference() -> str:
+    """The page of signatures."""
+    public = importlib.import_module("ganvae_core")
+    parts = [REFERENCE_HEAD.rstrip()]
+    for title, names in SECTIONS.items():
+        stubs = (stub(definition(getattr(public, name)), members) for name, members in names.items())
+        parts.append(f"## {title}\n\n```pyi\n" + "\n\n".join(stubs) + "\n```")
+    for title, name in MODULES.items():
+        module = importlib.import_module(name)
+        source = Source(inspect.getsource(module))
+        stubs = (
+            stub((node, source), None)
+            for node in source.tree.body
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+        )
+        about = paragraphs(inspect.getdoc(module) or "")
+        parts.append(f"## {title}\n\n{about}\n\n```pyi\n" + "\n\n".join(stubs) + "\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+class Source:
+    """The text of a module, with its syntax tree."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.splitlines()
+        self.tree = ast.parse(text)
+
+
+Definition = tuple[ast.ClassDef | ast.FunctionDef, Source]
+
+
+def definition(value: object) -> Definition:
+    """The definition of a class or function, with its module."""
+    source = Source(inspect.getsource(importlib.import_module(value.__module__)))
+    name = getattr(value, "__name__", "")
+    found = (node for node in source.tree.body if getattr(node, "name", None) == name)
+    node = next(found)
+    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+    return node, source
+
+
+def stub(found: Definition, members: Collection[str] | None) -> str:
+    """A definition without its body, as it is formatted in the source."""
+    node, source = found
+    lines = [f"@{ast.unparse(each)}" for each in node.decorator_list if ast.unparse(each) in SHOWN_DECORATORS]
+    lines += textwrap.dedent("\n".join(source.lines[node.lineno - 1 : node.body[0].lineno - 1])).splitlines()
+    first = (ast.get_docstring(node) or "").partition("\n\n")[0]
+    if first:
+        lines += textwrap.indent(f'"""{first}"""', "    ").splitlines()
+    if isinstance(node, ast.FunctionDef):
+        return "\n".join(lines) if first else "\n".join(lines) + " ..."
+    for below in node.body:
+        if isinstance(below, ast.AnnAssign) and is_dataclass(node):
+            lines += source.lines[below.lineno - 1 : below.end_lineno]
+        elif isinstance(below, ast.FunctionDef) and is_shown(below.name, members):
+            lines += ["", *textwrap.indent(stub((below, source), None), "    ").splitlines()]
+    return "\n".join(lines)
+
+
+SHOWN_DECORATORS = {"property", "classmethod", "dataclass(frozen=True)"}
+
+
+def is_dataclass(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(each).startswith("dataclass") for each in node.decorator_list)
+
+
+def is_shown(name: str, members: Collection[str] | None) -> bool:
+    return name in members if members is not None else name == "__init__" or not name.startswith("_")
+
+
+def paragraphs(text: str) -> str:
+    return text.replace("``", "`").replace("*", r"\*")
+
+
 def described(
     command: click.Command, context: click.Context, common: set[str], level: int = 2
 ) -> Iterator[str]:
@@ -135,3 +290,4 @@ def limits(option: click.Option) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    REFERENCE.write_text(reference(), encoding="utf-8")

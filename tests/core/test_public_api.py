@@ -52,6 +52,11 @@ def test_no_public_name_is_also_a_submodules() -> None:
     assert not modules & set(gv.__all__)
 
 
+def test_the_losses_are_an_attribute_without_an_import_of_their_own() -> None:
+    program = "import ganvae_core as gv; print(gv.losses.hinge_generator.__name__)"
+    assert run_python(program) == "hinge_generator"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Modell'"):
         gv.Modell  # noqa: B018 # pyright: ignore
