@@ -27,8 +27,8 @@ REFERENCE_HEAD = """\
 <!-- Written by docs/generate.py from signatures and docstrings. Change those, then run it. -->
 
 Signatures of what is used from Python, each with the first paragraph of its docstring; `help(gv.Model)` shows all of
-it. The [interfaces](interfaces.md) that plugins implement have a page of their own. B is the batch, \\*X the shape of an
-event of data, \\*Z of a code, \\*K of a condition, \\*S are leading sample axes; `?` marks what may be None.
+it. The [interfaces](interfaces.md) that plugins implement have a page of their own. B is the batch, \\*X the shape of
+an event of data, \\*Z of a code, \\*K of a condition, \\*S are leading sample axes; `?` marks what may be None.
 """
 ENGINE = (
     "__init__",
