@@ -71,9 +71,9 @@ if TYPE_CHECKING:
     from ganvae_core.model import DecodeModule, EncodeModule, Model
     from ganvae_core.plugins import CommandSpec, ComponentSpec, RecipeSpec, hookimpl
     from ganvae_core.runs.loading import Run, load
-    from ganvae_core.runs.observers import save_picture
     from ganvae_core.runs.training import train
-    from ganvae_core.types import Batch, DataSpec, Field, Figure, Loss, Phase, Rows, Units
+    from ganvae_core.types import Batch, DataSpec, Drawing, Field, Figure, Loss, Phase, Rows, Units, View
+    from ganvae_core.views.showing import save_picture
 
 __version__ = "0.2.0"
 
@@ -137,10 +137,21 @@ _HOMES = {
     ),
     "ganvae_core.runs.loading": ("Run", "load"),
     "ganvae_core.model": ("DecodeModule", "EncodeModule", "Model"),
-    "ganvae_core.runs.observers": ("save_picture",),
+    "ganvae_core.views.showing": ("save_picture",),
     "ganvae_core.plugins": ("CommandSpec", "ComponentSpec", "RecipeSpec", "hookimpl"),
     "ganvae_core.runs.training": ("train",),
-    "ganvae_core.types": ("Batch", "DataSpec", "Field", "Figure", "Loss", "Phase", "Rows", "Units"),
+    "ganvae_core.types": (
+        "Batch",
+        "DataSpec",
+        "Drawing",
+        "Field",
+        "Figure",
+        "Loss",
+        "Phase",
+        "Rows",
+        "Units",
+        "View",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -164,6 +175,7 @@ __all__ = [
     "DecodeModule",
     "DiagonalNormal",
     "Dirac",
+    "Drawing",
     "EncodeModule",
     "Encoder",
     "Engine",
@@ -215,6 +227,7 @@ __all__ = [
     "TruncatedNormal",
     "Uniform",
     "Units",
+    "View",
     "__version__",
     "as_schedule",
     "as_source",

@@ -7,6 +7,8 @@ concrete method is overridden.
 A component's keyword-only parameters, typed and with defaults, are its options. Its positional parameters are
 facts that the builder supplies by name: ``data``, ``latent_shape``, ``raw_shape``, ``condition_shape``, ``model``,
 ``encoder``, ``generator``, ``prior``, ``critic``. A default of None makes a fact optional.
+
+``View``, which needs no torch, is in ``ganvae_core.types``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.types import Batch, DataSpec, Figure, Phase, Rows
+from ganvae_core.types import Batch, DataSpec, Figure, Phase, Rows, Shown
 
 if TYPE_CHECKING:
     from ganvae_core.model import Model
@@ -161,7 +163,7 @@ class Observation(nn.Module, abc.ABC):
     """
 
     has_likelihood: bool = True
-    shown: Literal["mean", "draw"] | None = None
+    shown: Shown | None = None
 
     @abc.abstractmethod
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from ganvae_core.distributions import kl
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Encoder, Generator, LatentPrior, Observation, ObservedData, Posterior
+from ganvae_core.interfaces import (
+    Encoder,
+    Generator,
+    LatentPrior,
+    Observation,
+    ObservedData,
+    Posterior,
+)
+from ganvae_core.types import Shown
 
 
 @final
@@ -55,6 +63,8 @@ class Model(nn.Module):
         encoder: data to codes, where there is one.
         conditions: (M, *K) conditions to draw from when ``sample`` is given none.
         condition_weights: (M,) how often each of them is drawn; equally by default.
+        shown: whether a person is shown means of the observation or draws from it, where the observation leaves the
+            choice; in a run it is what the view of the data says.
     """
 
     def __init__(
@@ -66,18 +76,25 @@ class Model(nn.Module):
         *,
         conditions: Tensor | None = None,
         condition_weights: Tensor | None = None,
+        shown: Shown = "mean",
     ) -> None:
         super().__init__()
         self.generator = generator
         self.prior = prior
         self.observation = observation
         self.encoder = encoder
+        self._shown: Shown = shown
         self.conditions: Tensor | None
         self.condition_weights: Tensor | None
         if conditions is not None and condition_weights is None:
             condition_weights = torch.ones(len(conditions))
         self.register_buffer("conditions", conditions)
         self.register_buffer("condition_weights", condition_weights)
+
+    @property
+    def shown(self) -> Shown:
+        """Whether a person is shown means of the observation or draws from it."""
+        return self.observation.shown or self._shown
 
     def sample(self, count: int, condition: Tensor | None = None, *, noise: bool = False) -> Tensor:
         """(count, *X) means of the observation, for codes from the prior.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from torch import Tensor, nn
 
-Modality = Literal["image", "table", "points", "array"]
 Better = Literal["higher", "lower"]
+Shown = Literal["mean", "draw"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class DataSpec:
     Args:
         shape: of one event, *X: (channels, height, width) for images, (columns,) for tables and points.
         range: lowest and highest value of ``Batch.x``, or None where there is no bound.
-        modality: how a person looks at it: ``image``, ``table``, ``points`` (2-D), ``array``, or a view of a plugin's.
+        modality: the name of the view that draws and writes its rows: ``image``, ``table``, ``points`` (2-D),
+            ``array``, or that of a plugin's view.
         condition: shape of the condition, *K, or None where the model is given none.
         count: number of rows.
         fields: the columns of a table, in the order of x.
@@ -104,7 +107,7 @@ class DataSpec:
 
     shape: tuple[int, ...]
     range: tuple[float, float] | None = (0.0, 1.0)
-    modality: Modality = "array"
+    modality: str = "array"
     condition: tuple[int, ...] | None = None
     count: int = 0
     fields: tuple[Field, ...] | None = None
@@ -120,6 +123,81 @@ class DataSpec:
     def as_dict(self) -> dict[str, Any]:
         """This specification as plain JSON values."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a picture shows. A view uses the fields that it has a place for, and ignores the others.
+
+    Rows are in the source's own units, as those of ``View.write`` are.
+
+    Args:
+        rows: (N, *X) what a model has made, or rows of data.
+        name: what ``rows`` are, for a legend: ``samples``, ``reconstructions``, ``rows``.
+        real: (M, *X) rows of data to compare them with.
+        originals: (N, *X) the rows that ``rows`` reconstruct.
+        labels: (N,) the position of each row's class in ``DataSpec.classes``.
+        columns: of a grid; 0 leaves the choice to the view.
+        headings: a text above each column of a grid; they also say how many columns there are.
+        rows_together: lines of a grid that belong together, with a wider gap before the next ones; 0 for all.
+    """
+
+    rows: np.ndarray
+    name: str = "samples"
+    real: np.ndarray | None = None
+    originals: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    columns: int = 0
+    headings: Sequence[str] = ()
+    rows_together: int = 0
+
+
+class View:
+    """Shows rows of one modality to a person: as pictures and in files. Views work with numpy and import no torch.
+
+    A view's component is named after the modality that it shows, which ``DataSpec.modality`` names. It implements
+    ``draw`` where ``endings`` has ``.png``, and ``write`` where it has any other. Every view's rows can also be written
+    to ``.npz`` and ``.npy`` files.
+
+    Rows are (N, *X) in the source's own units. Those of a view that shows draws have the source's own type. Those of a
+    view that shows means are floating point and not rounded, since a mean may lie between two values.
+
+    Attributes:
+        noun: what rows are called, in the plural: ``images``.
+        endings: of the files that ``draw`` and ``write`` make, the usual one first; an empty one is a folder of files.
+        shown: whether samples are shown as means of the observation or as draws from it, where the observation leaves
+            the choice.
+        as_grid: whether a picture shows each row by itself, as a grid of images does, and not where many rows lie, as a
+            scatter plot does.
+    """
+
+    noun: ClassVar[str] = "rows"
+    endings: ClassVar[tuple[str, ...]] = ()
+    shown: ClassVar[Shown] = "mean"
+    as_grid: ClassVar[bool] = False
+
+    def fits(self, spec: DataSpec) -> bool:
+        """Whether rows of this specification can be shown."""
+        return True
+
+    def describe(self, spec: DataSpec) -> str:
+        """One row in words: ``8 × 8``, ``5 columns``; empty where there is nothing to say."""
+        return " × ".join(str(size) for size in spec.shape)
+
+    def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
+        """Draw rows to a PNG file. The path is a draft's: the file appears in its place when it is complete."""
+        raise NotImplementedError
+
+    def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
+        """Write rows (N, *X) as the path's ending says, to a draft like that of ``draw``.
+
+        Args:
+            rows: what to write.
+            spec: what the data is.
+            path: of a file with one of ``endings``, or of a folder that does not exist yet.
+            further: arrays (N, …) that belong to the rows, by name, such as ``label``; for formats that can hold them.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

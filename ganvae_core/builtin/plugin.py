@@ -14,7 +14,16 @@ def component(kind: Kind, name: str, target: str, summary: str, reads: tuple[str
 
 @hookimpl
 def ganvae_components() -> list[ComponentSpec]:
-    return [*networks(), *distributions(), *sources(), *metrics(), *callbacks(), *schedules(), *optimizers()]
+    return [
+        *networks(),
+        *distributions(),
+        *sources(),
+        *views(),
+        *metrics(),
+        *callbacks(),
+        *schedules(),
+        *optimizers(),
+    ]
 
 
 def networks() -> list[ComponentSpec]:
@@ -121,6 +130,16 @@ def sources() -> list[ComponentSpec]:
             "a table of numbers, standardised by column",
             ("*.csv", "*.tsv", "*.parquet"),
         ),
+    ]
+
+
+def views() -> list[ComponentSpec]:
+    at = "ganvae_core.views"
+    return [
+        ComponentSpec("view", "image", f"{at}.image:ImageView", "images: grids, and folders of PNG files"),
+        ComponentSpec("view", "points", f"{at}.points:PointsView", "points in the plane: scatter plots"),
+        ComponentSpec("view", "table", f"{at}.table:TableView", "tables: marginals, .csv and .parquet files"),
+        ComponentSpec("view", "array", f"{at}.array:ArrayView", "arrays of any shape, without pictures"),
     ]
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+from ganvae_core.data.codec import in_own_units
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.sampling import can_sample, sample_rows
 from ganvae_core.interfaces import Callback, TrainingView
-from ganvae_core.runs.observers import visible
+from ganvae_core.views.image import unit_range
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -76,7 +77,8 @@ class TensorBoard(Callback):
         ):
             return
         made = sample_rows(training.model, self.images, training.settings.seed, training.device).x
-        self._writer.add_images("samples", visible(made, spec).clip(0, 1), training.step)
+        images = unit_range(in_own_units(made.numpy(), spec.units), spec)
+        self._writer.add_images("samples", images.clip(0, 1), training.step)
 
     def on_end(self, training: TrainingView) -> None:
         """Close the file."""

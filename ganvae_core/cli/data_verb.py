@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LISTED_CLASSES = 20
 LISTED_COLUMNS = 40
 PREVIEWED = 32
-"""Images in a preview."""
+"""Rows in a preview that is a grid."""
 PIECE_VALUES = 2**22
 """Values that are looked at together: data may be larger than memory."""
 
@@ -239,26 +239,25 @@ def as_plain(choice: Choice, split: Split, contents: Contents, file: Path | None
 
 
 def draw(split: Split, file: Path) -> None:
-    """Draw some rows, spread evenly over the data, as they are drawn while training.
+    """Draw some rows, spread evenly over the data.
 
     Raises:
         ConfigurationError: there is no picture for such data.
     """
     import numpy as np
-    import torch
 
-    from ganvae_core.cli.preview import draw_preview
-    from ganvae_core.data.codec import rows_of
     from ganvae_core.evaluation.sampling import evenly
-    from ganvae_core.runs.observers import PLOTTED, visible
-    from ganvae_core.views.pictures import is_drawable
+    from ganvae_core.runs.observers import PLOTTED
+    from ganvae_core.types import Drawing
+    from ganvae_core.views.finding import view_of
+    from ganvae_core.views.showing import show
 
-    spec = split.source.spec
-    if not is_drawable(spec):
-        raise ConfigurationError(f"-o {file}: there is no picture for rows of shape {spec.shape}.")
-    indices = evenly(np.arange(len(split.source)), PREVIEWED if spec.modality == "image" else PLOTTED)
-    x, _, _ = rows_of(split, indices, torch.device("cpu"))
-    draw_preview(visible(x, spec), spec, file)
+    source = split.source
+    view = view_of(source.spec, current_catalogue())
+    if ".png" not in view.endings:
+        raise ConfigurationError(f"-o {file}: there is no picture for rows of shape {source.spec.shape}.")
+    indices = evenly(np.arange(len(source)), PREVIEWED if view.as_grid else PLOTTED)
+    show(view, Drawing(source.rows(indices).x, "rows"), source.spec, file)
 
 
 def some_plugin() -> str:

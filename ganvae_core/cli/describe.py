@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.types import Figure
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 BUSY = 0.5
 """The share of the cores that others may use before a person is told."""
-NOUNS = {"image": "images", "points": "points", "table": "rows", "array": "rows"}
 
 
 def cores() -> int:
@@ -50,20 +50,17 @@ def busy(engine: Engine) -> list[str]:
     ]
 
 
-def event(spec: DataSpec) -> str:
-    """One event in words: ``8 × 8``, ``32 × 32 × 3``, ``5 columns``."""
-    if spec.modality == "image":
-        channels, height, width = spec.shape
-        return f"{height} × {width}" + (f" × {channels}" if channels > 1 else "")
-    if len(spec.shape) == 1:
-        return f"{spec.shape[0]} columns" if spec.shape[0] != 1 else "one column"
-    return " × ".join(str(size) for size in spec.shape)
-
-
 def amount(count: int, spec: DataSpec) -> str:
     """``1,617 images of 8 × 8``."""
-    noun = NOUNS[spec.modality] if count != 1 else NOUNS[spec.modality].removesuffix("s")
-    return f"{count:,} {noun}" if spec.modality == "points" else f"{count:,} {noun} of {event(spec)}"
+    from ganvae_core.views.finding import rows_in_words, view_of
+
+    return counted(count, rows_in_words(spec, view_of(spec, current_catalogue())))
+
+
+def counted(count: int, rows: str) -> str:
+    """``1,617 images of 8 × 8``, from the words for such rows."""
+    noun, *rest = rows.split(" ")
+    return " ".join([f"{count:,}", noun if count != 1 else noun.removesuffix("s"), *rest])
 
 
 def results(values: Mapping[str, float], figures: Iterable[Figure]) -> str:

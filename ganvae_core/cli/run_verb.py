@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ganvae_core.runs.stages import Stages
     from ganvae_core.runs.training import Preparation
     from ganvae_core.store.directory import RunDirectory
+    from ganvae_core.types import View
 
 
 DIGITS = "builtin/digits"
@@ -209,20 +210,22 @@ def _print_dry_run(preparation: Preparation) -> None:
 def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> None:
     from rich.console import Console
 
-    from ganvae_core.cli.describe import NOUNS, results
+    from ganvae_core.cli.describe import results
     from ganvae_core.cli.progress import Progress
     from ganvae_core.cli.ranks import lost
     from ganvae_core.engine.processes import RankLostError
     from ganvae_core.engine.recovery import NotFiniteError
+    from ganvae_core.views.finding import view_of
 
     engine = preparation.engine
+    view = view_of(engine.data.spec, preparation.catalogue)
     quiet = quiet or not engine.world.first
     if not quiet:
         _announce(preparation)
         engine.callbacks.append(
             Progress(
                 Console(stderr=True, highlight=False),
-                NOUNS[engine.data.spec.modality],
+                view.noun,
                 lambda: preparation.engine.step_index,
             )
         )
@@ -254,7 +257,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         click.echo(str(directory.path))
     if not quiet:
         own_data = preparation.configuration.components["data"].id != DIGITS
-        _say_where(directory, engine, own_data=own_data)
+        _say_where(directory, engine, view, own_data=own_data)
 
 
 def _go_on_past(directory: RunDirectory, step: int) -> str:
@@ -272,7 +275,7 @@ def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved
     return Interrupted(f"{at}; {what}.", f"go on:  {_resume_command(directory.path)}", exit_code=code)
 
 
-def _say_where(directory: RunDirectory, engine: Engine, *, own_data: bool) -> None:
+def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data: bool) -> None:
     from ganvae_core.cli.run_files import pictures
 
     there = {
@@ -286,16 +289,14 @@ def _say_where(directory: RunDirectory, engine: Engine, *, own_data: bool) -> No
     classes = engine.data.spec.classes if engine.data.conditional else None
     if classes:
         note(f"next:  ganvae sample {run} --condition {shlex.quote(classes[0])}      ganvae show {run}")
-    elif engine.model.encoder is not None and engine.data.spec.modality == "image" and own_data:
-        note(f"next:  ganvae sample {run} -n 100      ganvae reconstruct {run}")
-    elif engine.data.spec.modality == "image" and not own_data:
+    elif view.as_grid:
         further = "ganvae run --plugin dcgan      ganvae run --plugin vae --data YOUR_FOLDER"
+        if own_data:
+            further = f"ganvae {'show' if engine.model.encoder is None else 'reconstruct'} {run}"
         note(f"next:  ganvae sample {run} -n 100      {further}")
     else:
-        count, ending = {"image": (100, "png"), "array": (1000, "npz")}.get(
-            engine.data.spec.modality, (1000, "csv")
-        )
-        note(f"next:  ganvae sample {run} -n {count} -o made.{ending}      ganvae show {run}")
+        ending = next((ending for ending in view.endings if ending not in ("", ".png")), ".npz")
+        note(f"next:  ganvae sample {run} -n 1000 -o made{ending}      ganvae show {run}")
 
 
 @contextmanager

@@ -161,7 +161,9 @@ def about_data(run: RunDirectory, data: Mapping[str, Any]) -> list[Fact]:
     except (KeyError, TypeError, ValueError):
         return [*facts, ("", f"{run.path / DATA} does not hold what a run writes there")]
     held_out = f"{whole.count - spec.count:,} held out"
-    facts.append(("", f"{describe.amount(spec.count, spec)} to learn from, {held_out}"))
+    facts.append(
+        ("", f"{describe.counted(spec.count, str(record.get('rows', 'rows')))} to learn from, {held_out}")
+    )
     if spec.columns:
         facts.append(("columns", ", ".join(spec.columns)))
     if whole.classes:

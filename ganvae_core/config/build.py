@@ -25,6 +25,7 @@ from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue
 from ganvae_core.plugins.specs import Kind
 from ganvae_core.types import DataSpec
+from ganvae_core.views.finding import view_of
 
 INITIAL = purpose("initial weights")
 DRAWN_CONDITIONS = 1_000
@@ -256,6 +257,7 @@ class Builder:
             facts["encoder"] if facts.made("encoder") else None,
             conditions=None if conditions is None else conditions[0],
             condition_weights=None if conditions is None else conditions[1],
+            shown=view_of(spec, self.catalogue).shown,
         )
         check_shapes(model, spec, latent_shape, raw_shape)
         return model

@@ -15,7 +15,7 @@ from ganvae_core.data.split import Split
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
-from ganvae_core.types import Batch, DataSpec
+from ganvae_core.types import Batch
 
 SAMPLING = purpose("random numbers of sampling")
 CHUNK = 256
@@ -133,12 +133,6 @@ def _padded(condition: Tensor) -> Tensor:
 def can_sample(model: Model) -> bool:
     """Whether the prior is ready. A ``FittedPrior`` is not until it has been fitted."""
     return not isinstance(model.prior, FittedPrior) or model.prior.fitted
-
-
-def drawn_with_noise(model: Model, spec: DataSpec) -> bool:
-    """Whether a person is shown draws from the observation, instead of its means: by default of tables and points."""
-    shown = model.observation.shown
-    return spec.modality in ("table", "points") if shown is None else shown == "draw"
 
 
 def fit_prior(model: Model, data: Split, device: torch.device) -> float:

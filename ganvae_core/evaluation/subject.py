@@ -12,7 +12,7 @@ from torch import Tensor
 from ganvae_core.data.codec import as_tensor, batch_of
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split
-from ganvae_core.evaluation.sampling import CHUNK, drawn_with_noise, evenly, sample_chunk
+from ganvae_core.evaluation.sampling import CHUNK, evenly, sample_chunk
 from ganvae_core.interfaces import Subject
 from ganvae_core.model import Model
 from ganvae_core.types import Batch
@@ -106,7 +106,7 @@ class ModelSubject(Subject):
 
     def _sampled(self, start: int, count: int) -> Batch:
         made = sample_chunk(
-            self.model, start, count, self.seed, self.device, noise=drawn_with_noise(self.model, self.spec)
+            self.model, start, count, self.seed, self.device, noise=self.model.shown == "draw"
         )
         return Batch(made.x, made.condition, None, torch.full((count,), NO_ROW, device=self.device), 0)
 

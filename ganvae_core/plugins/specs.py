@@ -16,9 +16,9 @@ Kind = Literal[
     "prior",
     "observation",
     "source",
+    "view",
     "metric",
     "callback",
-    "view",
     "schedule",
     "optimizer",
 ]
@@ -31,7 +31,8 @@ class ComponentSpec:
 
     Args:
         kind: what it is, one of ``KINDS``.
-        name: lower case, unique in the plugin for its kind; the identity is ``plugin/name``.
+        name: lower case, unique in the plugin for its kind; the identity is ``plugin/name``. A view has the name of the
+            modality that it shows.
         target: ``package.module:Class``, imported only when a run uses it.
         summary: one line for people.
         reads: for sources: patterns of the paths that it reads, so that ``--data PATH`` finds it: ``*.csv`` for files,

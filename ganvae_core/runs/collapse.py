@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import batch_of
-from ganvae_core.evaluation.sampling import can_sample, drawn_with_noise, evenly, sample_rows
+from ganvae_core.evaluation.sampling import can_sample, evenly, sample_rows
 from ganvae_core.interfaces import Callback, Critic, TrainingView
 from ganvae_core.types import Phase
 
@@ -97,7 +97,7 @@ class CollapseMonitor(Callback):
             self._real = distances(batch_of(training.data, rows, training.device).x)
         if not self._real[0]:
             return None
-        noise = drawn_with_noise(training.model, training.data.spec)
+        noise = training.model.shown == "draw"
         # As many as there are rows: among more of them the nearest is nearer.
         made = sample_rows(training.model, len(rows), training.settings.seed, training.device, noise=noise)
         spread, nearest = distances(made.x)

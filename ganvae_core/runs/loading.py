@@ -25,7 +25,7 @@ from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
-from ganvae_core.evaluation.sampling import sample_rows
+from ganvae_core.evaluation.sampling import CHUNK, Samples, sample_rows
 from ganvae_core.interfaces import Callback, FittedPrior, Objective
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
@@ -33,7 +33,8 @@ from ganvae_core.plugins.lock import refuse_missing
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole, tensors_of
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.store.manifests import MODEL_FILE, best_step, checkpoint_folders, read_manifest
-from ganvae_core.types import DataSpec, Units
+from ganvae_core.types import DataSpec, Units, View
+from ganvae_core.views.finding import view_of
 
 
 @final
@@ -86,19 +87,68 @@ class Run:
         """What was logged, a dictionary for each logging interval."""
         return self.directory.metrics()
 
-    def sample(self, count: int, *, seed: int = 0, condition: Tensor | None = None) -> np.ndarray:
+    @property
+    def view(self) -> View:
+        """What draws the run's data and writes it to files.
+
+        Raises:
+            ConfigurationError: no plugin brings a view of such data.
+            DataError: the data does not have the shape that its modality says.
+        """
+        return view_of(self.spec, self.catalogue)
+
+    def sample(
+        self, count: int, *, seed: int = 0, condition: Tensor | None = None, noise: bool | None = None
+    ) -> np.ndarray:
         """(count, *X) samples in the data's own units and type: a table's numbers, an image's 0 to 255.
 
+        They are those that ``ganvae sample`` writes.
+
         Args:
-            count: how many; the first ten of a hundred are the ten of ten.
-            seed: other samples for another one.
+            count: the first ten of a hundred are the ten of ten.
+            seed: of the random numbers.
             condition: (count, *K); by default as frequent as in the training data.
+            noise: draw from the observation instead of taking its mean; by default as the observation and the view of
+                the data say: draws of tables and points, means of everything else.
 
         Raises:
             NotFittedError: the prior is fitted when training ends, and it has not ended.
         """
-        made = sample_rows(self.model, count, seed, self.device, condition)
+        made = self.samples(count, seed=seed, condition=condition, noise=noise)
         return in_own_units(made.x.numpy(), self.spec.units)
+
+    def samples(
+        self, count: int, *, seed: int = 0, condition: Tensor | None = None, noise: bool | None = None
+    ) -> Samples:
+        """The same samples as x (count, *X) within the model's range, and their conditions (count, *K) if any."""
+        noise = self.model.shown == "draw" if noise is None else noise
+        return sample_rows(self.model, count, seed, self.device, condition, noise=noise)
+
+    def reconstruct(self, data: Split, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Chosen rows as the model takes them, and what it makes of them: two x (B, *X).
+
+        Raises:
+            ConfigurationError: the model has no encoder.
+            DataError: as ``rows`` raises it.
+        """
+        pairs: list[tuple[Tensor, Tensor]] = []
+        with torch.no_grad():
+            for part in chunks(indices):
+                x, condition = self.rows(data, part)
+                pairs.append((x.cpu(), self.model.reconstruct(x, condition).cpu()))
+        originals, made = zip(*pairs, strict=True)
+        return torch.cat(originals), torch.cat(made)
+
+    def encode(self, data: Split, indices: np.ndarray) -> np.ndarray:
+        """(B, *Z) codes of chosen rows: the means of the posterior.
+
+        Raises:
+            ConfigurationError: the model has no encoder.
+            DataError: as ``rows`` raises it.
+        """
+        with torch.no_grad():
+            parts = [self.model.encode(*self.rows(data, part)).mean.cpu().numpy() for part in chunks(indices)]
+        return np.concatenate(parts)
 
     @property
     def device(self) -> torch.device:
@@ -148,7 +198,7 @@ class Run:
                 else "this table does not fit the run: its columns differ.",
                 f"columns of the run: {', '.join(self.spec.columns)}" if self.spec.columns else "",
                 f"scale the images to {self.spec.shape[1]} × {self.spec.shape[2]} before"
-                if self.spec.modality == spec.modality == "image"
+                if len(self.spec.shape) == len(spec.shape) == 3
                 else "",
             )
         return found
@@ -267,6 +317,11 @@ class Run:
         from ganvae_core.runs.training import resume
 
         return resume(self.path, data=data, overrides=given, callbacks=callbacks)
+
+
+def chunks(indices: np.ndarray) -> list[np.ndarray]:
+    """The indices in parts of as many as go through a network at once."""
+    return [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
 
 
 def _is_fixed(spec: DataSpec) -> bool:

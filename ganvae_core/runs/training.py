@@ -37,6 +37,7 @@ from ganvae_core.runs.stages import Stages, stage_engine, train_only
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, FORMAT, LOCK, RunDirectory, refuse_taken
 from ganvae_core.store.ownership import held, refuse_links
+from ganvae_core.views.finding import rows_in_words, view_of
 
 FINGERPRINT_ROWS = 64
 
@@ -245,7 +246,7 @@ def started(
         made = ranks.from_first(lambda: str(stack.enter_context(_made(preparation, out)).path))
         directory = RunDirectory(Path(made))
         ranks.announce_run(made)
-        attach(preparation.engine, directory, callbacks)
+        attach(preparation, directory, callbacks)
         yield directory
 
 
@@ -277,13 +278,15 @@ def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence
     ranks = preparation.engine.world
     ranks.from_first(write_down)
     ranks.announce_run(str(directory.path))
-    attach(preparation.engine, directory, callbacks)
+    attach(preparation, directory, callbacks)
 
 
-def attach(engine: Engine, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
+def attach(preparation: Preparation, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
     """Let an engine write its checkpoints, metrics and pictures into a run directory."""
+    engine = preparation.engine
     engine.keep_in(directory.path)
-    engine.callbacks.extend([Recorder(directory), Pictures(directory), CollapseMonitor(), *callbacks])
+    view = view_of(preparation.data.spec, preparation.catalogue)
+    engine.callbacks.extend([Recorder(directory), Pictures(directory, view), CollapseMonitor(), *callbacks])
 
 
 def prepare_resume(
@@ -425,6 +428,8 @@ def _data_record(preparation: Preparation) -> dict[str, Any]:
     record: dict[str, Any] = {"format": FORMAT, "spec": preparation.data.spec.as_dict()}
     record["fingerprint"] = fingerprint(preparation.data)
     record["source_spec"] = preparation.data.source.spec.as_dict()
+    spec = preparation.data.spec
+    record["rows"] = rows_in_words(spec, view_of(spec, preparation.catalogue))
     model = preparation.engine.model
     if model.conditions is not None:
         record["conditions"] = list(model.conditions.shape)

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import secrets
+import shutil
 import zipfile
 from collections.abc import Generator
 from pathlib import Path
@@ -68,6 +69,30 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
         finally:
             if draft is not None:
                 draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_path(path: Path) -> Generator[Path]:
+    """A path of the same name to write a file or a folder to, which appears when it is complete, or not at all.
+
+    A file takes the place of another one; a folder only that of an empty one.
+
+    Raises:
+        TrainingError: it could not be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+        folder.mkdir()
+        try:
+            draft = folder / path.name
+            yield draft
+            if draft.is_file():
+                with draft.open("rb") as file:
+                    os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -71,12 +72,12 @@ def _take_away_drafts(directory: Path) -> None:
     folders = [directory, *(path for path in directory.iterdir() if path.is_dir() and not path.is_symlink())]
     for draft in [path for folder in folders for path in folder.glob(f".*{DRAFT}")]:
         match = _NAMED_DRAFT.fullmatch(draft.name)
-        if match is None or not draft.is_file() or draft.is_symlink():
+        if match is None or draft.is_symlink():
             continue
         old = time.time() - draft.stat().st_mtime > ABANDONED_SECONDS
         if old or _WRITTEN_BY_TRAINING.fullmatch(match["name"]):
             with tidying(draft):
-                draft.unlink(missing_ok=True)
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
 
 
 def refuse_links(directory: Path, part: str = "") -> None:

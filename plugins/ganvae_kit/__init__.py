@@ -57,6 +57,7 @@ GROUPS = (
     "batches",
     "micro_batches",
     "sources",
+    "views",
     "watchers",
     "recipes",
 )

@@ -17,6 +17,7 @@ from ganvae_core.config.configuration import DataSettings
 from ganvae_core.config.options import REQUIRED, component_facts, component_options, convert, settings_options
 from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
 from ganvae_core.plugins.specs import KINDS, Kind
+from ganvae_core.types import View
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.places import Place, place_in_traceback, place_of, place_of_text
 from ganvae_kit.static import module_of, place_of_module
@@ -30,6 +31,7 @@ INTERFACES: Mapping[Kind, type] = {
     "prior": interfaces.LatentPrior,
     "observation": interfaces.Observation,
     "source": interfaces.Source,
+    "view": View,
     "metric": interfaces.Metric,
     "callback": interfaces.Callback,
     "schedule": interfaces.Schedule,
@@ -44,6 +46,7 @@ FACTS: Mapping[Kind, set[str]] = {
     "prior": _NETWORK,
     "observation": {"data", "latent_shape", "condition_shape"},
     "source": set(),
+    "view": set(),
     "metric": set(),
     "callback": set(),
     "schedule": set(),

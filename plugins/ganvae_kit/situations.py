@@ -23,8 +23,8 @@ from ganvae_core.types import DataSpec, Field, Rows, Units
 from ganvae_kit.offline import wanted_network
 from ganvae_kit.subjects import Component, Settings
 
-WITHOUT_SLOT = ("schedule", "optimizer")
-"""Kinds of which a run has none by itself, only inside other settings."""
+WITHOUT_SLOT = ("schedule", "optimizer", "view")
+"""Kinds that no setting of a run names by itself."""
 KIT = purpose("the conformance kit")
 ROWS = 48
 LABELS = ("a", "b", "c")

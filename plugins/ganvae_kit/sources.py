@@ -11,8 +11,10 @@ import torch
 
 from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
 from ganvae_core.data.specifications import read_spec
+from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Source
 from ganvae_core.types import DataSpec, Rows
+from ganvae_core.views.finding import view_of
 from ganvae_kit.checks import CheckFailure, check
 from ganvae_kit.places import Place, place_of
 from ganvae_kit.situations import Situation
@@ -29,7 +31,7 @@ def specification(component: Component) -> None:
         if not isinstance(found, DataSpec):
             raise CheckFailure(f"{situation.where}spec is {type(found).__name__}, not a DataSpec", place)
         spec = source.spec
-        wrong = _wrong_in(spec, len(source))
+        wrong = _wrong_in(spec, len(source)) or _wrong_view(component, spec)
         if wrong:
             raise CheckFailure(f"{situation.where}{wrong}", place)
         try:
@@ -55,8 +57,6 @@ def _wrong_in(spec: DataSpec, count: int) -> str:
         return "it has no rows"
     if spec.count != count:
         return f"its specification counts {spec.count} rows, and len gives {count}"
-    if spec.modality == "image" and len(spec.shape) != 3:
-        return f"it holds images of shape {spec.shape}, which is not (channels, height, width)"
     if spec.range is not None and not spec.range[0] < spec.range[1]:
         return f"its range is {spec.range}"
     if spec.columns is not None and len(spec.columns) != width:
@@ -67,6 +67,14 @@ def _wrong_in(spec: DataSpec, count: int) -> str:
         return f"its units have {len(spec.units.offset)} offsets and {len(spec.units.scale)} scales for {width} columns"
     if any(scale == 0 or not math.isfinite(scale) for scale in spec.units.scale):
         return "one of its scales is 0 or not finite"
+    return ""
+
+
+def _wrong_view(component: Component, spec: DataSpec) -> str:
+    try:
+        view_of(spec, component.owner.catalogue)
+    except GanvaeError as error:
+        return error.message
     return ""
 
 

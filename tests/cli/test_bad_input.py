@@ -576,13 +576,13 @@ def test_an_interrupt_after_the_last_step_changes_nothing(say: Say, monkeypatch:
 def test_an_interrupt_while_sampling_leaves_nothing_behind(
     vae: Path, folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganvae_core.evaluation import sampling
+    from ganvae_core.runs import loading
 
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     before = files_in(folder)
-    monkeypatch.setattr(sampling, "sample_rows", interrupted)
+    monkeypatch.setattr(loading, "sample_rows", interrupted)
     outcome = say("sample", vae, "-o", "made.png")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "stopped.")
     assert files_in(folder) == before

@@ -173,7 +173,7 @@ def test_without_a_file_the_kind_of_data_decides_the_ending(
     assert done("sample", "table").out == "table/samples/seed-0-n-1000.csv\n"
     assert done("sample", "points").out == "points/samples/seed-0-n-1000.png\n"
     assert done("reconstruct", "table").out == "table/reconstructions/n-all.csv\n"
-    assert done("reconstruct", "points", "-n", "3").out == "points/reconstructions/n-3.csv\n"
+    assert done("reconstruct", "points", "-n", "3").out == "points/reconstructions/n-3.png\n"
 
 
 def test_points_are_in_their_own_units(points: Path, folder: Path, done: Say) -> None:
@@ -189,8 +189,8 @@ def test_data_of_no_particular_kind_goes_into_arrays_only(folder: Path, done: Sa
     assert done("sample", "run", "-n", "3").out == "run/samples/seed-0-n-3.npz\n"
     assert done("reconstruct", "run", "-n", "3").out == "run/reconstructions/n-3.npz\n"
     for name in ("x.png", "x.csv"):
-        assert "endings: .npz, .npy\n" in refused("sample", "run", "-o", name)
-        assert "endings: .npz\n" in refused("reconstruct", "run", "-o", name)
+        for verb in ("sample", "reconstruct"):
+            assert "endings: .npz, .npy\n" in refused(verb, "run", "-o", name)
 
 
 def test_another_checkpoint_gives_other_samples(vae: Path, done: Say) -> None:
@@ -324,9 +324,10 @@ def test_originals_stand_beside_their_reconstructions(vae: Path, done: Say) -> N
 
 def test_a_picture_has_originals_above_reconstructions(vae: Path, done: Say) -> None:
     assert done("reconstruct", vae).out == "vae/reconstructions/n-32.png\n"
-    assert size_of("vae/reconstructions/n-32.png") == (8 * 58 - 2, 8 * 58 - 2)
+    # Four pairs of lines, set apart, under a line of text.
+    assert size_of("vae/reconstructions/n-32.png") == (8 * 58 - 2, 8 * 58 - 2 + 3 * 10 + 16)
     done("reconstruct", vae, "-n", "3", "-o", "three.png")
-    assert size_of("three.png") == (3 * 58 - 2, 2 * 58 - 2)
+    assert size_of("three.png") == (3 * 58 - 2, 2 * 58 - 2 + 16)
 
 
 def test_reconstructed_rows_of_a_table_have_its_columns_and_say_which_they_are(

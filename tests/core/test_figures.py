@@ -1,4 +1,4 @@
-"""Pictures: what lies where in a grid, and what is told of what could not be drawn."""
+"""Pictures and files of the builtin views: what lies where in a grid, and what is drawn in which colour."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganvae_core.types import DataSpec
-from ganvae_core.views.pictures import (
+import ganvae_core as gv
+from ganvae_core.types import Drawing, Units
+from ganvae_core.views.image import (
     BACKGROUND,
     BAND_GAP,
     GAP,
     HEADING,
     TILE,
-    draw_reconstructions,
-    draw_samples,
+    ImageView,
+    columns_for,
     image_grid,
+    pair_grid,
+    unit_range,
 )
+from ganvae_core.views.points import PointsView
+from ganvae_core.views.table import TableView
 
 
 def tiles(count: int, *, channels: int = 1) -> np.ndarray:
@@ -60,22 +65,49 @@ def test_rows_that_belong_together_are_set_apart_from_the_next_ones() -> None:
     assert (grid[third : third + TILE, :TILE] == 100).all()
 
 
-def test_few_reconstructions_make_a_narrow_picture_and_gaps_are_no_images(tmp_path: Path) -> None:
-    draw_reconstructions(tiles(2), tiles(2), tmp_path / "two.png")
-    with Image.open(tmp_path / "two.png") as picture:
-        assert picture.size == (2 * TILE + GAP, 2 * TILE + GAP)
-    draw_reconstructions(tiles(3), tiles(3), tmp_path / "three.png", columns=2)
-    with Image.open(tmp_path / "three.png") as picture:
-        grid = np.asarray(picture)
-    assert grid.shape == (4 * TILE + 3 * GAP, 2 * TILE + GAP)
-    assert (grid[2 * (TILE + GAP) :, TILE:] == BACKGROUND).all()
+def test_a_heading_may_span_several_columns() -> None:
+    grid = np.asarray(image_grid(tiles(6), columns=3, headings=["over all of them"]))
+    dark = np.flatnonzero((grid[:HEADING] < 128).any(axis=0))
+    assert dark.min() < TILE < 2 * TILE < dark.max()
+    assert abs(dark.min() + dark.max() - grid.shape[1]) <= 2  # in the middle
+
+
+def test_few_reconstructions_make_a_narrow_picture_and_gaps_are_no_images() -> None:
+    assert pair_grid(tiles(2), tiles(2), columns=8).size == (2 * TILE + GAP, 2 * TILE + GAP + HEADING)
+    grid = np.asarray(pair_grid(tiles(3), tiles(3) / 2, columns=2))[HEADING:]
+    assert grid.shape == (4 * TILE + 3 * GAP + BAND_GAP, 2 * TILE + GAP)
+    lines = [grid[top, :: TILE + GAP].tolist() for top in (0, TILE + GAP)]
+    assert lines == [[20, 40], [10, 20]]
+    assert (grid[2 * (TILE + GAP) + BAND_GAP :, TILE:] == BACKGROUND).all()
+
+
+def test_a_grid_is_nearly_square_and_full_where_it_can_be() -> None:
+    assert [columns_for(count) for count in (1, 2, 3, 5, 9, 10, 32, 64, 100)] == [1, 2, 3, 5, 3, 5, 8, 8, 10]
+    assert columns_for(13) == 4  # a prime number of images fills no grid
+
+
+def test_images_are_drawn_by_the_range_of_the_data_and_not_by_their_own() -> None:
+    spec = gv.DataSpec((1, 1, 2), (-1.0, 1.0), "image", units=Units((8.0,), (8.0,), "uint8"))
+    assert unit_range(np.array([[[[0, 12]]]], np.uint8), spec).ravel().tolist() == [0.0, 0.75]
+    unbounded = gv.DataSpec((1, 1, 2), None, "image")
+    assert unit_range(np.array([[[[-3.0, 5.0]]]]), unbounded).ravel().tolist() == [0.0, 1.0]
+
+
+def test_a_folder_has_a_png_of_each_image_in_its_own_size(tmp_path: Path) -> None:
+    spec = gv.DataSpec((1, 2, 3), modality="image", units=Units(scale=(255.0,), dtype="uint8"))
+    rows = np.arange(12, dtype=np.uint8).reshape(2, 1, 2, 3) * 20
+    ImageView().write(rows, spec, tmp_path / "made", {})
+    for number, row in enumerate(rows):
+        with Image.open(tmp_path / "made" / f"{number:05d}.png") as picture:
+            assert np.array_equal(np.asarray(picture), row[0])
 
 
 def test_points_of_classes_have_their_colours(tmp_path: Path) -> None:
-    spec = DataSpec((2,), None, "points", (3,), classes=("a", "b", "c"))
+    spec = gv.DataSpec((2,), None, "points", (3,), classes=("a", "b", "c"))
     made = np.repeat(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 50, axis=0)
-    draw_samples(made, None, spec, tmp_path / "one.png")
-    draw_samples(made, None, spec, tmp_path / "many.png", labels=np.repeat(np.arange(3), 50))
+    view = PointsView()
+    view.draw(Drawing(made), spec, tmp_path / "one.png")
+    view.draw(Drawing(made, labels=np.repeat(np.arange(3), 50)), spec, tmp_path / "many.png")
 
     def hues(name: str) -> set[str]:
         """Which of red, green and blue stands out in the coloured pixels."""
@@ -85,3 +117,17 @@ def test_points_of_classes_have_their_colours(tmp_path: Path) -> None:
 
     assert hues("one.png") == {"b"}
     assert hues("many.png") == {"r", "g", "b"}
+
+
+def test_a_view_draws_over_real_rows_and_beside_originals(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for view, columns in ((PointsView(), 2), (TableView(), 14)):
+        spec = gv.DataSpec((columns,), None, "x", units=Units(whole=(0,)))
+        rows = generator.normal(size=(50, columns))
+        rows[:, 0] = generator.integers(0, 4, 50)
+        rows[:, -1] = 1e17  # a constant that a bar of an ordinary width vanishes beside
+        pictures: set[bytes] = set()
+        for drawing in (Drawing(rows), Drawing(rows, real=rows[:20]), Drawing(rows, originals=rows + 1)):
+            view.draw(drawing, spec, tmp_path / "drawn.png")
+            pictures.add((tmp_path / "drawn.png").read_bytes())
+        assert len(pictures) == 3

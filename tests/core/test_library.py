@@ -18,7 +18,7 @@ from toys import Watcher, images, rows, same, state
 
 import ganvae_core as gv
 from ganvae_core.store.directory import RunDirectory
-from ganvae_core.views.pictures import draw_losses
+from ganvae_core.views.curves import draw_losses
 
 SMALL: dict[str, Any] = {
     "generator.hidden": [8],

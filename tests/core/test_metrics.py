@@ -340,10 +340,15 @@ def test_options_out_of_their_range_are_refused(make: Any) -> None:
         make()
 
 
-@pytest.mark.parametrize(("shown", "drawn"), [(None, True), ("draw", True), ("mean", False)])
-def test_samples_are_draws_or_means_as_the_observation_is_shown(shown: Any, drawn: bool) -> None:
-    own = model().eval()
-    own.observation.shown = shown
+@pytest.mark.parametrize(("shown", "drawn"), [("draw", True), ("mean", False)])
+@pytest.mark.parametrize("by", ["observation", "model"])
+def test_samples_are_draws_or_means_as_the_observation_or_else_the_model_says(
+    shown: Any, drawn: bool, by: str
+) -> None:
+    made_by = model()
+    own = gv.Model(made_by.generator, made_by.prior, made_by.observation,
+                   shown="mean" if by == "observation" else shown).eval()  # fmt: skip
+    own.observation.shown = shown if by == "observation" else None
     made = torch.cat([batch.x for batch in gv.ModelSubject(own, labelled()).samples(400)])
     own.observation.shown = "mean"
     means = torch.cat([batch.x for batch in gv.ModelSubject(own, labelled()).samples(400)])

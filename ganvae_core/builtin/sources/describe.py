@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganvae_core.errors import DataError
-from ganvae_core.types import DataSpec, Field, Modality, Units
+from ganvae_core.types import DataSpec, Field, Units
 
 IMAGE_CHANNELS = (1, 2, 3, 4)
 MOST_TABLE_COLUMNS = 16
@@ -104,7 +104,7 @@ def _arranged(x: np.ndarray, where: str) -> np.ndarray:
     return x
 
 
-def _modality(event: tuple[int, ...]) -> Modality:
+def _modality(event: tuple[int, ...]) -> str:
     if len(event) == 1:
         return "points" if event == (2,) else "table"
     return "image" if len(event) == 3 and event[0] in IMAGE_CHANNELS else "array"

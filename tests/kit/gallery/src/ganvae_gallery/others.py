@@ -1,8 +1,8 @@
-"""A source of sounds, a metric, a callback that stops a run, and one that writes down all that it is told."""
+"""A source of sounds and their view, a metric, a callback that stops a run, and one that writes down what happens."""
 
 import numpy as np
 
-from ganvae_core import Callback, DataSpec, Figure, Metric, Rows, Source, Units
+from ganvae_core import Callback, DataSpec, Figure, Metric, Rows, Source, Units, View
 
 
 class Tones(Source):
@@ -70,6 +70,16 @@ class Patience(Callback):
 
     def load_state_dict(self, state):
         self.best, self.waited = state["best"], state["waited"]
+
+
+class Raw(View):
+    """Sounds as files of nothing but 16-bit numbers."""
+
+    noun = "sounds"
+    endings = (".raw",)
+
+    def write(self, rows, spec, path, further):
+        path.write_bytes(np.rint(rows).astype(np.int16).tobytes())
 
 
 class Diary(Callback):

@@ -28,6 +28,7 @@ COMPONENTS = (
     ("objective", "centred", "paired:Centred"),
     ("prior", "counts", "paired:Counts"),
     ("source", "tones", "others:Tones"),
+    ("view", "raw", "others:Raw"),
     ("metric", "error", "others:Error"),
     ("callback", "patience", "others:Patience"),
     ("callback", "diary", "others:Diary"),
