@@ -29,6 +29,7 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
 
 @click.command()
 @RUN
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "-n",
     "--count",
@@ -47,6 +48,7 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
 @OUTPUT
 def sample(
     path: Path,
+    overrides: tuple[str, ...],
     count: int | None,
     seed: int,
     condition: str | None,
@@ -60,13 +62,13 @@ def sample(
     The ending of FILE says how they are written: .png (a grid, or a plot), .npz or .npy, and what else fits the data:
     a folder (a name without an ending) of PNG files for images, .csv or .parquet with the columns and units of the data
     for tables. Tables and .npz also have the conditions of the samples, where a model takes any. The same seed gives
-    the same samples.
+    the same samples. KEY=VALUE changes an option that may change after training.
 
     \b
     ganvae sample runs/vae-digits-1 -n 100 -o samples.png
     ganvae sample runs/vae-wine-1 -n 1000 -o made.csv
     """
-    run = _load(path, checkpoint, device)
+    run = _load(path, checkpoint, device, overrides)
     view, spec = run.view, run.spec
     count = count or (64 if view.as_grid else 1000)
     of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
@@ -186,10 +188,12 @@ def encode(path: Path, data: str | None, checkpoint: str | None, device: str, ou
     click.echo(str(output))
 
 
-def _load(path: Path, checkpoint: str | None, device: str) -> Run:
+def _load(path: Path, checkpoint: str | None, device: str, overrides: tuple[str, ...] = ()) -> Run:
+    from ganvae_core.config.layers import parse_overrides
     from ganvae_core.runs.loading import read_run
 
-    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
+    layer = parse_overrides(overrides)
+    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue(), layer=layer)
     for passed_over in run.damage:
         warn(passed_over)
     return run

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ganvae_core.config.build import Builder, open_data
-from ganvae_core.config.configuration import IN_MEMORY, Configuration, stored
-from ganvae_core.config.layers import parse_yaml
+from ganvae_core.config.configuration import IN_MEMORY, Configuration, stored, with_sampling_options
+from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.options import Text
 from ganvae_core.config.settings import InitialWeights
 from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
@@ -336,6 +336,7 @@ def load(
     checkpoint: int | str | None = None,
     device: str = "cpu",
     catalogue: Catalogue | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Run:
     """A run from its directory, with the model of its newest checkpoint that is whole.
 
@@ -346,13 +347,15 @@ def load(
         checkpoint: a step, or ``"best"``; by default the newest.
         device: where the model is wanted.
         catalogue: the plugins to work with; by default those of the environment.
+        overrides: options that may change after training, by dotted key: ``{"generator.steps": 50}``.
 
     Raises:
         RunError: it is no run, or has no such checkpoint that is whole.
         ConfigurationError: a plugin that it was made with is not installed.
         PluginError: a plugin that it was made with is not ready.
     """
-    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
+    layer = nest(list((overrides or {}).items()))
+    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue, layer=layer)
     for passed_over in run.damage:
         warnings.warn(passed_over, stacklevel=2)
     return run
@@ -364,13 +367,16 @@ def read_run(
     checkpoint: int | str | None = None,
     device: str = "cpu",
     catalogue: Catalogue | None = None,
+    layer: Mapping[str, Any] | None = None,
 ) -> Run:
-    """As ``load``, for a caller who says himself what is in ``Run.damage``."""
+    """As ``load``, without a warning of what is in ``Run.damage``; ``layer`` holds the overrides, nested."""
     directory = RunDirectory.open(Path(path))
     record = directory.data_record()
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
     configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
+    if layer:
+        configuration = with_sampling_options(catalogue, configuration, layer)
     chosen, damage = find_checkpoint(directory, checkpoint)
     tensors = chosen.model()
     spec, source_spec, conditions = _stored_data(directory, record, tensors)

@@ -23,6 +23,7 @@ ganvae_api = 1
 def ganvae_components():
     return [
         ComponentSpec("source", "clips", "x_sound.clips:Clips", "sound files", ("*/**/*.wav",)),
+        ComponentSpec("generator", "steps", "x_sound.steps:Steps", "a line that is drawn in steps"),
         ComponentSpec("view", "audio", "x_sound.view:AudioView", "waveforms, and folders of .wav files"),
     ]
 """
@@ -62,6 +63,29 @@ class Clips(gv.Source):
 
     def labels(self, indices=None):
         return None
+'''
+STEPS = '''
+import torch
+
+import ganvae_core as gv
+
+
+class Steps(gv.Generator):
+    """As many steps as are asked for, each of the same length.
+
+    Args:
+        steps: their number.
+    """
+
+    sampling_options = ("steps",)
+
+    def __init__(self, latent_shape, raw_shape, *, steps: int = 2):
+        super().__init__()
+        self.raw_shape, self.steps = raw_shape, steps
+        self.length = torch.nn.Parameter(torch.ones(raw_shape))
+
+    def forward(self, z, condition=None):
+        return (z.flatten(1).mean(1)[:, None] + 1) * self.length * self.steps
 '''
 VIEW = '''
 import wave
@@ -119,7 +143,7 @@ SAMPLES = 40
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a plugin of sounds installed, and with a folder of sounds."""
     folder = tmp_path_factory.mktemp("sound")
-    files = {"__init__": "", "plugin": PLUGIN, "clips": CLIPS, "view": VIEW}
+    files = {"__init__": "", "plugin": PLUGIN, "clips": CLIPS, "steps": STEPS, "view": VIEW}
     (folder / "site" / "x_sound").mkdir(parents=True)
     for name, text in files.items():
         (folder / "site" / "x_sound" / f"{name}.py").write_text(text)
@@ -192,6 +216,18 @@ def test_the_view_says_what_its_rows_are_called(run: Path, sound: Path, folder: 
 def test_an_ending_that_the_view_does_not_write_is_refused(run: Path, folder: Path, refused: Refused) -> None:
     said = refused("sample", run, "-o", "made.csv")
     assert "endings: .png, .wav, .npz, .npy, or a folder" in said
+
+
+def test_an_option_that_may_change_after_training_is_given_to_sample(
+    sound: Path, folder: Path, done: Say, refused: Refused
+) -> None:
+    train(folder / "run", "--plugin", "vae", "--data", f"{sound / 'clips'}/", "generator=sound/steps",
+          "encoder.hidden=[4]")  # fmt: skip
+    done("sample", "run", "-n", "2", "-o", "few.npy")
+    done("sample", "run", "generator.steps=6", "-n", "2", "-o", "many.npy")
+    assert not np.array_equal(np.load("few.npy"), np.load("many.npy"))
+    assert np.array_equal(np.load("many.npy"), gv.load("run", overrides={"generator.steps": 6}).sample(2))
+    assert "encoder.hidden cannot be changed after training" in refused("sample", "run", "encoder.hidden=[5]")
 
 
 def test_a_modality_that_no_plugin_shows_is_named(folder: Path) -> None:
