@@ -50,28 +50,24 @@ if TYPE_CHECKING:
     from ganvae_core.evaluation.sampling import batches
     from ganvae_core.evaluation.subject import ModelSubject
     from ganvae_core.interfaces import (
-        Callback,
         Critic,
         Encoder,
         FactorisedPosterior,
         FittedPrior,
         Generator,
         LatentPrior,
-        Metric,
-        Objective,
         Observation,
         ObservedData,
         Optimizer,
         Posterior,
         Schedule,
         Source,
-        Subject,
-        TrainingView,
     )
     from ganvae_core.model import DecodeModule, EncodeModule, Model
     from ganvae_core.plugins import CommandSpec, ComponentSpec, RecipeSpec, hookimpl
     from ganvae_core.runs.loading import Run, load
     from ganvae_core.runs.training import train
+    from ganvae_core.training import Callback, Metric, Objective, Subject, TrainingView
     from ganvae_core.types import Batch, DataSpec, Drawing, Field, Figure, Loss, Phase, Rows, Units, View
     from ganvae_core.views.showing import save_picture
 
@@ -117,24 +113,20 @@ _HOMES = {
     "ganvae_core.evaluation.subject": ("ModelSubject",),
     "ganvae_core.builtin.layers": ("CriticHead", "centred", "check_condition"),
     "ganvae_core.interfaces": (
-        "Callback",
         "Critic",
         "Encoder",
         "FactorisedPosterior",
         "FittedPrior",
         "Generator",
         "LatentPrior",
-        "Metric",
-        "Objective",
         "Observation",
         "ObservedData",
         "Optimizer",
         "Posterior",
         "Schedule",
         "Source",
-        "Subject",
-        "TrainingView",
     ),
+    "ganvae_core.training": ("Callback", "Metric", "Objective", "Subject", "TrainingView"),
     "ganvae_core.runs.loading": ("Run", "load"),
     "ganvae_core.model": ("DecodeModule", "EncodeModule", "Model"),
     "ganvae_core.views.showing": ("save_picture",),

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.measuring import judging_figure, measurable
-from ganvae_core.interfaces import Callback, TrainingView
+from ganvae_core.training import Callback, TrainingView
 
 
 @final

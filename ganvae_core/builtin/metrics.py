@@ -11,7 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Metric, Need, Subject
+from ganvae_core.interfaces import Need
+from ganvae_core.training import Metric, Subject
 from ganvae_core.types import Batch, Figure
 
 Compared = Literal["codes", "x"]

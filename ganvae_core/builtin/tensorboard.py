@@ -11,7 +11,7 @@ import torch
 from ganvae_core.data.codec import in_own_units
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.sampling import can_sample, sample_rows
-from ganvae_core.interfaces import Callback, TrainingView
+from ganvae_core.training import Callback, TrainingView
 from ganvae_core.views.image import unit_range
 
 if TYPE_CHECKING:

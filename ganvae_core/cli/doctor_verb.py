@@ -180,7 +180,7 @@ def problem(plugin: Plugin) -> str:
 
 def places() -> list[tuple[str, str]]:
     """Where files go, and how much room there is."""
-    from ganvae_core.builtin.sources.downloads import cache_folder
+    from ganvae_core.store.files import cache_folder
 
     temporary = tempfile.gettempdir()
     return [

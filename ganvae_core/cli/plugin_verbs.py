@@ -1,4 +1,4 @@
-"""``ganvae plugins``: lists and describes the installed plugins. Verbs that change them have files of their own."""
+"""``ganvae plugins``: lists and describes the installed plugins. ``install`` and ``uninstall`` run pip."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import click
 
 from ganvae_core.cli.catalogue_verb import catalogue
 from ganvae_core.cli.frame import PluginName, current_catalogue, settings
-from ganvae_core.cli.install_verbs import install, uninstall
 from ganvae_core.cli.output import note, print_json, table
 from ganvae_core.cli.plugin_commands import ExtensibleGroup
+from ganvae_core.errors import PluginError
 
 COLUMNS = ("plugin", "state", "from", "offers")
 
@@ -77,8 +77,57 @@ def info(name: str, as_json: bool) -> None:
         note(f"next: ganvae run --plugin {plugin.name}")
 
 
-for verb in (install, uninstall, catalogue):
-    plugins.add_command(verb)
+plugins.add_command(catalogue)
+
+
+@plugins.command()
+@click.argument("what", metavar="D")
+@click.option("-e", "--editable", is_flag=True, help="D is a folder, whose files themselves are used.")
+@click.option("-U", "--upgrade", is_flag=True, help="Take a newer version where there is one.")
+@click.argument("options", metavar="[-- OPTIONS OF PIP]", nargs=-1, type=click.UNPROCESSED)
+def install(what: str, editable: bool, upgrade: bool, options: tuple[str, ...]) -> None:
+    """Install the distribution D with pip, and list the plugins that come with it.
+
+    D is a plugin in the registry, a requirement, a wheel, a URL, or the folder of a project. torch and ganvae
+    keep their versions. pip's settings, such as PIP_INDEX_URL, work as ever, and so do its options after --.
+
+    \b
+    ganvae plugins install ganvae-swae
+    ganvae plugins install -e ganvae-mine
+    ganvae plugins install ganvae-swae -- --constraint team.txt
+    """
+    from ganvae_core.plugins import installer
+    from ganvae_core.plugins.known import user_registry
+
+    known = user_registry(settings().registry).known()
+    words = installer.requirements_of(known[what]) if what in known and not editable else [what]
+    flags = [*(["--upgrade"] if upgrade else []), *options, *(["--editable"] if editable else [])]
+    arrived = installer.install([*flags, *words])
+    if not arrived:
+        note(f"{what} is installed; no plugin is new or has another version")
+        return
+    distributions = sorted({plugin.distribution for plugin in arrived})
+    remedy = f"ganvae plugins uninstall {' '.join(distributions)}"
+    try:
+        now = installer.plugins_now(settings().registry)
+    except PluginError as error:
+        raise PluginError(f"{' and '.join(distributions)} came, and now {error.message}", remedy) from error
+    came = {(plugin.name, plugin.distribution) for plugin in arrived}
+    rows = [row for row in now if (row["name"], row["distribution"]) in came]
+    table([summary(row) for row in rows], COLUMNS)
+    unusable = [row["name"] for row in rows if row["state"] != "ready"]
+    if unusable:
+        raise PluginError(f"{' and '.join(map(repr, unusable))} cannot be used.", remedy)
+
+
+@plugins.command()
+@click.argument("name", metavar="D", type=PluginName())
+def uninstall(name: str) -> None:
+    """Uninstall a plugin, or the distribution D with all its plugins. None of it is imported, however broken."""
+    from ganvae_core.plugins import installer
+
+    gone = installer.uninstall(name)
+    note(f"{gone[0].origin} is uninstalled, and with it: {', '.join(plugin.name for plugin in gone)}")
 
 
 def summary(plugin: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 from rich.text import Text
 
-from ganvae_core.interfaces import Callback, TrainingView
+from ganvae_core.training import Callback, TrainingView
 
 REDRAWN_A_SECOND = 2
 LINE_SECONDS = 10.0

@@ -20,10 +20,11 @@ from ganvae_core.data.split import Split, split
 from ganvae_core.engine.optimizers import OptimizerSettings
 from ganvae_core.engine.phases import check_needs
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.interfaces import Callback, Critic, FittedPrior, Metric, Need, Objective, Source
+from ganvae_core.interfaces import Critic, FittedPrior, Need, Source
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue
 from ganvae_core.plugins.specs import Kind
+from ganvae_core.training import Callback, Metric, Objective
 from ganvae_core.types import DataSpec
 from ganvae_core.views.finding import view_of
 

@@ -10,7 +10,7 @@ from typing import Any, final
 from ganvae_core.engine.settings import DISABLE
 from ganvae_core.engine.state import TrainingState
 from ganvae_core.errors import GanvaeError, TrainingError
-from ganvae_core.interfaces import Callback, TrainingView
+from ganvae_core.training import Callback, TrainingView
 
 
 @final

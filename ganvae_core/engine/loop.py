@@ -32,10 +32,11 @@ from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
 from ganvae_core.evaluation.sampling import fit_prior
-from ganvae_core.interfaces import Callback, FittedPrior, Metric, Objective, TrainingView
+from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint
 from ganvae_core.store.writer import CheckpointWriter
+from ganvae_core.training import Callback, Metric, Objective, TrainingView
 from ganvae_core.types import Batch, Loss
 
 STAGE = purpose("random numbers of a further stage")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.errors import ConfigurationError, TrainingError, did_you_mean
-from ganvae_core.interfaces import FittedPrior, Need, Objective, Support
+from ganvae_core.interfaces import FittedPrior, Need, Support
+from ganvae_core.training import Objective
 from ganvae_core.types import Loss, Phase
 
 PHASES_HINT = "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]"

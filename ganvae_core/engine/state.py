@@ -16,9 +16,10 @@ from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.optimizers import ScheduledOptimizer
 from ganvae_core.engine.recovery import Recovery
 from ganvae_core.errors import RunError
-from ganvae_core.interfaces import FittedPrior, Objective
+from ganvae_core.interfaces import FittedPrior
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot, load_tensors, tensors_of
 from ganvae_core.store.manifests import numbers, read_figures
+from ganvae_core.training import Objective
 from ganvae_core.types import Figure
 
 LOGGER = logging.getLogger("ganvae")

@@ -10,8 +10,8 @@ from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split
 from ganvae_core.evaluation.sampling import can_sample
 from ganvae_core.evaluation.subject import ModelSubject
-from ganvae_core.interfaces import Metric
 from ganvae_core.model import Model
+from ganvae_core.training import Metric
 from ganvae_core.types import Better, Figure
 
 MEASURING = purpose("random numbers of measuring")

@@ -13,8 +13,8 @@ from ganvae_core.data.codec import as_tensor, batch_of
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split
 from ganvae_core.evaluation.sampling import CHUNK, evenly, sample_chunk
-from ganvae_core.interfaces import Subject
 from ganvae_core.model import Model
+from ganvae_core.training import Subject
 from ganvae_core.types import Batch
 
 ENCODING = purpose("random numbers of encoders and decoders while measuring")

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ganvae_core.data.codec import batch_of
 from ganvae_core.evaluation.sampling import can_sample, evenly, sample_rows
-from ganvae_core.interfaces import Callback, Critic, TrainingView
+from ganvae_core.interfaces import Critic
+from ganvae_core.training import Callback, TrainingView
 from ganvae_core.types import Phase
 
 ACCURACY = "accuracy"

@@ -26,13 +26,14 @@ from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.evaluation.sampling import CHUNK, Samples, sample_rows
-from ganvae_core.interfaces import Callback, FittedPrior, Objective
+from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole, tensors_of
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.store.manifests import MODEL_FILE, best_step, checkpoint_folders, read_manifest
+from ganvae_core.training import Callback, Objective
 from ganvae_core.types import DataSpec, Units, View
 from ganvae_core.views.finding import view_of
 

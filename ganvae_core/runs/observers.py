@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ganvae_core.data.codec import batch_of
 from ganvae_core.evaluation.sampling import can_sample, evenly, sample_rows
-from ganvae_core.interfaces import Callback, TrainingView
 from ganvae_core.model import Model
 from ganvae_core.store.directory import LOSSES, RunDirectory
+from ganvae_core.training import Callback, TrainingView
 from ganvae_core.types import DataSpec, Drawing, View
 from ganvae_core.views.curves import draw_losses
 from ganvae_core.views.showing import show, shown_rows

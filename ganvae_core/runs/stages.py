@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
 from ganvae_core.engine.loop import Engine
-from ganvae_core.interfaces import Callback
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, tensors_of
+from ganvae_core.training import Callback
 
 if TYPE_CHECKING:
     from torch import nn

@@ -26,7 +26,7 @@ from ganvae_core.engine.processes import world
 from ganvae_core.engine.sharing import held_by_first
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.evaluation.sampling import evenly
-from ganvae_core.interfaces import Callback, FittedPrior, Source
+from ganvae_core.interfaces import FittedPrior, Source
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, lock_text, refuse_missing
 from ganvae_core.runs.collapse import CollapseMonitor
@@ -37,6 +37,7 @@ from ganvae_core.runs.stages import Stages, stage_engine, train_only
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, FORMAT, LOCK, RunDirectory, refuse_taken
 from ganvae_core.store.ownership import held, refuse_links
+from ganvae_core.training import Callback
 from ganvae_core.views.finding import rows_in_words, view_of
 
 FINGERPRINT_ROWS = 64

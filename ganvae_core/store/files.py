@@ -17,6 +17,7 @@ from ganvae_core.errors import GanvaeError, TrainingError
 
 DRAFT = ".draft"
 LOGGER = logging.getLogger("ganvae")
+CACHE_VARIABLE = "GANVAE_CACHE_DIR"
 LARGEST_BYTES = 64 * 2**20
 """Of settings and records. A device may have no end, and a file of zeros takes no space on a disk."""
 
@@ -159,3 +160,11 @@ def _holds_pickle(path: Path) -> bool:
             return any(name.endswith(".pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return False
+
+
+def cache_folder() -> Path:
+    """The folder of downloads: what ``GANVAE_CACHE_DIR`` names, else the user's cache as the system has it."""
+    import pooch
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser().absolute() if named else pooch.os_cache("ganvae")

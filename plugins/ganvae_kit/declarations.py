@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from ganvae_core import interfaces
+from ganvae_core import interfaces, training
 from ganvae_core.config.configuration import DataSettings
 from ganvae_core.config.options import REQUIRED, component_facts, component_options, convert, settings_options
 from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
@@ -27,13 +27,13 @@ INTERFACES: Mapping[Kind, type] = {
     "generator": interfaces.Generator,
     "encoder": interfaces.Encoder,
     "critic": interfaces.Critic,
-    "objective": interfaces.Objective,
+    "objective": training.Objective,
     "prior": interfaces.LatentPrior,
     "observation": interfaces.Observation,
     "source": interfaces.Source,
     "view": View,
-    "metric": interfaces.Metric,
-    "callback": interfaces.Callback,
+    "metric": training.Metric,
+    "callback": training.Callback,
     "schedule": interfaces.Schedule,
     "optimizer": interfaces.Optimizer,
 }
@@ -103,7 +103,7 @@ def methods(component: Component) -> None:
 
 
 def _refuse_unknown_events(component: Component, made: type) -> None:
-    known = [name for name in vars(interfaces.Callback) if name.startswith("on_")]
+    known = [name for name in vars(training.Callback) if name.startswith("on_")]
     for name in dir(made):
         function = getattr(made, name)
         if name.startswith("on_") and callable(function) and name not in known:

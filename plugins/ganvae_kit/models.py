@@ -15,7 +15,7 @@ from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.phases import PreparedPhase, prepare_phases
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import GanvaeError
-from ganvae_core.interfaces import Objective
+from ganvae_core.training import Objective
 from ganvae_core.types import Batch, DataSpec, Loss
 from ganvae_kit.checks import CheckFailure
 from ganvae_kit.places import place_in_traceback, place_of

@@ -19,8 +19,9 @@ from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.subject import ModelSubject
-from ganvae_core.interfaces import Callback, Metric, Need
+from ganvae_core.interfaces import Need
 from ganvae_core.model import Model
+from ganvae_core.training import Callback, Metric
 from ganvae_core.types import Batch, Better, DataSpec, Figure, Loss, Phase
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.models import split_of

@@ -17,9 +17,10 @@ import pytest
 from loopback import Loopback, serving
 
 from ganvae_core.builtin.sources import downloads
-from ganvae_core.builtin.sources.downloads import Collection, cache_folder, fetch
+from ganvae_core.builtin.sources.downloads import Collection, fetch
 from ganvae_core.builtin.sources.named import CIFAR10, FASHION_MNIST, KMNIST, MNIST
 from ganvae_core.errors import DataError
+from ganvae_core.store.files import cache_folder
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 HALF = len(CONTENT) // 2

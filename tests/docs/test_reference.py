@@ -16,7 +16,7 @@ from ganvae_kit import CHECKS
 from pages import DOCS, ROOT, blocks
 
 import ganvae_core
-from ganvae_core import distributions, errors, interfaces, model, types
+from ganvae_core import distributions, errors, interfaces, model, training, types
 from ganvae_core.plugins import KINDS, hookspecs, installed_plugins, specs
 from ganvae_core.plugins.catalogue import State
 
@@ -28,7 +28,7 @@ STUBS = [
     if page.name not in WRITTEN
     for block in blocks(page, "pyi")
 ]
-SOURCES = (interfaces, types, hookspecs, specs, model, distributions)
+SOURCES = (interfaces, types, hookspecs, specs, model, distributions, training)
 
 
 def signatures(text: str) -> Iterator[tuple[str, str]]:
@@ -54,7 +54,7 @@ def in_docs(page: str) -> dict[str, str]:
 
 def abstract_methods(interface: object) -> frozenset[str]:
     """Those of a class of the module; none of what it imports."""
-    own = getattr(interface, "__module__", "") == interfaces.__name__
+    own = getattr(interface, "__module__", "") in (interfaces.__name__, training.__name__)
     return getattr(interface, "__abstractmethods__", frozenset()) if own else frozenset()
 
 
@@ -76,14 +76,14 @@ def test_signatures_on_a_page_are_those_of_the_code(page: str) -> None:
 
 def test_every_abstract_method_is_documented() -> None:
     documented = in_docs("interfaces.md")
-    for interface in vars(interfaces).values():
+    for interface in [*vars(interfaces).values(), *vars(training).values()]:
         for method in abstract_methods(interface):
             owner = next(base.__name__ for base in interface.__mro__ if method in vars(base))
             assert f"{owner}.{method}" in documented
 
 
 def test_every_method_of_a_callback_is_documented() -> None:
-    methods = [name for name, value in vars(interfaces.Callback).items() if inspect.isfunction(value)]
+    methods = [name for name, value in vars(training.Callback).items() if inspect.isfunction(value)]
     assert {f"Callback.{name}" for name in methods} <= set(in_docs("interfaces.md"))
 
 
@@ -91,7 +91,7 @@ def test_what_a_callback_sees_of_training_is_documented() -> None:
     text = (DOCS / "interfaces.md").read_text("utf-8").partition("#### What a callback sees")[2]
     rows = [line.split("|")[1] for line in text.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     documented = {name for row in rows for name in re.findall(r"`(\w+)[^`]*`", row)}
-    assert documented == {field.name for field in dataclasses.fields(interfaces.TrainingView)}
+    assert documented == {field.name for field in dataclasses.fields(training.TrainingView)}
 
 
 def test_every_hook_is_documented_with_its_signature() -> None:

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from ganvae_core.builtin.sources.paths import existing_folder, readable, reason
 from ganvae_core.errors import DataError
+from ganvae_core.store.files import CACHE_VARIABLE, cache_folder
 
-CACHE_VARIABLE = "GANVAE_CACHE_DIR"
 TIMEOUT_SECONDS = (10.0, 30.0)
 """For a connection, and for the next bytes."""
 LINE_SECONDS = 3.0
@@ -61,14 +61,6 @@ class Collection:
             if pooch.file_hash(str(path), "sha256") == self.sha256[path.name]:
                 return True
             return path.name in self.contents_sha256 and _unpacked(path) == self.contents_sha256[path.name]
-
-
-def cache_folder() -> Path:
-    """The folder of downloads: what ``GANVAE_CACHE_DIR`` names, else the user's cache as the system has it."""
-    import pooch
-
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser().absolute() if named else pooch.os_cache("ganvae")
 
 
 def fetch(collection: Collection, part: Part, mirror: str | None = None) -> list[Path]:
