@@ -27,8 +27,8 @@ from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
+    from ganvae_core.runs.preparation import Preparation
     from ganvae_core.runs.stages import Stages
-    from ganvae_core.runs.training import Preparation
     from ganvae_core.store.directory import RunDirectory
     from ganvae_core.types import View
 
@@ -86,7 +86,7 @@ def run(
     from ganvae_core.cli.ranks import one_voice
     from ganvae_core.engine.processes import world
     from ganvae_core.engine.sharing import held_by_first
-    from ganvae_core.runs.training import go_on, prepare, prepare_resume, started
+    from ganvae_core.runs.preparation import go_on, prepare, prepare_resume, started
     from ganvae_core.store.directory import CONFIG, RunDirectory
 
     pairs = settings_pairs(overrides, short)
@@ -173,7 +173,7 @@ def _resume_command(path: Path) -> str:
 def _announce(preparation: Preparation) -> None:
     """Two lines that say what is about to happen, and what differs from what was asked for."""
     from ganvae_core.cli.describe import amount, busy, machine
-    from ganvae_core.runs.training import data_name
+    from ganvae_core.runs.preparation import data_name
 
     engine, data = preparation.engine, preparation.data
     note(machine(engine))

@@ -14,7 +14,7 @@ from ganvae_core.config.configuration import KEYS, Configuration, stored
 from ganvae_core.config.layers import parse_yaml
 from ganvae_core.config.render import render
 from ganvae_core.errors import GanvaeError
-from ganvae_core.runs.training import Preparation, prepare
+from ganvae_core.runs.preparation import Preparation, prepare
 from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.objectives import causes_first, place_of_attribute

@@ -19,7 +19,7 @@ from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.plugins import Kind, installed_plugins
-from ganvae_core.runs.training import Preparation, prepare
+from ganvae_core.runs.preparation import Preparation, prepare
 
 CATALOGUE = installed_plugins()
 TINY: dict[str, Any] = {

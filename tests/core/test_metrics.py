@@ -217,7 +217,7 @@ def test_early_stopping_does_not_follow_a_metric_that_is_measured_at_the_end() -
 def test_a_metric_that_does_not_apply_is_left_out_and_said(tmp_path: Path) -> None:
     from ganvae_core.config.configuration import configure
     from ganvae_core.plugins import installed_plugins
-    from ganvae_core.runs.training import prepare
+    from ganvae_core.runs.preparation import prepare
 
     metrics = ["nearest-neighbour", "elbo", {"name": "coverage", "of": "codes"}, "coverage"]
     layer = {"metrics": metrics, "generator": {"hidden": [4]}}

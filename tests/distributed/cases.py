@@ -29,7 +29,7 @@ from ganvae_core.config.layers import nest
 from ganvae_core.config.options import component_options
 from ganvae_core.engine.phases import has_batch_norm
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.training import prepare
+from ganvae_core.runs.preparation import prepare
 
 BATCH, STEPS = 24, 6
 SETTINGS: dict[str, Any] = {

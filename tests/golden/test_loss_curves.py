@@ -18,7 +18,7 @@ from toys import Watcher, recipes
 from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.training import prepare
+from ganvae_core.runs.preparation import prepare
 
 STEPS = 20
 GOLDEN = Path(__file__).with_name("loss_curves.json")

@@ -137,7 +137,7 @@ def test_another_network_keeps_its_own_weights_and_that_is_said(whole: Path, tmp
     from ganvae_core.config.configuration import configure
     from ganvae_core.config.layers import nest
     from ganvae_core.plugins import installed_plugins
-    from ganvae_core.runs.training import prepare
+    from ganvae_core.runs.preparation import prepare
 
     changes = {**SETTINGS, "from.path": str(whole), "encoder.hidden": [8, 8]}
     catalogue = installed_plugins()
