@@ -207,12 +207,16 @@ BROKEN: dict[str, tuple[str, bytes | None, str]] = {
     "config.yaml that is empty": ("config.yaml", b"", "names none"),
     "no data.json": ("data.json", None, "data.json is missing"),
     "data.json that is no JSON": ("data.json", b"{", "data.json cannot be read"),
-    "data.json of something else": ("data.json", b'{"spec": {}}', "does not hold what a run writes"),
+    "data.json of something else": (
+        "data.json",
+        b'{"format": 2, "spec": {}}',
+        "does not hold what a run writes",
+    ),
     "data.json that is a list": ("data.json", b"[]", "does not hold what a run writes"),
     "data.json of other data": (
         "data.json",
         json.dumps(
-            {"spec": gv.DataSpec((5,)).as_dict(), "source_spec": gv.DataSpec((5,)).as_dict()}
+            {"format": 2, "spec": gv.DataSpec((5,)).as_dict(), "source_spec": gv.DataSpec((5,)).as_dict()}
         ).encode(),
         "does not fit the configuration",
     ),

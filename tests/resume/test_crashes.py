@@ -251,7 +251,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path:
     with pytest.warns(UserWarning, match="stopped before its first checkpoint, so it begins anew"):
         resumed = resume(tmp_path / "run")
     whole = gv.train("vae", steps=3, out=tmp_path / "whole", overrides=settings)
-    compare(outcome(whole.path), outcome(resumed.path))
+    compare(outcome(whole.path), outcome(resumed))
 
 
 def test_a_run_that_fails_in_its_first_step_leaves_no_folder(
