@@ -224,7 +224,7 @@ def test_every_verb_takes_the_options_that_are_accepted_everywhere(
         (
             ["components", "priors"],
             "error: there is no kind 'priors'. Did you mean 'prior'?\n"
-            "  kinds: generator, encoder, critic, objective, prior, observation, source, metric, callback\n",
+            "  kinds: generator, encoder, critic, objective, prior, observation, source, metric, callback, view, schedule, optimizer\n",
         ),
     ],
 )
