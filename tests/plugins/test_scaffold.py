@@ -227,4 +227,4 @@ def test_an_unknown_kind_gets_the_nearest(real_environment: RealEnvironment) -> 
     done = real_environment.ganvae("plugins", "new", "kindless", "--kind", "priors")
     assert (done.code, done.out) == (2, "")
     assert "Did you mean 'prior'?" in done.err
-    assert "objective, generator, encoder, critic, prior, observation, source, metric, callback, view, schedule, optimizer" in done.err
+    assert "objective, generator, encoder, critic, prior, observation, source, metric, callback" in done.err
