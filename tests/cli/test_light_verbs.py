@@ -224,8 +224,8 @@ def test_every_verb_takes_the_options_that_are_accepted_everywhere(
         (
             ["components", "priors"],
             "error: there is no kind 'priors'. Did you mean 'prior'?\n"
-            "  kinds: generator, encoder, critic, objective, prior, observation, source, view, metric, callback, schedule,"
-            " optimizer\n",
+            "  kinds: generator, encoder, critic, objective, prior, observation, source, view, metric, callback,"
+            " schedule, optimizer\n",
         ),
     ],
 )
