@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ganvae_core.cli.frame import current_catalogue
+from ganvae_core.engine.environment import cores
 from ganvae_core.types import Figure
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
 BUSY = 0.5
 """The share of the cores that others may use before a person is told."""
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(engine: Engine) -> str:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.describe import cores
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import aligned, print_json
+from ganvae_core.engine.environment import cores
 from ganvae_core.store.directory import DEFAULT_PARENT
 
 if TYPE_CHECKING:

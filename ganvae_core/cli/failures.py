@@ -1,15 +1,18 @@
-"""Says what went wrong, without a traceback, and gives the exit code."""
+"""Reports what went wrong, without a traceback, and gives the exit code."""
 
 from __future__ import annotations
 
+import os
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType
 
 import click
 
 from ganvae_core.cli.output import note, print_error
-from ganvae_core.engine.environment import is_other_rank
-from ganvae_core.errors import GanvaeError, Interrupted
+from ganvae_core.engine.environment import LAUNCHER, is_other_rank
+from ganvae_core.errors import GanvaeError, Interrupted, TrainingError
 
 INTERRUPTED = 130
 
@@ -31,7 +34,7 @@ def report(error: BaseException) -> int:
         case click.Abort() | KeyboardInterrupt():
             note("stopped.")
             return INTERRUPTED
-        case click.ClickException() if is_other_rank():  # they all have read the same words
+        case click.ClickException() if is_other_rank():  # rank 0 reports it
             return error.exit_code
         case click.ClickException():
             print_error(as_ours(error.format_message()), *usage_hints(error))
@@ -41,10 +44,38 @@ def report(error: BaseException) -> int:
             print_error(": ".join((*names, as_ours(error.strerror))))
             return 1
         case _:
-            print_error(
-                f"something went wrong inside {origin(error)}: {in_one_line(error)}", *inside_hints(error)
-            )
+            print_error(inside(error), *inside_hints(error))
             return 1
+
+
+@contextmanager
+def report_once() -> Generator[None]:
+    """Let one rank alone report an error, with its number where it is not rank 0.
+
+    Raises:
+        SystemExit: another rank reports it.
+    """
+    from ganvae_core.engine.processes import RankLostError, world
+
+    ranks = world()
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if ranks.size == 1:
+            raise
+        if isinstance(error, RankLostError):  # reported by the launcher, or by the rank that failed
+            reports = ranks.first and LAUNCHER not in os.environ
+        else:
+            reports = ranks.may_report()
+        if not reports:
+            code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+            raise SystemExit(code) from None
+        prefix = "" if ranks.first or str(error).startswith("rank ") else f"rank {ranks.rank}: "
+        if prefix and isinstance(error, GanvaeError):
+            error.message = prefix + error.message
+        elif prefix and isinstance(error, Exception):
+            raise TrainingError(prefix + inside(error), *inside_hints(error)) from error
+        raise
 
 
 def as_ours(message: str) -> str:
@@ -59,17 +90,15 @@ def usage_hints(error: click.ClickException) -> list[str]:
     return []
 
 
-def in_one_line(error: BaseException) -> str:
-    """An exception's type and the first line of its message."""
-    message = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
-def origin(error: BaseException) -> str:
-    """Whose code failed: the package of a plugin, by its name, or ganvae itself."""
+def inside(error: BaseException) -> str:
+    """The message for an unexpected error: whose code failed, the exception's type, the first line of its message."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if is_ours(frame)]
     package = str(frames[-1].f_globals["__name__"]).partition(".")[0] if frames else "ganvae_core"
-    return "ganvae" if package == "ganvae_core" else f"the plugin package {package}"
+    origin = "ganvae" if package == "ganvae_core" else f"the plugin package {package}"
+    message = str(error).strip().partition("\n")[0]
+    return f"something went wrong inside {origin}: {type(error).__name__}" + (
+        f": {message}" if message else ""
+    )
 
 
 def inside_hints(error: BaseException) -> list[str]:

@@ -150,15 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def undisturbed() -> Generator[None]:
-    """A stretch in which Ctrl-C does nothing: it would only break off the message about the one before."""
+    """Ignore Ctrl-C and SIGTERM while an error is reported: a launcher may end this process because of it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def survive_narrow_encodings() -> None:

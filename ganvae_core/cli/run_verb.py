@@ -78,12 +78,12 @@ def run(
     """
     catalogue = current_catalogue()
     if processes is not None and processes > 1 and world_size() == 1:
-        from ganvae_core.cli.processes import launch
+        from ganvae_core.cli.launcher import launch
 
         return launch(settings().typed, processes)
 
-    from ganvae_core.cli.processes import check_count
-    from ganvae_core.cli.ranks import one_voice
+    from ganvae_core.cli.failures import report_once
+    from ganvae_core.cli.launcher import check_count
     from ganvae_core.engine.processes import world
     from ganvae_core.engine.sharing import held_by_first
     from ganvae_core.runs.preparation import go_on, prepare, prepare_resume, started
@@ -117,7 +117,7 @@ def run(
             return None, prepare(configuration, catalogue, epochs=epochs)
 
     end_with_launcher()
-    with one_voice(), ExitStack() as stack:
+    with report_once(), ExitStack() as stack:
         if resume is not None and not dry_run:
             stack.enter_context(held_by_first(RunDirectory.open(resume).path, world()))
         directory, preparation = world().together(prepared)
@@ -211,8 +211,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     from rich.console import Console
 
     from ganvae_core.cli.describe import results
+    from ganvae_core.cli.launcher import how_to_go_on
     from ganvae_core.cli.progress import Progress
-    from ganvae_core.cli.ranks import lost
     from ganvae_core.engine.processes import RankLostError
     from ganvae_core.engine.recovery import NotFiniteError
     from ganvae_core.views.finding import view_of
@@ -242,7 +242,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         except KeyboardInterrupt:
             raise _stopped(engine, directory, received, directory.newest_step()) from None
         except RankLostError as error:
-            raise lost(error, engine, directory) from error
+            message = f"step {engine.step_index + 1:,}: {error.message}"
+            raise RankLostError(message, *error.hints, *how_to_go_on(directory.path)) from error
         engine = preparation.engine  # of the last stage that was trained
         received = [number for each in engine.world.exchange(received) for number in each]
     if received and not preparation.stages.complete:
@@ -302,6 +303,8 @@ def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data:
 @contextmanager
 def stopping_on_signals(stages: Stages) -> Generator[list[int]]:
     """Let SIGINT, SIGTERM and SIGHUP end training after the current step; a second one ends it at once."""
+    from ganvae_core.cli.launcher import stop_signals
+
     received: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
@@ -313,11 +316,7 @@ def stopping_on_signals(stages: Stages) -> Generator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    # The terminal was closed, or the connection lost; nohup has this one ignored.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in stop_signals()}
     try:
         yield received
     finally:

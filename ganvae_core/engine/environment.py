@@ -1,4 +1,4 @@
-"""The environment variables by which ranks know of each other: torchrun's, and one of our own. Imports no torch."""
+"""The environment variables that describe the ranks: torchrun's, and one of ganvae's. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import threading
 from ganvae_core.errors import ConfigurationError
 
 LAUNCHER = "GANVAE_LAUNCHER"
-"""Set for ranks that ``ganvae run --processes`` has started: its process number."""
+"""Set for ranks that ``ganvae run --processes`` has started: its process id."""
 RUN_KEY = "ganvae/run"
-"""Under which key rank 0 tells the launcher where the run is."""
+"""The key in torch's store under which rank 0 publishes the run's path."""
 LOOPBACK = "127.0.0.1"
-LOOKING_SECONDS = 1.0
-"""How often a rank looks whether its launcher is still there."""
+CHECK_SECONDS = 1.0
+"""The interval at which a rank checks that its launcher is alive."""
 
 
 def world_size() -> int:
-    """How many ranks the environment says there are.
+    """The number of ranks according to the environment.
 
     Raises:
-        ConfigurationError: it says something else.
+        ConfigurationError: ``WORLD_SIZE`` is no number of processes.
     """
     size = os.environ.get("WORLD_SIZE") or "1"
     if not size.isdecimal() or int(size) < 1:
@@ -32,14 +32,14 @@ def world_size() -> int:
 
 
 def is_other_rank() -> bool:
-    """Whether the environment says that this is one of several ranks, and not rank 0."""
+    """Whether this is one of several ranks, other than rank 0, according to the environment."""
     return os.environ.get("WORLD_SIZE", "") not in ("", "1") and os.environ.get("RANK", "") not in ("", "0")
 
 
 def environment_of(rank: int, processes: int, port: int) -> dict[str, str]:
-    """What one of several ranks on this machine is told; they talk to each other over its loopback alone.
+    """The environment of one of several ranks on this machine, which communicate over its loopback interface.
 
-    Each gets its share of the cores, unless ``OMP_NUM_THREADS`` is set.
+    Each computes in its share of the cores, unless ``OMP_NUM_THREADS`` is set.
 
     Args:
         rank: its number.
@@ -61,29 +61,32 @@ def environment_of(rank: int, processes: int, port: int) -> dict[str, str]:
     if loopback:
         found["GLOO_SOCKET_IFNAME"] = loopback[0]
     if "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        found["OMP_NUM_THREADS"] = str(max(1, cores // processes))
+        found["OMP_NUM_THREADS"] = str(max(1, cores() // processes))
     return found
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def end_with_launcher() -> None:
-    """Let this rank be asked to stop when the launcher that started it is gone, which could do nothing about it."""
+    """Send SIGTERM to this rank when its launcher is gone, even if that was killed."""
     launcher = os.environ.get(LAUNCHER)
     if launcher is None:
         return
+    exiting = threading.Event()
 
-    ending = threading.Event()
-
-    def watch() -> None:
-        while not ending.wait(LOOKING_SECONDS):
+    def check() -> None:
+        while not exiting.wait(CHECK_SECONDS):
             if os.getppid() != int(launcher):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    def end() -> None:  # a thread that wakes up while Python is shutting down can abort the process
-        ending.set()
+    def end() -> None:  # a thread that runs while Python shuts down can abort the process
+        exiting.set()
         thread.join()
 
-    thread = threading.Thread(target=watch, name="ganvae-launcher", daemon=True)
+    thread = threading.Thread(target=check, name="ganvae-launcher", daemon=True)
     thread.start()
     atexit.register(end)

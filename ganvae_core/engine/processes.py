@@ -1,8 +1,8 @@
-"""The processes that train together, called ranks: which of them this one is, and what they tell each other.
+"""The processes that train together, called ranks, and their communication.
 
-A world of one rank has nobody to talk to, and never touches torch.distributed. Numbers travel in the default process
-group, over NCCL between accelerators and over gloo between CPUs. What a program says (an error, a path, results)
-travels as JSON in a group of its own, in which ranks may wait for as long as rank 0 needs.
+A world of one rank never uses torch.distributed. Tensors are exchanged in the default process group: over NCCL between
+accelerators, over gloo between CPUs. Errors, paths and results are exchanged as JSON in a second group with a long
+timeout, since ranks may wait for rank 0 to measure or to write.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from ganvae_core.errors import ConfigurationError, GanvaeError, TrainingError
 
 T = TypeVar("T")
 
-VOICE_KEY = "ganvae/voice"
-PATIENCE = timedelta(days=7)
-"""How long ranks wait while rank 0 measures or writes. One that has died is noticed at once, by its connections."""
-HEARING_SECONDS = 0.5
-"""How long the other ranks leave it to rank 0 to report a failure that it shares."""
+REPORTER_KEY = "ganvae/reporter"
+WAIT_FOR_FIRST = timedelta(days=7)
+"""The longest that ranks wait while rank 0 measures or writes. The death of a rank closes its connections at once."""
+REPORT_DELAY_SECONDS = 0.5
+"""The delay of other ranks' reports, so that rank 0 reports a failure of all."""
 
 
 class RankLostError(TrainingError):
-    """Another rank cannot be reached any more: it has died, or the network between the two has failed."""
+    """Another rank cannot be reached any more: it died, or the network failed."""
 
 
 @final
@@ -43,9 +43,9 @@ class World:
     Args:
         rank: number of this process, from 0.
         size: how many there are.
-        local_rank: number of this process on its machine; None where nobody has said.
+        local_rank: number of this process on its machine; None where it is unknown.
         local_size: how many of them are on this machine.
-        store: torch's, where ranks leave messages; None where this process does not know it.
+        store: torch's key-value store; None where the process group was not initialised here.
         group: torch's process group for numbers; None in a world of one.
     """
 
@@ -64,11 +64,13 @@ class World:
         self.local_size = local_size
         self.group = group
         self._store = store
-        self._talk = None if group is None else distributed.new_group(backend="gloo", timeout=PATIENCE)
+        self._messages = (
+            None if group is None else distributed.new_group(backend="gloo", timeout=WAIT_FOR_FIRST)
+        )
 
-    def forget(self) -> None:
-        """Give up what belongs to torch, at the end of the process."""
-        self.group = self._talk = self._store = None
+    def release(self) -> None:
+        """Drop the references to torch's groups and store, at the end of the process."""
+        self.group = self._messages = self._store = None
 
     @property
     def first(self) -> bool:
@@ -91,7 +93,7 @@ class World:
         return slice(start, start + each + (self.rank < more))
 
     def own_device(self, device: torch.device) -> torch.device:
-        """This rank's device: the ranks of a machine share its CPU, and have an accelerator each.
+        """This rank's device: the ranks of a machine share its CPU, and each uses an accelerator of its own.
 
         Raises:
             ConfigurationError: there are fewer accelerators than ranks, or one is named for all.
@@ -138,7 +140,7 @@ class World:
             tensor.detach().copy_(values)
 
     def exchange(self, message: Any) -> list[Any]:
-        """What each rank says, by rank: JSON values.
+        """The messages of all ranks, by rank: JSON values.
 
         Raises:
             RankLostError: a rank cannot be reached.
@@ -148,18 +150,18 @@ class World:
         text = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         with _contact():
-            distributed.all_gather(lengths, torch.tensor([len(text)]), group=self._talk)
+            distributed.all_gather(lengths, torch.tensor([len(text)]), group=self._messages)
             longest = max(int(length) for length in lengths)
             texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
             padded = torch.nn.functional.pad(text, (0, longest - len(text)))
-            distributed.all_gather(texts, padded, group=self._talk)
+            distributed.all_gather(texts, padded, group=self._messages)
         return [
-            json.loads(bytes(said[: int(length)].tolist()))
-            for said, length in zip(texts, lengths, strict=True)
+            json.loads(bytes(sent[: int(length)].tolist()))
+            for sent, length in zip(texts, lengths, strict=True)
         ]
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """What rank 0 gets from doing something alone, a JSON value; the others wait for it, and fail with it.
+        """The result of ``work`` on rank 0, a JSON value. The others wait for it, and raise its error.
 
         Raises:
             RankLostError: a rank cannot be reached.
@@ -175,7 +177,7 @@ class World:
         return value  # pyright: ignore[reportReturnType]
 
     def together(self, work: Callable[[], T]) -> T:
-        """What this rank gets from something that all ranks do; where it fails on one of them, all fail.
+        """The result of ``work``, which all ranks do. An error on one of them is raised on all.
 
         Raises:
             RankLostError: a rank cannot be reached.
@@ -192,19 +194,19 @@ class World:
         return value  # pyright: ignore[reportReturnType]
 
     def announce_run(self, path: str) -> None:
-        """Tell the launcher, if there is one, where the run is that has been started."""
+        """Publish the run's path, for the launcher's messages."""
         if self.first and self._store is not None:
             self._store.set(RUN_KEY, path)
 
-    def has_the_word(self) -> bool:
-        """Whether this rank is the one to report a failure: rank 0 where it fails too, else the first that does."""
+    def may_report(self) -> bool:
+        """Whether this rank reports a failure: rank 0 where it fails too, else the first that does."""
         if self._store is None:
             return self.first
         if not self.first:
-            time.sleep(HEARING_SECONDS)
+            time.sleep(REPORT_DELAY_SECONDS)
         try:
-            return self._store.compare_set(VOICE_KEY, "", str(self.rank)).decode() == str(self.rank)
-        except RuntimeError:  # whoever held the store is gone: better said twice than not at all
+            return self._store.compare_set(REPORTER_KEY, "", str(self.rank)).decode() == str(self.rank)
+        except RuntimeError:  # the store is gone with its process: a second report is better than none
             return True
 
 
@@ -213,10 +215,10 @@ _current = ALONE
 
 
 def world() -> World:
-    """The ranks that this process trains with. The first call joins them, if the environment names any.
+    """The ranks that this process trains with: those of torch's process group.
 
-    They are those of torch's process group where it has been initialised, else those that torchrun, or whatever set
-    ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``, has started.
+    The first call initialises that group from ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``, which
+    torchrun sets, unless the program has done so itself.
 
     Raises:
         ConfigurationError: the environment is incomplete, or the ranks do not find each other.
@@ -251,8 +253,8 @@ def _join() -> Any:
     backend = "gloo"
     if accelerator is not None and accelerator.type != "mps":
         backend = f"cpu:gloo,{accelerator.type}:{distributed.get_default_backend_for_device(accelerator)}"
-    # Torch's optimizers import this, and the defaults of its functions keep the group that they find, until the
-    # interpreter goes away: imported now, they find none.
+    # Torch's optimizers import this module. The defaults of its functions would hold the process group until the
+    # interpreter exits, so it is imported before there is one.
     from torch.distributed.nn import functional  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     try:
@@ -260,7 +262,7 @@ def _join() -> Any:
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
     except (RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"the {world_size()} processes of this run did not find each other: {_first_sentence(error)}.",
+            f"the {world_size()} processes of this run did not find each other: {_first_line(error)}",
             "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say where they are; torchrun sets them",
         ) from error
     atexit.register(_leave)
@@ -268,7 +270,7 @@ def _join() -> Any:
 
 
 def _rendezvous() -> tuple[Any, int, int]:
-    if LAUNCHER in os.environ:  # which holds the store itself
+    if LAUNCHER in os.environ:  # the launcher serves the store
         from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -280,19 +282,18 @@ def _rendezvous() -> tuple[Any, int, int]:
 
 
 def _leave() -> None:
-    """Leave the others while the interpreter is whole.
+    """Destroy the process groups before the interpreter shuts down.
 
-    The threads of gloo may hold the last reference to a tensor of Python's, and a thread that gives one up while the
-    interpreter goes away aborts the process. They end with their groups, when nobody refers to these any more.
+    The threads of gloo may hold the last reference to a tensor. Releasing it during shutdown aborts the process.
     """
     if distributed.is_initialized():
         distributed.destroy_process_group()
-    _current.forget()
+    _current.release()
 
 
 @contextmanager
 def _contact() -> Generator[None]:
-    """Say in a line what torch's backends report at length.
+    """Raise an error of torch's backends as a short one of ours.
 
     Raises:
         RankLostError: a rank cannot be reached.
@@ -301,13 +302,12 @@ def _contact() -> Generator[None]:
         yield
     except RuntimeError as error:
         raise RankLostError(
-            "contact with another process of this run was lost.", _first_sentence(error)
+            "contact with another process of this run was lost.", _first_line(error)
         ) from error
 
 
-def _first_sentence(error: Exception) -> str:
-    message = str(error).strip().partition("\n")[0] or type(error).__name__
-    return message.rpartition(".cc:")[2].partition("] ")[2].partition(". ")[0] or message.partition(". ")[0]
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
@@ -320,12 +320,15 @@ def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 def _as_json(error: Exception | None) -> dict[str, Any] | None:
-    """An error for other ranks to raise again, as the nearest of the kinds that ``ganvae_core.errors`` names."""
+    """An error for other ranks to raise again, as the nearest class of ``ganvae_core.errors``."""
     if error is None:
         return None
     if not isinstance(error, GanvaeError):
-        reason = str(error).strip().partition("\n")[0]
-        return {"kind": "TrainingError", "message": f"{type(error).__name__}: {reason}", "hints": []}
+        return {
+            "kind": "TrainingError",
+            "message": f"{type(error).__name__}: {_first_line(error)}",
+            "hints": [],
+        }
     kind = next(kind.__name__ for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind)
     return {"kind": kind, "message": error.message, "hints": list(error.hints)}
 

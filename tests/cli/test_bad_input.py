@@ -19,7 +19,7 @@ import pytest
 import safetensors.numpy
 from command_line import LONG, SMALL, VAE, Refused, Say, files_in, write_table
 
-from ganvae_core.cli.processes import how_to_go_on
+from ganvae_core.cli.launcher import how_to_go_on
 from ganvae_core.cli.progress import Progress
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.store import directory as runs

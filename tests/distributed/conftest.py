@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from toys import rows
 
-from ganvae_core.cli.processes import watch
+from ganvae_core.cli.launcher import watch
 
 HERE = Path(__file__).parent
 

@@ -184,26 +184,29 @@ sys.exit(main({words!r}))
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "code", "expected"),
     [
         (
             "gv.DataError('x.png cannot be read.', 'mend it')",
+            2,
             "error: rank 1: x.png cannot be read.\n  mend it\n",
         ),
-        ("MemoryError('no more')", "error: rank 1: something went wrong inside "),
+        ("MemoryError('no more')", 1, "error: rank 1: something went wrong inside "),
     ],
 )
-def test_an_error_of_one_rank_alone_is_said_with_its_number(error: str, expected: str, folder: Path) -> None:
+def test_an_error_of_one_rank_alone_is_said_with_its_number_and_ends_with_its_code(
+    error: str, code: int, expected: str, folder: Path
+) -> None:
     words = ["run", *ENDLESS, "--out", "run", "--quiet"]
     (folder / "broken.py").write_text(BROKEN.format(error=error, words=words))
     script = (
-        "import sys; from ganvae_core.cli.processes import watch;"
+        "import sys; from ganvae_core.cli.launcher import watch;"
         f"sys.exit(watch([sys.executable, {str(folder / 'broken.py')!r}], 2))"
     )
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=ENOUGH_SECONDS
     )
-    assert (found.returncode, found.stdout) == (1, "")
+    assert (found.returncode, found.stdout) == (code, "")
     assert found.stderr.startswith(expected), found.stderr
     assert found.stderr.count("error:") == 1
     assert "Traceback" not in found.stderr

@@ -15,7 +15,7 @@ import pytest
 from own_files import make_own_files
 from reader import Reader
 
-from ganvae_core.cli.processes import launch
+from ganvae_core.cli.launcher import launch
 from ganvae_core.engine.loop import Engine
 from ganvae_core.plugins import installed_plugins
 
@@ -47,7 +47,7 @@ def reader(
 ) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
-    monkeypatch.setattr("ganvae_core.cli.processes.launch", short_launch)
+    monkeypatch.setattr("ganvae_core.cli.launcher.launch", short_launch)
     make_own_files(tmp_path)
     before = set(sys.modules)
     yield Reader(tmp_path, capsys, monkeypatch)
