@@ -1,7 +1,7 @@
-"""What can go wrong, and the exit code that each kind of failure has.
+"""The errors of ganvae, with their exit codes.
 
-An error is written for the person who reads it: the message says what was wrong and where, the hints say
-what to do. The command line prints both and nothing else; a library user catches ``GanvaeError``.
+A message names the mistake and its place, hints say what to do. The command line prints both and nothing else; a
+library user catches ``GanvaeError``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class GanvaeError(Exception):
-    """Base of every error that ganvae raises on purpose.
+    """Base class of ganvae's errors.
 
     Args:
         message: one line that says what was wrong, and where.
@@ -42,25 +42,25 @@ class DataError(GanvaeError):
 
 
 class RunError(GanvaeError):
-    """A folder that is no run, or a run that lacks what was asked of it."""
+    """A folder that is no run, or a run without a requested part."""
 
     exit_code = 2
 
 
 class PluginError(GanvaeError):
-    """A plugin that this run needs is installed but not ready."""
+    """A plugin of this run is installed but not ready."""
 
     exit_code = 3
 
 
 class TrainingError(GanvaeError):
-    """What went wrong after the first step: a loss that is not finite, a disk that is full."""
+    """A failure after the first step: a loss that is not finite, a full disk."""
 
     exit_code = 1
 
 
-class Interrupted(GanvaeError):  # noqa: N818 - being stopped is no error
-    """Training was stopped by a signal, after what was reached had been saved."""
+class Interrupted(GanvaeError):  # noqa: N818 - a stop is no error
+    """Training was stopped by a signal, and the run was saved."""
 
     def __init__(self, message: str, *hints: str, exit_code: int = 130) -> None:
         super().__init__(message, *hints)
@@ -68,7 +68,7 @@ class Interrupted(GanvaeError):  # noqa: N818 - being stopped is no error
 
 
 class NotFittedError(GanvaeError):
-    """A prior that is fitted on codes after training was asked for samples before that."""
+    """A ``FittedPrior`` was used before ``fit``."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

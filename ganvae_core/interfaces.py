@@ -131,7 +131,7 @@ class ObservedData(abc.ABC):
     @property
     @abc.abstractmethod
     def mean(self) -> Tensor:
-        """(B, *X) in the data's range, differentiable: what a user sees."""
+        """(B, *X) in the data's range, differentiable."""
 
     @abc.abstractmethod
     def sample(self) -> Tensor:
@@ -170,7 +170,7 @@ class Observation(nn.Module, abc.ABC):
 
 
 class Critic(nn.Module, abc.ABC):
-    """Tells real data from generated data (the field's discriminator).
+    """Separates real from generated data (a discriminator).
 
     ``feature_size`` is F, the width of ``features``.
     """
@@ -183,13 +183,13 @@ class Critic(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """(B, *X), (B, *K)? -> (B,) logits, larger for what looks real."""
+        """(B, *X), (B, *K)? -> (B,) logits, larger for rows judged real."""
 
 
 class Source(abc.ABC):
     """Rows of data, in their own units. Sources work with numpy and import no torch.
 
-    ``notes`` are sentences for the person whose data it is: what was found in it and how that is treated.
+    ``notes`` are sentences for users about the data and its treatment.
     """
 
     notes: tuple[str, ...] = ()

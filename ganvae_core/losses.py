@@ -15,7 +15,7 @@ def non_saturating_critic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """-E log D(x) - E log(1 - D(G(z))): the binary cross-entropy of real against fake.
 
     The critic's side of the minimax and of the non-saturating game alike (Goodfellow et al. 2014); 2 log 2
-    where the critic cannot tell the two apart.
+    for a critic with equal logits everywhere.
     """
     # log D = -softplus(-C) and log(1 - D) = -softplus(C), which stay finite where log(sigmoid(C)) does not.
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
@@ -68,7 +68,7 @@ def wasserstein_generator(fake_logits: Tensor) -> Tensor:
 
 
 def relativistic_critic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """E -log sigmoid(C(x) - C(G(z))): each real row is to look more real than the generated one paired with it.
+    """E -log sigmoid(C(x) - C(G(z))): real and generated rows are compared in pairs.
 
     Jolicoeur-Martineau 2018; the loss of R3GAN (Huang et al. 2024). Both arguments have the same shape (B,).
     """

@@ -71,10 +71,10 @@ class AdaptiveAugmentation(nn.Module):
         """What ``adapt`` needs, for ``Loss.statistics``.
 
         Args:
-            margin: (B,) the critic's real logits, less the logit of a critic that cannot tell.
+            margin: (B,) the critic's real logits, minus its neutral logit.
             samples_seen: of the batch.
         """
-        # Filled on the device: copying a number there would make the step wait for it.
+        # Filled on the device: copying a number there would synchronise with it.
         seen = margin.new_full((), samples_seen, dtype=torch.float64)
         return {OVERFITTING: margin.detach().sign().mean(), SAMPLES_SEEN: seen}
 

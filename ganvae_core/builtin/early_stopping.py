@@ -1,4 +1,4 @@
-"""Ending a run that no longer improves."""
+"""Early stopping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganvae_core.training import Callback, TrainingView
 class EarlyStopping(Callback):
     """Ends a run whose held-out result has not improved for some measurements.
 
-    The result is the first figure of the run's first metric, which chooses the best checkpoint, too. It is measured
+    The result is the first figure of the run's first metric, which also chooses the best checkpoint. It is measured
     with every checkpoint (``engine.checkpoint_every``), or less often (``engine.evaluate_every``). The best checkpoint
     stays on disk: ``--checkpoint best``.
 

@@ -1,4 +1,4 @@
-"""What networks share: a critic's last layer, centred data, checked conditions."""
+"""Parts of networks: a critic's last layer, centred data, checked conditions."""
 
 from __future__ import annotations
 

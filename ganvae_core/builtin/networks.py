@@ -49,7 +49,7 @@ def _activation(name: str) -> nn.Module:
 def _hidden_layers(
     inputs: int, hidden: Sequence[int], activation: str, *, batch_norm: bool = False, dropout: float = 0.0
 ) -> tuple[nn.Sequential, int]:
-    """The layers before the head, and the width of what they put out."""
+    """The layers before the head, and the width of their output."""
     layers = nn.Sequential()
     pieces = MAXOUT_PIECES if activation == "maxout" else 1
     for width in positive_sizes("hidden", hidden):
@@ -76,7 +76,7 @@ def _initialise(network: nn.Module, scale: float | None) -> None:
 
 
 class _Inputs:
-    """Flattens what a network is given, centres data, and appends the condition unless that enters elsewhere."""
+    """Flattens inputs, centres data, and appends the condition unless that enters elsewhere."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class MLPGenerator(Generator):
 
     Args:
         latent_shape: *Z.
-        raw_shape: *R, what the observation asks for.
+        raw_shape: *R of the observation.
         condition_shape: *K, or None for an unconditional model.
         hidden: widths of the hidden layers, from the code to the output.
         activation: between layers.

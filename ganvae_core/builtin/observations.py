@@ -1,4 +1,4 @@
-"""Observations: the distribution that a generator's raw output stands for, in the data's range."""
+"""Observations: distributions over data, parameterised by a generator's raw output."""
 
 from __future__ import annotations
 

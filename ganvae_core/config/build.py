@@ -1,4 +1,4 @@
-"""From a configuration to components: facts are supplied by name, and wrong pairings are errors here."""
+"""Makes components from a configuration; checks that they go together."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from ganvae_core.views.finding import view_of
 
 INITIAL = purpose("initial weights")
 DRAWN_CONDITIONS = 1_000
-"""Conditions that are no labels are drawn from this many of the training data's."""
+"""Number of training conditions to draw from where they are no labels."""
 UNFIT = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
-"""What a component raises for options that it cannot be made with; torch, for sizes that memory does not hold."""
+"""Exceptions of a component for impossible options, and of torch for sizes beyond the memory."""
 
 
 class Facts:
-    """What components may ask for by name. Parts of the model are made when first asked for.
+    """Facts by name. Parts of the model are made on first use.
 
     Args:
         known: facts with their values.
@@ -295,7 +295,7 @@ class Builder:
                     waiting += choices(choice.options[name])
 
     def _uses_encoder(self) -> bool:
-        """Whether an objective has a use for the encoder; one that nothing trains would only make noise."""
+        """Whether an objective needs the encoder; an untrained encoder would give noise."""
         return any(
             self._needs(choice) & {"encoder", "posterior"}
             or "encoder" in component_facts(self._class("objective", choice.id))
@@ -401,7 +401,7 @@ def _of_model(model: Model) -> Facts:
 
 
 def has(model: Model, source: DataSpec) -> set[Need]:
-    """What a model and its data's source offer to metrics."""
+    """The needs of metrics that a model and its data's source meet."""
     offers: set[Need] = {"prior"}
     if model.encoder is not None:
         offers |= {"encoder"} if model.encoder.deterministic else {"encoder", "posterior"}
@@ -429,7 +429,7 @@ def conditions_of(data: Split) -> tuple[Tensor, Tensor] | None:
 def check_shapes(
     model: Model, spec: DataSpec, latent_shape: tuple[int, ...], raw_shape: tuple[int, ...]
 ) -> None:
-    """Send two rows through the model, so that shapes which do not fit are an error now.
+    """Run two rows through the model, to find shapes that do not fit before training.
 
     Raises:
         ConfigurationError: names the component and the two shapes.

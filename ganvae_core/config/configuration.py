@@ -83,7 +83,7 @@ class Reader:
         before: Choice | None = None,
         shared: Mapping[str, Option] | None = None,
     ) -> Choice:
-        """What a layer says of a component, over what the layers before said: the options that were given.
+        """The given options of a component, merged over those of earlier layers.
 
         Another component's name discards the options of the one before, except those that the kind shares.
 
@@ -114,7 +114,7 @@ class Reader:
         return Choice(identity, {**kept, **read})
 
     def component(self, key: str, kind: Kind, value: Any, *, own_shape: bool = False) -> Choice:
-        """A component that one layer says everything of: one inside another's options, or in a list.
+        """A component that one layer gives completely: in the options of another, or in a list.
 
         Raises:
             ConfigurationError: as ``changed``, or a required option is missing.
@@ -166,7 +166,7 @@ class Reader:
         return Choice(choice.id, options)
 
     def optimizers(self, key: str, value: Any, before: Mapping[str, Choice]) -> dict[str, Choice]:
-        """What a layer says of optimizers, by name, over what the layers before said.
+        """The optimizers of a layer, by name, merged over those of earlier layers.
 
         One that is not named has the id "" and is as the default one.
 
@@ -190,7 +190,7 @@ class Reader:
         return found
 
     def complete_optimizers(self, key: str, given: Mapping[str, Choice]) -> dict[str, Choice]:
-        """All optimizers with all of their options; what one does not say is as in the default one.
+        """All optimizers with all of their options; missing ones are those of the default.
 
         Raises:
             ConfigurationError: a setting is out of range.
@@ -410,7 +410,7 @@ class Draft:
     def _lost_options(
         self, components: Mapping[str, Choice], optimizers: Mapping[str, Choice]
     ) -> Iterator[str]:
-        """What was set for a component that was replaced, where the new one has the option with another value."""
+        """Notes on options of a replaced component that the new one has with another value."""
         made = {**components, **{f"optimizers.{name}": choice for name, choice in optimizers.items()}}
         said = {**self._components, **{f"optimizers.{name}": one for name, one in self._optimizers.items()}}
         for key in [key for key in made if key in self._discarded]:
@@ -562,12 +562,12 @@ def _known(
 
 
 def _typed_out(value: Any) -> str:
-    """The value as a person would type it."""
+    """The value as it is typed."""
     shown = plain(value)
     return json.dumps(shown) if isinstance(shown, bool | list | dict | None) else str(shown)
 
 
 def _meant(key: str) -> str:
-    """The setting that may have been meant by an unknown name."""
+    """The most similar setting for an unknown name."""
     of_engine = {field.name for field in dataclasses.fields(EngineSettings)}
     return f" Did you mean 'engine.{key}'?" if key in of_engine else did_you_mean(key, KEYS)

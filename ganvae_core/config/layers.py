@@ -37,7 +37,7 @@ class _Loader(yaml.BaseLoader):
 
 
 def read_yaml(text: str, where: str, *, typed: bool = False) -> Any:
-    """What a YAML text holds, with every scalar as a string.
+    """The content of a YAML text, with every scalar as a string.
 
     Args:
         text: the YAML.
@@ -45,7 +45,7 @@ def read_yaml(text: str, where: str, *, typed: bool = False) -> Any:
         typed: give scalars the types that YAML gives them.
 
     Raises:
-        ConfigurationError: it is not YAML, or uses aliases, with which a few lines make more than any memory holds.
+        ConfigurationError: it is not YAML, or uses aliases, which a few lines can expand beyond any memory.
     """
     loader = FAST if typed else _Loader
     try:
@@ -151,7 +151,7 @@ def as_tree(value: Any, key: str) -> Any:
 
 
 def is_null(value: Any) -> bool:
-    """Whether a value removes what it is for."""
+    """Whether a value removes a component or option."""
     return value is None or (isinstance(value, Text) and value in NULLS)
 
 
@@ -173,7 +173,7 @@ def _put(layer: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _copied(value: Any) -> Any:
-    """Mappings anew, since dotted keys are written into them."""
+    """Copies of mappings, since dotted keys are written into them."""
     return {key: _copied(below) for key, below in value.items()} if isinstance(value, Mapping) else value
 
 

@@ -74,7 +74,7 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        """The type as a person would write it: ``float``, ``relu or gelu``, ``a list of int``, ``a list of priors``."""
+        """The type in words: ``float``, ``relu or gelu``, ``a list of int``, ``a list of priors``."""
         if self.kind is None:
             return type_name(self.annotation)
         name = f"a list of {self.kind}s" if self.many else with_article(self.kind)
@@ -148,7 +148,7 @@ def own_facts(component: Callable[..., Any]) -> dict[str, Option]:
 
 
 def documented(owner: Any) -> dict[str, str]:
-    """What the ``Args:`` sections of an object and of its base classes say of each name, in one line each."""
+    """The entries of the ``Args:`` sections of an object and its base classes, one line for each name."""
     found: dict[str, str] = {}
     for above in reversed(inspect.getmro(owner)) if inspect.isclass(owner) else (owner,):
         found |= _arguments(above)
@@ -170,12 +170,12 @@ def with_article(noun: str) -> str:
 
 
 def type_name(annotation: Any) -> str:
-    """A type as a person would write it."""
+    """A type in words."""
     return _described(annotation, {})
 
 
 def in_words(annotation: Any) -> str:
-    """What a value of the type is called in a sentence: ``a whole number or null``."""
+    """A value of the type in words: ``a whole number or null``."""
     return _described(annotation, WORDS)
 
 

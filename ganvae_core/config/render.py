@@ -1,4 +1,4 @@
-"""A configuration as YAML: complete, in a fixed order, and commented when a person is to read it."""
+"""A configuration as YAML: complete, in a fixed order, optionally commented."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def render(configuration: Configuration) -> str:
 
 
 def render_commented(configuration: Configuration, catalogue: Catalogue) -> str:
-    """The same, with what each option is for beside it."""
+    """The same, with a comment on each option."""
     lines: list[str] = []
     for key, value in configuration.as_dict().items():
         if not isinstance(value, Mapping):

@@ -39,11 +39,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What a run takes of its data, whatever the source.
+    """Settings of data that all sources share.
 
     Args:
         condition: whether the model is given the source's labels or other side information.
-        held_out: share of the rows that training never sees, for metrics and reconstructions.
+        held_out: share of the rows kept from training, for metrics and reconstructions.
         split_seed: which rows these are; independent of engine.seed, so that runs can be compared.
     """
 
@@ -105,7 +105,7 @@ class StageSettings:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that a run is made from, with full ids and every option spelt out.
+    """The complete configuration of a run, with full ids and all options.
 
     An optimizer's options are those of its algorithm and the learning rate, schedule, warm-up and clipping together.
     ``notes`` are sentences for the person who started it, about what became of the recipe; they are not stored.
@@ -149,7 +149,7 @@ class Configuration:
 
 
 def plain(value: Any) -> Any:
-    """The value as YAML and JSON hold it."""
+    """The value in the types of YAML and JSON."""
     if isinstance(value, Choice):
         return {"name": value.id, **plain(value.facts), **plain(value.options)}
     if dataclasses.is_dataclass(value):

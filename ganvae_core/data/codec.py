@@ -1,4 +1,4 @@
-"""A source's own rows to what a model sees, and back."""
+"""Rows of a source to inputs of a model, and back."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Normaliser:
     def _constant(
         self, values: tuple[float, ...], neutral: float, device: torch.device
     ) -> Tensor | float | None:
-        """A number, or numbers to broadcast over the last axis, or None where they would change nothing."""
+        """A number, or numbers to broadcast over the last axis; None for the identity."""
         if all(value == neutral for value in values):
             return None
         return values[0] if len(values) == 1 else torch.tensor(values, dtype=self._dtype, device=device)
@@ -124,7 +124,7 @@ def as_tensor(array: np.ndarray) -> Tensor:
 
 
 def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
-    """What a model makes (N, *X), back in the source's units and type."""
+    """Outputs of a model (N, *X), in the source's units and type."""
     scale = np.array(units.scale)
     scale[list(units.constant)] = 0.0
     raw = x.astype(np.float64) * scale + np.asarray(units.offset)

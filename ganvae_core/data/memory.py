@@ -10,7 +10,7 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int:
-    """Bytes of physical memory that can still be used, as far as the system and its container tell."""
+    """Bytes of available physical memory, according to the system and its container."""
     limits = [limit for limit in (_system_memory(), _container_memory()) if limit is not None]
     return min(limits, default=UNKNOWN_MEMORY)
 
@@ -25,7 +25,7 @@ def _system_memory() -> int | None:
 
 
 def _container_memory() -> int | None:
-    """What a control group (version 2) leaves; its page cache counts as free."""
+    """Available bytes of a control group (version 2); its page cache counts as free."""
     limit = _number(_CONTROL_GROUP / "memory.max")
     used = _number(_CONTROL_GROUP / "memory.current")
     if limit is None or used is None:

@@ -23,7 +23,7 @@ def mixed_seed(*parts: int) -> int:
 
 
 def purpose(name: str) -> int:
-    """A whole number that stands for what random numbers are drawn for."""
+    """An integer for a purpose of random numbers, derived from its description."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
 
 
@@ -45,7 +45,7 @@ def default_generator(device: torch.device) -> torch.Generator:
 
 @contextmanager
 def borrowed_randomness(device: torch.device) -> Generator[torch.Generator]:
-    """The device's default generator, given back afterwards in the state in which its owner had it."""
+    """A context with the device's default generator, whose state is restored at the end."""
     generator = default_generator(device)
     state = generator.get_state()
     try:

@@ -23,8 +23,8 @@ class Split:
 
     Args:
         source: the data.
-        training: sorted row numbers to learn from.
-        held_out: sorted row numbers that training never sees.
+        training: sorted numbers of the training rows.
+        held_out: sorted numbers of the rows that training does not use.
         conditional: whether the model is given the source's condition.
     """
 

@@ -18,7 +18,7 @@ from ganvae_core.types import Batch
 
 ORDER = purpose("order of the data")
 RESIDENT_SHARE = 0.5
-"""Data that takes less than this share of a device's free memory lives there as a whole."""
+"""Data below this share of a device's free memory is kept there as a whole."""
 
 
 class DataStream:

@@ -1,4 +1,4 @@
-"""Calling callbacks, and what follows where one of them fails."""
+"""Calls callbacks and handles their failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Callbacks:
     Args:
         callbacks: a list that may grow until training starts.
         view: gives the training as it is now.
-        policy: what follows where a callback fails: ``stop`` or ``disable``.
+        policy: on a failure of a callback, ``stop`` or ``disable``.
     """
 
     def __init__(self, callbacks: Sequence[Callback], view: Callable[[], TrainingView], policy: str) -> None:
@@ -39,7 +39,7 @@ class Callbacks:
                 getattr(callback, hook)(self._view(), *arguments)
 
     def call_warnings(self, state: TrainingState) -> None:
-        """Hand what was warned of since the last record to ``on_step``, in a record of its own."""
+        """Pass warnings since the last record to ``on_step``, in a separate record."""
         if "warnings" in state.pending:
             record = {"step": state.run_step, "samples_seen": state.samples_seen, **state.take_pending()}
             self.call("on_step", record)
@@ -48,7 +48,7 @@ class Callbacks:
         """The callbacks' states for a checkpoint, by class.
 
         Raises:
-            TrainingError: one failed, or gave what JSON cannot hold, and the policy is to stop.
+            TrainingError: one failed, or its state is not JSON, and the policy is to stop.
         """
         states: list[dict[str, Any]] = []
         for callback in list(self.callbacks):
@@ -61,9 +61,9 @@ class Callbacks:
         return states
 
     def restore(self, states: list[dict[str, Any]]) -> None:
-        """Give each callback the state that one of its class had, and remove that from the list.
+        """Restore each callback from the stored state of its class, and remove that from the list.
 
-        By class, since the callbacks of a resumed run need not be those that it was started with.
+        States are matched by class, since a resumed run may have other callbacks.
 
         Raises:
             TrainingError: one failed, and the policy is to stop.
@@ -78,7 +78,7 @@ class Callbacks:
 
     @contextmanager
     def _guarded(self, callback: Callback, hook: str) -> Generator[None]:
-        """Turn what a callback raises into what the policy says; ganvae's own errors pass."""
+        """Apply the policy to an exception of a callback; ganvae's own errors are raised unchanged."""
         try:
             yield
         except GanvaeError:

@@ -1,4 +1,4 @@
-"""Which device and which precision a run gets, and why."""
+"""The device and the precision of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganvae_core.errors import ConfigurationError
 
 
 def available_devices() -> list[str]:
-    """Names that ``engine.device`` takes on this machine: the accelerators that torch reports, then ``cpu``."""
+    """Values of ``engine.device`` on this machine: the accelerators that torch reports, then ``cpu``."""
     names: list[str] = []
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is not None:
@@ -24,7 +24,7 @@ def select_device(name: str) -> torch.device:
     """The device of that name; ``auto`` is the accelerator that torch reports, else the CPU.
 
     Raises:
-        ConfigurationError: this machine has no such device; the message lists those that it has.
+        ConfigurationError: this machine has no such device; the message lists its devices.
     """
     available = available_devices()
     if name == "auto":
@@ -38,7 +38,7 @@ def select_device(name: str) -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 numbers faster than it would emulate them."""
+    """Whether the hardware multiplies bf16 numbers, without emulation."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
@@ -68,7 +68,7 @@ def select_precision(settings: EngineSettings, device: torch.device) -> torch.dt
 
 
 def runtime(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
-    """What the rounding of numbers depends on: versions, threads, device and precision, as JSON values."""
+    """The causes of rounding differences: versions, threads, device and precision, as JSON values."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "torch": torch.__version__,

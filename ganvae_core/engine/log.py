@@ -28,7 +28,7 @@ class NotFinite:
 
 @dataclass
 class UpdateCounts:
-    """What became of one phase's updates in an interval: how many there were, and which were not finite."""
+    """The updates of one phase in an interval: their number, and those that were not finite."""
 
     count: int = 0
     dropped: int = 0
@@ -46,7 +46,7 @@ class UpdateCounts:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was noted since the last reading.
+    """The content of the log since the last reading.
 
     Args:
         averages: by ``phase/term``, over the updates that were made.
@@ -60,7 +60,7 @@ class Reading:
 
 
 class StepLog:
-    """Scalars of the steps since the last reading: tensors on the device, so that a step never waits for them."""
+    """Scalars of the steps since the last reading, as tensors on the device, without a synchronisation in a step."""
 
     def __init__(self) -> None:
         self._labels: list[tuple[int, str, tuple[str, ...]]] = []
@@ -68,18 +68,18 @@ class StepLog:
 
     @property
     def pending(self) -> bool:
-        """Whether something was noted since the last reading."""
+        """Whether there are entries since the last reading."""
         return bool(self._values)
 
     def add(self, step: int, phase: str, loss: Loss, gradient_norm: Tensor) -> None:
-        """Note the outcome of one update: loss, terms, and the norm of its gradient before clipping."""
+        """Add the outcome of one update: loss, terms, and the norm of its gradient before clipping."""
         self._labels.append((step, phase, (LOSS, *loss.terms, GRADIENT_NORM)))
         self._values.append(loss.value.detach())
         self._values.extend(value.detach() for value in loss.terms.values())
         self._values.append(gradient_norm)
 
     def read(self) -> Reading:
-        """Everything since the last reading, which is forgotten here."""
+        """Return the entries since the last reading, and clear them."""
         if not self._values:
             return Reading()
         numbers: list[float] = torch.stack([value.float() for value in self._values]).tolist()
@@ -105,7 +105,7 @@ _LARGEST = torch.finfo(torch.float32).max
 
 
 def _is_made(values: list[float]) -> bool:
-    """Whether an update was made: the engine asks whether loss and norm have a finite sum, in float32.
+    """Whether an update was made: the sum of loss and norm is finite in float32.
 
     A term that is only logged may be infinite: the update is made all the same.
     """

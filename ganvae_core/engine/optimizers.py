@@ -19,7 +19,7 @@ class OptimizerSettings:
     """How the parameters of one optimizer are updated.
 
     Args:
-        lr: learning rate at its height.
+        lr: learning rate, before schedule and warm-up.
         optimizer: the algorithm with its options; None: ``Adam()``.
         schedule: factor of the learning rate; null: constant.
         warmup_samples: rows over which the learning rate rises from zero.
@@ -45,9 +45,9 @@ def _impossible(name: str, value: float, what: str) -> ConfigurationError:
 
 
 class ScheduledOptimizer:
-    """One torch optimizer, its schedule and its clipping.
+    """A torch optimizer with its schedule and clipping.
 
-    ``masks_updates`` says that the optimizer itself skips an update when ``found_inf`` is 1, without a host sync.
+    ``masks_updates``: the optimizer itself skips an update when ``found_inf`` is 1, without a host sync.
     """
 
     def __init__(

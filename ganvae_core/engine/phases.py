@@ -1,4 +1,4 @@
-"""What the engine works out about an objective's phases once, before the first step."""
+"""Phases prepared for training, and the checks of an objective before the first step."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "needs": tuple(word for word in get_args(Need) if word != "labels"),
     "accepts": get_args(Support),
 }
-"""The words that an objective's attributes may hold."""
+"""Valid values in an objective's attributes."""
 
 
 @dataclass(frozen=True)
 class PreparedPhase:
-    """A phase, what it trains in module order, and what must stay as it is meanwhile."""
+    """A phase, its parameters in module order, and the buffers that it must not change."""
 
     phase: Phase
     index: int
@@ -37,7 +37,7 @@ class PreparedPhase:
 
     @contextmanager
     def only_training(self) -> Generator[None]:
-        """While this lasts, only the phase's parameters get gradients; afterwards other modules' buffers are back."""
+        """In this context only the phase's parameters get gradients; other modules' buffers are restored at its end."""
         for parameter in self.frozen:
             parameter.requires_grad_(False)
         self.still.take()
@@ -62,22 +62,22 @@ class BufferSnapshot:
         self._values = [buffer.clone() for buffer in self._buffers]
 
     def take(self) -> None:
-        """Store the values that the buffers have now."""
+        """Store the current values of the buffers."""
         if self._buffers:
             torch._foreach_copy_(self._values, self._buffers)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def put_back(self) -> None:
-        """Give the buffers the values that were stored."""
+        """Restore the stored values."""
         if self._buffers:
             torch._foreach_copy_(self._buffers, self._values)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def changes(self) -> list[Tensor]:
-        """How far each floating-point buffer has moved from the stored value."""
+        """The difference of each floating-point buffer from its stored value."""
         # Not the plain difference, which is not a number where a buffer holds an infinity.
         return [torch.where(buffer == value, 0.0, buffer - value) for buffer, value in self._floating()]
 
     def move_by(self, changes: Sequence[Tensor]) -> None:
-        """Let each floating-point buffer be so far from the stored value."""
+        """Set each floating-point buffer to its stored value plus a difference."""
         for (buffer, value), change in zip(self._floating(), changes, strict=True):
             torch.add(value, change, out=buffer)
 
@@ -92,7 +92,7 @@ class BufferSnapshot:
 
 
 def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> list[PreparedPhase]:
-    """Ask the objective for its phases and check them.
+    """Prepare and check the objective's phases.
 
     Args:
         objective: whose phases they are.
@@ -103,7 +103,7 @@ def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> l
             objective's, or a trainable parameter is in no phase.
     """
     name = type(objective).__name__
-    given = cast(object, objective.phases())  # by somebody who may not have run a type checker
+    given = cast(object, objective.phases())  # written without a type checker, perhaps
     if not isinstance(given, Iterable):
         raise ConfigurationError(f"{name}.phases() returned {type(given).__name__}.", PHASES_HINT)
     phases = list(cast("Iterable[Any]", given))
@@ -141,7 +141,7 @@ def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> l
 
 
 def check_needs(objective: Objective, name: str = "") -> None:
-    """Hold what an objective needs and accepts against the model that it has.
+    """Check an objective's ``needs`` and ``accepts`` against its model.
 
     Args:
         objective: with its model.
@@ -187,7 +187,7 @@ def check_needs(objective: Objective, name: str = "") -> None:
 
 
 def check_words(objective: Objective | type[Objective], attribute: str, name: str) -> None:
-    """Hold ``needs`` or ``accepts`` against the words that the core knows: a misspelt one would be left unheeded.
+    """Check the values of ``needs`` or ``accepts``: a misspelt one would have no effect.
 
     Args:
         objective: whose they are, or its class.
@@ -213,7 +213,7 @@ def check_words(objective: Objective | type[Objective], attribute: str, name: st
 
 
 def check_loss(phase: Phase, loss: object) -> None:
-    """Hold what a phase's loss returned the first time against what the engine goes on with.
+    """Check the first result of a phase's loss.
 
     Raises:
         TrainingError: it is no ``Loss`` of scalar tensors, or its value does not depend on any parameter.
@@ -264,7 +264,7 @@ def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, s
 
 
 def _unused(objective: Objective) -> set[nn.Parameter]:
-    """Parameters of an encoder that the objective has no use for: a GAN on a model that has one leaves it as it is."""
+    """Parameters of an encoder that the objective does not need, as in a GAN on a model with an encoder."""
     encoder = objective.model.encoder
     return (
         set() if encoder is None or objective.needs & {"encoder", "posterior"} else set(encoder.parameters())
@@ -283,7 +283,7 @@ def has_batch_norm(module: nn.Module) -> bool:
 
 
 def has_spectral_norm(module: nn.Module) -> bool:
-    """Whether there are weights whose norm is estimated in every forward, by vectors that move with each."""
+    """Whether there is spectral normalisation, whose estimate changes in every forward."""
     kind = nn.utils.parametrizations._SpectralNorm  # pyright: ignore
     return any(isinstance(part, kind) for part in module.modules())
 

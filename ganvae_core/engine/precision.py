@@ -1,4 +1,4 @@
-"""Mixed precision that covers the forwards of components only: draws, distributions and losses stay fp32."""
+"""Mixed precision in the forwards of components only: draws, distributions and losses stay fp32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganvae_core import interfaces
 
 
 class ComponentPrecision:
-    """Runs the networks of an objective in a lower precision, and hands back what they return in fp32.
+    """Runs the networks of an objective in a lower precision, and returns their outputs in fp32.
 
     Only the objective that is trained is touched, and only while it is: the averaged model computes in fp32, and so
     does whatever is made of the modules afterwards.
@@ -34,7 +34,7 @@ class ComponentPrecision:
 
     @contextmanager
     def covering(self) -> Generator[None]:
-        """While this lasts, the networks compute in the lower precision."""
+        """A context in which the networks compute in the lower precision."""
         for module, method in self._methods:
             self._cover(module, method)
         try:
@@ -45,7 +45,7 @@ class ComponentPrecision:
 
     @contextmanager
     def full(self) -> Generator[None]:
-        """A stretch in fp32, for losses that differentiate a gradient."""
+        """A context in fp32, for losses that differentiate a gradient."""
         enabled, self.enabled = self.enabled, False
         try:
             yield
@@ -67,7 +67,7 @@ class ComponentPrecision:
 
 
 def as_fp32(value: Any) -> Any:
-    """The value with every floating-point tensor in it as float32: tensors, tuples, and posteriors' fields."""
+    """The value with all floating-point tensors in float32: tensors, tuples, and fields of posteriors."""
     if isinstance(value, Tensor):
         return value.float() if value.is_floating_point() else value
     if isinstance(value, tuple | list):

@@ -20,9 +20,9 @@ from ganvae_core.types import Loss
 
 @final
 class FlatTensors:
-    """Tensors side by side in one piece of memory, so that they travel together; one piece for each type of number.
+    """Tensors in one flat buffer for each dtype, so that one all-reduce takes them all.
 
-    Each lies there in the order in which it lies in memory, which the fused optimizers rely on.
+    Each tensor keeps its memory order, on which the fused optimizers rely.
     """
 
     def __init__(self, like: Sequence[Tensor]) -> None:
@@ -41,7 +41,7 @@ class FlatTensors:
 
 @final
 class UpdateSum:
-    """Sums what one phase's update consists of over ranks.
+    """Sums gradients, loss and moved buffers of one phase's update over ranks.
 
     Every rank ends with the same gradients and the same loss, bit for bit, so that all of them make the same update.
     A parameter has a gradient where it has one on any rank. Buffers that the phase moves (the running statistics of
@@ -94,7 +94,7 @@ class UpdateSum:
 
         summed = iter(views[len(parameters) :])
         self._receive(next(summed), present)
-        # The flat memory is used again by the next update: what outlives this one is copied out of it.
+        # The flat memory is reused by the next update: results that outlive this one are copied.
         flags = next(summed).clone()
         self.prepared.moving.move_by([next(summed) for _ in changes])
         value = next(summed).clone()
@@ -184,7 +184,7 @@ def sharing_notes(
 
 
 def broadcast_state(state: TrainingState, world: World, device: torch.device, target_steps: int) -> None:
-    """Let all ranks start from rank 0's weights, averages and optimizer states.
+    """Broadcast rank 0's weights, averages and optimizer states.
 
     Raises:
         TrainingError: ranks have not restored the same checkpoint.
@@ -210,7 +210,7 @@ def broadcast_state(state: TrainingState, world: World, device: torch.device, ta
 
 @contextmanager
 def held_by_first(directory: Path, world: World) -> Generator[None]:
-    """Rank 0 holds a directory while this lasts; all ranks fail where it cannot.
+    """A context in which rank 0 holds the lock of a directory; if it cannot, all ranks fail.
 
     Raises:
         RunError: another process holds it, or there can be no lock.

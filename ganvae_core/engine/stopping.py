@@ -30,7 +30,7 @@ class StopFlag:
         self._alone = world.size == 1
         self._read_at_once = device.type == "cpu"
         self._summed = torch.zeros(2, device="cpu" if self._alone else device)
-        # Made once: a tensor made from numbers in a step would make it wait for the device.
+        # Made once: copying numbers to the device in a step would synchronise with it.
         pairs = [(False, False), (True, False), (True, True), (False, True)]
         self._flags = {pair: self._summed.new_tensor(pair) for pair in pairs}
 
@@ -51,7 +51,7 @@ class StopFlag:
         return self.interrupted if self._alone else self._agreed_interrupted
 
     def clear(self) -> None:
-        """Forget requests, before and after training."""
+        """Clear all requests, before and after training."""
         self.requested = self.interrupted = self._agreed = self._agreed_interrupted = False
         self._summed.zero_()
 
@@ -71,6 +71,6 @@ class StopFlag:
         self.adopt(requested > 0, interrupted > 0)
 
     def adopt(self, requested: bool, interrupted: bool) -> None:
-        """Take over the request of rank 0."""
+        """Adopt the request of rank 0."""
         self._agreed |= requested
         self._agreed_interrupted |= interrupted

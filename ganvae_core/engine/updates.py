@@ -96,9 +96,10 @@ class Updates:
     def _accumulate_within_memory(
         self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator
     ) -> list[Loss]:
-        """The losses of the micro-batches. Where memory runs out, they are computed again with half the rows at once.
+        """The losses of the micro-batches.
 
-        The smaller micro-batch holds for the rest of the run.
+        After an out-of-memory error they are computed again with half the rows at once. The smaller micro-batch is
+        kept for the rest of the run.
 
         Raises:
             TrainingError: the phase ties rows together, one row is too many, or other processes take part.
@@ -110,7 +111,7 @@ class Updates:
                 break
             except torch.OutOfMemoryError as error:
                 self.state.recovery.micro_batch_size = self._halved(prepared, error)
-            # Not while the error is handled: its traceback keeps what was computed in memory.
+            # Outside of the except block: the traceback keeps tensors in memory.
             self.state.optimizers[prepared.phase.optimizer].clear_gradients()
             prepared.still.put_back()
             prepared.moving.put_back()

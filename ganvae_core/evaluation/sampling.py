@@ -116,7 +116,7 @@ def sample_chunk(
     """The samples of a seed from number ``start`` on, a multiple of ``CHUNK``: at most ``CHUNK``, on the device."""
     with torch.no_grad(), borrowed_randomness(device) as generator:
         generator.manual_seed(mixed_seed(seed, SAMPLING, start))
-        # A whole chunk is drawn, however few of it are wanted: draws depend on the number of rows.
+        # A whole chunk is drawn for any count: draws depend on the number of rows.
         given = model.draw_conditions(CHUNK) if condition is None else _padded(condition.to(device))
         x = model.sample(CHUNK, given, noise=noise)
     return Samples(x[:count], None if given is None else given[:count])

@@ -52,9 +52,7 @@ class ModelSubject(Subject):
         self.device = next(model.parameters()).device if device is None else device
         self.rows_at_once = rows_at_once
         self._batches: dict[Hashable, Batch] = {}
-        self._values: dict[
-            tuple[str, int], Tensor
-        ] = {}  # by what they are, and the id of a batch that is kept
+        self._values: dict[tuple[str, int], Tensor] = {}  # by kind, and the id of a cached batch
         self._room = KEPT_BYTES
 
     def held_out(self, most: int | None = None) -> Iterator[Batch]:
@@ -127,7 +125,7 @@ class ModelSubject(Subject):
                 mixed_seed(self.seed, ENCODING)
             )  # for networks that draw in evaluation mode
             value = compute()
-        # An id means a batch only as long as the batch exists.
+        # An id identifies a batch only as long as the batch exists.
         if any(batch is kept for kept in self._batches.values()) and self._fits(value):
             self._values[key] = value
         return value

@@ -20,7 +20,7 @@ from ganvae_core.store.files import read_text
 LIBRARIES = ("ganvae", "torch", "numpy")
 """Distributions that take part in every run."""
 WORD = re.compile(r"[A-Za-z0-9._+!-]+")
-"""A name or a version. The lock file of someone else's run ends up in commands to copy."""
+"""A name or a version. Commands to copy are made from the lock files of other people's runs."""
 
 
 @dataclass(frozen=True)

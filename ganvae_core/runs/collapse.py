@@ -1,4 +1,4 @@
-"""Warnings of what no loss shows: samples that are nearly alike, a critic that has won."""
+"""Warnings of collapse: samples that are nearly alike, a critic that has won."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPARED = 256
 ALIKE, NO_LONGER_ALIKE = 0.2, 0.3
 """Of the mean distance of two rows: below the first, samples are nearly alike; above the second they have recovered."""
 REPEATED, NO_LONGER_REPEATED = 0.05, 0.1
-"""The same of the mean distance of a row to the one that is nearest to it."""
+"""The same for the mean distance of a row to its nearest neighbour."""
 REAL_REPEATED = 0.001
 """Share of the spread of data below which its own rows repeat each other."""
 ALIKE_STEPS = 500
@@ -79,11 +79,11 @@ class CollapseMonitor(Callback):
             training.warn(f"step {step:,}: {_collapse(spread, nearest)}", _against_collapse(training))
 
     def state_dict(self) -> dict[str, Any]:
-        """What was found so far."""
+        """The findings so far."""
         return {name: asdict(problem) for name, problem in self._problems.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what was found."""
+        """Restore the findings."""
         self._problems = {name: _Problem(**problem) for name, problem in state.items()}
 
     def _problem(self, name: str) -> _Problem:

@@ -1,4 +1,4 @@
-"""What writes down and draws a run while it trains: callbacks that every run on disk has."""
+"""Callbacks of every run on disk: its log and its pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ganvae_core.views.showing import show, shown_rows
 
 GRID = 64
 LINES = 8
-"""The most that a grid with a column for each class has: few classes would make it a strip."""
+"""Most rows of a grid with a column for each class: with few classes it would be a strip."""
 MOST_COLUMNS = 20
 """Classes that a grid has columns for."""
 RECONSTRUCTED = 32

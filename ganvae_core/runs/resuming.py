@@ -1,4 +1,4 @@
-"""What may change when a run goes on, and what has."""
+"""Changes of settings and runtime between a run and its resumption."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HARMLESS = frozenset(
         "on_nonfinite", "on_callback_error",
     )
 )  # fmt: skip
-"""Settings that change nothing of what is trained up to a step."""
+"""Settings that do not affect training up to a step."""
 MOVABLE = ("path", "labels", "mirror")
-"""Options of data that say where it lies; that it is the same data is seen from the rows."""
+"""Options of the data's place; whether it is the same data is decided by its rows."""
 
 
 def differing_settings(before: Configuration, after: Configuration, catalogue: Catalogue) -> list[str]:
@@ -80,7 +80,7 @@ def runtime_notes(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
 
 
 def _reasons(changed: Set[str], then: Mapping[str, Any], engine: Engine) -> list[str]:
-    """Why a run does not go on as it would have, not even within rounding."""
+    """Why a resumed run differs from an uninterrupted one by more than rounding."""
     from ganvae_core.engine.phases import has_spectral_norm
     from ganvae_core.engine.sharing import parts
 

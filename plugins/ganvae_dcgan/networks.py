@@ -274,7 +274,7 @@ def _latent_size(shape: Sequence[int]) -> int:
 def _dense_layer(
     inputs: int, units: int, activation: nn.Module, *, batch_norm: bool = True
 ) -> tuple[nn.Module, int]:
-    """A fully connected layer of so many units and the size of what it puts out; without units, nothing."""
+    """A fully connected layer of so many units, and the size of its output; without units, nothing."""
     if units < 0:
         raise ConfigurationError(f"dense must be a whole number of units, or 0 for none, not {units}.")
     if units == 0:

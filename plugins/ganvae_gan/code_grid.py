@@ -1,4 +1,4 @@
-"""Pictures of what each code of a composite prior does to what is generated."""
+"""Pictures of the effect of each code of a composite prior."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _headings(values: Tensor, discrete: bool) -> list[str]:
 
 
 def _values(part: LatentPrior, size: int) -> Tensor:
-    """What the part is set to in each column (coordinates, columns, size); NaN leaves a coordinate as it was drawn."""
+    """The value of the part in each column (coordinates, columns, size); NaN keeps the drawn coordinate."""
     drawn = part.sample(DRAWS).flatten(1)
     if part.support == "discrete":
         return torch.eye(size, device=drawn.device)[None]

@@ -56,7 +56,7 @@ class AdversarialGame(Objective):
     """
 
     paper_defaults: ClassVar[Mapping[str, float]] = {}
-    pairs_rows: ClassVar[bool] = False  # whether the generator's loss looks at the real rows' logits
+    pairs_rows: ClassVar[bool] = False  # whether the generator's loss depends on the real rows' logits
     judges_codes: ClassVar[bool] = False  # whether the critic is given the code of each row
     shift_invariant: ClassVar[bool] = False  # whether a constant added to all logits changes nothing
     neutral_logit: ClassVar[float] = 0.0  # the logit for rows that are as likely real as generated
@@ -193,7 +193,7 @@ class AdversarialGame(Objective):
         return Loss(value, terms)
 
     def _rows(self, batch: Batch) -> Rows:
-        """What is judged, in packs."""
+        """The judged rows, in packs."""
         condition = batch.condition
         codes = self.model.prior.sample(len(batch.x), condition)
         fake = self.model.decode(codes, condition).mean
@@ -213,11 +213,11 @@ class AdversarialGame(Objective):
         )
 
     def _judge(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """(B,) logits of what the critic gets to see."""
+        """(B,) logits of rows as the critic is given them."""
         return self.critic(x if self.augmentation is None else self.augmentation(x), condition)
 
     def _statistics(self, real_logits: Tensor, fake_logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What the strength of the augmentation follows."""
+        """The signal that the strength of the augmentation follows."""
         if self.augmentation is None:
             return {}
         # The sign of a real logit says nothing where a constant added to all logits changes nothing.

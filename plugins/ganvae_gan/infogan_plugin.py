@@ -14,7 +14,7 @@ def ganvae_components() -> list[ComponentSpec]:
             "callback",
             "code-grid",
             "ganvae_gan.code_grid:CodeGrid",
-            "a picture of what each code of a composite prior does, at the end of a run",
+            "pictures of the effect of each code of a composite prior, at the end of a run",
         ),
     ]
 

@@ -28,7 +28,7 @@ NEEDS_HINT = "what a loss uses of the model stands in `needs`: prior, encoder, p
 
 @check("objective", needs=["target"])
 def needs_and_accepts(component: Component) -> None:
-    """``needs`` and ``accepts`` are sets of words that the core knows: a misspelt one would be left unheeded."""
+    """``needs`` and ``accepts`` are sets of valid values: a misspelt one would have no effect."""
     made = component.target
     for attribute in WORDS:
         try:

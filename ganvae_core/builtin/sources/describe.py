@@ -29,7 +29,7 @@ class Description:
     Args:
         x: (N, *X), a view of the array that was described.
         spec: what it is.
-        notes: what a person should know about it.
+        notes: sentences for users about it.
     """
 
     x: np.ndarray

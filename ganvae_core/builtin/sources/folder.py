@@ -131,7 +131,7 @@ def _differ(one: Path, one_size: tuple[int, ...], other: Path, other_size: tuple
 
 
 def _report(files: list[Path], reasons: dict[Path, str], skip_corrupt: bool) -> None:
-    """Raise where an unreadable file may not be left out, or all are unreadable."""
+    """Raise an error if unreadable files may not be skipped, or all are unreadable."""
     file = next(file for file in files if file in reasons)
     if len(reasons) == len(files):
         raise DataError(

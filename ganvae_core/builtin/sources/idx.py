@@ -58,7 +58,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _unzipped(path: Path, stream: Readable) -> np.ndarray:
-    """Decompress into the one array that holds the values, as far as the header says and no further."""
+    """Decompress into an array of the size that the header declares."""
     dtype, shape = _header(path, stream)
     if math.prod(shape) * dtype.itemsize > MOST_DEFLATED * path.stat().st_size:
         raise DataError(f"'{path}' is truncated: it cannot hold the rows that its header declares.")

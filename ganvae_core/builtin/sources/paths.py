@@ -1,4 +1,4 @@
-"""Paths that a person typed: found, or explained."""
+"""Paths given by users: resolved, or refused with an explanation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def data_files(folder: Path) -> list[str]:
 
 @contextmanager
 def readable(path: Path, *errors: type[Exception]) -> Generator[None]:
-    """Turn what a library raises on a damaged file into an error that names the file.
+    """Turn a library's exceptions on a damaged file into an error that names the file.
 
     Args:
         path: the file that is being read.
@@ -65,7 +65,7 @@ def readable(path: Path, *errors: type[Exception]) -> Generator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Why a library failed, as the end of a sentence in one line."""
+    """The reason of a library's failure, as the end of a sentence in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.strip().splitlines()[0].rstrip(".")
 

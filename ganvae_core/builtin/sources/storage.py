@@ -28,7 +28,7 @@ class Readable(Protocol):
 
 
 def fits_in_memory(size: int) -> bool:
-    """Whether so many bytes of data leave enough memory to work in."""
+    """Whether so many bytes of data leave enough memory for training."""
     return size <= MEMORY_SHARE * available_memory()
 
 
@@ -44,7 +44,9 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
         return np.empty(shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="ganvae-") as file:
-            if hasattr(os, "posix_fallocate"):  # take the space now: a full disk kills the process later
+            if hasattr(
+                os, "posix_fallocate"
+            ):  # reserve the space now: a full disk would kill the process later
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.asarray(np.memmap(file, dtype=dtype, mode="w+", shape=shape))
     except (OSError, OverflowError, ValueError) as error:

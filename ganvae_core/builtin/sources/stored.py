@@ -33,7 +33,7 @@ class StoredSource(Source):
     Args:
         described: the rows (N, *X) and their specification; labels add their classes to it.
         labels: one class a row.
-        notes: what a person should know about the data, before the notes of the description.
+        notes: sentences for users, before the notes of the description.
     """
 
     @abc.abstractmethod
@@ -65,7 +65,7 @@ class StoredSource(Source):
 
 @final
 class InMemory(StoredSource):
-    """An array that a notebook has in memory, which is not copied, or a data set that was read into one."""
+    """An array in memory, which is not copied, or a data set that was read into one."""
 
     def __init__(self, described: Description, labels: Labels | None = None) -> None:
         super().__init__(described, labels)
