@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import struct
 import zipfile
 from collections.abc import Callable
@@ -12,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganvae_core.builtin.sources import npy
-from ganvae_core.builtin.sources.arrays import Arrays
+from ganvae_core.builtin.sources.arrays import NPY_MAGIC, Arrays
 from ganvae_core.builtin.sources.digits import Digits
 from ganvae_core.errors import DataError
 
@@ -291,14 +289,7 @@ def test_a_key_for_a_npy_file_is_refused(tmp_path: Path) -> None:
 def test_a_npy_file_that_is_cut_short_is_refused(tmp_path: Path, length: int) -> None:
     path = Path(save(tmp_path, IMAGES))
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(DataError, match=r"x\.npy' (is empty|is neither|has a damaged header|is truncated)"):
-        Arrays(path=str(path))
-
-
-def test_a_truncated_npy_tells_how_much_there_is(tmp_path: Path) -> None:
-    path = Path(save(tmp_path, IMAGES))
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match="truncated: 200 of 210 bytes"):
+    with pytest.raises(DataError, match=r"x\.npy' (is empty|is neither|is truncated or damaged)"):
         Arrays(path=str(path))
 
 
@@ -353,36 +344,21 @@ def test_what_is_no_rows_of_numbers_is_refused(tmp_path: Path, x: np.ndarray, me
 def member(header: str, values: bytes) -> bytes:
     """A .npy member with a header of one's own."""
     padded = header.ljust(117) + "\n"
-    return npy.NPY_MAGIC + b"\x01\x00" + struct.pack("<H", len(padded)) + padded.encode() + values
+    return NPY_MAGIC + b"\x01\x00" + struct.pack("<H", len(padded)) + padded.encode() + values
 
 
-def zipped(path: Path, data: bytes, compression: int = zipfile.ZIP_DEFLATED) -> str:
-    with zipfile.ZipFile(path, "w", compression) as archive:
+def zipped(path: Path, data: bytes) -> str:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", data)
     return str(path)
 
 
-def test_a_header_that_declares_more_than_the_member_holds_allocates_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(npy, "allocate", lambda *_: pytest.fail("memory was allocated"))
+def test_a_header_that_declares_more_than_there_is_is_refused(tmp_path: Path) -> None:
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 3)}"
-    with pytest.raises(DataError, match="declares 24,000,000,000,000 bytes of values and holds 16"):
-        Arrays(path=zipped(tmp_path / "x.npz", member(header, bytes(16))))
     (tmp_path / "x.npy").write_bytes(member(header, bytes(16)))
-    with pytest.raises(DataError, match="truncated: 16 of 24,000,000,000,000 bytes"):
-        Arrays(path=str(tmp_path / "x.npy"))
-
-
-def test_a_member_that_no_compression_could_hold_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.npz"
-    np.savez_compressed(path, x=IMAGES)
-    data = bytearray(path.read_bytes())
-    directory = data.rindex(b"PK\x01\x02")
-    data[directory + 24 : directory + 28] = struct.pack("<I", 2**31)  # the uncompressed size that it claims
-    path.write_bytes(data)
-    with pytest.raises(DataError, match="declares 2,147,483,648 bytes, more than it can hold"):
-        Arrays(path=str(path))
+    for path in (zipped(tmp_path / "x.npz", member(header, bytes(16))), str(tmp_path / "x.npy")):
+        with pytest.raises(DataError, match="truncated or damaged"):
+            Arrays(path=path)
 
 
 @pytest.mark.parametrize("offset", [6, 8])  # the version of zip, and the flags, that a member needs
@@ -400,10 +376,10 @@ def test_a_member_that_needs_unknown_features_is_refused(tmp_path: Path, offset:
     ("path_data", "message"),
     [
         (b"GIF89a" + bytes(20), "neither a .npy nor an .npz"),
-        (member("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 3)}", b""), "damaged header"),
-        (member("{'descr': '<f8', 'fortran_order': False}", b""), "damaged header"),
-        (member("((((((((", b""), "damaged header"),
-        (npy.NPY_MAGIC + b"\x03\x00" + bytes(20), "version 3.0"),
+        (member("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 3)}", b""), "truncated or damaged"),
+        (member("{'descr': '<f8', 'fortran_order': False}", b""), "truncated or damaged"),
+        (member("((((((((", b""), "truncated or damaged"),
+        (NPY_MAGIC + b"\x03\x00" + bytes(20), "truncated or damaged"),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, path_data: bytes, message: str) -> None:
@@ -413,11 +389,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, path_data: bytes, message: st
 
 
 def test_archives_that_numpy_did_not_write_are_refused(tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    np.save(stream, IMAGES)
-    with pytest.raises(DataError, match="compressed in a way"):
-        Arrays(path=zipped(tmp_path / "x.npz", stream.getvalue(), zipfile.ZIP_BZIP2))
     with zipfile.ZipFile(tmp_path / "y.npz", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(DataError, match="holds no array"):
+    with pytest.raises(DataError, match="does not begin like an array"):
         Arrays(path=str(tmp_path / "y.npz"))

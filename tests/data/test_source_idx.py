@@ -32,14 +32,11 @@ def write(path: Path, data: bytes, zipped: bool = False) -> str:
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("name", ["x.bin", "x.gz"])
-def test_the_contents_and_not_the_name_tell_what_is_gzipped(
-    tmp_path: Path, name: str, zipped: bool, is_mapped: Callable[[np.ndarray], bool]
-) -> None:
+def test_the_contents_and_not_the_name_tell_what_is_gzipped(tmp_path: Path, name: str, zipped: bool) -> None:
     source = Idx(path=write(tmp_path / name, idx(IMAGES), zipped))
     x, labels = source.rows(slice(None)).x, source.labels(slice(None))
     assert np.array_equal(x[:, 0], IMAGES)
     assert np.shares_memory(x, source.rows(slice(1, 2)).x)
-    assert is_mapped(x) != zipped
     assert labels is None
     assert source.spec.units.scale == (255.0,)
 
@@ -110,7 +107,7 @@ def test_damaged_compression_is_refused(tmp_path: Path) -> None:
         (b"\0\0\x08\x00" + bytes(8), "not an IDX file"),
         (b"\0\0\x08\x03" + bytes(8), "header ends early"),
         (b"\0\0\x08\x03" + bytes(12), "has no rows"),
-        (b"\0\0\x0e\x04" + b"\xff" * 16, "truncated"),
+        (b"\0\0\x0e\x04" + b"\xff" * 16, "fit neither in memory"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, data: bytes, message: str, zipped: bool) -> None:

@@ -97,7 +97,7 @@ def npz_that_holds_more_than_it_declares(folder: Path) -> None:
 
 
 def npz_that_declares_more_than_it_can_hold(folder: Path) -> None:
-    Arrays(path=str(npz(folder, npy((2**40,)), 2**32 - 2)))
+    Arrays(path=str(npz(folder, npy((2**60,)), 2**32 - 2)))
 
 
 def idx_that_goes_on_after_its_rows(folder: Path) -> None:

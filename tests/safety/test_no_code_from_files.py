@@ -21,6 +21,8 @@ CALLS = {
     "np.load", "numpy.load", "np.fromregex", "pandas.read_pickle", "pd.read_pickle", "os.system", "os.popen",
     "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.unsafe_load_all", "yaml.full_load_all",
 }  # fmt: skip
+NUMPY = ("np.load", "numpy.load")
+"""They unpickle, unless ``allow_pickle=False`` stands in the call."""
 YAML_LOADERS = {"_Loader", "yaml.BaseLoader", "loader"}
 """``_Loader`` is a BaseLoader, ``loader`` the C form of SafeLoader; neither constructs more than lists and mappings."""
 IMPORTERS = {
@@ -60,8 +62,15 @@ def findings(source: str) -> list[str]:
         for line, name in imported(tree)
         if name in MODULES or name.partition(".")[0] in MODULES or name in CALLS
     ]
+    safe = [
+        node.func
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and dotted(node.func) in NUMPY
+        and any(keyword.arg == "allow_pickle" and is_false(keyword.value) for keyword in node.keywords)
+    ]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, ast.Name | ast.Attribute) and node not in safe:
             name = dotted(node)
             if name in BUILTINS or name in CALLS:
                 found.append(f"{node.lineno}: {name}")
@@ -93,6 +102,7 @@ def test_nothing_runs_or_unpickles_what_a_file_holds(file: Path) -> None:
     [
         "import pickle", "from pickle import loads", "import joblib as j", "from torch import load", "import dill",
         "torch.load(path)", "torch.save(x, path)", "keep = torch.save", "np.load(path)", "numpy.load(path)",
+        "np.load(path, allow_pickle=True)", "np.load(path, allow_pickle=wanted)",
         "eval(text)", "exec(text)", "compile(text, '', 'exec')", "__import__(name)", "run = exec",
         "yaml.load(text)", "yaml.load(text, Loader=yaml.Loader)", "yaml.load(text, yaml.FullLoader)",
         "yaml.unsafe_load(text)", "np.save(file, x, allow_pickle=True)", "read(file, allow_pickle=wanted)",
@@ -104,7 +114,14 @@ def test_the_search_finds_what_it_is_for(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["model.eval()", "re.compile(x)", "np.save(f, x, allow_pickle=False)", "json.load(f)"]
+    "source",
+    [
+        "model.eval()",
+        "re.compile(x)",
+        "np.save(f, x, allow_pickle=False)",
+        "np.load(f, allow_pickle=False)",
+        "json.load(f)",
+    ],
 )
 def test_the_search_leaves_harmless_names_alone(source: str) -> None:
     assert findings(source) == []

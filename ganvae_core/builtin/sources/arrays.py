@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast, final
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ganvae_core.builtin.sources.describe import describe
-from ganvae_core.builtin.sources.npy import NPY_MAGIC, ZIP_MAGIC, Npz, open_npz, read_npy
-from ganvae_core.builtin.sources.paths import existing_file, readable
+from ganvae_core.builtin.sources.paths import existing_file, readable, reason
 from ganvae_core.builtin.sources.storage import allocate, native
 from ganvae_core.builtin.sources.stored import InMemory, StoredSource, encode_labels
 from ganvae_core.errors import DataError, did_you_mean
@@ -20,6 +22,7 @@ from ganvae_core.interfaces import Source
 _DATASET = "the dataset"
 
 LABEL_KEYS = ("labels", "y", "targets")
+NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK"
 
 
 @final
@@ -38,22 +41,17 @@ class Arrays(StoredSource):
                 "data.path is missing: the .npy or .npz file to read.", "for example  --data x.npy"
             )
         file = existing_file(path)
-        with readable(file), file.open("rb") as stream:
-            magic = stream.read(len(NPY_MAGIC))
-        if magic == NPY_MAGIC:
-            if key is not None:
-                raise DataError(
-                    f"data.key: '{file}' is a .npy file, which holds a single array.", "leave data.key out"
-                )
-            x, given = read_npy(file), read_npy(existing_file(labels)) if labels else None
-        elif magic.startswith(ZIP_MAGIC):
-            with open_npz(file) as archive:
-                key = _chosen(archive, key, labels)
-                x, given = archive.read(key), _labels(archive, key, labels)
+        if _is_npz(file):
+            with readable(file), file.open("rb") as stream:
+                with _whole(f"'{file}'"):
+                    archive: NpzFile = np.load(stream, allow_pickle=False)
+                key = _chosen(archive, path, key, labels)
+                x, given = _read(archive, path, key), _labels(archive, path, key, labels)
+        elif key is None:
+            x, given = _read_npy(file), _read_npy(existing_file(labels)) if labels else None
         else:
             raise DataError(
-                f"'{path}' is neither a .npy nor an .npz file (it begins with {magic!r}).",
-                "write one:  np.save(FILE, x)   or   np.savez(FILE, x=x, labels=labels)",
+                f"data.key: '{path}' is a .npy file, which holds a single array.", "leave data.key out"
             )
         described = describe(native(x), f"'{path}'")
         encoded = None if given is None else encode_labels(given, len(x), f"'{labels or path}'")
@@ -161,36 +159,80 @@ def _plain_label(value: Any, index: int) -> Any:
     return label.item()
 
 
-def _chosen(archive: Npz, key: str | None, labels: str | None) -> str:
-    keys = archive.keys
+def _is_npz(file: Path) -> bool:
+    """Whether a file is an .npz, and not a .npy.
+
+    Raises:
+        DataError: it is neither.
+    """
+    with readable(file), file.open("rb") as stream:
+        magic = stream.read(len(NPY_MAGIC))
+    if not magic.startswith((NPY_MAGIC, ZIP_MAGIC)):
+        raise DataError(
+            f"'{file}' is neither a .npy nor an .npz file (it begins with {magic!r}).",
+            "write one:  np.save(FILE, x)   or   np.savez(FILE, x=x, labels=labels)",
+        )
+    return magic != NPY_MAGIC
+
+
+@contextmanager
+def _whole(where: str) -> Generator[None]:
+    """Name the file where NumPy fails on a damaged one, which it does with nearly every kind of error."""
+    try:
+        yield
+    except Exception as error:
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise DataError(
+                f"{where} holds Python objects, which could run any code when loaded, and are refused.",
+                "store numbers:  np.save(FILE, np.stack(rows))",
+            ) from error
+        raise DataError(f"{where} is truncated or damaged: {reason(error)}.") from error
+
+
+def _read_npy(file: Path) -> np.ndarray:
+    """The array of a .npy file, mapped and read-only."""
+    with _whole(f"'{file}'"):
+        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+
+
+def _read(archive: NpzFile, path: str, key: str) -> np.ndarray:
+    where = f"array '{key}' of '{path}'"
+    with _whole(where):
+        x: Any = archive[key]
+    if not isinstance(x, np.ndarray):
+        raise DataError(f"{where} is truncated or damaged: it does not begin like an array.")
+    return x
+
+
+def _chosen(archive: NpzFile, path: str, key: str | None, labels: str | None) -> str:
+    keys = archive.files
     if not keys:
-        raise DataError(f"'{archive.path}' holds no array.")
+        raise DataError(f"'{path}' holds no array.")
     if key is not None:
-        return _known(archive, "key", key)
+        return _known(archive, path, "key", key)
     data = [name for name in keys if name not in LABEL_KEYS and name != labels]
     if len(keys) > 1 and len(data) != 1:
         raise DataError(
-            f"'{archive.path}' holds several arrays: {', '.join(keys)}.",
-            f"choose one:  data.key={(data or keys)[0]}",
+            f"'{path}' holds several arrays: {', '.join(keys)}.", f"choose one:  data.key={(data or keys)[0]}"
         )
     return data[0] if data else keys[0]
 
 
-def _labels(archive: Npz, key: str, labels: str | None) -> np.ndarray | None:
+def _labels(archive: NpzFile, path: str, key: str, labels: str | None) -> np.ndarray | None:
     """The labels that go with an array: one of the conventional names, or the one that was asked for."""
     if labels is None:
-        labels = next((name for name in LABEL_KEYS if name in archive.keys and name != key), "")
+        labels = next((name for name in LABEL_KEYS if name in archive.files and name != key), "")
     if not labels:
         return None
-    if labels.endswith(".npy") and labels not in archive.keys:
-        return read_npy(existing_file(labels))
-    return archive.read(_known(archive, "labels", labels))
+    if labels.endswith(".npy") and labels not in archive.files:
+        return _read_npy(existing_file(labels))
+    return _read(archive, path, _known(archive, path, "labels", labels))
 
 
-def _known(archive: Npz, option: str, key: str) -> str:
-    if key not in archive.keys:
+def _known(archive: NpzFile, path: str, option: str, key: str) -> str:
+    if key not in archive.files:
         raise DataError(
-            f"data.{option}: '{archive.path}' has no array '{key}'.{did_you_mean(key, archive.keys)}",
-            f"arrays: {', '.join(archive.keys)}",
+            f"data.{option}: '{path}' has no array '{key}'.{did_you_mean(key, archive.files)}",
+            f"arrays: {', '.join(archive.files)}",
         )
     return key

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import math
 import struct
 import zlib
+from contextlib import nullcontext
+from io import BufferedIOBase
 from pathlib import Path
 from typing import final
 
@@ -13,18 +14,19 @@ import numpy as np
 
 from ganvae_core.builtin.sources.describe import describe
 from ganvae_core.builtin.sources.paths import existing_file, readable
-from ganvae_core.builtin.sources.storage import MOST_DEFLATED, Readable, allocate, fill, native
+from ganvae_core.builtin.sources.storage import allocate, native
 from ganvae_core.builtin.sources.stored import StoredSource, encode_labels
 from ganvae_core.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_CHUNK_BYTES = 2**20
 
 
 @final
 class Idx(StoredSource):
-    """An IDX file, gzipped or not; one that is not gzipped is mapped into memory.
+    """An IDX file, gzipped or not.
 
     Args:
         path: the file of images, or of any array
@@ -49,25 +51,22 @@ def read_idx(path: Path) -> np.ndarray:
     with readable(path, zlib.error, EOFError), path.open("rb") as file:
         zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
-        if zipped:
-            with gzip.GzipFile(fileobj=file) as stream:
-                return native(_unzipped(path, stream))
-        dtype, shape = _header(path, file)
-        _check_size(path, dtype, shape, path.stat().st_size - file.tell())
-        return native(np.asarray(np.memmap(path, dtype, "r", file.tell(), shape)))
+        with gzip.GzipFile(fileobj=file) if zipped else nullcontext(file) as stream:
+            dtype, shape = _header(path, stream)
+            x = allocate(shape, dtype)
+            values = x.reshape(-1).view(np.uint8).data
+            held = 0
+            while count := stream.readinto(values[held : held + _CHUNK_BYTES]):
+                held += count
+            if held < x.nbytes:
+                raise DataError(f"'{path}' is truncated: {held:,} of {x.nbytes:,} bytes.")
+            if stream.read(1):
+                raise DataError(f"'{path}' is longer than its header says: more than {x.nbytes:,} bytes.")
+    return native(x)
 
 
-def _unzipped(path: Path, stream: Readable) -> np.ndarray:
-    """Decompress into an array of the size that the header declares."""
-    dtype, shape = _header(path, stream)
-    if math.prod(shape) * dtype.itemsize > MOST_DEFLATED * path.stat().st_size:
-        raise DataError(f"'{path}' is truncated: it cannot hold the rows that its header declares.")
-    x = allocate(shape, dtype)
-    _check_size(path, dtype, shape, fill(x, stream) + len(stream.read(1)))
-    return x
-
-
-def _header(path: Path, stream: Readable) -> tuple[np.dtype, tuple[int, ...]]:
+def _header(path: Path, stream: BufferedIOBase) -> tuple[str, tuple[int, ...]]:
+    """Type and shape."""
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:
         raise DataError(f"'{path}' is not an IDX file (it begins with {magic!r}).")
@@ -77,15 +76,7 @@ def _header(path: Path, stream: Readable) -> tuple[np.dtype, tuple[int, ...]]:
     shape = struct.unpack(f">{magic[3]}I", sizes)
     if 0 in shape:
         raise DataError(f"'{path}' has no rows: its shape is {shape}.")
-    return np.dtype(_TYPES[magic[2]]), shape
-
-
-def _check_size(path: Path, dtype: np.dtype, shape: tuple[int, ...], held: int) -> None:
-    declared = math.prod(shape) * dtype.itemsize
-    if held < declared:
-        raise DataError(f"'{path}' is truncated: {held:,} of {declared:,} bytes.")
-    if held > declared:
-        raise DataError(f"'{path}' is longer than its header says: more than {declared:,} bytes.")
+    return _TYPES[magic[2]], shape
 
 
 def _labels_beside(path: Path) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from typing import Protocol
 
 import numpy as np
 
@@ -14,17 +13,6 @@ from ganvae_core.errors import DataError
 
 MEMORY_SHARE = 0.5
 """Data may take this share of the memory that is available; training needs the rest."""
-
-MOST_DEFLATED = 1032
-"""No deflated stream grows by more than this factor, so a header that promises more is wrong."""
-
-_CHUNK_BYTES = 2**16
-
-
-class Readable(Protocol):
-    """A stream of bytes, plain or decompressed on the way."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 def fits_in_memory(size: int) -> bool:
@@ -55,16 +43,6 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
             f" nor on the disk of {tempfile.gettempdir()}.",
             "choose a folder on a larger disk for temporary files:  export TMPDIR=FOLDER",
         ) from error
-
-
-def fill(array: np.ndarray, stream: Readable) -> int:
-    """Read a contiguous array's bytes from a stream; returns how many there were, fewer where it ends early."""
-    target = array.reshape(-1).view(np.uint8)
-    done = 0
-    while done < len(target) and (chunk := stream.read(min(_CHUNK_BYTES, len(target) - done))):
-        target[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        done += len(chunk)
-    return done
 
 
 def native(x: np.ndarray) -> np.ndarray:
