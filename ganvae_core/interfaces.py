@@ -62,7 +62,7 @@ class Posterior(abc.ABC):
 class FactorisedPosterior(Posterior):
     """A posterior whose coordinates are independent, so that each of them has a density.
 
-    What estimates of total correlation and of the information of each coordinate need (Chen et al. 2018).
+    Estimates of total correlation and of the information of each coordinate need it (Chen et al. 2018).
     """
 
     @abc.abstractmethod
@@ -79,7 +79,7 @@ class FactorisedPosterior(Posterior):
 class Encoder(nn.Module, abc.ABC):
     """Data to a posterior over codes.
 
-    ``deterministic`` says that the posterior is a ``Dirac``, which has no density.
+    ``deterministic``: the posterior is a ``Dirac``, which has no density.
     """
 
     deterministic: bool = False
@@ -92,7 +92,7 @@ class Encoder(nn.Module, abc.ABC):
 class LatentPrior(nn.Module, abc.ABC):
     """The distribution that codes are drawn from.
 
-    ``support`` says where codes live, so that an objective can refuse a prior that it cannot work with: an attribute
+    ``support`` is the set in which codes lie, which objectives compare with ``accepts``: an attribute
     of the class, or of the instance where it depends on the options. ``latent_shape`` is *Z; without it the model
     cannot decode several draws a row, (K, B, *Z).
     """
@@ -126,7 +126,7 @@ class FittedPrior(LatentPrior):
 
 
 class ObservedData(abc.ABC):
-    """A distribution over data, given a generator's output; what an observation returns."""
+    """A distribution over data, given a generator's output. Observations return it."""
 
     @property
     @abc.abstractmethod
@@ -151,9 +151,9 @@ class ObservedData(abc.ABC):
 
 
 class Observation(nn.Module, abc.ABC):
-    """Turns a generator's raw output into a distribution over x, and owns the mapping to the data's range.
+    """Maps a generator's raw output to a distribution over x within the data's range.
 
-    ``has_likelihood`` is false for points, whose ``log_prob`` raises. ``shown`` says whether a user is shown the
+    ``has_likelihood`` is false for points, whose ``log_prob`` raises. ``shown`` selects whether users are shown the
     observation's mean or a draw from it; None leaves it to the view of the data.
     """
 
@@ -162,7 +162,7 @@ class Observation(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
-        """*R: what the generator must put out for one event."""
+        """*R, the shape of the generator's output for one event."""
 
     @abc.abstractmethod
     def forward(self, raw: Tensor) -> ObservedData:
@@ -207,8 +207,8 @@ class Source(abc.ABC):
     def rows(self, indices: Indices) -> Rows:
         """Rows by number, or by slice; the same rows each time.
 
-        ``Rows.x`` is of the type that ``spec.units`` names. A slice should return views, so that data in memory is
-        never held twice.
+        ``Rows.x`` is of the type that ``spec.units`` names. A slice should return views, so that data is
+        not copied.
         """
 
     @abc.abstractmethod

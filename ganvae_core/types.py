@@ -71,13 +71,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Units:
-    """How a source's own values become what a model sees: ``x = (raw - offset) / scale``, and back.
+    """The mapping of a source's values to a model's inputs, ``x = (raw - offset) / scale``, and back.
 
     Args:
         offset: one number, or one a column.
         scale: one number, or one a column; never zero.
         dtype: the numpy name of the source's own type, in which samples are given back.
-        constant: positions in ``offset`` whose values never vary: they are given back exactly, whatever a model says.
+        constant: positions in ``offset`` whose values never vary: they are returned exactly, whatever a model outputs.
         whole: positions of columns of whole numbers, to which samples are rounded.
     """
 
@@ -90,7 +90,7 @@ class Units:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a component is given about the data.
+    """The specification of data that components are given.
 
     Args:
         shape: of one event, *X: (channels, height, width) for images, (columns,) for tables and points.
@@ -102,7 +102,7 @@ class DataSpec:
         fields: the columns of a table, in the order of x.
         classes: names of the classes, where the condition is a label.
         units: how x relates to the source's own values.
-        details: what else a modality needs, as JSON values: a vocabulary, a sample rate in Hz.
+        details: further properties of a modality as JSON values: a vocabulary, a sample rate in Hz.
     """
 
     shape: tuple[int, ...]
@@ -202,7 +202,7 @@ class View:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch as a loss sees it, on the engine's device.
+    """One batch of training, on the engine's device.
 
     Args:
         x: (B, *X) floating point within the data's range; zero where the mask is false.
@@ -221,7 +221,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loss:
-    """What a phase's loss returns.
+    """The result of a phase's loss.
 
     Args:
         value: () the scalar that is minimised.
@@ -241,7 +241,7 @@ class Phase:
     Args:
         name: unique in its objective; logged terms are called ``name/term``.
         loss: the loss of a batch; it changes no state and calls neither ``backward`` nor ``item``.
-        trains: the modules whose parameters this phase updates; all others are held still meanwhile.
+        trains: the modules whose parameters this phase updates; all others stay unchanged.
         every: run in each ``every``-th step (from step ``every - 1`` on).
         optimizer: name of the optimizer settings; phases with one name share one optimizer. Default: ``name``.
         second_order: the loss differentiates a gradient, so it runs in fp32 and uncompiled.

@@ -1,4 +1,4 @@
-"""How a configuration is chosen on the command line: plugin, recipe, file, and settings as KEY=VALUE."""
+"""The configuration from the command line: plugin, recipe, file, and settings as KEY=VALUE."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def check_settings(pairs: list[tuple[str, Any]]) -> None:
 
 
 def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> list[tuple[str, Any]]:
-    """What was typed as keys and values; an argument without ``=`` has the value None."""
+    """The arguments as keys and values; an argument without ``=`` has the value None."""
     from ganvae_core.config.options import Text
 
     pairs: list[tuple[str, Any]] = []

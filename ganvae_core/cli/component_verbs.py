@@ -1,4 +1,4 @@
-"""``ganvae components``: what can be chosen."""
+"""``ganvae components``: lists the installed components."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def complete_kind(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str | CompletionItem]:
-    """The kinds that begin like what was typed."""
+    """The kinds that begin with the given text."""
     from ganvae_core.plugins import KINDS
 
     return [kind for kind in KINDS if kind.startswith(incomplete)]
@@ -28,7 +28,7 @@ def complete_kind(
 @click.argument("kind", required=False, shell_complete=complete_kind)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def components(kind: str | None, as_json: bool) -> None:
-    """List what can be chosen, by its full name: all of it, or one KIND, such as objective."""
+    """List the installed components by their full names, or those of one KIND, such as objective."""
     found = [(id, component) for id, component, _ in current_catalogue().components(kind)]
     if as_json:
         print_json([as_plain(id, component) for id, component in found])
@@ -45,6 +45,6 @@ def components(kind: str | None, as_json: bool) -> None:
 
 
 def as_plain(id: str, component: ComponentSpec) -> dict[str, str | list[str]]:
-    """A component as JSON values. Where its class lies is the plugin's own affair."""
+    """A component as JSON values, without its target, which may change."""
     values: dict[str, str | list[str]] = {"kind": component.kind, "id": id, "summary": component.summary}
     return values | ({"reads": list(component.reads)} if component.reads else {})

@@ -22,7 +22,7 @@ def config(
     file: Path | None,
     **short: str | None,
 ) -> None:
-    """Print everything that a run would be made from, each setting with what it is for.
+    """Print the complete configuration, with a comment on each setting.
 
     \b
     ganvae config --plugin vae objective.beta=2 > my.yaml

@@ -1,4 +1,4 @@
-"""``ganvae data``: what a source of data holds."""
+"""``ganvae data``: describes a source of data."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LISTED_COLUMNS = 40
 PREVIEWED = 32
 """Rows in a preview that is a grid."""
 PIECE_VALUES = 2**22
-"""Values that are looked at together: data may be larger than memory."""
+"""Values per chunk: data may be larger than memory."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a pass over all rows finds.
+    """Statistics of all rows, from one pass.
 
     Args:
         low: lowest value, in the source's units: () or, for flat rows, (D,) of each column.
@@ -55,7 +55,7 @@ class Contents:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-o", "file", type=PathName(), metavar="FILE", help="Draw a preview: a .png file.")
 def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | None) -> None:
-    """Say what S holds: the name of a source, or the path of your data, as with ganvae run --data S.
+    """Describe S: the name of a source, or the path of your data, as with ganvae run --data S.
 
     \b
     ganvae data digits -o preview.png
@@ -105,7 +105,7 @@ def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def waiting(text: str) -> AbstractContextManager[object]:
-    """A sign of life in a terminal, gone when the work is done."""
+    """A spinner in a terminal, removed at the end."""
     if not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console
@@ -118,7 +118,7 @@ def look_through(source: Source) -> Contents:
     import numpy as np
 
     spec = source.spec
-    axes = 0 if len(spec.shape) == 1 else None  # flat rows are told apart by column
+    axes = 0 if len(spec.shape) == 1 else None  # flat rows have statistics by column
     count = max(1, PIECE_VALUES // math.prod(spec.shape))
     counts = np.bincount(np.asarray(source.labels()), minlength=len(spec.classes)) if spec.classes else None
     lows: list[np.ndarray] = []
@@ -131,7 +131,7 @@ def look_through(source: Source) -> Contents:
 
 
 def facts(choice: Choice, split: Split, contents: Contents) -> list[tuple[str, str]]:
-    """What there is to say, a line each."""
+    """The description, a line for each property."""
     source = split.source
     spec = source.spec
     path = choice.options.get("path")
@@ -152,7 +152,7 @@ def facts(choice: Choice, split: Split, contents: Contents) -> list[tuple[str, s
 
 
 def scaling(spec: DataSpec) -> str:
-    """How the source's values become what a model sees."""
+    """The mapping from the source's values to the model's inputs."""
     offset, scale = spec.units.offset, spec.units.scale
     if len(scale) != 1 or len(offset) != 1:
         return "each column standardised: (value − mean) / scale"
@@ -163,7 +163,7 @@ def scaling(spec: DataSpec) -> str:
 
 
 def classes(names: Sequence[str], counts: np.ndarray) -> str:
-    """The classes with their numbers of rows, where they are not too many."""
+    """The classes with their numbers of rows, unless there are too many."""
     if len(names) > LISTED_CLASSES:
         return f"{len(names):,}, of {counts.min():,} to {counts.max():,} rows"
     listed = " · ".join(f"{name} ({count:,})" for name, count in zip(names, counts.tolist(), strict=True))
@@ -197,7 +197,7 @@ def columns(spec: DataSpec, contents: Contents) -> list[dict[str, Any]]:
 
 
 def list_columns(spec: DataSpec, contents: Contents) -> None:
-    """Print the columns, as many as a person would read."""
+    """Print the first columns."""
     found = columns(spec, contents)
     if found:
         click.echo()
@@ -261,6 +261,6 @@ def draw(split: Split, file: Path) -> None:
 
 
 def some_plugin() -> str:
-    """A plugin to go on with: the one that newcomers start with, if it is there."""
+    """The plugin that the next command names."""
     names = current_catalogue().with_recipes()
     return "vae" if "vae" in names or not names else names[0]

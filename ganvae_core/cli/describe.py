@@ -1,4 +1,4 @@
-"""Runs in words: what is trained on what, and how it turned out."""
+"""Runs in words: their data, device and results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ganvae_core.types import DataSpec
 
 BUSY = 0.5
-"""The share of the cores that others may use before a person is told."""
+"""The share of busy cores above which a note is printed."""
 
 
 def machine(engine: Engine) -> str:
-    """Python, torch, where it computes and in which precision."""
+    """Python, torch, the device and the precision."""
     device = engine.device.type
     threads = f"{cores()} core{'s' if cores() > 1 else ''}"
     place = f"{threads}, no accelerator" if device == "cpu" else f"{engine.device}, {threads}"
@@ -32,7 +32,7 @@ def machine(engine: Engine) -> str:
 
 
 def busy(engine: Engine) -> list[str]:
-    """A sentence where other programs keep the cores busy: torch's threads wait actively, and lose most by it."""
+    """A note where other programs keep the cores busy, which slows torch's threads, since they wait in a busy loop."""
     import torch
 
     if engine.device.type != "cpu" or torch.get_num_threads() == 1 or not hasattr(os, "getloadavg"):

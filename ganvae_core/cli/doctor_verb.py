@@ -1,4 +1,4 @@
-"""``ganvae doctor``: what this machine has."""
+"""``ganvae doctor``: describes this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GIBIBYTE = 2**30
 
 @dataclass(frozen=True)
 class Device:
-    """Something that networks can be computed on.
+    """A device that networks can be computed on.
 
     Args:
         name: as ``--device`` takes it.
@@ -50,7 +50,7 @@ class Device:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
-    """Say what this machine has: versions, devices, precisions, plugins, and where things go."""
+    """Describe this machine: versions, devices, precisions, plugins, and folders."""
     catalogue = current_catalogue()
     devices, threads, failure = torch_here()
     problems = [*([failure] if failure else []), *plugin_problems(catalogue)]
@@ -71,7 +71,7 @@ def torch_here() -> tuple[list[Device], int | None, str]:
         import torch
 
         from ganvae_core.engine.devices import available_devices
-    except (ImportError, OSError) as error:  # a half-installed torch is what people call a doctor for
+    except (ImportError, OSError) as error:  # an incomplete installation of torch may raise anything
         return [], None, f"torch cannot be imported: {' '.join(str(error).split())}"
     # An accelerator comes as `cuda` and as `cuda:0`, `cuda:1`, …, of which the latter say which.
     names = [name for name in available_devices() if ":" in name or name == "cpu"]
@@ -79,7 +79,7 @@ def torch_here() -> tuple[list[Device], int | None, str]:
 
 
 def device(name: str) -> Device:
-    """What is known of one device."""
+    """The properties of a device."""
     import torch
 
     from ganvae_core.engine.devices import has_fast_bf16, select_precision
@@ -136,7 +136,7 @@ def hardware(devices: list[Device], threads: int | None) -> list[tuple[str, str]
 
 
 def memory() -> tuple[int | None, int | None]:
-    """Bytes of memory in all and available, as far as the system tells."""
+    """Bytes of memory, in total and available, where the system reports them."""
     names = getattr(os, "sysconf_names", {})
     if "SC_PHYS_PAGES" not in names:
         return None, None
@@ -166,7 +166,7 @@ def by_state(catalogue: Catalogue) -> dict[str, list[str]]:
 
 
 def plugin_problems(catalogue: Catalogue) -> list[str]:
-    """A line for each plugin that cannot be used though nobody switched it off, with the command that tells more."""
+    """A line for each unusable plugin that is not disabled, with the command for details."""
     problems = [problem(plugin) for plugin in catalogue.plugins if plugin.state not in HEALTHY]
     unreadable = [f"left out, its entry points cannot be read: {line}" for line in catalogue.unreadable]
     return [*problems, *unreadable]
@@ -179,7 +179,7 @@ def problem(plugin: Plugin) -> str:
 
 
 def places() -> list[tuple[str, str]]:
-    """Where files go, and how much room there is."""
+    """The folders that are written to, with their free space."""
     from ganvae_core.store.files import cache_folder
 
     temporary = tempfile.gettempdir()
@@ -196,7 +196,7 @@ def room(folder: Path) -> str:
 
 
 def conclusion(devices: list[Device], problems: list[str]) -> str:
-    """All of it in a line."""
+    """A summary in one line."""
     if not devices:
         return "nothing can be trained without torch; install it again:  pip install --force-reinstall torch"
     where = f"training takes {devices[0].name} in {devices[0].precision}"

@@ -1,4 +1,4 @@
-"""Reports what went wrong, without a traceback, and gives the exit code."""
+"""Prints errors without a traceback, and gives their exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 def report(error: BaseException) -> int:
-    """Print an error for the person at the terminal.
+    """Print an error.
 
     Returns:
         The exit code that the error stands for.
@@ -84,7 +84,7 @@ def as_ours(message: str) -> str:
 
 
 def usage_hints(error: click.ClickException) -> list[str]:
-    """How to see what a verb accepts, where a verb was used wrongly."""
+    """The help command for a verb that was used wrongly."""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return [f"{error.ctx.command_path} --help"]
     return []
@@ -102,7 +102,7 @@ def inside(error: BaseException) -> str:
 
 
 def inside_hints(error: BaseException) -> list[str]:
-    """Where an unexpected error came from, and how to see more of it."""
+    """The origin of an unexpected error, and the option for its traceback."""
     frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if is_ours(frame)]
     where = [f"at {frame.f_code.co_filename}:{line}" for frame, line in frames[-1:]]
     return [*where, "--traceback shows all of it"]

@@ -1,4 +1,4 @@
-"""What all verbs share: the options that are accepted everywhere, and the installed plugins."""
+"""Options that all verbs accept, and the installed plugins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Settings:
-    """What was asked for by the options that are accepted everywhere.
+    """The values of the options that all verbs accept.
 
     Args:
         disabled: plugins that are not to be loaded.
@@ -87,13 +87,13 @@ class PathName(click.Path):
 
 
 class WholeNumber(click.IntRange):
-    """An integer of at least ``min``, called in messages what a person calls it."""
+    """An integer of at least ``min``, with a readable name in messages."""
 
     name = "whole number"
 
 
 class Seconds(click.FloatRange):
-    """A length of time, which is more than none and ends."""
+    """A positive, finite length of time."""
 
     name = "seconds"
 
@@ -101,7 +101,7 @@ class Seconds(click.FloatRange):
         super().__init__(min=0, min_open=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; NaN is in no range, and yet passes by the comparisons."""
+        """The number; NaN passes the comparisons of click's ranges."""
         seconds = super().convert(value, param, ctx)
         if not math.isfinite(seconds):
             self.fail(f"{value} is not finite", param, ctx)
@@ -164,4 +164,4 @@ EVERYWHERE = (
     _option("--traceback", is_flag=True, callback=_show_traceback, help="Show where an error comes from."),
     _option("--version", is_flag=True, callback=_print_version, help="Print the version."),
 )
-"""Options of ``ganvae`` and of every verb, so that it does not matter where one types them."""
+"""Options of ``ganvae`` and of every verb, before or after its name."""

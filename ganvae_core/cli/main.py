@@ -35,17 +35,17 @@ class Verb:
 
 
 VERBS = {
-    "run": Verb("Train", "run_verb:run", "train a model, or go on with a run"),
+    "run": Verb("Train", "run_verb:run", "train a model, or resume a run"),
     "config": Verb("Train", "config_verb:config", "print the complete configuration, commented"),
     "sample": Verb("Use", "model_verbs:sample", "draw new samples from a trained model"),
     "reconstruct": Verb("Use", "model_verbs:reconstruct", "pass data through the encoder and the generator"),
     "encode": Verb("Use", "model_verbs:encode", "write the codes of data"),
-    "runs": Verb("Look", "runs_verbs:runs", "what was trained, and with which result"),
-    "show": Verb("Look", "runs_verbs:show", "one run: how it was trained, how far, with which result"),
-    "data": Verb("Look", "data_verb:data", "what a source of data holds"),
-    "components": Verb("Look", "component_verbs:components", "what can be chosen"),
-    "plugins": Verb("Look", "plugin_verbs:plugins", "what is installed, and whether it works"),
-    "doctor": Verb("Look", "doctor_verb:doctor", "what this machine has"),
+    "runs": Verb("Look", "runs_verbs:runs", "list runs with their results"),
+    "show": Verb("Look", "runs_verbs:show", "describe one run: its settings, progress and results"),
+    "data": Verb("Look", "data_verb:data", "describe a source of data"),
+    "components": Verb("Look", "component_verbs:components", "list the installed components"),
+    "plugins": Verb("Look", "plugin_verbs:plugins", "list, install and check plugins"),
+    "doctor": Verb("Look", "doctor_verb:doctor", "describe this machine"),
 }
 
 
@@ -118,7 +118,7 @@ add_everywhere(ganvae)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and say what went wrong in one line.
+    """Run the command line, and print an error in one line.
 
     Args:
         arguments: what was typed after ``ganvae``; by default those of this process.
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = ganvae.main(typed, prog_name="ganvae", standalone_mode=False, obj=settings)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has read enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:

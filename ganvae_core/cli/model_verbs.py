@@ -1,4 +1,4 @@
-"""``ganvae sample``, ``reconstruct`` and ``encode``: what a trained model is used for."""
+"""``ganvae sample``, ``reconstruct`` and ``encode``: uses of a trained model."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def _load(path: Path, checkpoint: str | None, device: str, overrides: tuple[str,
 
 
 def _within(path: Path, name: str) -> Path:
-    """Where something goes that a person has named no place for: into the run, and nowhere else."""
+    """The default output: a file in the run directory."""
     from ganvae_core.store.ownership import refuse_links
 
     refuse_links(path, name.partition("/")[0])
@@ -222,7 +222,7 @@ def _usual_ending(view: View) -> str:
 def _check_output(
     run: Run, output: Path, what: str, data: str | None = None, endings: tuple[str, ...] | None = None
 ) -> None:
-    """Refuse what cannot be written to, the file that the run learned from, and the one that is to be read."""
+    """Refuse an output that cannot be written, the run's own data, and the data to be read."""
     from ganvae_core.views.files import ARRAYS, check_output
 
     check_output(output, what, (*run.view.endings, *ARRAYS) if endings is None else endings)
@@ -236,7 +236,7 @@ def _check_output(
 
 
 def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.ndarray]:
-    """The conditions of samples as they are written beside them: the classes' names, or the numbers."""
+    """The conditions of samples as they are written to files: names of classes, or numbers."""
     import numpy as np
 
     from ganvae_core.runs.observers import class_numbers
@@ -254,7 +254,7 @@ def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.nd
 
 
 def _real(run: Run, count: int) -> np.ndarray | None:
-    """Rows to draw samples over, where the run's data is still to be had."""
+    """Rows to draw samples over, if the run's data can be read."""
     from ganvae_core.errors import RunError
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.views.showing import shown_rows

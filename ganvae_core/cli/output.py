@@ -1,4 +1,4 @@
-"""How every verb writes: results to standard output, everything else to standard error.
+"""Output of all verbs: results to standard output, everything else to standard error.
 
 A terminal gets tables drawn by rich. A pipe gets plain aligned lines, with nothing cut off and no colours.
 """
@@ -31,7 +31,7 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> None:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines in which the columns stand under each other."""
+    """Rows of cells as lines with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     gap = " " * GAP
     return [
@@ -54,7 +54,7 @@ def draw(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value for a program to read; what JSON has no type for, such as a path, as its text."""
+    """Print a value as JSON; a type that JSON lacks, such as a path, as its text."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
@@ -64,13 +64,13 @@ def note(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Say what a person has to know, whoever asked for quiet."""
+    """Print a message on standard error, also with --quiet."""
     click.echo(f"{coloured('warning:', 'yellow')} {text}", err=True)
 
 
 @contextmanager
 def said_if_slow(text: str) -> Generator[None]:
-    """Say what is being done if it takes longer than a person waits without wondering."""
+    """Print a message if the work takes more than a moment."""
     timer = threading.Timer(PATIENCE_SECONDS, note, [f"{text} …"])
     timer.daemon = True
     timer.start()
@@ -81,7 +81,7 @@ def said_if_slow(text: str) -> Generator[None]:
 
 
 def print_error(message: str, *hints: str) -> None:
-    """Print what was wrong, and under it what to do."""
+    """Print an error and its hints."""
     click.echo(f"{coloured('error:', 'red')} {message}", err=True)
     for hint in hints:
         click.echo(f"  {hint}", err=True)

@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a bar in a terminal, a line now and then in a pipe."""
+"""Progress of training: a bar in a terminal, a line at times in a pipe."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Progress(Callback):
 
 
 class _Above(logging.Handler):
-    """Prints what training warns of, above the bar where there is one."""
+    """Prints warnings of training, above the bar if there is one."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
@@ -118,7 +118,7 @@ class _StepsBar(Bar):
 
 
 def main_terms(record: Mapping[str, Any], in_nats: bool) -> str:
-    """The losses of a record in a few words: ``loss 17.9 nats · reconstruction 11.6 · KL 6.3``."""
+    """The main losses of a record: ``loss 17.9 nats · reconstruction 11.6 · KL 6.3``."""
     names = [name for name in record if "/" in name and not name.endswith(NOT_LOSSES)]
     phases = {name.partition("/")[0] for name in names}
     words: list[str] = []

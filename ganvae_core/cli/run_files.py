@@ -1,4 +1,4 @@
-"""What the files of a run directory say of the run, read without torch."""
+"""A run's settings, progress and results, read from its files without torch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NEEDED: tuple[tuple[str, type], ...] = (
     ("data.name", str),
     ("engine.steps", int),
 )
-"""What must stand in a ``config.yaml`` for anything to be said of the run."""
+"""The keys that a ``config.yaml`` must have."""
 PICTURES = ("samples", "reconstructions")
 NO_PICTURES = (*PICTURES, "checkpoints")
-"""Folders that need not be looked into for further kinds of pictures."""
+"""Folders without further kinds of pictures."""
 TAIL_BYTES = 16_384
 """The last line of ``metrics.jsonl`` lies in these; the whole file may be very long."""
 
@@ -64,7 +64,7 @@ class Outline:
 
 
 def outline(run: RunDirectory) -> Outline:
-    """What is to be said of a run in a line, even of a damaged one."""
+    """The outline of a run, also of a damaged one."""
     files = [run.path / CONFIG, run.path / METRICS, run.checkpoints]
     written = max(file.stat().st_mtime for file in files if file.exists())
     changed = datetime.fromtimestamp(written).astimezone()
@@ -134,7 +134,7 @@ def last_record(run: RunDirectory) -> dict[str, Any]:
 def pictures(run: RunDirectory) -> dict[str, Path]:
     """The newest picture of each kind, and the curves of the losses, as far as they are there.
 
-    A kind is a folder of pictures that have their step in their names, whoever drew them. Of a kind that has several
+    A kind is a folder of pictures with their step in their names, also those of callbacks. Of a kind that has several
     for its newest step it is the folder.
     """
     others = sorted(

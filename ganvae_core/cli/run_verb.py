@@ -1,4 +1,4 @@
-"""``ganvae run``: train a model, or go on with a run."""
+"""``ganvae run``: train a model, or resume a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 DIGITS = "builtin/digits"
-"""Who trains on these has no data of their own yet."""
+"""Data sets for which the next command suggests data of one's own."""
 
 
 @click.command()
@@ -42,7 +42,7 @@ DIGITS = "builtin/digits"
     "--epochs", type=WholeNumber(min=1), metavar="N", help="Passes over the data, instead of --steps."
 )
 @click.option("--out", type=PathName(), metavar="DIR", help="The run directory itself.")
-@click.option("--resume", type=PathName(), metavar="RUN", help="Go on with this run.")
+@click.option("--resume", type=PathName(), metavar="RUN", help="Continue this run.")
 @click.option(
     "--from", "initial", type=PathName(), metavar="RUN", help="A new run that begins with this one's weights."
 )
@@ -171,7 +171,7 @@ def _resume_command(path: Path) -> str:
 
 
 def _announce(preparation: Preparation) -> None:
-    """Two lines that say what is about to happen, and what differs from what was asked for."""
+    """The heading of a training, and notes on differences from the arguments."""
     from ganvae_core.cli.describe import amount, busy, machine
     from ganvae_core.runs.preparation import data_name
 
@@ -229,7 +229,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
                 lambda: preparation.engine.step_index,
             )
         )
-    # Whoever asked for quiet finds warnings in metrics.jsonl; without a handler logging would print them.
+    # With --quiet, warnings are in metrics.jsonl only; without a handler logging would print them.
     logging.getLogger("ganvae").addHandler(logging.NullHandler())
     with stopping_on_signals(preparation.stages) as received:
         try:
@@ -267,7 +267,7 @@ def _go_on_past(directory: RunDirectory, step: int) -> str:
 
 
 def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
-    """Where training was stopped, what of it is saved, and how to go on."""
+    """The step that training stopped at, the newest checkpoint, and the command to resume."""
     at = f"stopped at step {engine.step_index:,} of {engine.settings.steps:,}"
     code = 128 + received[0] if received else 130
     if saved is None:

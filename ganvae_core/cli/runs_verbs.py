@@ -1,4 +1,4 @@
-"""``ganvae runs`` and ``ganvae show``: what was trained, read off the run directories without torch."""
+"""``ganvae runs`` and ``ganvae show``: runs, read from their directories without torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ganvae_core.store.manifests import best_step
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
 NOT_THE_SOURCES = ("condition", "held_out", "split_seed")
-"""Settings of data that a run has whatever the source, and that are said in words."""
+"""Settings of data that all sources share, which are shown in words."""
 
 Fact = tuple[str, str]
 
@@ -63,7 +63,7 @@ def runs(folder: Path | None, as_json: bool) -> None:
 @click.argument("path", metavar="RUN", type=PathName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(path: Path, as_json: bool) -> None:
-    """Say how RUN was trained, on what, how far, with which result, and where its pictures are."""
+    """Show the data, settings, progress, results and pictures of RUN."""
     run = RunDirectory.open(path)
     config, about, manifests = read_config(run), outline(run), run.manifests()
     if as_json:
@@ -112,7 +112,7 @@ def as_plain(about: Outline) -> dict[str, Any]:
 def everything(
     run: RunDirectory, config: Mapping[str, Any], about: Outline, manifests: Mapping[int, dict[str, Any]]
 ) -> dict[str, Any]:
-    """All that ``show`` knows of a run as JSON values; what is missing or damaged is null."""
+    """The output of ``show`` as JSON values; missing or damaged parts are null."""
     best = best_step(manifests)
     checkpoints = [
         {"step": step, "best": step == best, "whole": bool(manifest),
@@ -131,7 +131,7 @@ def everything(
 
 
 def how_far(about: Outline) -> str:
-    """How much of the training is done."""
+    """The progress of training."""
     if about.finished:
         return f"finished: {about.step:,} steps"
     return f"unfinished: {about.step:,} of {about.steps:,} steps"
@@ -151,7 +151,7 @@ def made_of(run: RunDirectory, config: Mapping[str, Any]) -> list[Fact]:
 
 
 def about_data(run: RunDirectory, data: Mapping[str, Any]) -> list[Fact]:
-    """The source with its options, and what it held."""
+    """The source with its options, and its rows."""
     facts = [("data", chosen({name: value for name, value in data.items() if name not in NOT_THE_SOURCES}))]
     try:
         record = run.data_record()
@@ -225,7 +225,7 @@ def versions_of(run: RunDirectory) -> dict[str, Any]:
 
 
 def versions(run: RunDirectory) -> list[Fact]:
-    """What the run was made with."""
+    """The versions and plugins of the run."""
     try:
         lock = read_lock(run.path / LOCK)
     except RunError as error:
@@ -253,7 +253,7 @@ def options(values: Any) -> str:
 
 
 def unusual(values: Mapping[str, Any], defaults: EngineSettings, always: tuple[str, ...]) -> dict[str, Any]:
-    """The settings that differ from the defaults, and those that are always worth a word."""
+    """The settings that differ from the defaults, and some that are always shown."""
     usual = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(defaults).items()
@@ -262,7 +262,7 @@ def unusual(values: Mapping[str, Any], defaults: EngineSettings, always: tuple[s
 
 
 def plain_text(value: Any) -> str:
-    """A setting's value as a person would write it."""
+    """A setting's value as it is typed."""
     if isinstance(value, dict):
         return f"({chosen(value)})"
     if isinstance(value, list):

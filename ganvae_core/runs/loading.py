@@ -44,8 +44,8 @@ class Run:
         directory: where it lies.
         configuration: what it was made from.
         catalogue: the plugins that it was loaded with.
-        spec: what its data was, as the model was told.
-        source_spec: what its data was, with labels that the model was not given.
+        spec: of its data, as the model was given it.
+        source_spec: of its data, with labels that the model was not given.
         model: the averaged model, in evaluation mode.
         step: steps that the model has been trained for.
         damage: a sentence for each newer checkpoint that was passed over because it is not whole.
