@@ -1,4 +1,4 @@
-"""The interfaces of what trains, measures and watches a model: objectives, metrics and callbacks.
+"""The interfaces around a model: objectives, metrics and callbacks.
 
 B is batch, *X the shape of one event, *Z the latent shape, *K the condition's shape. As in ``interfaces``, every class
 here is abstract; classes that implement them are final, and no concrete method is overridden.
@@ -21,12 +21,12 @@ from ganvae_core.types import Batch, DataSpec, Figure, Phase
 
 
 class Objective(nn.Module, abc.ABC):
-    """Owns a model and its scaffolding (a critic, say), and declares what is trained, on what loss, how often.
+    """Owns a model and further modules, such as a critic, and declares what is trained, on which loss, how often.
 
-    ``accepts`` are the supports of priors that the loss can work with. ``needs`` are what must be there for the
-    loss to be computed: ``prior`` (it samples or evaluates the prior, so the prior must be ready before training),
+    ``accepts`` are the supports of priors that the loss can work with. ``needs`` are the requirements of the
+    loss: ``prior`` (it samples or evaluates the prior, so the prior must be ready before training),
     ``encoder``, ``posterior`` (an encoder whose posterior has a density), ``likelihood`` (an observation with one).
-    A wrong pairing is an error before the first step. ``batches`` says what ``Batch.x`` holds: rows of the data, or
+    A wrong pairing is an error before the first step. ``batches`` is the content of ``Batch.x``: rows of the data, or
     codes, the means (B, *Z) that the averaged encoder gives for them.
     """
 
@@ -43,8 +43,8 @@ class Objective(nn.Module, abc.ABC):
 class Subject(abc.ABC):
     """What metrics measure: a run's averaged model with its data.
 
-    Everything is computed when first asked for, batch by batch, on ``device`` and without gradients. Batches, codes
-    and reconstructions are kept for other metrics as far as memory is set aside for them. All metrics judge the same
+    Everything is computed on first use, batch by batch, on ``device`` and without gradients. Batches, codes
+    and reconstructions are cached for other metrics up to a limit of memory. All metrics judge the same
     samples.
 
     Attributes:
@@ -68,7 +68,7 @@ class Subject(abc.ABC):
 
     @abc.abstractmethod
     def samples(self, count: int) -> Iterator[Batch]:
-        """Batches of samples, ``count`` in all, as a person is shown them (means or draws); ``index`` is -1."""
+        """Batches of samples, ``count`` in all, as users are shown them (means or draws); ``index`` is -1."""
 
     @abc.abstractmethod
     def labels(self, batch: Batch) -> Tensor | None:
@@ -119,7 +119,7 @@ class Metric(abc.ABC):
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What a callback sees of training, as it is at one moment. Nothing of it is to be changed.
+    """A read-only view of training at one moment, for callbacks.
 
     Args:
         step: steps done, of all stages.
@@ -137,7 +137,7 @@ class TrainingView:
         results: the newest held-out results.
         results_step: the step that they were measured at.
         saved_step: of the newest checkpoint that is on disk.
-        ending: whether this is the end of the run, reached or asked for.
+        ending: whether the run ends here, complete or on request.
         warn: ``warn(message, *hints)`` logs a warning and adds it to the next record.
         stop: ``stop(because)`` ends training after this step; the reason completes "stopped early: …".
         interrupt: ``interrupt()`` ends training after this step and saves it, to be resumed later.
@@ -167,7 +167,7 @@ class TrainingView:
 
 
 class Callback:
-    """Something that watches a run. All methods are optional; none runs inside a step."""
+    """An observer of a run. All methods are optional; none is called inside a step."""
 
     def on_start(self, training: TrainingView) -> None:
         """Before the first step of this fit."""
@@ -175,7 +175,7 @@ class Callback:
     def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
         """Each logging interval, with averages since the last: ``step``, ``samples_seen``, ``phase/term`` …
 
-        ``warnings`` are texts for the person who trains.
+        ``warnings`` are texts for users.
         """
 
     def on_samples(self, training: TrainingView) -> None:
