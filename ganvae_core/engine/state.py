@@ -141,6 +141,7 @@ class TrainingState:
         if manifest.get("batch_size") != self.batch_size:
             raise RunError(f"{what} was written with another batch size: {manifest.get('batch_size')}.")
         try:
+            self.step = checkpoint.stage_step
             self._restore_numbers(manifest)
         except (TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the manifest of {what} is not what a run writes there: {error}") from error
@@ -152,7 +153,6 @@ class TrainingState:
         self._load_optimizers(tensors, what)
 
     def _restore_numbers(self, manifest: Mapping[str, Any]) -> None:
-        self.step = int(manifest.get("stage_step", manifest["step"]))  # version 0.1 had one stage
         judged_by, better = manifest.get("judged_by"), manifest.get("better")
         judged = (judged_by, better) if isinstance(judged_by, str) and isinstance(better, str) else None
         figures = read_figures(manifest.get("figures"))

@@ -514,15 +514,17 @@ def test_a_run_that_goes_on_otherwise_than_within_rounding_says_why(
         )
 
 
-def test_more_processes_draw_other_numbers_unless_parts_stay_as_they_were(tmp_path: Path) -> None:
+def test_more_processes_draw_other_numbers_unless_parts_stay_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for at_once, draws in ((None, True), (16, False)):
         changes: dict[str, Any] = {"batch_size": 32, "micro_batch_size": at_once}
         alone = engine(objective_of(nn.Linear(3, 3)), directory=tmp_path / str(at_once), **changes)
         alone.save()
         written = read_checkpoint(tmp_path / str(at_once) / "checkpoints" / "step-000000")
-        training = engine(objective_of(nn.Linear(3, 3)), **changes)
-        training.world = World(size=2)
-        training.rows = training.world.rows(32)
+        with monkeypatch.context() as patch:
+            patch.setattr("ganvae_core.engine.loop.world", lambda: World(size=2))
+            training = engine(objective_of(nn.Linear(3, 3)), **changes)
         training.restore(written)
         (told,) = runtime_notes(written.manifest, training)
         assert (DRAWS in told) is draws
