@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import struct
@@ -111,7 +112,8 @@ def idx_that_promises_more_than_its_file_can_hold(folder: Path) -> None:
 
 def safetensors(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)
-    Checkpoint(folder, {}).model()
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    Checkpoint(folder, {"sha256": {"model.safetensors": digest}}).model()
 
 
 def header_of(tensors: object, values: bytes = b"") -> bytes:
