@@ -321,7 +321,7 @@ def test_settings_that_would_change_what_was_trained_are_refused(key: str, finis
     listed = raised.value.message.partition("these differ: ")[2]
     assert listed.startswith((f"{key} (", f"{key}."))
     assert "→" in listed
-    (hint,) = raised.value.hints
+    hint, *_ = raised.value.hints
     _, *words = shlex.split(hint.partition("them:")[2])
     assert words[:2] == ["run", "--config"]
     tree = parse_yaml(Path(words[2]).read_text(), words[2])
