@@ -43,12 +43,12 @@ class WeightAverage:
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         averaged = copy.deepcopy(nn.ModuleList(modules))
-        self.state.ema = [parameter.data for parameter in averaged.parameters()]
+        self.averaged = [parameter.data for parameter in averaged.parameters()]
         self.trained = [parameter.data for module in modules for parameter in module.parameters()]
 
     def update(self) -> None:
         """Take in the weights of this step."""
-        torch._foreach_lerp_(self.state.ema, self.trained, EMA_WEIGHT)
+        torch._foreach_lerp_(self.averaged, self.trained, EMA_WEIGHT)
 
 
 class VAELoop:

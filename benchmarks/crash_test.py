@@ -36,7 +36,7 @@ SETTINGS = (
 )  # fmt: skip
 START_SHARE = 0.5
 """Of a run's time, before its first step."""
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 3600.0
 POLL_SECONDS = 0.0005
 
 

@@ -81,7 +81,8 @@ def engine_turns(engine: gv.Engine, folder: Path) -> Segment:
     watch = Watch()
     terminal = Console(file=open(os.devnull, "w"), force_terminal=True, highlight=False)  # noqa: SIM115
     run = RunDirectory.create(Path(tempfile.mkdtemp(dir=folder)), "benchmark")
-    engine.callbacks += [Recorder(run), Progress(terminal, "images"), watch]  # the watch is told last
+    bar = Progress(terminal, "images", lambda: engine.step_index)
+    engine.callbacks.extend([Recorder(run), bar, watch])  # the watch comes last
 
     def turn(steps: int) -> float:
         engine.fit(engine.step_index + steps)

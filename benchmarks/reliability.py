@@ -51,7 +51,7 @@ def vae_engine(images: np.ndarray, folder: Path, *, every: int, measured: bool) 
         make_objective("vae", data.spec), data, settings,
         optimizers={"default": gv.OptimizerSettings(lr=1e-3)}, metrics=[Elbo()], directory=folder,
     )  # fmt: skip
-    engine.callbacks += [Recorder(RunDirectory(folder))]
+    engine.callbacks.append(Recorder(RunDirectory(folder)))
     return engine
 
 

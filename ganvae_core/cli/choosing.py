@@ -114,13 +114,13 @@ def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> 
 def _read_file(file: Path) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_yaml
     from ganvae_core.config.old_files import from_0_1
-    from ganvae_core.store.files import read_text, refuse_pickle
+    from ganvae_core.store.files import refuse_pickle
 
     refuse_pickle(
         file, "--config", ConfigurationError, "settings are YAML; a run's config.yaml is such a file"
     )
     try:
-        text = read_text(file)
+        text = file.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigurationError(f"--config: there is no file '{file}'.") from None
     except UnicodeDecodeError:

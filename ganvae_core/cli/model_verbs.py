@@ -72,7 +72,7 @@ def sample(
     view, spec = run.view, run.spec
     count = count or (64 if view.as_grid else 1000)
     of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
-    output = output or _within(path, f"samples/seed-{seed}-n-{count}{of_class}{_usual_ending(view)}")
+    output = output or path / f"samples/seed-{seed}-n-{count}{of_class}{_usual_ending(view)}"
 
     from ganvae_core.evaluation.sampling import can_sample
     from ganvae_core.runs.observers import PLOTTED, by_class, class_numbers
@@ -136,8 +136,8 @@ def reconstruct(
     run = _load(path, checkpoint, device)
     _need_encoder(run, path)
     view, spec = run.view, run.spec
-    output = output or _within(
-        path, f"reconstructions/n-{count or (32 if view.as_grid else 'all')}{_usual_ending(view)}"
+    output = (
+        output or path / f"reconstructions/n-{count or (32 if view.as_grid else 'all')}{_usual_ending(view)}"
     )
 
     from ganvae_core.evaluation.sampling import evenly
@@ -167,7 +167,7 @@ def encode(path: Path, data: str | None, checkpoint: str | None, device: str, ou
     FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any.
     """
     run = _load(path, checkpoint, device)
-    output = output or _within(path, "codes.npz")
+    output = output or path / "codes.npz"
     _need_encoder(run, path)
     _check_output(run, output, "codes", data, (".npz",))
 
@@ -197,14 +197,6 @@ def _load(path: Path, checkpoint: str | None, device: str, overrides: tuple[str,
     for passed_over in run.damage:
         warn(passed_over)
     return run
-
-
-def _within(path: Path, name: str) -> Path:
-    """The default output: a file in the run directory."""
-    from ganvae_core.store.ownership import refuse_links
-
-    refuse_links(path, name.partition("/")[0])
-    return path / name
 
 
 def _need_encoder(run: Run, path: Path) -> None:

@@ -209,10 +209,11 @@ def _option(parameter: str, annotation: Any, default: Any, summaries: Mapping[st
 
 
 def _slot_kind(annotation: Any) -> Kind | None:
-    from ganvae_core import interfaces
+    from ganvae_core import interfaces, training
 
     name = getattr(annotation, "__name__", "")
-    return SLOT_KINDS.get(name) if getattr(interfaces, name, None) is annotation else None
+    own = getattr(interfaces, name, None) or getattr(training, name, None)
+    return SLOT_KINDS.get(name) if own is annotation else None
 
 
 def _is_supported(annotation: Any) -> bool:

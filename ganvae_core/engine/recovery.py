@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganvae_core.engine.log import DROPPED, NotFinite, Reading
-from ganvae_core.errors import RunError, TrainingError
+from ganvae_core.errors import TrainingError
 
 FEWEST_DROPPED = 10
 """Updates of a phase in a row that must be dropped before training stops."""
@@ -32,12 +32,18 @@ class Recovery:
         """What a checkpoint's manifest holds.
 
         Raises:
-            RunError: it holds something else.
+            TypeError, ValueError, AttributeError: it holds something else.
         """
-        try:
-            return cls(**manifest.get("recovery", {}))
-        except TypeError as error:
-            raise RunError(f"the manifest of step {manifest.get('step')} is not valid: {error}") from error
+        values = manifest.get("recovery", {})
+        recovery = cls(**values)
+        counts = [
+            recovery.micro_batch_size or 1,
+            *recovery.dropped.values(),
+            *recovery.dropped_in_a_row.values(),
+        ]
+        if any(type(count) is not int or count < 0 for count in counts):
+            raise ValueError(f"recovery: {values}")
+        return recovery
 
     @property
     def notes(self) -> list[str]:

@@ -135,18 +135,24 @@ class TrainingState:
         """Go on from a checkpoint of the same configuration and stage.
 
         Raises:
-            RunError: its tensors or its batch size do not fit.
+            RunError: its tensors, its batch size or its manifest do not fit.
         """
         manifest, what = checkpoint.manifest, str(checkpoint.folder)
         if manifest.get("batch_size") != self.batch_size:
             raise RunError(f"{what} was written with another batch size: {manifest.get('batch_size')}.")
+        try:
+            self.step = checkpoint.stage_step
+            self._restore_numbers(manifest)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"the manifest of {what} is not what a run writes there: {error}") from error
         tensors = checkpoint.state()
         # A prior that is fitted in closed form is fitted again when training ends; its options may have changed.
         fitted = isinstance(self.ema.model.prior, FittedPrior)
         load_objective(self.objective, tensors, what, skip="model.prior." if fitted else "")
         load_tensors(self.ema.model, checkpoint.model(), what, skip="prior." if fitted else "")
         self._load_optimizers(tensors, what)
-        self.step = int(manifest["stage_step"])
+
+    def _restore_numbers(self, manifest: Mapping[str, Any]) -> None:
         judged_by, better = manifest.get("judged_by"), manifest.get("better")
         judged = (judged_by, better) if isinstance(judged_by, str) and isinstance(better, str) else None
         figures = read_figures(manifest.get("figures"))

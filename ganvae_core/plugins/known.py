@@ -98,13 +98,11 @@ def user_registry(given: Path | None = None) -> Registry:
     Raises:
         ConfigurationError: the file cannot be read, or is wrong.
     """
-    from ganvae_core.store.files import read_text
-
     path = chosen_file(given)
     if path is None:
         return Registry()
     try:
-        text = read_text(path)
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigurationError(

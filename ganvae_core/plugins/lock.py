@@ -15,7 +15,6 @@ from typing import Any, cast
 
 from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.plugins.catalogue import Catalogue
-from ganvae_core.store.files import read_text
 
 LIBRARIES = ("ganvae", "torch", "numpy")
 """Distributions that take part in every run."""
@@ -72,7 +71,7 @@ def read_lock(path: Path) -> Lock:
         RunError: it is missing or damaged.
     """
     try:
-        values = tomllib.loads(read_text(path))
+        values = tomllib.loads(path.read_text("utf-8"))
         plugins = cast(dict[str, Any], values.pop("plugins", {}))
         return Lock(
             {_word(name): _word(value) for name, value in values.items()},

@@ -36,7 +36,7 @@ from ganvae_core.runs.stages import Stages, stage_engine, train_only
 from ganvae_core.runs.weights import find_checkpoint, load_initial
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, FORMAT, LOCK, RunDirectory, refuse_taken
-from ganvae_core.store.ownership import held, refuse_links
+from ganvae_core.store.ownership import held
 from ganvae_core.training import Callback
 from ganvae_core.views.finding import rows_in_words, view_of
 
@@ -256,7 +256,6 @@ def prepare_resume(
         RunError: it is no run, none of its checkpoints is whole, or it has done its steps.
     """
     directory = RunDirectory.open(path)
-    refuse_links(directory.path)
     directory.data_record()  # refuses a run of another format
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
@@ -266,8 +265,7 @@ def prepare_resume(
     _refuse_changes(before, configuration, catalogue, checkpoint, directory, layer or {})
     if checkpoint is None and damage:
         find_checkpoint(directory, None)  # says what is wrong with the newest
-    last = len(configuration.stages)
-    if checkpoint is not None and checkpoint.complete and checkpoint.stage == last:
+    if checkpoint is not None:
         _refuse_finished(path, checkpoint, before, configuration)
     source = _source_again(configuration, directory, data)
     preparation = prepare(configuration, catalogue, source, checkpoint=checkpoint)
@@ -284,6 +282,9 @@ def prepare_resume(
 def _refuse_finished(path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration) -> None:
     command = f"ganvae run --resume {shlex.quote(str(path))}"
     done, planned, wanted = checkpoint.stage_step, before.engine.steps, after.engine.steps
+    finished = checkpoint.complete and checkpoint.stage == len(after.stages)
+    if not finished and (checkpoint.stage or done <= wanted):
+        return
     if checkpoint.stage:
         raise RunError(
             f"'{path}' is finished: it has done the {checkpoint.step:,} steps of its stages.",

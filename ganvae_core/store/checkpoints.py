@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ganvae_core.errors import RunError, TrainingError
-from ganvae_core.store.files import tidying
+from ganvae_core.store.files import remove, tidying
 from ganvae_core.store.manifests import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -183,7 +183,7 @@ def write_checkpoint(parent: Path, snapshot: Snapshot) -> Path:
         if not parent.is_dir():
             parent.mkdir(parents=True)
             _to_disk(parent.parent)
-        _remove(draft)
+        remove(draft)
         draft.mkdir()
         _write_files(draft, snapshot)
         _put_in_place(draft, target)
@@ -204,9 +204,9 @@ def remove_checkpoint(folder: Path) -> None:
         OSError: it, or something of it under a hidden name, stays.
     """
     rubbish = folder.with_name(f".{folder.name.removeprefix('.')}{RUBBISH}")
-    _remove(rubbish)
+    remove(rubbish)
     folder.rename(rubbish)
-    _remove(rubbish)
+    remove(rubbish)
 
 
 def mend_checkpoints(parent: Path) -> None:
@@ -223,7 +223,7 @@ def mend_checkpoints(parent: Path) -> None:
             if name.endswith(REPLACED) and not (target := parent / name.removesuffix(REPLACED)).exists():
                 path.rename(target)
             elif name.endswith((REPLACED, DRAFT, RUBBISH)):
-                _remove(path)
+                remove(path)
 
 
 def _write_files(folder: Path, snapshot: Snapshot) -> None:
@@ -243,7 +243,7 @@ def _put_in_place(draft: Path, target: Path) -> None:
     """Rename a draft to its place. No system renames a folder over another one, so that one is set aside first."""
     aside = set_aside(target)
     if target.exists():
-        _remove(aside)
+        remove(aside)
         target.rename(aside)
     try:
         draft.rename(target)
@@ -253,20 +253,13 @@ def _put_in_place(draft: Path, target: Path) -> None:
         raise
     _to_disk(target.parent)
     with tidying(aside):
-        _remove(aside)
+        remove(aside)
 
 
 def _hints(parent: Path) -> tuple[str, ...]:
     if checkpoint_folders(parent):
         return ("checkpoints written before it are whole: make room for it, then go on with --resume",)
     return ("it would have been the first, so nothing is saved yet: make room for it and start again",)
-
-
-def _remove(folder: Path) -> None:
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder)
-    else:
-        folder.unlink(missing_ok=True)
 
 
 def read_checkpoint(folder: Path, names: Sequence[str] = BOTH) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ganvae_core.errors import RunError
-from ganvae_core.store.files import DRAFT, read_text, refuse_pickle, whole_file, writing
+from ganvae_core.store.files import DRAFT, refuse_pickle, whole_file, writing
 from ganvae_core.store.manifests import manifests_in, numbers, without_gaps
 
 CONFIG = "config.yaml"
@@ -23,10 +23,8 @@ LOCK = "plugins.lock.toml"
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
 DEFAULT_PARENT = "runs"
-LARGEST_METRICS_BYTES = 2**30
 CHECKPOINTS = "checkpoints"
 IN_USE = ".lock"
-LOGGER = logging.getLogger("ganvae")
 BEFORE_CONFIG = (DATA, LOCK, IN_USE)
 """What a process may have written that was killed while it made a run directory: ``config.yaml`` comes last."""
 
@@ -63,7 +61,7 @@ class RunDirectory:
         Raises:
             RunError: there is no such folder, or it is no run.
         """
-        if not _exists(path):
+        if not os.path.exists(path):  # False too for a name that no file can have
             raise RunError(f"there is no run '{path}'.", "ganvae runs  lists those that there are")
         refuse_pickle(
             path, "RUN", RunError, "a run is a folder that `ganvae run` made; its weights are safetensors"
@@ -116,10 +114,8 @@ class RunDirectory:
         """
         path = self.path / name
         try:
-            values = json.loads(read_text(path))
-        except FileNotFoundError:
-            raise RunError(f"{path} is missing, so this run cannot be used.") from None
-        except (OSError, ValueError, RecursionError) as error:
+            values = json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
         if not isinstance(values, dict):
             raise RunError(f"{path} does not hold what a run writes there.")
@@ -150,10 +146,21 @@ class RunDirectory:
         Raises:
             RunError: it cannot be read.
         """
+        return self.read(CONFIG)
+
+    def read(self, name: str) -> str:
+        """One of the run's text files.
+
+        Raises:
+            RunError: it is missing or cannot be read.
+        """
+        path = self.path / name
         try:
-            return read_text(self.path / CONFIG)
+            return path.read_text("utf-8")
+        except FileNotFoundError:
+            raise RunError(f"{path} is missing, so this run cannot be used.") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
+            raise RunError(f"{path} cannot be read: {error}") from error
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``; a number that is not finite, which JSON has not, is null there.
@@ -165,10 +172,19 @@ class RunDirectory:
             file.write(_line(record))
 
     def keep_metrics_until(self, step: int) -> None:
-        """Drop what was logged after a step: training goes on from there and logs it again."""
-        if (self.path / METRICS).exists():
-            kept = [record for record in self.metrics() if record["step"] <= step]
+        """Drop what was logged after the checkpoint of a step, since training goes on from there and logs it again.
+
+        Of the records of that step, the first one was logged before the checkpoint. Others are logged at the end of a
+        run, after it.
+        """
+        kept: list[dict[str, Any]] = []
+        for record in self.metrics():
+            if record["step"] < step or (record["step"] == step and (not kept or kept[-1]["step"] < step)):
+                kept.append(record)
+        if kept:
             self.write(METRICS, "".join(_line(record) for record in kept))
+        else:
+            (self.path / METRICS).unlink(missing_ok=True)
 
     def metrics(self) -> list[dict[str, Any]]:
         """What ``metrics.jsonl`` holds, null as NaN; a last line that was cut short is left out.
@@ -178,7 +194,7 @@ class RunDirectory:
         """
         path = self.path / METRICS
         try:
-            lines = read_text(path, LARGEST_METRICS_BYTES, "replace").splitlines() if path.exists() else []
+            lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}.") from error
         return [record for line in lines if (record := metrics_record(line))]
@@ -235,8 +251,8 @@ def _next_free(parent: Path, name: str) -> Path:
     """Make and return the next free ``<parent>/<name>-<n>``; two processes never get the same."""
     parent.mkdir(parents=True, exist_ok=True)
     pattern = re.compile(rf"{re.escape(name)}-(\d+)$")
-    numbers = [int(match.group(1)) for path in parent.iterdir() if (match := pattern.match(path.name))]
-    number = max(numbers, default=0) + 1
+    taken = [int(match.group(1)) for path in parent.iterdir() if (match := pattern.match(path.name))]
+    number = max(taken, default=0) + 1
     while True:
         path = parent / f"{name}-{number}"
         try:
@@ -253,7 +269,7 @@ def refuse_taken(path: Path) -> None:
     Raises:
         RunError: there is a run already, or something else.
     """
-    if not _exists(path) or (path.is_dir() and all(_before_config(entry) for entry in path.iterdir())):
+    if not os.path.exists(path) or (path.is_dir() and all(_before_config(entry) for entry in path.iterdir())):
         return
     if (path / CONFIG).is_file():
         raise RunError(
@@ -265,18 +281,6 @@ def refuse_taken(path: Path) -> None:
         f"--out {path}: this is not a run and not empty, so nothing is written there.",
         "name a folder that does not exist yet",
     )
-
-
-def _exists(path: Path) -> bool:
-    """Whether there is something at a path.
-
-    Raises:
-        RunError: there cannot be, since the name is too long, say.
-    """
-    try:
-        return path.exists()
-    except OSError as error:
-        raise RunError(f"'{path}' is no place for a run: {error.strerror}.") from error
 
 
 def _before_config(entry: Path) -> bool:

@@ -1,14 +1,12 @@
-"""Files that appear whole or not at all, texts of a bounded size, and pickles, which are refused."""
+"""Files that appear whole or not at all, and pickles, which are refused."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import secrets
 import shutil
-import zipfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO
@@ -16,35 +14,10 @@ from typing import IO
 from ganvae_core.errors import GanvaeError, TrainingError
 
 DRAFT = ".draft"
+"""What the hidden name of a file ends in while it is written."""
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill")
 LOGGER = logging.getLogger("ganvae")
 CACHE_VARIABLE = "GANVAE_CACHE_DIR"
-LARGEST_BYTES = 64 * 2**20
-"""Of settings and records. A device may have no end, and a file of zeros takes no space on a disk."""
-
-
-def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
-    """What a file, a pipe or a device holds.
-
-    Raises:
-        OSError: it cannot be read, or holds more.
-    """
-    with path.open("rb") as file:
-        holds_more = path.stat().st_size > largest
-        content = b"" if holds_more else file.read(largest + 1)  # a device does not say how much it holds
-    if holds_more or len(content) > largest:
-        raise OSError(errno.EFBIG, f"it holds more than {largest // 2**20:,} MiB", str(path))
-    return content
-
-
-def read_text(path: Path, largest: int = LARGEST_BYTES, errors: str = "strict") -> str:
-    """The same as text.
-
-    Raises:
-        OSError: it cannot be read, or holds more.
-        UnicodeDecodeError: it is no text.
-    """
-    text = read_bytes(path, largest).decode("utf-8", errors)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @contextlib.contextmanager
@@ -59,7 +32,7 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
-            # Made with the rights of any new file: the umask cannot be read without being changed, in all threads.
+            # Created by open, for the permissions of any new file: reading the umask changes it, in all threads.
             with name.open("xb") as file:
                 draft = name
                 yield file
@@ -98,7 +71,7 @@ def whole_path(path: Path) -> Generator[Path]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Say which file could not be written, where the system says why.
+    """Turn an OSError into an error that names the file.
 
     Raises:
         TrainingError: it could not be written.
@@ -111,55 +84,39 @@ def writing(path: Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def tidying(path: Path) -> Generator[None]:
-    """Warn where something that is of no use any more could not be taken away; the work goes on."""
+    """Turn an OSError into a warning that something of no further use could not be removed."""
     try:
         yield
     except OSError as error:
-        LOGGER.warning("%s could not be taken away and stays: %s", path, error.strerror or error)
+        LOGGER.warning("%s could not be removed: %s", path, error.strerror or error)
 
 
-SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill")
-_PROTOCOLS = tuple(bytes([0x80, version]) for version in range(2, 6))
-_ZIP_MAGIC = b"PK"
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with its content, if there is one.
 
-
-def is_pickle(path: Path) -> bool:
-    """Whether there is a file whose name or first bytes say that it is a pickle, or an archive that holds one."""
-    try:
-        if not path.is_file():
-            return False
-        if path.suffix.lower() in SUFFIXES:
-            return True
-        with path.open("rb") as file:
-            begins = file.read(2)
-        return begins in _PROTOCOLS or (begins == _ZIP_MAGIC and _holds_pickle(path))
-    except OSError:
-        return False  # whoever reads it next says why it cannot be read
+    Raises:
+        OSError: it stays.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def refuse_pickle(path: Path, where: str, error: type[GanvaeError], instead: str) -> None:
-    """Raise where a file is a pickle.
+    """Raise where a file is a pickle by its name.
 
     Args:
-        path: of the file, which need not be there.
+        path: of the file, which need not exist.
         where: it was given, as the first words of the message: ``--config``.
         error: what to raise.
         instead: what to give in its place.
     """
-    if is_pickle(path):
+    if path.suffix.lower() in PICKLES and path.is_file():
         raise error(
             f"{where}: '{path}' is a pickle, which can run any code when it is read, so ganvae reads none.",
             instead,
         )
-
-
-def _holds_pickle(path: Path) -> bool:
-    """An archive of torch.save's has its pickle in ``<name>/data.pkl``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False
 
 
 def cache_folder() -> Path:

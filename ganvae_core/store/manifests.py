@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ganvae_core.errors import RunError
-from ganvae_core.store.files import read_text
 from ganvae_core.types import Figure
 
 MODEL_FILE = "model.safetensors"
@@ -63,10 +62,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST_FILE
     try:
-        manifest = json.loads(read_text(path))
+        manifest = json.loads(path.read_text("utf-8"))
         step, sums = manifest["step"], manifest["sha256"]
-        if type(step) is not int or sums.keys() != {MODEL_FILE, STATE_FILE}:
-            raise TypeError("an entry has another type")
+        if type(step) is not int:
+            raise TypeError("its step is not a whole number")
+        if sums.keys() != {MODEL_FILE, STATE_FILE}:
+            raise ValueError("it names other files than those of a checkpoint")
         if (match := _FOLDER.fullmatch(folder.name)) and int(match[1]) != step:
             raise ValueError(f"it is that of step {step:,}")
     except FileNotFoundError:

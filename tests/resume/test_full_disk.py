@@ -14,8 +14,9 @@ from toys import engine, regression
 
 import ganvae_core as gv
 from ganvae_core.engine.loop import Engine
-from ganvae_core.store.checkpoints import newest_whole
+from ganvae_core.store.checkpoints import Snapshot, newest_whole
 from ganvae_core.store.directory import RunDirectory
+from ganvae_core.store.writer import CheckpointWriter
 
 MOUNT = ["mount", "-t", "tmpfs", "tmpfs"]
 TRAIN = (
@@ -125,13 +126,13 @@ def test_where_training_fails_too_both_are_told(tmp_path: Path, monkeypatch: pyt
 
     training = engine(regression(), steps=100, checkpoint_every=2, log_every=50, directory=tmp_path)
     monkeypatch.setattr("ganvae_core.store.checkpoints._write_files", failing)
-    begin = Engine._begin_saving
+    begin = CheckpointWriter.begin
 
-    def begin_and_break(self: Engine, measured: bool) -> None:
-        begin(self, measured)
+    def begin_and_break(self: CheckpointWriter, snapshot: Snapshot) -> None:
+        begin(self, snapshot)
         monkeypatch.setattr(Engine, "step", breaking)
 
-    monkeypatch.setattr(Engine, "_begin_saving", begin_and_break)
+    monkeypatch.setattr(CheckpointWriter, "begin", begin_and_break)
     with pytest.raises(gv.TrainingError, match="training itself failed") as raised:
         training.fit()
     assert "No space left on device" in str(raised.value)

@@ -148,7 +148,7 @@ RUN_FILES = [
 
 @bounded
 @given(name=st.sampled_from(RUN_FILES), how=DAMAGE)
-def test_any_damage_to_a_run_is_answered_and_that_to_the_newest_checkpoint_is_named(
+def test_any_damage_to_a_run_is_answered_and_that_to_the_newest_tensors_is_named(
     name: str, how: tuple[str, Any, Any], trained: Path, say: Say, empty: Path
 ) -> None:
     copy = empty / "run"
@@ -160,7 +160,7 @@ def test_any_damage_to_a_run_is_answered_and_that_to_the_newest_checkpoint_is_na
     say("show", copy)
     sampled = say("sample", copy, "-n", "2", "-o", "made.npz")
     resumed = say("run", "--resume", copy, "--steps", "6", "--dry-run")
-    if name.startswith("checkpoints/step-000004") and after != before:
+    if name.startswith("checkpoints/step-000004") and name.endswith(".safetensors") and after != before:
         for outcome in (sampled, resumed):
             assert outcome.code == 0
             assert f"passed over: {copy / name}" in outcome.err

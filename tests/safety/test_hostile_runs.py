@@ -153,12 +153,12 @@ def test_a_pickle_handed_in_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("form", ["pickle", "torch.save", "old torch.save"])
-def test_a_pickle_by_another_name_is_known_by_its_contents(
+def test_a_pickle_by_another_name_is_refused_and_not_unpickled(
     form: str, trap: Path, say: Say, tmp_path: Path
 ) -> None:
     file = tmp_path / "x.npy"
     file.write_bytes(malicious_pickle(trap, form))
-    assert "is a pickle" in say("run", "--plugin", "vae", "--data", file).err
+    assert say("run", "--plugin", "vae", "--data", file).code == 2
     assert not trap.exists()
 
 
@@ -193,30 +193,16 @@ def test_a_manifest_whose_step_is_elsewhere_is_refused(run: Path, say: Say) -> N
     assert "it is that of step 1,000" in say("run", "--resume", run, "--steps", "2000").err
 
 
-@pytest.mark.parametrize(
-    "name", ["metrics.jsonl", "config.yaml", "checkpoints", "samples", "checkpoints/step-000002",
-             "checkpoints/step-000004/model.safetensors", "losses.png", "checkpoints/.step-000009.draft"],
-)  # fmt: skip
-def test_links_out_of_a_run_are_never_written_through(name: str, run: Path, say: Say, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    part = run / name
-    if part.exists():
-        shutil.move(part, outside)
-    else:
-        outside.mkdir()
-        (outside / "kept").write_text("kept")
-    part.symlink_to(outside)
-    before = files_in(tmp_path)
-    outcome = say(
-        "run", "--resume", run, "--steps", "8", "engine.keep_checkpoints=1", "engine.checkpoint_every=1"
-    )
-    assert outcome.code == 2
-    assert "is a link" in outcome.err
-    say("sample", run, "-n", "2")
-    after = files_in(tmp_path)
-    assert {name: value for name, value in after.items() if name.startswith("outside")} == {
-        name: value for name, value in before.items() if name.startswith("outside")
-    }
+@pytest.mark.parametrize("name", ["checkpoints", "samples", "checkpoints/step-000002"])
+def test_a_part_of_a_run_may_lie_elsewhere(name: str, run: Path, say: Say, tmp_path: Path) -> None:
+    """Checkpoints on another disk, say. A link to a checkpoint is removed with it; the folder that it names stays."""
+    shutil.move(run / name, tmp_path / "elsewhere")
+    (run / name).symlink_to(tmp_path / "elsewhere")
+    outcome = say("run", "--resume", run, "--steps", "6", "engine.keep_checkpoints=1")
+    assert outcome.code == 0
+    assert say("sample", run, "-n", "2").code == 0
+    assert list((tmp_path / "elsewhere").iterdir())
+    assert not list(run.rglob(".*"))
 
 
 def test_a_link_to_a_whole_run_is_as_good_as_the_run(run: Path, say: Say, tmp_path: Path) -> None:
@@ -294,41 +280,6 @@ def test_no_command_to_copy_holds_what_a_shell_would_run(key: str, run: Path, ev
     (run / "config.yaml").write_text(yaml.safe_dump(config | {"prior": {"name": "acme/flat"}}))
     for outcome in every_verb(run):
         assert not any("plugins install" in line and "rm" in line for line in outcome.err.splitlines())
-
-
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without an end")
-@pytest.mark.parametrize(
-    "name",
-    [
-        "config.yaml",
-        "data.json",
-        "plugins.lock.toml",
-        "metrics.jsonl",
-        "checkpoints/step-000004/manifest.json",
-    ],
-)
-def test_a_file_without_an_end_is_not_read_to_its_end(
-    name: str, run: Path, every_verb: EveryVerb, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ganvae_core.store.directory.LARGEST_METRICS_BYTES", 2**20)
-    (run / name).unlink()
-    (run / name).symlink_to("/dev/zero")
-    every_verb(run)
-
-
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without an end")
-def test_settings_without_an_end_are_refused(say: Say, tmp_path: Path) -> None:
-    sparse = tmp_path / "sparse.yaml"
-    with sparse.open("wb") as file:
-        file.truncate(2**40)
-    for file in ("/dev/zero", sparse):
-        for words in (
-            ("config", "--plugin", "vae", "--config", file),
-            ("--registry", file, "plugins", "list"),
-        ):
-            outcome = say(*words)
-            assert (outcome.code, outcome.out) == (2, "")
-            assert "cannot be read: it holds more than 64 MiB" in outcome.err
 
 
 FIELD = {"name": "a", "kind": "number", "start": 0, "width": 10**12, "categories": []}
