@@ -176,7 +176,8 @@ def test_a_name_that_is_too_long_is_refused(refused: Refused) -> None:
     for words in (
         ("run", "--plugin", "vae", "--out"), ("run", "--resume"), ("sample",), ("run", "--plugin", "vae", "--config"),
     ):  # fmt: skip
-        assert "name too long" in refused(*words, "x" * 300)
+        said = refused(*words, "x" * 300)
+        assert "name too long" in said or "there is no run" in said
 
 
 def test_a_run_directory_cannot_be_below_a_file(folder: Path, refused: Refused) -> None:
@@ -293,11 +294,13 @@ def test_a_run_goes_on_from_the_newest_checkpoint_that_is_whole(
     assert outcome.code == 0
     assert "warning: passed over: " in outcome.err
     assert "from step 2" in outcome.err
-    for words in (
-        ("run", "--resume", vae, "--steps", "5", "--dry-run", "--quiet"),
-        ("sample", vae, "-n", "2"),
-    ):
-        assert say(*words).err.startswith(f"warning: passed over: {newest} is not what was written"), words
+    told = f"warning: passed over: {newest} is not what was written"
+    assert say("run", "--resume", vae, "--steps", "5", "--dry-run", "--quiet").err.startswith(told)
+    assert "at step 4" in done("sample", vae, "-n", "2").err, "samples need the model alone"
+    model = newest.with_name("model.safetensors")
+    model.write_bytes(model.read_bytes()[:100])
+    told = f"warning: passed over: {model} is not what was written"
+    assert say("sample", vae, "-n", "2").err.startswith(told)
     (vae / "checkpoints" / "step-000002" / "manifest.json").write_text("{")
     refused("run", "--resume", vae, "--steps", "5")
     shutil.rmtree(vae / "checkpoints")
@@ -329,9 +332,8 @@ def test_there_is_no_best_checkpoint_where_nothing_was_measured(gan: Path, refus
         ("sample", "file", "this is a file"),
         ("sample", "x.csv", "endings: .png, .npz, .npy, or a folder"),
         ("sample", "file/x.npz", "is a file and no folder"),
-        ("reconstruct", "thesis", "not written to a folder"),
-        ("reconstruct", "x.npy", "endings: .png, .npz\n"),
-        ("reconstruct", "x.csv", "endings: .png, .npz\n"),
+        ("reconstruct", "thesis", "this folder is not empty"),
+        ("reconstruct", "x.csv", "endings: .png, .npz, .npy, or a folder"),
         ("encode", "thesis", "not written to a folder"),
         ("encode", "x.npy", "endings: .npz\n"),
         ("encode", "named.npz", "not written to a folder"),
