@@ -63,7 +63,7 @@ WORKS: Mapping[Name, Work] = {
 }
 
 
-class Watch(gv.Callback):
+class StepTimes(gv.Callback):
     """Times the steps of a fit, without what comes before the first and after the last."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Watch(gv.Callback):
 
 def engine_turns(engine: gv.Engine, folder: Path) -> Segment:
     """Turns of an engine as ``ganvae run`` drives it: a line in metrics.jsonl every 50 steps, a bar in a terminal."""
-    watch = Watch()
+    watch = StepTimes()
     terminal = Console(file=open(os.devnull, "w"), force_terminal=True, highlight=False)  # noqa: SIM115
     run = RunDirectory.create(Path(tempfile.mkdtemp(dir=folder)), "benchmark")
     bar = Progress(terminal, "images", lambda: engine.step_index)

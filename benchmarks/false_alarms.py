@@ -18,7 +18,7 @@ import click
 
 sys.path.append(str(Path(__file__).parent / "papers"))  # where training.py serves the figures too
 
-from machine import machine, told
+from machine import describe, machine
 from reliability_table import with_table
 from training import covers
 
@@ -114,7 +114,7 @@ def table(stored: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _told(where: Mapping[str, Any]) -> str:
-    return told(where) if "cpu" in where else f"a machine that was not written down, {where['date']}"
+    return describe(where) if "cpu" in where else f"a machine that was not written down, {where['date']}"
 
 
 def read(results: Path = RESULTS) -> dict[str, dict[str, Any]]:

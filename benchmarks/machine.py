@@ -30,8 +30,8 @@ def machine(device: torch.device | None = None) -> dict[str, Any]:
     return where
 
 
-def told(where: Mapping[str, Any]) -> str:
-    """A machine as tables tell of it."""
+def describe(where: Mapping[str, Any]) -> str:
+    """A machine in words, for tables."""
     return f"{where['cpu']}, {where['cores']} cores, Python {where['python']}, torch {where['torch']}, {where['date']}"
 
 

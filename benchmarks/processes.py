@@ -19,7 +19,7 @@ from typing import IO
 
 import click
 import torch
-from engine_overhead import BATCH_SIZE, Watch, machine, make_engine, mnist
+from engine_overhead import BATCH_SIZE, StepTimes, machine, make_engine, mnist
 from interleaving import Segment, compare
 from rich.console import Console
 from torch.distributed import TCPStore
@@ -78,7 +78,7 @@ def work() -> None:
     """What each process does: for each number of steps that it reads, train and print the seconds."""
     torch.set_num_threads(1)
     engine = make_engine("dcgan", mnist(32))
-    watch = Watch()
+    watch = StepTimes()
     engine.callbacks.append(watch)  # of which rank 0 alone knows the time
     for line in sys.stdin:
         engine.fit(engine.step_index + int(line))

@@ -19,7 +19,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from engine_overhead import BATCH_SIZE, Watch, make_objective, mnist
+from engine_overhead import BATCH_SIZE, StepTimes, make_objective, mnist
 from interleaving import Segment, compare
 from machine import machine
 from reliability_table import write_page
@@ -57,7 +57,7 @@ def vae_engine(images: np.ndarray, folder: Path, *, every: int, measured: bool) 
 
 def turns(engine: gv.Engine) -> Segment:
     """Turns of an engine, from the first step to the last, all that was begun meanwhile being on disk."""
-    watch = Watch()
+    watch = StepTimes()
     engine.callbacks.append(watch)
 
     def turn(steps: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from machine import told
+from machine import describe
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reliability.md"
@@ -31,10 +31,10 @@ def rows(results: Path = HERE / "results") -> Iterator[Row]:
 
 def crashes(stored: dict[str, Any]) -> Row:
     """How often a process was killed, and whether what came of it was the same each time."""
-    told = ("kills at random moments, then resumed", "all equal bit for bit")
+    cells = ("kills at random moments, then resumed", "all equal bit for bit")
     tallies = [(recipe, tally) for seed in stored.get("seeds", {}).values() for recipe, tally in seed.items()]
     if not tallies:
-        return (*told, NOT_MEASURED, "`benchmarks/crash_test.py --kills 200`")
+        return (*cells, NOT_MEASURED, "`benchmarks/crash_test.py --kills 200`")
     kills, writing, first = (sum(tally[key] for _, tally in tallies)
                              for key in ("kills", "while_writing", "before_first"))  # fmt: skip
     recipes = ", ".join(dict.fromkeys(recipe for recipe, _ in tallies))
@@ -43,7 +43,7 @@ def crashes(stored: dict[str, Any]) -> Row:
         f"**{kills:,} of {kills:,}** equal ({writing:,} while a checkpoint was written, {first:,} before the first);"
         f" {recipes}; seed {seeds}"
     )
-    return (*told, found, "`benchmarks/crash_test.py --kills 200`")
+    return (*cells, found, "`benchmarks/crash_test.py --kills 200`")
 
 
 def checkpoint_cost(stored: dict[str, Any] | None) -> Iterator[Row]:
@@ -68,16 +68,16 @@ def checkpoint_cost(stored: dict[str, Any] | None) -> Iterator[Row]:
 
 def memory(stored: dict[str, Any] | None) -> Row:
     """How far the resident memory moved after it had settled."""
-    told = ("memory over 50,000 steps, 500 checkpoints", "does not grow")
+    cells = ("memory over 50,000 steps, 500 checkpoints", "does not grow")
     command = "`benchmarks/reliability.py --only memory`"
     if stored is None:
-        return (*told, NOT_MEASURED, command)
+        return (*cells, NOT_MEASURED, command)
     found = stored["found"]
     settled = [one for one in found["readings"] if one["step"] >= SETTLED_SHARE * found["steps"]]
     first, last = (settled[position]["resident_bytes"] / 2**20 for position in (0, -1))
     most = max(one["resident_bytes"] for one in settled) / 2**20
     return (
-        *told,
+        *cells,
         f"**{last - first:+.1f} MiB** from step {settled[0]['step']:,} ({first:.0f} MiB) to {settled[-1]['step']:,},"
         f" at most {most:.0f} MiB",
         command,
@@ -86,18 +86,18 @@ def memory(stored: dict[str, Any] | None) -> Row:
 
 def processes(stored: dict[str, Any]) -> Row:
     """How much faster two processes train than one."""
-    told = (
+    cells = (
         "two processes on two cores next to one process on one, DCGAN on MNIST",
         "at least 1.6 times as fast",
     )
     command = "`benchmarks/processes.py`"
     if not stored:
-        return (*told, NOT_MEASURED, command)
+        return (*cells, NOT_MEASURED, command)
     (found,) = stored["comparisons"]
     ratio = found["ratio"]
     spread = f"{ratio['lower_quartile']:.2f} to {ratio['upper_quartile']:.2f}"
     work = f"{found['pairs']} pairs of {found['steps']} steps"
-    return (*told, f"**{ratio['median']:.2f} times** ({spread}; {work})", command)
+    return (*cells, f"**{ratio['median']:.2f} times** ({spread}; {work})", command)
 
 
 def machines(results: Path = HERE / "results") -> str:
@@ -110,7 +110,7 @@ def machines(results: Path = HERE / "results") -> str:
     ]
     alone = _stored(results / "processes.json")
     where = [one["machine"] for one in [*stored, *([alone] if alone else [])]]
-    lines = dict.fromkeys(told(one) for one in where)
+    lines = dict.fromkeys(describe(one) for one in where)
     return f"Taken on {'; '.join(lines)}." if lines else ""
 
 

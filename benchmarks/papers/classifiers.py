@@ -1,4 +1,4 @@
-"""Classifiers that judge samples, trained on real images with fixed seeds; their accuracy is told with each result."""
+"""Classifiers that judge samples, trained on real images with fixed seeds. Their accuracy is reported with results."""
 
 from __future__ import annotations
 

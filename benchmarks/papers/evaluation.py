@@ -171,7 +171,7 @@ def evaluate(subject: Subject, row: Row, judges: Judges) -> dict[str, float]:
 def code_probabilities(trained: Trained, x: Tensor) -> Tensor:
     """(B, K) what an InfoGAN thinks of the first categorical code of images x (B, *X).
 
-    The one place that knows how its objective is asked.
+    The objective's interface is used here only.
     """
     tasks = getattr(trained.objective, "tasks", {})
     codes = tasks["information"].codes if "information" in tasks else []

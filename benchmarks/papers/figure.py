@@ -55,7 +55,7 @@ class Row:
         label: what the table calls it.
         plugin: whose recipe is trained; null measures real data in place of samples.
         recipe: its name; by default the plugin's own.
-        samples: rows of real data that training eats in all.
+        samples: rows of real data that training uses in all.
         steps: batches in all, where samples is not given.
         seeds: of the runs.
         against: the label of the published row that it is to be compared with.
@@ -95,7 +95,7 @@ class Figure:
         position: of its section on the page.
         shows: what it is to show.
         protocol: how the published figures were taken, and how ours.
-        notes: what else a reader should know.
+        notes: further remarks for readers.
         columns: by the name of the measured value.
         published: rows of papers.
         rows: our rows.

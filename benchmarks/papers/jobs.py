@@ -105,14 +105,14 @@ def keep_picture(run: Path, pattern: str, target: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a person asked for.
+class Selection:
+    """The selected runs.
 
     Args:
-        seeds: in place of those that the rows name; None for those.
-        long: also rows that take hours; a row that is named is run in any case.
-        again: also what has a result.
-        steps: of a trial, which asks for no results and leaves none, and tries each row with its first seed.
+        seeds: in place of those of the rows; None for these.
+        long: include rows that take hours; a named row is always included.
+        again: include rows with a result.
+        steps: of a trial run of each row with its first seed, without results.
         work: where runs and weights are kept.
     """
 
@@ -123,21 +123,23 @@ class Wish:
     work: Path = WORK
 
 
-def pending(figure: Figure, row: Row, results: Results, wish: Wish) -> list[Job]:
+def pending(figure: Figure, row: Row, results: Results, selection: Selection) -> list[Job]:
     """A row's runs that are still to be done.
 
     Raises:
         GanvaeError: the row cannot be configured.
     """
-    own = row.seeds[:1] if wish.steps else row.seeds
-    if wish.seeds is not None and row.plugin is not None:
-        own = wish.seeds
+    own = row.seeds[:1] if selection.steps else row.seeds
+    if selection.seeds is not None and row.plugin is not None:
+        own = selection.seeds
     now = definition(row)
-    done = {} if wish.again or wish.steps else results.seeds(row.name, now)
-    return [Job(figure.name, row, now, seed, wish.work, wish.steps) for seed in own if seed not in done]
+    done = {} if selection.again or selection.steps else results.seeds(row.name, now)
+    return [
+        Job(figure.name, row, now, seed, selection.work, selection.steps) for seed in own if seed not in done
+    ]
 
 
-def all_pending(chosen: Mapping[str, Sequence[str]], wish: Wish) -> tuple[list[Job], list[str]]:
+def all_pending(chosen: Mapping[str, Sequence[str]], selection: Selection) -> tuple[list[Job], list[str]]:
     """What is to be done, and a line for each row that cannot be.
 
     By figure, and there the first seed of every row, then the second: what was stopped early has something of all rows.
@@ -148,9 +150,9 @@ def all_pending(chosen: Mapping[str, Sequence[str]], wish: Wish) -> tuple[list[J
         figure, results = read_figure(name), read_results(name)
         turns: list[tuple[int, Job]] = []  # the how-manieth seed of its row, and the run
         for row in figure.rows:
-            if row.name in wanted or (not wanted and (wish.long or not row.long)):
+            if row.name in wanted or (not wanted and (selection.long or not row.long)):
                 try:
-                    turns += enumerate(pending(figure, row, results, wish))
+                    turns += enumerate(pending(figure, row, results, selection))
                 except GanvaeError as error:
                     failed.append(_failure(f"{name}/{row.name}", error))
         jobs += [job for _, job in sorted(turns, key=lambda pair: pair[0])]

@@ -1,4 +1,4 @@
-"""What the papers measure, as functions of plain arrays: nothing here knows a model, a file or a figure."""
+"""What the papers measure, as functions of plain arrays: independent of models, files and figures."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     """The squared Fréchet distance of two Gaussians with the moments of features (N, F) and (M, F), in float64.
 
     ``|m₁ - m₂|² + tr(S₁ + S₂ - 2 (S₁^½ S₂ S₁^½)^½)`` (Dowson and Landau 1982), which Heusel et al. (2017) take over the
-    features of Inception. Here whoever calls it names the network. The symmetric form has real eigenvalues, which the
+    features of Inception. Here the caller names the network. The symmetric form has real eigenvalues, which the
     square root of the product S₁S₂ need not have in floating point.
     """
     mean, covariance = _moments(first)

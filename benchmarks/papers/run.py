@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import click
 from figure import read_figure, read_figures
-from jobs import WORK, Wish, all_pending, run_all
+from jobs import WORK, Selection, all_pending, run_all
 from results import read_results
 from table import write_page
 from training import definition
@@ -100,14 +100,14 @@ def main(
 ) -> None:
     """Run figures (all of them, or NAMES: grid, or grid/gan for one row), then write docs/results.md."""
     signal.signal(signal.SIGTERM, _stop)
-    wish = Wish(parse_seeds(seeds), long, again, steps, work)
+    selection = Selection(parse_seeds(seeds), long, again, steps, work)
     began = time.perf_counter()
     try:
         chosen = selected(names)
         if listed:
             _show(chosen)
             return
-        jobs, failed = all_pending(chosen, wish)
+        jobs, failed = all_pending(chosen, selection)
         failed += run_all(jobs, min(processes, len(jobs))) if jobs else []
     except GanvaeError as error:
         click.echo(f"error: {error}", err=True)

@@ -1,4 +1,4 @@
-"""Checks on batches that differ in one thing: in which rows are in them, in the condition, or in how memory is laid."""
+"""Checks on batches that differ in their rows, their condition or their memory layout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ganvae_kit.tracing import differ
 
 ROWS = 14
 ROUNDING = 1e-4
-"""What another order of sums, or another algorithm for another batch, may change, relative to the largest value."""
+"""Tolerance for another order of sums, relative to the largest value."""
 IMAGE_AXES = 4
 
 
@@ -63,7 +63,7 @@ def rows_apart(component: Component) -> None:
 
 
 def of_rows(made: nn.Module, inputs: Inputs) -> Mapping[str, tuple[Tensor, Place | None]]:
-    """What a component gives for the rows that it is given, from a seed, and the method that gives it."""
+    """The output of a component for given rows and a seed, and the method that gives it."""
     with torch.no_grad(), seeded():
         if inputs.situation.component.of == "prior":
             value = made.log_prob(inputs.main, inputs.condition)  # pyright: ignore[reportCallIssue]

@@ -1,4 +1,4 @@
-"""What a check is, and how one is run: the list of all of them, their outcomes, and the failure that they raise."""
+"""Checks: their list, outcomes, failures, and how one is run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = Literal["passed", "failed", "not checked"]
 
 
 class CheckFailure(AssertionError):  # noqa: N818 - it is what a failed assertion is
-    """A plugin that does not keep a promise.
+    """A failed check.
 
     Args:
         message: what is wrong.
@@ -40,7 +40,7 @@ class NotChecked(Exception):  # noqa: N818 - no error: it says why a check was l
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one check of one subject.
+    """The outcome of one check of one subject.
 
     Args:
         check: its name.
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class Subject(Protocol):
-    """What can be checked: a plugin, one of its components, one of its recipes."""
+    """A subject of checks: a plugin, one of its components, or one of its recipes."""
 
     outcomes: dict[str, Outcome]
 
@@ -79,7 +79,7 @@ class Subject(Protocol):
 
     @property
     def label(self) -> str:
-        """What it is called in reports."""
+        """Its name in reports."""
         ...
 
     def owns(self, file: str) -> bool:

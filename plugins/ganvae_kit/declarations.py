@@ -1,4 +1,4 @@
-"""Checks of what a component is: a class of its kind, with options and facts that a configuration can give it."""
+"""Checks of a component's class, options and facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds a density against draws, by a test of known false-alarm rate.
+"""Compares a density with draws, by a test of known false-alarm rate.
 
 One set of draws lays out cells, and the density is integrated over each of them. How many of a second set of draws fall
 into each is compared with the integrals by Pearson's chi-squared test. That shows both a density that does not
@@ -42,7 +42,7 @@ LogProb = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Evidence:
-    """A density held against draws.
+    """The comparison of a density with draws.
 
     Args:
         not_finite: share of the draws at which the density is not finite.
@@ -83,7 +83,7 @@ class Evidence:
 
 
 def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> Evidence:
-    """Hold a density against draws.
+    """Compare a density with draws.
 
     Args:
         sample: count -> (count, *Z).

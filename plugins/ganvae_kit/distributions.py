@@ -1,4 +1,4 @@
-"""Checks of whatever draws and has a density: priors, the posteriors of encoders, observations with a likelihood."""
+"""Checks of distributions: priors, posteriors of encoders, observations with a likelihood."""
 
 from __future__ import annotations
 

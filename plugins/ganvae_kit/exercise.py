@@ -1,4 +1,4 @@
-"""How a component of each kind is used: what it is given, and what comes out of it under which name and shape."""
+"""Inputs for a component of each kind, and its outputs with their names and shapes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRAWS = 3
 
 @dataclass(frozen=True)
 class Output:
-    """Something that a component puts out.
+    """An output of a component.
 
     Args:
         value: the tensor.
@@ -44,7 +44,7 @@ Outputs = Mapping[str, Output]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a component is given.
+    """The inputs of a component.
 
     Args:
         situation: that it is in.
@@ -82,7 +82,7 @@ class Inputs:
 
 
 def outputs(made: nn.Module, inputs: Inputs) -> Outputs:
-    """Everything that a component gives for its inputs.
+    """All outputs of a component for its inputs.
 
     Raises:
         CheckFailure: what it returns is of another type than its interface says.
@@ -91,7 +91,7 @@ def outputs(made: nn.Module, inputs: Inputs) -> Outputs:
 
 
 def two_rows(situation: Situation, made: nn.Module) -> None:
-    """Send two rows through a component, in evaluation mode. What it returns is for the checks to judge."""
+    """Run two rows through a component, in evaluation mode."""
     if situation.component.spec.kind == "objective" or isinstance(made, FittedPrior):
         return
     with torch.no_grad(), seeded():

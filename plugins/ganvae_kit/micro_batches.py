@@ -1,4 +1,4 @@
-"""Checks of what ties the rows of a batch together, and of training that is broken off and gone on with."""
+"""Checks of coupled rows, and of interrupted training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROUNDING = 2e-5
 """What sums in fp32 may differ by, relative to the size of what is compared, when they are done in another order."""
 MOST_STEPS = 64
 RESUMED = 2
-"""Situations in which training is broken off: usually with a condition and without one."""
+"""Situations in which training is interrupted: usually with a condition and without one."""
 
 
 @check("objective", needs=["losses", "work-of-the-engine", "loss-same-seed", "every-parameter-learns"])
@@ -97,7 +97,7 @@ def _mean(first: Tensor | None, second: Tensor | None) -> Tensor | None:
 
 
 def _apart(found: list[Tensor | None], expected: list[Tensor | None]) -> str | None:
-    """What differs by more than rounding, or None: the value, or the gradients taken together."""
+    """The difference beyond rounding, of the value or the gradients, or None."""
     value, *own = found
     other, *others = expected
     assert value is not None
