@@ -44,6 +44,12 @@ def test_each_epoch_is_a_permutation_of_the_training_rows_and_batches_span_epoch
     assert len({tuple(epoch) for epoch in epochs}) == 5
 
 
+def test_an_order_that_is_computed_in_blocks_is_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = indices(stream(rows(40)), 20)
+    monkeypatch.setattr(engine_data, "BLOCK", 5)
+    assert indices(stream(rows(40)), 20) == whole
+
+
 def test_a_batch_as_large_as_the_data_takes_every_row_once() -> None:
     data = stream(rows(10), batch_size=8)
     assert sorted(data.batch_at(8).index.tolist()) == data.data.training.tolist()
