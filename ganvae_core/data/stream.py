@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.data.codec import Normaliser, RowTensors
+from ganvae_core.data.codec import Codec, RowTensors
 from ganvae_core.data.memory import available_memory
 from ganvae_core.data.randomness import mixed_seed, permuted, purpose
 from ganvae_core.data.split import Split
@@ -57,7 +57,7 @@ class DataStream:
         self.device = device
         self._rows = rows
         self._sharers = sharers
-        self._normaliser = Normaliser(data.source.spec, device)
+        self._codec = Codec(data.source.spec, device)
         self._block = lru_cache(maxsize=2)(self._numbers_of)
         self._ahead: tuple[int, Future[RowTensors]] | None = None
         self._reader: ThreadPoolExecutor | None = None
@@ -70,7 +70,7 @@ class DataStream:
         index = self._index_at(samples_seen)
         rows = self._read(index, samples_seen)
         index = index.to(self.device, non_blocking=True)
-        return self._normaliser.batch(rows, index, samples_seen, self.data.conditional)
+        return self._codec.batch(rows, index, samples_seen)
 
     def close(self) -> None:
         """Stop reading ahead."""
