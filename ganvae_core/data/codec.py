@@ -41,28 +41,35 @@ class RowTensors(NamedTuple):
         return RowTensors(change(self.x), labels, None if self.mask is None else change(self.mask))
 
 
-class Normaliser:
-    """A source's own rows to what a model sees, on one device: ``(raw - offset) / scale`` in torch's default type."""
+class Codec:
+    """Rows of a source to inputs of a model, on one device: ``(raw - offset) / scale`` in torch's default type.
+
+    Training, encoding, metrics and pictures all use it. ``in_own_units`` is the way back.
+    """
 
     def __init__(self, spec: DataSpec, device: torch.device) -> None:
+        self.device = device
         exact = spec.units.dtype in ("bool", "int8", "uint8", "int16", "uint16", "float16", "float32")
         wide = not exact and device.type != "mps"  # float32 would lose some of their digits
         self._dtype = torch.float64 if wide else torch.float32
-        self._offset = self._constant(spec.units.offset, 0.0, device)
-        self._scale = self._constant(spec.units.scale, 1.0, device)
+        self._offset = self._constant(spec.units.offset, 0.0)
+        self._scale = self._constant(spec.units.scale, 1.0)
         self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
 
-    def batch(self, rows: RowTensors, index: Tensor, samples_seen: int, conditional: bool) -> Batch:
-        """A batch of rows on the device.
+    def encode(self, rows: Rows, indices: np.ndarray, *, labels: bool) -> Batch:
+        """Rows of a source as the model is given them.
 
         Args:
             rows: in the source's own types.
-            index: (B,) their numbers.
-            samples_seen: rows before these.
-            conditional: whether the model is given the labels.
+            indices: (B,) their numbers.
+            labels: whether the model is given the labels.
         """
-        condition = self.condition(rows.labels) if conditional else None
-        return Batch(self.x(rows.x, rows.mask), condition, rows.mask, index, samples_seen)
+        tensors = RowTensors.of(rows, labels).each(lambda tensor: tensor.to(self.device))
+        return self.batch(tensors, torch.as_tensor(indices, device=self.device), 0)
+
+    def batch(self, rows: RowTensors, index: Tensor, samples_seen: int) -> Batch:
+        """A batch of rows that are on the device already."""
+        return Batch(self.x(rows.x, rows.mask), self.condition(rows.labels), rows.mask, index, samples_seen)
 
     def x(self, raw: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *X) raw on the device -> (B, *X) within the data's range, and zero where the mask is false."""
@@ -76,13 +83,11 @@ class Normaliser:
         x = x.to(torch.get_default_dtype())
         return x if mask is None else x.where(mask, 0.0)
 
-    def _constant(
-        self, values: tuple[float, ...], neutral: float, device: torch.device
-    ) -> Tensor | float | None:
+    def _constant(self, values: tuple[float, ...], neutral: float) -> Tensor | float | None:
         """A number, or numbers to broadcast over the last axis; None for the identity."""
         if all(value == neutral for value in values):
             return None
-        return values[0] if len(values) == 1 else torch.tensor(values, dtype=self._dtype, device=device)
+        return values[0] if len(values) == 1 else torch.tensor(values, dtype=self._dtype, device=self.device)
 
     def condition(self, raw: Tensor | None) -> Tensor | None:
         """(B,) labels -> (B, classes) one-hot; other conditions as numbers in torch's default type."""
@@ -93,20 +98,10 @@ class Normaliser:
         return raw.to(torch.get_default_dtype())
 
 
-def rows_of(
-    data: Split, indices: np.ndarray, device: torch.device
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Chosen rows, normalised on the device: x, the condition that the model is given, and the labels if any."""
-    batch = batch_of(data, indices, device)
-    labels = data.source.labels(indices) if data.source.spec.classes else None
-    return batch.x, batch.condition, None if labels is None else as_tensor(labels).to(device)
-
-
 def batch_of(data: Split, indices: np.ndarray, device: torch.device) -> Batch:
     """Chosen rows as the model is given them."""
-    rows = RowTensors.of(data.source.rows(indices)).each(lambda tensor: tensor.to(device))
-    index = torch.as_tensor(indices, device=device)
-    return Normaliser(data.source.spec, device).batch(rows, index, 0, data.conditional)
+    rows = data.source.rows(indices)
+    return Codec(data.source.spec, device).encode(rows, indices, labels=data.conditional)
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

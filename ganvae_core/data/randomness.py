@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 _MASK = (1 << 64) - 1
+ROUNDS = 12
+"""Of the network that permutes. Their number is even, so that both halves end with the widths they had."""
 
 
 def mixed_seed(*parts: int) -> int:
@@ -20,6 +23,28 @@ def mixed_seed(*parts: int) -> int:
         state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
         state ^= state >> 31
     return state
+
+
+def permuted(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """(N,) the images of ``positions`` under a permutation of ``range(count)`` that follows from a seed.
+
+    Nothing of the size of ``count`` is stored: a Feistel network (Luby and Rackoff 1988) permutes the numbers below the
+    next power of two, and images that are too large are permuted again until they are not (Black and Rogaway 2002).
+    """
+    bits = max(2, (count - 1).bit_length())
+    widths = (bits // 2, bits - bits // 2)
+    keys = [mixed_seed(seed, number) for number in range(ROUNDS)]
+    images = positions.astype(np.uint64)
+    walking = np.arange(len(images))
+    while len(walking):
+        left, right = images[walking] >> widths[1], images[walking] & ((1 << widths[1]) - 1)
+        for number, key in enumerate(keys):
+            mixed = (right ^ key) * 0xBF58476D1CE4E5B9
+            mixed = (mixed ^ mixed >> 32) * 0x94D049BB133111EB
+            left, right = right, left ^ mixed >> (64 - widths[number % 2])
+        images[walking] = left << widths[1] | right
+        walking = walking[images[walking] >= count]
+    return images.astype(np.int64)
 
 
 def purpose(name: str) -> int:

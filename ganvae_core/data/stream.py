@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.data.codec import Normaliser, RowTensors
+from ganvae_core.data.codec import Codec, RowTensors
 from ganvae_core.data.memory import available_memory
-from ganvae_core.data.randomness import mixed_seed, purpose
+from ganvae_core.data.randomness import mixed_seed, permuted, purpose
 from ganvae_core.data.split import Split
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Indices
@@ -19,6 +20,8 @@ from ganvae_core.types import Batch
 ORDER = purpose("order of the data")
 RESIDENT_SHARE = 0.5
 """Data below this share of a device's free memory is kept there as a whole."""
+BLOCK = 16_384
+"""Rows whose order is computed at once."""
 
 
 class DataStream:
@@ -54,9 +57,8 @@ class DataStream:
         self.device = device
         self._rows = rows
         self._sharers = sharers
-        self._normaliser = Normaliser(data.source.spec, device)
-        self._orders: dict[int, Tensor] = {}
-        self._training = torch.from_numpy(data.training)
+        self._codec = Codec(data.source.spec, device)
+        self._block = lru_cache(maxsize=2)(self._numbers_of)
         self._ahead: tuple[int, Future[RowTensors]] | None = None
         self._reader: ThreadPoolExecutor | None = None
         self._resident: RowTensors | None = None
@@ -68,7 +70,7 @@ class DataStream:
         index = self._index_at(samples_seen)
         rows = self._read(index, samples_seen)
         index = index.to(self.device, non_blocking=True)
-        return self._normaliser.batch(rows, index, samples_seen, self.data.conditional)
+        return self._codec.batch(rows, index, samples_seen)
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -78,27 +80,25 @@ class DataStream:
             self._ahead = None
 
     def _index_at(self, position: int) -> Tensor:
-        count = len(self._training)
-        epoch, start = divmod(position, count)
         parts: list[Tensor] = []
         wanted = self.batch_size
         while wanted:
-            part = self._order(epoch)[start : start + wanted]
-            parts.append(part)
-            wanted -= len(part)
-            epoch, start = epoch + 1, 0
+            epoch, start = divmod(position, len(self.data.training))
+            block, first = divmod(start, BLOCK)
+            parts.append(self._block(epoch, block)[first : first + wanted])
+            wanted -= len(parts[-1])
+            position += len(parts[-1])
         index = parts[0] if len(parts) == 1 else torch.cat(parts)
         return index if self._rows is None else index[self._rows]
 
-    def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
-            generator = torch.Generator().manual_seed(mixed_seed(self.seed, ORDER, epoch))
-            permutation = torch.randperm(len(self._training), generator=generator)
-            self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
-            # Where rows are read by number, the numbers are wanted on the CPU.
-            place = self.device if self._resident is not None else torch.device("cpu")
-            self._orders[epoch] = self._training[permutation].to(place)
-        return self._orders[epoch]
+    def _numbers_of(self, epoch: int, block: int) -> Tensor:
+        """Row numbers of one block of an epoch, in the epoch's order."""
+        training = self.data.training
+        positions = np.arange(block * BLOCK, min((block + 1) * BLOCK, len(training)))
+        order = permuted(positions, len(training), mixed_seed(self.seed, ORDER, epoch))
+        # Where rows are read by number, the numbers are wanted on the CPU.
+        place = self.device if self._resident is not None else "cpu"
+        return torch.from_numpy(training[order]).to(place)
 
     def _fits(self) -> bool:
         spec = self.data.source.spec

@@ -109,12 +109,7 @@ class Engine:
         self.state = TrainingState(
             objective,
             EMA(objective.model, self.settings.ema_half_life_samples),
-            make_optimizers(
-                [prepared.phase for prepared in self.phases],
-                {prepared.phase.name: prepared.parameters for prepared in self.phases},
-                optimizers or {},
-                self.settings.steps * self.batch_size,
-            ),
+            make_optimizers(self.phases, optimizers or {}, self.settings.steps * self.batch_size),
             self.batch_size,
             stage,
             first_step,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.interfaces import Optimizer, Schedule
-from ganvae_core.types import Phase
 
 DEFAULT = "default"
 
@@ -58,7 +58,6 @@ class ScheduledOptimizer:
         self.settings = settings
         self.parameters = parameters
         self.total_samples = total_samples
-        self.factor = 1.0
         self.torch_optimizer = (settings.optimizer or Adam()).make(parameters, settings.lr)
         # Set by torch in what is fused, for its own gradient scaler.
         self.masks_updates = bool(getattr(self.torch_optimizer, "_step_supports_amp_scaling", False))
@@ -66,18 +65,12 @@ class ScheduledOptimizer:
     def learning_rate(self, samples_seen: int) -> float:
         """The learning rate of the step that starts after ``samples_seen`` rows."""
         settings = self.settings
-        rate = settings.lr * self.factor
+        rate = settings.lr
         if settings.warmup_samples:
             rate *= min(1.0, (samples_seen + 1) / settings.warmup_samples)
         if settings.schedule is not None:
             rate *= settings.schedule(samples_seen, self.total_samples)
         return rate
-
-    def slow_down(self, factor: float) -> None:
-        """Multiply the learning rate of the settings by a factor from now on; 1 is the settings' own."""
-        self.factor = factor
-        for group in self.torch_optimizer.param_groups:  # a rate that varies is set with each step
-            group["lr"] = self.settings.lr * factor
 
     def clear_gradients(self) -> None:
         """Remove the gradients of the last update. (torch's ``zero_grad`` takes twenty times as long.)"""
@@ -97,37 +90,31 @@ class ScheduledOptimizer:
 
 
 def make_optimizers(
-    phases: Sequence[Phase],
-    parameters: Mapping[str, Sequence[nn.Parameter]],
-    settings: Mapping[str, OptimizerSettings],
-    total_samples: int,
+    phases: Sequence[PreparedPhase], settings: Mapping[str, OptimizerSettings], total_samples: int
 ) -> dict[str, ScheduledOptimizer]:
     """One optimizer for each optimizer name of the phases, over the union of what its phases train.
 
     Args:
         phases: of the objective.
-        parameters: by phase name, in module order.
         settings: by optimizer name; ``default`` stands in for names that have none.
         total_samples: rows of the whole training; where falling schedules end.
 
     Raises:
         ConfigurationError: settings for an optimizer that no phase uses.
     """
-    names = list(dict.fromkeys(phase.optimizer for phase in phases))
-    for unknown in set(settings) - {*names, DEFAULT}:
+    parameters: dict[str, dict[nn.Parameter, None]] = {}
+    for prepared in phases:
+        parameters.setdefault(prepared.phase.optimizer, {}).update(dict.fromkeys(prepared.parameters))
+    for unknown in set(settings) - {*parameters, DEFAULT}:
         raise ConfigurationError(
-            f"optimizers.{unknown}: this objective has no optimizer '{unknown}'.{did_you_mean(unknown, names)}",
-            f"it has: {', '.join(names)}; 'default' holds for all of them",
+            f"optimizers.{unknown}: this objective has no optimizer '{unknown}'.{did_you_mean(unknown, parameters)}",
+            f"it has: {', '.join(parameters)}; 'default' holds for all of them",
         )
-    optimizers: dict[str, ScheduledOptimizer] = {}
-    for name in names:
-        union: dict[nn.Parameter, None] = {}
-        for phase in phases:
-            if phase.optimizer == name:
-                union.update(dict.fromkeys(parameters[phase.name]))
-        chosen = settings.get(name, settings.get(DEFAULT, OptimizerSettings()))
-        optimizers[name] = ScheduledOptimizer(chosen, list(union), total_samples)
-    return optimizers
+    default = settings.get(DEFAULT, OptimizerSettings())
+    return {
+        name: ScheduledOptimizer(settings.get(name, default), list(trained), total_samples)
+        for name, trained in parameters.items()
+    }
 
 
 def lasts_whole_training(schedule: Schedule | None) -> bool:

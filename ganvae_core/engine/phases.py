@@ -15,7 +15,6 @@ from ganvae_core.interfaces import FittedPrior, Need, Support
 from ganvae_core.training import Objective
 from ganvae_core.types import Loss, Phase
 
-PHASES_HINT = "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]"
 WORDS: Mapping[str, tuple[str, ...]] = {
     "needs": tuple(word for word in get_args(Need) if word != "labels"),
     "accepts": get_args(Support),
@@ -25,7 +24,17 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class PreparedPhase:
-    """A phase, its parameters in module order, and the buffers that it must not change."""
+    """A phase with what the engine needs for its updates.
+
+    Args:
+        phase: as the objective declares it.
+        index: its number.
+        parameters: that it trains, in module order.
+        frozen: the parameters that only other phases train.
+        still: buffers of modules that it does not train, which are put back after it.
+        moving: buffers of modules that it trains.
+        couples_rows: whether its rows cannot be split.
+    """
 
     phase: Phase
     index: int
@@ -60,6 +69,8 @@ class BufferSnapshot:
     def __init__(self, buffers: Sequence[Tensor]) -> None:
         self._buffers = [buffer.detach() for buffer in buffers if buffer.numel()]
         self._values = [buffer.clone() for buffer in self._buffers]
+        pairs = zip(self._buffers, self._values, strict=True)
+        self._floating = [(buffer, value) for buffer, value in pairs if buffer.is_floating_point()]
 
     def take(self) -> None:
         """Store the current values of the buffers."""
@@ -74,16 +85,12 @@ class BufferSnapshot:
     def changes(self) -> list[Tensor]:
         """The difference of each floating-point buffer from its stored value."""
         # Not the plain difference, which is not a number where a buffer holds an infinity.
-        return [torch.where(buffer == value, 0.0, buffer - value) for buffer, value in self._floating()]
+        return [torch.where(buffer == value, 0.0, buffer - value) for buffer, value in self._floating]
 
     def move_by(self, changes: Sequence[Tensor]) -> None:
         """Set each floating-point buffer to its stored value plus a difference."""
-        for (buffer, value), change in zip(self._floating(), changes, strict=True):
+        for (buffer, value), change in zip(self._floating, changes, strict=True):
             torch.add(value, change, out=buffer)
-
-    def _floating(self) -> list[tuple[Tensor, Tensor]]:
-        pairs = zip(self._buffers, self._values, strict=True)
-        return [(buffer, value) for buffer, value in pairs if buffer.is_floating_point()]
 
     def put_back_where(self, failed: Tensor) -> None:
         """Give the buffers the values that were stored if ``failed`` () is not 0, without waiting for it."""
@@ -102,42 +109,78 @@ def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> l
         ConfigurationError: two phases share a name, a phase trains nothing, or something that is no module or not the
             objective's, or a trainable parameter is in no phase.
     """
-    name = type(objective).__name__
-    given = cast(object, objective.phases())  # written without a type checker, perhaps
-    if not isinstance(given, Iterable):
-        raise ConfigurationError(f"{name}.phases() returned {type(given).__name__}.", PHASES_HINT)
-    phases = list(cast("Iterable[Any]", given))
-    invalid = [type(phase).__name__ for phase in phases if not isinstance(phase, Phase)]
-    if invalid:
-        raise ConfigurationError(f"{name}.phases() returned a list with a {invalid[0]} in it.", PHASES_HINT)
-    unused = _unused(objective)
+    phases, own = _checked_phases(objective), set(objective.parameters())
+    unused = "" if uses_encoder(objective) else "model.encoder."
     trainable = {
         parameter: key
         for key, parameter in objective.named_parameters()
-        if parameter.requires_grad and parameter not in unused
+        if parameter.requires_grad and not (unused and key.startswith(unused))
     }
-    if not phases:
-        raise ConfigurationError(f"{name}.phases() is empty: there is nothing to train.")
-    if len({phase.name for phase in phases}) < len(phases):
-        raise ConfigurationError(f"{name}.phases(): two phases have one name: {[p.name for p in phases]}.")
-    claimed: set[nn.Parameter] = set()
+    trained: list[list[nn.Parameter]] = []
     for phase in phases:
-        if phase.every < 1:
+        chosen = {parameter for module in phase.trains for parameter in module.parameters()}
+        if chosen - own:
             raise ConfigurationError(
-                f"{name}: phase '{phase.name}' has every={phase.every}; it is at least 1."
+                f"phase '{phase.name}' trains a module that is not part of the objective.",
+                "assign the module to an attribute of the objective, so that it is saved and moved with it",
             )
-        claimed |= set(_trained(objective, phase, trainable))
+        trained.append([parameter for parameter in trainable if parameter in chosen])
+        if not trained[-1]:
+            raise ConfigurationError(
+                f"phase '{phase.name}' trains nothing: its modules have no trainable parameter."
+            )
+    claimed = {parameter for parameters in trained for parameter in parameters}
     unclaimed = {parameter: key for parameter, key in trainable.items() if parameter not in claimed}
     if unclaimed and not freeze_unclaimed:
-        keys = list(unclaimed.values())
         raise ConfigurationError(
-            f"{name}: no phase trains {', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}.",
+            f"{type(objective).__name__}: no phase trains {', '.join([*unclaimed.values()][:3])}"
+            f"{' …' if len(unclaimed) > 3 else ''}.",
             "name its module in the `trains` of a phase, or freeze it with requires_grad_(False)",
         )
     for parameter in unclaimed:
         parameter.requires_grad_(False)
-        del trainable[parameter]
-    return [_prepare(objective, phase, index, trainable) for index, phase in enumerate(phases)]
+    batch_norm = has_batch_norm(objective)
+    prepared: list[PreparedPhase] = []
+    for phase, parameters in zip(phases, trained, strict=True):
+        frozen = list(claimed.difference(parameters))
+        moved = {buffer for module in phase.trains for buffer in module.buffers()}
+        still = BufferSnapshot([buffer for buffer in objective.buffers() if buffer not in moved])
+        moving = BufferSnapshot([buffer for buffer in objective.buffers() if buffer in moved])
+        coupled = phase.couples_rows or batch_norm
+        prepared.append(PreparedPhase(phase, len(prepared), parameters, frozen, still, moving, coupled))
+    return prepared
+
+
+def _checked_phases(objective: Objective) -> list[Phase]:
+    """The objective's phases, checked: plugins may be written without a type checker."""
+    name, given = type(objective).__name__, cast(Any, objective.phases())
+    phases: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    for phase in phases:
+        if not isinstance(phase, Phase):
+            raise ConfigurationError(
+                f"{name}.phases() returned {'' if phase is given else 'a list with a '}{type(phase).__name__}"
+                f"{'' if phase is given else ' in it'}.",
+                "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]",
+            )
+        trains: Any = phase.trains
+        modules = trains if isinstance(trains, list | tuple) else [trains]
+        invalid = [module for module in modules if trains is module or not isinstance(module, nn.Module)]
+        if invalid:
+            raise ConfigurationError(
+                f"phase '{phase.name}': `trains` is a list of modules, and this is"
+                f" {'' if invalid[0] is trains else 'a list with '}{type(invalid[0]).__name__}.",
+                "write  trains=[self.critic]  or whatever the modules are called",
+            )
+        if phase.every < 1:
+            raise ConfigurationError(
+                f"{name}: phase '{phase.name}' has every={phase.every}; it is at least 1."
+            )
+    if not phases:
+        raise ConfigurationError(f"{name}.phases() is empty: there is nothing to train.")
+    names = [phase.name for phase in phases]
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"{name}.phases(): two phases have one name: {names}.")
+    return phases
 
 
 def check_needs(objective: Objective, name: str = "") -> None:
@@ -170,7 +213,7 @@ def check_needs(objective: Objective, name: str = "") -> None:
             f"{type(model.prior).__name__} is fitted on an encoder's codes, and this model has no encoder.",
             "add one (encoder=mlp) or take another prior (prior=normal)",
         )
-    if objective.needs & {"encoder", "posterior"} and model.encoder is None:
+    if uses_encoder(objective) and model.encoder is None:
         raise ConfigurationError(
             f"{name} needs an encoder, and this model has none.", "add one:  encoder=mlp"
         )
@@ -203,11 +246,9 @@ def check_words(objective: Objective | type[Objective], attribute: str, name: st
             f"{name}: `{attribute}` is {given!r}, and is to be a set of words.",
             f"write  {attribute} = frozenset({{{known[0]!r}}})",
         )
-    unknown = sorted(str(word) for word in cast("Set[object]", given) if word not in known)
-    if unknown:
+    for word in sorted(map(str, cast("Set[object]", given) - {*known})):
         raise ConfigurationError(
-            f"{name}: `{attribute}` names '{unknown[0]}', which means nothing."
-            f"{did_you_mean(unknown[0], known)}",
+            f"{name}: `{attribute}` names '{word}', which means nothing.{did_you_mean(word, known)}",
             f"there are: {', '.join(known)}",
         )
 
@@ -223,9 +264,9 @@ def check_loss(phase: Phase, loss: object) -> None:
         raise TrainingError(
             f"{where} returned {type(loss).__name__}.", "it must return ganvae_core.Loss(value, terms)"
         )
-    values: dict[str, object] = {"value": loss.value, **loss.terms}
+    values: dict[str, Any] = {"value": loss.value, **loss.terms}
     for name, value in values.items():
-        if not isinstance(value, Tensor) or value.dim() != 0:
+        if not isinstance(value, Tensor) or value.dim():
             found = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise TrainingError(
                 f"{where}: '{name}' is {found}.", "it must be a tensor of shape (), like x.mean()"
@@ -237,38 +278,9 @@ def check_loss(phase: Phase, loss: object) -> None:
         )
 
 
-def _trained(objective: Objective, phase: Phase, trainable: dict[nn.Parameter, str]) -> list[nn.Parameter]:
-    given: Any = phase.trains
-    invalid = [given] if isinstance(given, nn.Module) or not isinstance(given, Iterable) else [
-        module for module in cast("Iterable[Any]", given) if not isinstance(module, nn.Module)
-    ]  # fmt: skip
-    if invalid:
-        raise ConfigurationError(
-            f"phase '{phase.name}': `trains` is a list of modules, and this is"
-            f" {'' if invalid[0] is given else 'a list with '}{type(invalid[0]).__name__}.",
-            "write  trains=[self.critic]  or whatever the modules are called",
-        )
-    modules = {parameter for module in phase.trains for parameter in module.parameters()}
-    own = set(objective.parameters())
-    if modules - own:
-        raise ConfigurationError(
-            f"phase '{phase.name}' trains a module that is not part of the objective.",
-            "assign the module to an attribute of the objective, so that it is saved and moved with it",
-        )
-    parameters = [parameter for parameter in trainable if parameter in modules]
-    if not parameters:
-        raise ConfigurationError(
-            f"phase '{phase.name}' trains nothing: its modules have no trainable parameter."
-        )
-    return parameters
-
-
-def _unused(objective: Objective) -> set[nn.Parameter]:
-    """Parameters of an encoder that the objective does not need, as in a GAN on a model with an encoder."""
-    encoder = objective.model.encoder
-    return (
-        set() if encoder is None or objective.needs & {"encoder", "posterior"} else set(encoder.parameters())
-    )
+def uses_encoder(objective: Objective) -> bool:
+    """Whether the loss needs the model's encoder. A GAN on a model that has one leaves it as it is."""
+    return bool(objective.needs & {"encoder", "posterior"})
 
 
 def is_frozen(module: nn.Module) -> bool:
@@ -286,18 +298,3 @@ def has_spectral_norm(module: nn.Module) -> bool:
     """Whether there is spectral normalisation, whose estimate changes in every forward."""
     kind = nn.utils.parametrizations._SpectralNorm  # pyright: ignore
     return any(isinstance(part, kind) for part in module.modules())
-
-
-def _prepare(
-    objective: Objective, phase: Phase, index: int, trainable: dict[nn.Parameter, str]
-) -> PreparedPhase:
-    parameters = _trained(objective, phase, trainable)
-    chosen = set(parameters)
-    trained = {id(buffer) for module in phase.trains for buffer in module.buffers()}
-    moving = [buffer for buffer in objective.buffers() if id(buffer) in trained]
-    still = [buffer for buffer in objective.buffers() if id(buffer) not in trained]
-    frozen = [parameter for parameter in trainable if parameter not in chosen]
-    couples_rows = phase.couples_rows or has_batch_norm(objective)
-    return PreparedPhase(
-        phase, index, parameters, frozen, BufferSnapshot(still), BufferSnapshot(moving), couples_rows
-    )

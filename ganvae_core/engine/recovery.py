@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from ganvae_core.engine.log import DROPPED, NotFinite, Reading
@@ -60,25 +61,27 @@ class Recovery:
         counts: dict[str, float] = {}
         warnings: list[str] = []
         for phase, updates in reading.updates.items():
-            if updates.first is None:
+            dropped = [update for update in updates if update is not None]
+            if not dropped:
                 self.dropped_in_a_row.pop(phase, None)
                 continue
-            whole = updates.dropped == updates.count
-            in_a_row = updates.dropped_last + (self.dropped_in_a_row.get(phase, 0) if whole else 0)
+            first, all_dropped = dropped[0], len(dropped) == len(updates)
+            in_a_row = len([*takewhile(bool, reversed(updates))])
+            in_a_row += self.dropped_in_a_row.get(phase, 0) if all_dropped else 0
             self.dropped_in_a_row[phase] = in_a_row
-            self.dropped[phase] = self.dropped.get(phase, 0) + updates.dropped
-            if whole and in_a_row >= FEWEST_DROPPED:
+            self.dropped[phase] = self.dropped.get(phase, 0) + len(dropped)
+            if all_dropped and in_a_row >= FEWEST_DROPPED:
                 raise TrainingError(
                     f"step {step:,}: the last {in_a_row:,} updates of phase '{phase}' were all dropped,"
-                    f" not finite: {_terms(updates.first)}; training has stopped.",
+                    f" not finite: {first.terms}; training has stopped.",
                     "what this phase trains has not changed meanwhile",
                     "try a smaller learning rate:  optimizers.default.lr=…",
                 )
-            counts[f"{phase}/{DROPPED}"] = updates.dropped
+            counts[f"{phase}/{DROPPED}"] = len(dropped)
+            were, where = ("was", "") if len(dropped) == 1 else ("were", " the first")
             warnings.append(
-                f"step {step:,}: {updates.dropped:,} of the last {updates.count:,} updates of phase"
-                f" '{phase}' {'was' if updates.dropped == 1 else 'were'} dropped, not finite: {_terms(updates.first)}"
-                f" (step {updates.first.step + 1:,}{'' if updates.dropped == 1 else ' the first'})"
+                f"step {step:,}: {len(dropped):,} of the last {len(updates):,} updates of phase '{phase}' {were}"
+                f" dropped, not finite: {first.terms} (step {first.step + 1:,}{where})"
             )
         return counts, warnings
 
@@ -88,12 +91,8 @@ class NotFiniteError(TrainingError):
 
     def __init__(self, update: NotFinite) -> None:
         super().__init__(
-            f"step {update.step + 1:,}: not finite in phase '{update.phase}': {_terms(update)}; training has stopped.",
+            f"step {update.step + 1:,}: not finite in phase '{update.phase}': {update.terms}; training has stopped.",
             "the weights were left as they were before that step",
             "try a smaller learning rate:  optimizers.default.lr=…",
             "or leave such updates out:  engine.on_nonfinite=skip",
         )
-
-
-def _terms(update: NotFinite) -> str:
-    return ", ".join(update.terms).replace("_", " ")

@@ -17,7 +17,7 @@ from ganvae_core.config.build import Builder, open_data
 from ganvae_core.config.configuration import IN_MEMORY, Configuration, stored, with_sampling_options
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.options import Text
-from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
+from ganvae_core.data.codec import Codec, in_own_units
 from ganvae_core.data.specifications import read_spec, sizes
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import select_device
@@ -221,22 +221,17 @@ class Run:
         Raises:
             DataError: a value is beyond the range that the model was trained on, or a class is unknown to it.
         """
-        spec = data.source.spec
-        spec = dataclasses.replace(spec, units=self._fitting_units(spec))
-        normaliser = Normaliser(dataclasses.replace(spec, classes=self.source_spec.classes), self.device)
-        rows = data.source.rows(indices)
-        x = normaliser.x(as_tensor(rows.x).to(self.device))
-        condition = rows.labels
+        spec, rows = data.source.spec, data.source.rows(indices)
+        if spec.classes and rows.labels is not None and self.spec.condition is not None:
+            rows = dataclasses.replace(rows, labels=self._class_numbers(spec.classes)[rows.labels])
+        spec = dataclasses.replace(spec, units=self._fitting_units(spec), classes=self.source_spec.classes)
+        batch = Codec(spec, self.device).encode(rows, indices, labels=self.spec.condition is not None)
         if self.spec.range is not None:
             low, high = self.spec.range
             slack = 1e-3 * (high - low)
-            if x.min() < low - slack or x.max() > high + slack:
+            if batch.x.min() < low - slack or batch.x.max() > high + slack:
                 raise DataError("this data has values beyond the range that the model was trained on.")
-        if self.spec.condition is None or condition is None:
-            return x, None
-        if spec.classes:
-            condition = self._class_numbers(spec.classes)[np.asarray(condition)]
-        return x, normaliser.condition(as_tensor(condition).to(self.device))
+        return batch.x, batch.condition
 
     def _fitting_units(self, spec: DataSpec) -> Units:
         """The units by which other data means to the model what the training data did.

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
+from ganvae_core.data.codec import Codec, as_tensor, in_own_units
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.errors import GanvaeError
 from ganvae_core.interfaces import Source
@@ -113,7 +113,7 @@ def rows_of_data(component: Component) -> None:
             raise CheckFailure(
                 f"{situation.where}labels and rows give other labels", place_of(type(source).labels)
             )
-        seen = Normaliser(spec, torch.device("cpu")).x(as_tensor(x))
+        seen = Codec(spec, torch.device("cpu")).x(as_tensor(x))
         if not seen.isfinite().all():
             raise CheckFailure(f"{situation.where}some of its values are not finite", place)
         low, high = spec.range or (-math.inf, math.inf)

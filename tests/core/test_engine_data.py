@@ -13,7 +13,7 @@ from toys import engine, images, regression, rows
 
 import ganvae_core as gv
 from ganvae_core.data import stream as engine_data
-from ganvae_core.data.codec import Normaliser, as_tensor, batch_of, in_own_units, rows_of
+from ganvae_core.data.codec import Codec, as_tensor, batch_of, in_own_units
 from ganvae_core.data.stream import DataStream
 from ganvae_core.interfaces import Indices
 from ganvae_core.types import Units
@@ -42,6 +42,12 @@ def test_each_epoch_is_a_permutation_of_the_training_rows_and_batches_span_epoch
     epochs = [read[start : start + 32] for start in range(0, 32 * 5, 32)]
     assert all(sorted(epoch) == training for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 5
+
+
+def test_an_order_that_is_computed_in_blocks_is_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = indices(stream(rows(40)), 20)
+    monkeypatch.setattr(engine_data, "BLOCK", 5)
+    assert indices(stream(rows(40)), 20) == whole
 
 
 def test_a_batch_as_large_as_the_data_takes_every_row_once() -> None:
@@ -206,11 +212,12 @@ def test_labels_are_no_condition_unless_that_is_asked_for() -> None:
     data = gv.split(gv.as_source(rows(), np.arange(40) % 3))
     assert data.spec.condition is None
     assert DataStream(data, 8, 0, CPU).batch_at(0).condition is None
-    x, condition, labels = rows_of(data, np.arange(5), CPU)
-    assert condition is None
+    batch = batch_of(data, np.arange(5), CPU)
+    assert batch.condition is None
+    assert batch.x.shape == (5, 3)
+    labels = data.source.labels(np.arange(5))
     assert labels is not None
     assert labels.tolist() == [0, 1, 2, 0, 1]
-    assert x.shape == (5, 3)
 
 
 @final
@@ -269,7 +276,7 @@ TABLES = {
 def test_a_table_is_standardised_and_comes_back_in_its_own_units(name: str) -> None:
     table = TABLES[name]
     source = gv.as_source(table)
-    x = Normaliser(source.spec, CPU).x(as_tensor(source.rows(slice(None)).x))
+    x = Codec(source.spec, CPU).x(as_tensor(source.rows(slice(None)).x))
     varying = table.std(0) > 0
     np.testing.assert_allclose(x.numpy().mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(x.numpy().std(0), varying.astype(float), atol=1e-3)
@@ -318,8 +325,7 @@ def test_arrays_in_any_order_of_memory_can_be_read(x: np.ndarray) -> None:
     source = gv.as_source(x)
     divided = gv.split(source)
     batch = DataStream(divided, 2, 0, CPU).batch_at(0)
-    expected, _, _ = rows_of(divided, batch.index.numpy(), CPU)
-    assert torch.equal(batch.x, expected)
+    assert torch.equal(batch.x, batch_of(divided, batch.index.numpy(), CPU).x)
 
 
 def test_a_read_only_array_is_no_reason_to_copy_or_to_warn() -> None:

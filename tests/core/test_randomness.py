@@ -12,7 +12,13 @@ import torch
 from toys import FromPhases, engine, model, rows, same, state
 
 import ganvae_core as gv
-from ganvae_core.data.randomness import borrowed_randomness, default_generator, mixed_seed, purpose
+from ganvae_core.data.randomness import (
+    borrowed_randomness,
+    default_generator,
+    mixed_seed,
+    permuted,
+    purpose,
+)
 from ganvae_core.evaluation.sampling import sample_rows
 
 CPU = torch.device("cpu")
@@ -128,3 +134,33 @@ def test_the_order_of_the_rows_follows_from_the_seed() -> None:
         training = engine(noisy(), data=rows(), seed=seed)
         orders.append(training._stream.batch_at(0).index.tolist())  # pyright: ignore[reportPrivateUsage]
     assert orders[0] == orders[1] != orders[2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 31, 32, 33, 1000, 4097])
+def test_a_computed_order_has_every_row_once_and_any_part_of_it_by_itself(count: int) -> None:
+    whole = permuted(np.arange(count), count, seed=1)
+    assert sorted(whole.tolist()) == list(range(count))
+    part = np.arange(count)[count // 3 :: 2]
+    assert permuted(part, count, seed=1).tolist() == whole[part].tolist()
+    assert count < 4 or permuted(np.arange(count), count, seed=2).tolist() != whole.tolist()
+
+
+def test_the_order_of_a_billion_rows_takes_no_memory_and_leaves_no_pattern() -> None:
+    count = 10**9
+    images = permuted(np.arange(100_000), count, seed=3) / count
+    assert abs(images.mean() - 0.5) < 4 / np.sqrt(12 * len(images))
+    assert abs(np.corrcoef(images[1:], images[:-1])[0, 1]) < 4 / np.sqrt(len(images))
+    in_tenths = np.histogram(images, 10, (0, 1))[0]
+    assert (
+        (in_tenths - 10_000) ** 2 / 10_000
+    ).sum() < 28  # chi-squared with 9 degrees of freedom, once in 1,000
+
+
+def test_computed_orders_put_every_row_at_every_place_equally_often() -> None:
+    count, orders = 12, 2_400
+    drawn = np.array([permuted(np.arange(count), count, seed) for seed in range(orders)])
+    expected = orders / count
+    seen = np.array([np.bincount(place, minlength=count) for place in drawn.T])
+    assert ((seen - expected) ** 2 / expected).sum() < 174  # 121 degrees of freedom, once in 1,000
+    steps = np.bincount(((drawn[:, 1:] - drawn[:, :-1]) % count).ravel(), minlength=count)[1:]
+    assert ((steps - steps.mean()) ** 2 / steps.mean()).sum() < 30  # 10 degrees of freedom, once in 1,000

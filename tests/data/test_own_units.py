@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from ganvae_core import as_source
-from ganvae_core.data.codec import Normaliser, as_tensor, in_own_units
+from ganvae_core.data.codec import Codec, as_tensor, in_own_units
 
 
 def there_and_back(raw: np.ndarray) -> np.ndarray:
     source = as_source(raw)
-    x = Normaliser(source.spec, torch.device("cpu")).x(as_tensor(source.rows(slice(None)).x))
+    x = Codec(source.spec, torch.device("cpu")).x(as_tensor(source.rows(slice(None)).x))
     return in_own_units(x.numpy(), source.spec.units)
 
 
