@@ -107,8 +107,7 @@ def prepare_resume(
     _refuse_changes(before, configuration, catalogue, checkpoint, directory, layer or {})
     if checkpoint is None and damage:
         find_checkpoint(directory, None)  # says what is wrong with the newest
-    last = len(configuration.stages)
-    if checkpoint is not None and checkpoint.complete and checkpoint.stage == last:
+    if checkpoint is not None:
         _refuse_finished(path, checkpoint, before, configuration)
     source = _source_again(configuration, directory, data)
     preparation = prepare(configuration, catalogue, source, checkpoint=checkpoint)
@@ -125,6 +124,9 @@ def prepare_resume(
 def _refuse_finished(path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration) -> None:
     command = f"ganvae run --resume {shlex.quote(str(path))}"
     done, planned, wanted = checkpoint.stage_step, before.engine.steps, after.engine.steps
+    finished = checkpoint.complete and checkpoint.stage == len(after.stages)
+    if not finished and (checkpoint.stage or done <= wanted):
+        return
     if checkpoint.stage:
         raise RunError(
             f"'{path}' is finished: it has done the {checkpoint.step:,} steps of its stages.",
