@@ -203,8 +203,7 @@ def _through(trained: Trained, images: np.ndarray, function: Callable[[Tensor], 
     parts: list[np.ndarray] = []
     with torch.no_grad():
         for indices in np.array_split(np.arange(len(images)), -(-len(images) // CHUNK)):
-            x, _ = run.rows(data, indices)
-            parts.append(function(x).flatten(1).float().cpu().numpy())
+            parts.append(function(run.batch(data, indices).x).flatten(1).float().cpu().numpy())
     return np.concatenate(parts)
 
 

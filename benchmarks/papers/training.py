@@ -19,7 +19,8 @@ from ganvae_core.config.configuration import Configuration, configure, with_abso
 from ganvae_core.config.layers import nest
 from ganvae_core.config.render import render
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.preparation import go_on, prepare, started
+from ganvae_core.runs.preparation import prepare
+from ganvae_core.runs.starting import go_on, started
 from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import Checkpoint
 from ganvae_core.store.directory import RunDirectory

@@ -256,4 +256,4 @@ def _real(run: Run, count: int) -> np.ndarray | None:
     except (DataError, RunError) as error:
         note(f"note: drawn without the real data: {error.message}")
         return None
-    return shown_rows(run.rows(split, evenly(split.training, count))[0], run.spec, run.view)
+    return shown_rows(run.batch(split, evenly(split.training, count)).x, run.spec, run.view)

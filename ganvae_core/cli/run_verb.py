@@ -86,7 +86,9 @@ def run(
     from ganvae_core.cli.launcher import check_count
     from ganvae_core.engine.processes import world
     from ganvae_core.engine.sharing import held_by_first
-    from ganvae_core.runs.preparation import go_on, prepare, prepare_resume, started
+    from ganvae_core.runs.preparation import prepare
+    from ganvae_core.runs.resuming import prepare_resume
+    from ganvae_core.runs.starting import go_on, started
     from ganvae_core.store.directory import CONFIG, RunDirectory
 
     pairs = settings_pairs(overrides, short)
@@ -173,7 +175,7 @@ def _resume_command(path: Path) -> str:
 def _announce(preparation: Preparation) -> None:
     """The heading of a training, and notes on differences from the arguments."""
     from ganvae_core.cli.describe import amount, busy, machine
-    from ganvae_core.runs.preparation import data_name
+    from ganvae_core.runs.starting import data_name
 
     engine, data = preparation.engine, preparation.data
     note(machine(engine))

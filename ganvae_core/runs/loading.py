@@ -27,16 +27,17 @@ from ganvae_core.evaluation.sampling import CHUNK, Samples, sample_rows
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
-from ganvae_core.runs.preparation import resume
+from ganvae_core.runs.resuming import resume
 from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import load_tensors
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.training import Callback, Objective
-from ganvae_core.types import DataSpec, Units, View
+from ganvae_core.types import Batch, DataSpec, Units, View
 from ganvae_core.views.finding import view_of
 
 
 @final
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A run on disk, with the model that it trained.
 
@@ -51,25 +52,14 @@ class Run:
         damage: a sentence for each newer checkpoint that was passed over because it is not whole.
     """
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        configuration: Configuration,
-        catalogue: Catalogue,
-        spec: DataSpec,
-        source_spec: DataSpec,
-        model: Model,
-        step: int,
-        damage: tuple[str, ...] = (),
-    ) -> None:
-        self.directory = directory
-        self.configuration = configuration
-        self.catalogue = catalogue
-        self.spec = spec
-        self.source_spec = source_spec
-        self.model = model
-        self.step = step
-        self.damage = damage
+    directory: RunDirectory
+    configuration: Configuration
+    catalogue: Catalogue
+    spec: DataSpec
+    source_spec: DataSpec
+    model: Model
+    step: int
+    damage: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -128,13 +118,13 @@ class Run:
 
         Raises:
             ConfigurationError: the model has no encoder.
-            DataError: as ``rows`` raises it.
+            DataError: as ``batch`` raises it.
         """
         pairs: list[tuple[Tensor, Tensor]] = []
         with torch.no_grad():
             for part in chunks(indices):
-                x, condition = self.rows(data, part)
-                pairs.append((x.cpu(), self.model.reconstruct(x, condition).cpu()))
+                batch = self.batch(data, part)
+                pairs.append((batch.x.cpu(), self.model.reconstruct(batch.x, batch.condition).cpu()))
         originals, made = zip(*pairs, strict=True)
         return torch.cat(originals), torch.cat(made)
 
@@ -143,10 +133,13 @@ class Run:
 
         Raises:
             ConfigurationError: the model has no encoder.
-            DataError: as ``rows`` raises it.
+            DataError: as ``batch`` raises it.
         """
+        parts: list[np.ndarray] = []
         with torch.no_grad():
-            parts = [self.model.encode(*self.rows(data, part)).mean.cpu().numpy() for part in chunks(indices)]
+            for part in chunks(indices):
+                batch = self.batch(data, part)
+                parts.append(self.model.encode(batch.x, batch.condition).mean.cpu().numpy())
         return np.concatenate(parts)
 
     @property
@@ -212,8 +205,8 @@ class Run:
         _, found = open_data(self.catalogue, before, {"data": {"name": Text(data), "held_out": 0.0}})
         return found
 
-    def rows(self, data: Split, indices: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Chosen rows as the model takes them: x (B, *X), and the condition if it takes one.
+    def batch(self, data: Split, indices: np.ndarray) -> Batch:
+        """Chosen rows as the model takes them, with the condition if it takes one and the mask if values are missing.
 
         Data whose scaling was learned from its values is scaled as in training, so that a number means the same
         whichever file it is in.
@@ -226,12 +219,13 @@ class Run:
             rows = dataclasses.replace(rows, labels=self._class_numbers(spec.classes)[rows.labels])
         spec = dataclasses.replace(spec, units=self._fitting_units(spec), classes=self.source_spec.classes)
         batch = Codec(spec, self.device).encode(rows, indices, labels=self.spec.condition is not None)
-        if self.spec.range is not None:
+        seen = batch.x if batch.mask is None else batch.x[batch.mask]
+        if self.spec.range is not None and seen.numel():
             low, high = self.spec.range
             slack = 1e-3 * (high - low)
-            if batch.x.min() < low - slack or batch.x.max() > high + slack:
+            if seen.min() < low - slack or seen.max() > high + slack:
                 raise DataError("this data has values beyond the range that the model was trained on.")
-        return batch.x, batch.condition
+        return batch
 
     def _fitting_units(self, spec: DataSpec) -> Units:
         """The units by which other data means to the model what the training data did.
@@ -271,23 +265,19 @@ class Run:
                 "--condition: this model was trained without conditions.",
                 "train a conditional one:  ganvae run --plugin … data.condition=true",
             )
-        one = self._class_condition(text) if self.spec.classes else self._number_condition(text)
-        return one.to(self.device).expand(count, *one.shape)
-
-    def _class_condition(self, text: str) -> Tensor:
-        classes = self.spec.classes or ()
-        if text not in classes:
+        classes, shape = self.spec.classes, self.spec.condition
+        if classes and text not in classes:
             shown = ", ".join(classes[:20]) + (" …" if len(classes) > 20 else "")
             raise ConfigurationError(f"--condition: there is no class '{text}'.", f"classes: {shown}")
-        return torch.eye(len(classes))[classes.index(text)]
-
-    def _number_condition(self, text: str) -> Tensor:
-        shape = self.spec.condition or ()
         try:
-            values = torch.tensor([float(part) for part in text.split(",")]).reshape(shape)
+            one = (
+                torch.eye(len(classes))[classes.index(text)]
+                if classes
+                else torch.tensor([float(part) for part in text.split(",")]).reshape(shape)
+            )
         except (ValueError, RuntimeError):
             raise ConfigurationError(f"--condition: it takes numbers of shape {shape}, like 0.5,1.") from None
-        return values
+        return one.to(self.device).expand(count, *shape)
 
     def resume(
         self,

@@ -1,20 +1,39 @@
-"""Changes of settings and runtime between a run and its resumption."""
+"""Going on with a run: from which checkpoint, what may have changed, and what has."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shlex
-from collections.abc import Iterator, Mapping, Set
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
 
 from ganvae_core.config.build import Builder
-from ganvae_core.config.configuration import Configuration, sampling_options
-from ganvae_core.config.layers import as_overrides
+from ganvae_core.config.configuration import (
+    IN_MEMORY,
+    Configuration,
+    sampling_options,
+    stored,
+)
+from ganvae_core.config.layers import as_overrides, nest, parse_yaml
+from ganvae_core.data.specifications import read_spec
+from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import lasts_whole_training
-from ganvae_core.plugins import Catalogue
-from ganvae_core.store.directory import CONFIG, RunDirectory
-
-if TYPE_CHECKING:
-    from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.phases import has_spectral_norm
+from ganvae_core.engine.processes import world
+from ganvae_core.engine.sharing import held_by_first, parts
+from ganvae_core.errors import ConfigurationError, DataError, RunError
+from ganvae_core.interfaces import Source
+from ganvae_core.plugins import Catalogue, installed_plugins
+from ganvae_core.plugins.lock import changes, refuse_missing
+from ganvae_core.runs.preparation import Preparation, prepare
+from ganvae_core.runs.starting import fingerprint, go_on
+from ganvae_core.runs.weights import find_checkpoint
+from ganvae_core.store.checkpoints import Checkpoint, newest_whole
+from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.training import Callback
 
 HARMLESS = frozenset(
     f"engine.{name}"
@@ -26,6 +45,155 @@ HARMLESS = frozenset(
 """Settings that do not affect training up to a step."""
 MOVABLE = ("path", "labels", "mirror")
 """Options of the data's place; whether it is the same data is decided by its rows."""
+
+
+def resume(
+    path: str | Path,
+    *,
+    data: Any = None,
+    overrides: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
+    """Go on with a run from its newest whole checkpoint, as if it had never stopped, and return its directory.
+
+    A checkpoint that is passed over because it is damaged gives a ``UserWarning``.
+
+    Raises:
+        ConfigurationError: a setting that would change what was trained so far is to be changed.
+        RunError: it is no run, none of its checkpoints is whole, it has done its steps, or it is in use.
+    """
+    directory = RunDirectory.open(Path(path))
+    changes = dict(overrides or {})
+    if isinstance(data, str | Path):
+        changes["data"], data = str(data), None
+    with held_by_first(directory.path, world()):
+        layer = nest(list(changes.items()))
+        directory, preparation = world().together(
+            lambda: prepare_resume(directory.path, data=data, layer=layer)
+        )
+        for warning in (*preparation.damage, *preparation.warnings):
+            warnings.warn(warning, stacklevel=2)
+        go_on(directory, preparation, callbacks)
+        preparation.stages.fit()
+    return directory.path
+
+
+def prepare_resume(
+    path: Path,
+    *,
+    data: Any = None,
+    layer: Mapping[str, Any] | None = None,
+    catalogue: Catalogue | None = None,
+) -> tuple[RunDirectory, Preparation]:
+    """Everything as it was at the newest whole checkpoint of a run, ready to go on; nothing is written.
+
+    A run that was stopped before its first checkpoint begins anew, which comes to the same.
+
+    Raises:
+        ConfigurationError: a setting that would change what was trained so far is to be changed, or a plugin of
+            the run is not installed.
+        DataError: the data cannot be read, or is not what it was.
+        RunError: it is no run, none of its checkpoints is whole, or it has done its steps.
+    """
+    directory = RunDirectory.open(path)
+    directory.data_record()  # refuses a run of another format
+    catalogue = catalogue or installed_plugins()
+    refuse_missing(directory.path / LOCK, catalogue)
+    tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
+    before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
+    checkpoint, damage = newest_whole(directory.checkpoints)
+    _refuse_changes(before, configuration, catalogue, checkpoint, directory, layer or {})
+    if checkpoint is None and damage:
+        find_checkpoint(directory, None)  # says what is wrong with the newest
+    if checkpoint is not None:
+        _refuse_finished(path, checkpoint, before, configuration)
+    source = _source_again(configuration, directory, data)
+    preparation = prepare(configuration, catalogue, source, checkpoint=checkpoint)
+    changed = changes(directory.path / LOCK, catalogue)
+    _refuse_other_data(preparation, directory)
+    if checkpoint is None:
+        note = "it was stopped before its first checkpoint, so it begins anew"
+        return directory, dataclasses.replace(preparation, warnings=(*changed, note))
+    preparation.stages.restore(checkpoint)
+    warnings = (*changed, *runtime_notes(checkpoint.manifest, preparation.engine))
+    return directory, dataclasses.replace(preparation, warnings=warnings, damage=damage)
+
+
+def _refuse_finished(path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration) -> None:
+    command = f"ganvae run --resume {shlex.quote(str(path))}"
+    done, planned, wanted = checkpoint.stage_step, before.engine.steps, after.engine.steps
+    finished = checkpoint.complete and checkpoint.stage == len(after.stages)
+    if not finished and (checkpoint.stage or done <= wanted):
+        return
+    if checkpoint.stage:
+        raise RunError(
+            f"'{path}' is finished: it has done the {checkpoint.step:,} steps of its stages.",
+            f"begin a new run with its weights:  ganvae run --from {shlex.quote(str(path))}",
+        )
+    if planned > done >= wanted:
+        raise RunError(
+            f"'{path}' has done {done:,} steps, more than the {wanted:,} asked for.",
+            f"go on to the {planned:,} that it began with:  {command}",
+        )
+    if done >= wanted:
+        fewer = f", and {wanted:,} are fewer" if wanted < done else ""
+        raise RunError(
+            f"'{path}' is finished: it has done its {done:,} steps{fewer}.",
+            f"train it for longer:  {command} engine.steps={2 * done}",
+        )
+
+
+def _source_again(configuration: Configuration, directory: RunDirectory, data: Any) -> Source | None:
+    choice = configuration.components["data"]
+    if data is not None:
+        from ganvae_core import as_source
+
+        return as_source(data)
+    if choice.id == IN_MEMORY and choice.options.get("path") is None:
+        raise RunError(
+            f"'{directory.path}' was trained on data given from Python, so it must be given again.",
+            "gv.load(RUN).resume(data=x)",
+        )
+    return None
+
+
+def _refuse_changes(
+    before: Configuration,
+    after: Configuration,
+    catalogue: Catalogue,
+    checkpoint: Checkpoint | None,
+    directory: RunDirectory,
+    layer: Mapping[str, Any],
+) -> None:
+    """Raise where settings differ that training up to the checkpoint depends on."""
+    changed = differing_settings(before, after, catalogue)
+    if checkpoint is not None and checkpoint.stage and before.engine.steps != after.engine.steps:
+        changed.append("engine.steps (those of the first stage, which is complete)")
+    if changed:
+        raise ConfigurationError(
+            f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
+            f"start a new run from them:  {new_run(directory, layer)}",
+            f"or a new run with its weights:  {continued(directory, layer)}",
+        )
+
+
+def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> None:
+    """The order of the rows and their scaling follow from the data, so it must be what it was."""
+    record = directory.data_record()
+    try:
+        before = json.loads(json.dumps(read_spec(record["spec"]).as_dict()))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
+    now = json.loads(json.dumps(preparation.data.spec.as_dict()))
+    changed = [key for key in ("shape", "count", "fields", "range", "condition", "units")
+               if now[key] != before.get(key)]  # fmt: skip
+    if record.get("fingerprint") != fingerprint(preparation.data):
+        changed.append("values")
+    if changed:
+        raise DataError(
+            f"the data is not what '{directory.path}' was trained on: its {' and '.join(changed)} differ.",
+            f"then {before.get('count')} rows of shape {before.get('shape')}, now {now['count']} of {now['shape']}",
+        )
 
 
 def differing_settings(before: Configuration, after: Configuration, catalogue: Catalogue) -> list[str]:
@@ -81,9 +249,6 @@ def runtime_notes(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
 
 def _reasons(changed: Set[str], then: Mapping[str, Any], engine: Engine) -> list[str]:
     """Why a resumed run differs from an uninterrupted one by more than rounding."""
-    from ganvae_core.engine.phases import has_spectral_norm
-    from ganvae_core.engine.sharing import parts
-
     shared = "processes" in changed
     tied = shared and any(prepared.couples_rows for prepared in engine.phases)
     split_otherwise = shared and _parts_of(then, engine) != parts(
@@ -98,8 +263,6 @@ def _reasons(changed: Set[str], then: Mapping[str, Any], engine: Engine) -> list
 
 
 def _parts_of(then: Mapping[str, Any], engine: Engine) -> list[tuple[int, int]]:
-    from ganvae_core.engine.sharing import parts
-
     return parts(engine.batch_size, then["processes"], then.get("rows_at_once"))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 from ganvae_core.engine.loop import Engine
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, tensors_of
-from ganvae_core.training import Callback
+from ganvae_core.training import Callback, Objective
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,14 +90,14 @@ class Stages:
     def _next(self) -> Engine:
         """The engine of the next stage, which begins with the averaged model of this one."""
         before = self.engine
-        model = before.objective.model
+        model, stage = before.objective.model, before.state.stage + 1
         load_tensors(model, tensors_of(before.model), "the averaged model")
         engine = stage_engine(
             self.builder,
             self.data,
-            model,
+            self.builder.stage_objective(stage - 1, model, self.data.spec),
             self._trainable,
-            stage=before.state.stage + 1,
+            stage=stage,
             first_step=before.step_index,
             callbacks=before.callbacks,
         )
@@ -115,35 +115,33 @@ def steps_of(builder: Builder, stage: int) -> int:
 def stage_engine(
     builder: Builder,
     data: Split,
-    model: Model,
+    objective: Objective,
     trainable: set[nn.Parameter],
     *,
     stage: int,
     first_step: int,
     callbacks: Sequence[Callback],
 ) -> Engine:
-    """The engine of a stage after the first.
+    """The engine of a stage.
 
     Args:
-        builder: makes its objective and optimizers.
+        builder: makes its optimizers and metrics.
         data: what is trained on.
-        model: that the stages before have trained.
+        objective: of the stage, around the run's model.
         trainable: the parameters that the components of the model leave trainable.
-        stage: its number, from 1.
+        stage: its number, from 0.
         first_step: steps of the stages before.
         callbacks: of the run.
-
-    Raises:
-        ConfigurationError: the objective and the model do not go together.
     """
-    settings = builder.configuration.stages[stage - 1]
-    train_only(model, trainable, settings.train)
+    configuration = builder.configuration
+    settings = configuration.stages[stage - 1] if stage else None
+    train_only(objective.model, trainable, settings.train if settings else configuration.train)
     return Engine(
-        builder.stage_objective(stage - 1, model, data.spec),
+        objective,
         data,
-        dataclasses.replace(builder.configuration.engine, steps=max(1, settings.steps)),
+        dataclasses.replace(configuration.engine, steps=max(1, steps_of(builder, stage))),
         optimizers=builder.optimizers(settings),
-        metrics=builder.metrics(model, data.source.spec),
+        metrics=builder.metrics(objective.model, data.source.spec),
         callbacks=callbacks,
         stage=stage,
         first_step=first_step,

@@ -12,10 +12,9 @@ from ganvae_core.engine.processes import world
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.loading import Run, load
-from ganvae_core.runs.preparation import prepare, started
+from ganvae_core.runs.preparation import prepare
+from ganvae_core.runs.starting import started
 from ganvae_core.training import Callback
-
-FINGERPRINT_ROWS = 64
 
 
 def train(

@@ -317,7 +317,7 @@ def test_originals_stand_beside_their_reconstructions(vae: Path, done: Say) -> N
     assert np.array_equal(originals, split.source.rows(rows).x)
     assert made.shape == originals.shape == (12, 1, 8, 8)
     assert made.dtype == originals.dtype
-    x, _ = run.rows(split, rows)
+    x = run.batch(split, rows).x
     expected = run.model.reconstruct(x).numpy() * 16
     assert np.abs(made - expected).max() <= (0.5 if made.dtype.kind in "iu" else 1e-4)
 
@@ -368,7 +368,7 @@ def test_codes_are_the_means_of_the_posterior_in_the_order_of_the_data(vae: Path
         codes, labels = archive["codes"], archive["labels"]
     run = gv.load(vae)
     split = run.open_data()
-    x, _ = run.rows(split, np.arange(300))
+    x = run.batch(split, np.arange(300)).x
     assert np.allclose(codes[:300], run.model.encode(x).mean.numpy(), atol=1e-5)
     assert (codes.shape, labels.shape) == ((1797, 16), (1797,))
     assert labels[:10].tolist() == [str(digit) for digit in range(10)]

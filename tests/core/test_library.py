@@ -107,6 +107,40 @@ def test_a_source_is_named_by_its_name_or_by_a_path() -> None:
     assert len(run.open_data().source) == 40
 
 
+class WithGaps(gv.Source):
+    """Images of which the first row of pixels was not observed, and holds any value."""
+
+    def __init__(self) -> None:
+        self.x = images()
+        self.x[:, 0] = 255
+
+    @property
+    def spec(self) -> gv.DataSpec:
+        return gv.as_source(self.x).spec
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, indices: Any) -> gv.Rows:
+        x = self.x[indices][:, None]
+        mask = np.ones(x.shape, bool)
+        mask[:, :, 0] = False
+        return gv.Rows(x, None, mask)
+
+    def labels(self, indices: Any = None) -> None:
+        return None
+
+
+def test_rows_of_other_data_come_with_their_mask() -> None:
+    run = train(images())
+    batch = run.batch(run.open_data(WithGaps()), np.arange(5))
+    assert batch.mask is not None
+    assert not batch.mask[:, :, 0].any()
+    assert batch.mask[:, :, 1:].all()
+    assert not batch.x[:, :, 0].any()
+    assert np.allclose(batch.x[:, 0, 1:].numpy() * 255, images()[:5, 1:], atol=1e-3)
+
+
 def test_the_default_data_is_the_recipes() -> None:
     run = gv.train("vae", steps=1, overrides={"engine.device": "cpu"})
     assert run.path == Path("runs/vae-digits-1")

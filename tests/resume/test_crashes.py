@@ -22,7 +22,7 @@ from toys import engine, regression
 
 import ganvae_core as gv
 from ganvae_core.cli.main import main
-from ganvae_core.runs.preparation import resume
+from ganvae_core.runs.resuming import resume
 from ganvae_core.store.checkpoints import (
     Snapshot,
     mend_checkpoints,

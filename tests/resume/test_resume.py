@@ -23,8 +23,7 @@ from ganvae_core.config.layers import parse_overrides, parse_yaml
 from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.processes import World
 from ganvae_core.plugins import installed_plugins
-from ganvae_core.runs.preparation import prepare_resume
-from ganvae_core.runs.resuming import differing_settings, runtime_notes
+from ganvae_core.runs.resuming import differing_settings, prepare_resume, runtime_notes
 from ganvae_core.store.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.store.manifests import manifest_text
 

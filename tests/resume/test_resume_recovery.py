@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import ganvae_core as gv
-from ganvae_core.runs.preparation import prepare_resume, resume
+from ganvae_core.runs.resuming import prepare_resume, resume
 from ganvae_core.store.manifests import manifest_text
 
 DIVERGING: dict[str, Any] = {
