@@ -101,7 +101,7 @@ def test_killed_and_resumed_it_ends_bit_for_bit_where_it_would_have(
         if int(folder.name[5:]) > step:
             shutil.rmtree(folder)
     with nullcontext() if step else pytest.warns(UserWarning, match="so it begins anew"):
-        resumed = resume(tmp_path / "run")
+        resumed = gv.load(resume(tmp_path / "run"))
     assert weights(resumed) == weights(whole)
     assert same_records(resumed, whole)
 
