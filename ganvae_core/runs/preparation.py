@@ -8,6 +8,7 @@ from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import Configuration
 from ganvae_core.data.split import Split
 from ganvae_core.engine.loop import Engine
+from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Source
 from ganvae_core.plugins import Catalogue
 from ganvae_core.runs.stages import Stages, stage_engine
@@ -70,6 +71,10 @@ def prepare(
         source: stands in for the configuration's data.
         epochs: passes over the training rows, instead of the configuration's steps.
         checkpoint: that training will go on from: the engine is that of its stage, and is not restored yet.
+
+    Raises:
+        DataError: the data cannot be used.
+        ConfigurationError: components do not go together.
     """
     data = Builder(configuration, catalogue).split(source)
     if epochs is not None:
@@ -79,6 +84,11 @@ def prepare(
     builder = Builder(configuration, catalogue)
     objective = builder.objective(data.spec, conditions_of(data))
     model = objective.model
+    if builder.fits_prior and len(data.training) < 2:
+        raise DataError(
+            f"{type(model.prior).__name__} is fitted on the codes of two rows or more, and there is one to learn from.",
+            "take another prior (prior=normal) or more data",
+        )
     trainable = {parameter for parameter in model.parameters() if parameter.requires_grad}
     warnings, stage, first_step = (), 0, 0
     if checkpoint is not None:
