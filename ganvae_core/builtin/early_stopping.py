@@ -78,6 +78,10 @@ class EarlyStopping(Callback):
             self.waited += 1
         self._end(training)
 
+    def on_end(self, training: TrainingView) -> None:
+        """Begin anew in a stage that follows."""
+        self.best, self.waited = None, 0
+
     def _improved(self, value: float, higher_is_better: bool) -> bool:
         if not math.isfinite(value) or self.best is None:
             return math.isfinite(value)

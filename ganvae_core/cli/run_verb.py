@@ -242,7 +242,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
                 error.hints = (*error.hints[:-1], _go_on_past(directory, newest))
             raise
         except KeyboardInterrupt:
-            raise _stopped(engine, directory, received, directory.newest_step()) from None
+            raise _stopped(preparation.engine, directory, received, directory.newest_step()) from None
         except RankLostError as error:
             message = f"step {engine.step_index + 1:,}: {error.message}"
             raise RankLostError(message, *error.hints, *how_to_go_on(directory.path)) from error
@@ -270,7 +270,7 @@ def _go_on_past(directory: RunDirectory, step: int) -> str:
 
 def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
     """The step that training stopped at, the newest checkpoint, and the command to resume."""
-    at = f"stopped at step {engine.step_index:,} of {engine.settings.steps:,}"
+    at = f"stopped at step {engine.step_index:,} of {engine.view().target_steps:,}"
     code = 128 + received[0] if received else 130
     if saved is None:
         return Interrupted(f"{at}; nothing was saved.", exit_code=code)

@@ -41,6 +41,8 @@ from ganvae_core.types import Batch, Loss
 
 STAGE = purpose("random numbers of a further stage")
 FITTING = purpose("fitting of the prior")
+AFTER = purpose("random numbers after an update")
+CODES = purpose("codes of a batch")
 
 T = TypeVar("T")
 
@@ -100,7 +102,7 @@ class Engine:
                 "take a larger engine.batch_size, more data, or networks without it (generator.batch_norm=false)",
             )
 
-        check_needs(objective)
+        check_needs(objective, fitted_before=stage > 0)
         if synchronised:
             nn.SyncBatchNorm.convert_sync_batchnorm(objective)
         if self._channels_last:
@@ -118,6 +120,7 @@ class Engine:
         )
         # Later stages draw other numbers and another order of the data.
         seed = mixed_seed(self.settings.seed, STAGE, stage) if stage else self.settings.seed
+        self._seed = seed
         components = ComponentPrecision(objective, self.device, self.precision)
         self._components = components
         self.stop_flag = StopFlag(self.world, self.device)
@@ -252,7 +255,7 @@ class Engine:
     def step(self, generator: torch.Generator) -> None:
         """One global batch through every phase that is due, then the average of the weights."""
         state, found_inf = self.state, self._updates.found_inf
-        batch = self._batch()
+        batch = self._batch(generator)
         for prepared in self.phases:
             if (state.step + 1) % prepared.phase.every:  # + 1: what runs at every step leads
                 continue
@@ -264,6 +267,8 @@ class Engine:
                 self._log.add(state.run_step, prepared.phase.name, loss, norm)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
             if prepared.phase.after is not None and not found_inf.item():
+                # Every rank draws the same numbers in it, whatever its own rows have drawn.
+                generator.manual_seed(mixed_seed(self._seed, AFTER, state.step, prepared.index))
                 with torch.no_grad():
                     prepared.phase.after(_averages(loss))
 
@@ -353,12 +358,13 @@ class Engine:
         self._call("on_step", record)
         return record
 
-    def _batch(self) -> Batch:
+    def _batch(self, generator: torch.Generator) -> Batch:
         """This rank's rows of the next batch; for a stage on codes, their codes."""
         batch = self._stream.batch_at(self.state.samples_seen)
         if self._channels_last and batch.x.dim() == 4:
             batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
         if self.objective.batches == "codes":
+            generator.manual_seed(mixed_seed(self._seed, CODES, self.state.step))
             with torch.no_grad():
                 codes = self.model.encode(batch.x, batch.condition).mean
             batch = dataclasses.replace(batch, x=codes, mask=None)
@@ -392,6 +398,10 @@ class Engine:
         if complete and isinstance(prior, FittedPrior):
             self._save(measured=False)  # fitting may fail or be interrupted: what was trained is on disk
             self._finish_saving()
+            if self.stop_flag.incomplete:  # before the fit began, which the resumed run does
+                self.complete, self.interrupted = False, True
+                self._call("on_end")
+                return
             likelihood = self.world.from_first(lambda: self._fit_prior(generator))
             self.world.broadcast_(prior.state_dict().values(), self.device)
             record = {"step": self.state.run_step, "samples_seen": self.state.samples_seen}

@@ -183,12 +183,13 @@ def _checked_phases(objective: Objective) -> list[Phase]:
     return phases
 
 
-def check_needs(objective: Objective, name: str = "") -> None:
+def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = False) -> None:
     """Check an objective's ``needs`` and ``accepts`` against its model.
 
     Args:
         objective: with its model.
         name: what to call it in messages; its class's name by default.
+        fitted_before: whether a stage before has fitted the prior.
 
     Raises:
         ConfigurationError: something is missing, or the prior's support is one that the loss cannot work with; or
@@ -203,7 +204,8 @@ def check_needs(objective: Objective, name: str = "") -> None:
             f" {model.prior.support}, and this loss takes {' or '.join(sorted(objective.accepts))} codes.",
             "take another:  prior=normal",
         )
-    if "prior" in objective.needs and isinstance(model.prior, FittedPrior) and not model.prior.fitted:
+    waits = isinstance(model.prior, FittedPrior) and not model.prior.fitted and not fitted_before
+    if "prior" in objective.needs and waits:
         raise ConfigurationError(
             f"{name} uses its prior while training, and {type(model.prior).__name__} is fitted only after it.",
             "take another:  prior=normal",

@@ -146,10 +146,10 @@ class TrainingState:
         except (TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the manifest of {what} is not what a run writes there: {error}") from error
         tensors = checkpoint.state()
-        # A prior that is fitted in closed form is fitted again when training ends; its options may have changed.
-        fitted = isinstance(self.ema.model.prior, FittedPrior)
-        load_objective(self.objective, tensors, what, skip="model.prior." if fitted else "")
-        load_tensors(self.ema.model, checkpoint.model(), what, skip="prior." if fitted else "")
+        # A prior that is fitted in closed form waits for the end of the first stage; its options may change until then.
+        waits = isinstance(self.ema.model.prior, FittedPrior) and not checkpoint.complete and self.stage == 0
+        load_objective(self.objective, tensors, what, skip="model.prior." if waits else "")
+        load_tensors(self.ema.model, checkpoint.model(), what, skip="prior." if waits else "")
         self._load_optimizers(tensors, what)
 
     def _restore_numbers(self, manifest: Mapping[str, Any]) -> None:

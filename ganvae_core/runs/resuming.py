@@ -113,9 +113,9 @@ def prepare_resume(
     _refuse_other_data(preparation, directory)
     if checkpoint is None:
         note = "it was stopped before its first checkpoint, so it begins anew"
-        return directory, dataclasses.replace(preparation, warnings=(*changed, note))
+        return directory, dataclasses.replace(preparation, warnings=(*preparation.warnings, *changed, note))
     preparation.stages.restore(checkpoint)
-    warnings = (*changed, *runtime_notes(checkpoint.manifest, preparation.engine))
+    warnings = (*preparation.warnings, *changed, *runtime_notes(checkpoint.manifest, preparation.engine))
     return directory, dataclasses.replace(preparation, warnings=warnings, damage=damage)
 
 
@@ -167,7 +167,8 @@ def _refuse_changes(
 ) -> None:
     """Raise where settings differ that training up to the checkpoint depends on."""
     changed = differing_settings(before, after, catalogue)
-    if checkpoint is not None and checkpoint.stage and before.engine.steps != after.engine.steps:
+    follows = checkpoint is not None and (checkpoint.stage or (checkpoint.complete and after.stages))
+    if follows and before.engine.steps != after.engine.steps:
         changed.append("engine.steps (those of the first stage, which is complete)")
     if changed:
         raise ConfigurationError(

@@ -66,7 +66,7 @@ class Stages:
             RunError: its tensors do not fit.
         """
         self.engine.restore(checkpoint)
-        self.done = checkpoint.complete and checkpoint.stage_step >= steps_of(self.builder, checkpoint.stage)
+        self.done = checkpoint.complete and not self.is_last
 
     def fit(self) -> None:
         """Train the current stage and those after it.
@@ -77,7 +77,10 @@ class Stages:
         if not self.done:
             self.engine.fit(steps_of(self.builder, self.engine.state.stage))
         while (self.done or self.engine.complete) and not self.is_last:
-            if self._interrupted or self.engine.interrupted:
+            interrupted = self._interrupted or self.engine.interrupted
+            if any(
+                self.engine.world.exchange(interrupted)
+            ):  # one rank may know of a signal before the others
                 return
             self.engine, self.done = self._next(), False
             self.engine.fit(steps_of(self.builder, self.engine.state.stage))
@@ -101,6 +104,9 @@ class Stages:
             first_step=before.step_index,
             callbacks=before.callbacks,
         )
+        # States that no callback has taken yet: those of a stage that was complete when training went on.
+        engine.state.callback_states = before.state.callback_states
+        engine.state.pending = before.state.pending
         if before.directory is not None:
             engine.keep_in(before.directory)
         return engine

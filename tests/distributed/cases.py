@@ -194,7 +194,7 @@ def asked_on_rank_1(**changes: Any) -> gv.Engine:
     def phases(objective: Any) -> list[gv.Phase]:
         def loss(batch: gv.Batch) -> gv.Loss:
             if training.world.rank == training.world.size - 1 and training.step_index == 2:
-                training.stop_requested = training.interrupted = True
+                training.interrupt()
             return squared_error(objective)(batch)
 
         return [gv.Phase("a", loss, trains=[objective.model])]
@@ -290,5 +290,5 @@ def _outcome(make: Make, changes: dict[str, Any]) -> tuple[dict[str, Tensor], di
     except (gv.GanvaeError, ValueError) as error:
         said |= {"error": type(error).__name__, "message": str(error)}
     for record in watcher.records:
-        del record["samples_per_second"]
+        record.pop("samples_per_second", None)  # not of the record of a fitted prior
     return tensors, json.loads(json.dumps({**said, "records": watcher.records, "events": watcher.events}))

@@ -149,7 +149,7 @@ def test_a_run_from_python_is_one_run(together: Path) -> None:
     assert first == second
     assert first[:2] == [str(together / "run"), 3]
     run = gv.load(together / "run")
-    assert [record["step"] for record in run.metrics] == [1, 2, 3]
+    assert [record["step"] for record in run.metrics] == [1, 2, 3, 3], "the last is that of the fitted prior"
     assert read_manifest(run.path / "checkpoints" / "step-000003")["runtime"]["processes"] == 2
 
 
