@@ -82,7 +82,8 @@ def outline(run: RunDirectory) -> Outline:
         recipe_name(config),
         data_name(config["data"]),
         max(logged, saved),
-        config["engine"]["steps"],
+        config["engine"]["steps"]
+        + sum(settings(stage).get("steps", 0) for stage in config.get("stages") or ()),
         numbers(measured.get("results")),
         read_figures(measured.get("figures")),
     )

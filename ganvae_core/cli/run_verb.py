@@ -74,7 +74,7 @@ def run(
     ganvae run --plugin vae objective.beta=2 engine.seed=1
     ganvae run --plugin dcgan --processes 2
     ganvae run --resume runs/vae-digits-1 engine.steps=10000
-    ganvae run --from runs/ae-digits-1 --data photos/
+    ganvae run --from runs/vae-digits-1 --steps 500
     """
     catalogue = current_catalogue()
     if processes is not None and processes > 1 and world_size() == 1:
