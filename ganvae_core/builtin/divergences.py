@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganvae_core.builtin.checks import one_of
+from ganvae_core.builtin.option_checks import one_of
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import FactorisedPosterior
 

@@ -14,8 +14,8 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.checks import one_of, positive_number, positive_sizes
 from ganvae_core.builtin.layers import CriticHead, centred, check_condition
+from ganvae_core.builtin.option_checks import one_of, positive_number, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Critic, Encoder, Generator

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core.builtin.checks import positive_number
+from ganvae_core.builtin.option_checks import positive_number
 from ganvae_core.distributions import LOG_2_PI, sum_event
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, ObservedData

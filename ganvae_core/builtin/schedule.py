@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import final
 
-from ganvae_core.builtin.checks import positive_number
+from ganvae_core.builtin.option_checks import positive_number
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Schedule
 

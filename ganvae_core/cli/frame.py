@@ -57,7 +57,7 @@ def current_catalogue(context: click.Context | None = None) -> Catalogue:
 
 
 class PluginName(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
-    """A plugin's name, completed by the shell. Whether there is such a plugin is for the catalogue to say."""
+    """A plugin's name, completed by the shell. The catalogue checks that there is such a plugin."""
 
     name = "plugin"
 
@@ -72,7 +72,7 @@ class PluginName(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
 
 
 class PathName(click.Path):
-    """A path. An empty one, which an unset variable of the shell leaves behind, stands for no folder."""
+    """A path. An empty one, as from an unset shell variable, is refused."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)

@@ -1,4 +1,4 @@
-"""``ganvae``: finds the verb, and only then imports it, so that help and listings answer at once."""
+"""``ganvae``: a verb is imported when it is used, so that help and listings answer at once."""
 
 from __future__ import annotations
 
@@ -90,14 +90,13 @@ class LazyGroup(ExtensibleGroup):
 
 
 def unknown_verb(context: click.Context, name: str) -> Exception:
-    """The error for a word that is no verb; a plugin's name is what people try first."""
+    """The error for a word that is no verb: often a plugin's name, or what other programs call ``run``."""
     from ganvae_core.errors import ConfigurationError, did_you_mean
 
     if name in current_catalogue(context).with_recipes():
         return ConfigurationError(f"there is no verb '{name}'. Did you mean 'ganvae run --plugin {name}'?")
-    return ConfigurationError(
-        f"there is no verb '{name}'.{did_you_mean(name, ganvae.list_commands(context))}", "ganvae --help"
-    )
+    near = " Did you mean 'run'?" if name == "train" else did_you_mean(name, ganvae.list_commands(context))
+    return ConfigurationError(f"there is no verb '{name}'.{near}", "ganvae --help")
 
 
 @click.group(
@@ -163,7 +162,7 @@ def undisturbed() -> Generator[None]:
 
 
 def survive_narrow_encodings() -> None:
-    """Print a question mark where a terminal's encoding lacks a character, instead of failing."""
+    """Print a question mark for a character that a terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             cast(io.TextIOWrapper, stream).reconfigure(errors="replace")

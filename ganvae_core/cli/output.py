@@ -1,6 +1,6 @@
 """Output of all verbs: results to standard output, everything else to standard error.
 
-A terminal gets tables drawn by rich. A pipe gets plain aligned lines, with nothing cut off and no colours.
+In a terminal, rich draws tables. In a pipe they are plain aligned lines, with nothing cut off and no colours.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def labelled(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Lines as rows of a listing, of which the first has the label."""
+    return [("" if number else label, line) for number, line in enumerate(lines)]
+
+
 def draw(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
     """Draw a table in a terminal, where long cells go on in a further line of their column."""
     from rich.console import Console
@@ -59,7 +64,7 @@ def print_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """Say something to the person who waits, on standard error."""
+    """Print a remark on standard error."""
     click.echo(text, err=True)
 
 

@@ -7,7 +7,7 @@ import shlex
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,38 +84,38 @@ def run(
 
     from ganvae_core.cli.failures import report_once
     from ganvae_core.cli.launcher import check_count
+    from ganvae_core.config.layers import nest
     from ganvae_core.engine.processes import world
     from ganvae_core.engine.sharing import held_by_first
     from ganvae_core.runs.preparation import prepare
     from ganvae_core.runs.resuming import prepare_resume
     from ganvae_core.runs.starting import go_on, started
-    from ganvae_core.store.directory import CONFIG, RunDirectory
+    from ganvae_core.store.directory import CONFIG, RunDirectory, refuse_taken
 
     pairs = settings_pairs(overrides, short)
 
     def prepared() -> tuple[RunDirectory | None, Preparation]:
+        reading = said_if_slow("reading the data") if world().first and not quiet else nullcontext()
         if processes is not None:
             check_count(processes)
         if resume is not None:
-            given = {
-                "--plugin": plugin,
-                "--recipe": recipe,
-                "--config": file,
-                "--out": out,
-                "--epochs": epochs,
-                "--from": initial,
-            }
-            layer = _layer_for_resuming(resume, given, pairs)
-            with _said_while_reading(quiet):
-                return prepare_resume(resume, catalogue=catalogue, layer=layer)
+            new_runs = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs,
+                        "--from": initial}  # fmt: skip
+            _refuse_with_resume(resume, new_runs)
+            check_settings(pairs)
+            with reading:
+                return prepare_resume(resume, catalogue=catalogue, layer=nest(pairs))
+        base = file
         if initial is not None:
             pairs.append(("from.path", str(initial)))
-        base = file
-        if initial is not None and plugin is None and file is None:
-            base = RunDirectory.open(initial).path / CONFIG
+            if plugin is None and file is None:
+                base = RunDirectory.open(initial).path / CONFIG
         configuration = chosen_configuration(catalogue, plugin, recipe, base, pairs)
-        _check_new_run(pairs, epochs, out)
-        with _said_while_reading(quiet):
+        if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
+            raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
+        if out is not None and world().first:
+            refuse_taken(out)
+        with reading:
             return None, prepare(configuration, catalogue, epochs=epochs)
 
     end_with_launcher()
@@ -139,33 +139,18 @@ def run(
 configuration_options(run)
 
 
-def _check_new_run(pairs: list[tuple[str, Any]], epochs: int | None, out: Path | None) -> None:
-    from ganvae_core.engine.processes import world
-    from ganvae_core.store.directory import refuse_taken
+def _refuse_with_resume(path: Path, options: dict[str, Any]) -> None:
+    """Refuse the options of a new run.
 
-    if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
-        raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
-    if out is not None and world().first:
-        refuse_taken(out)
-
-
-def _said_while_reading(quiet: bool) -> AbstractContextManager[None]:
-    from ganvae_core.engine.processes import world
-
-    return said_if_slow("reading the data") if world().first and not quiet else nullcontext()
-
-
-def _layer_for_resuming(path: Path, given: dict[str, Any], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    from ganvae_core.config.layers import nest
-
-    for option, value in given.items():
+    Raises:
+        ConfigurationError: one of them is given.
+    """
+    for option, value in options.items():
         if value is not None:
             raise ConfigurationError(
                 f"{option} does not go with --resume: a run goes on as it was started.",
                 f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
             )
-    check_settings(pairs)
-    return nest(pairs)
 
 
 def _resume_command(path: Path) -> str:
@@ -224,14 +209,9 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     quiet = quiet or not engine.world.first
     if not quiet:
         _announce(preparation)
-        engine.callbacks.append(
-            Progress(
-                Console(stderr=True, highlight=False),
-                view.noun,
-                lambda: preparation.engine.step_index,
-            )
-        )
-    # With --quiet, warnings are in metrics.jsonl only; without a handler logging would print them.
+        console = Console(stderr=True, highlight=False)
+        engine.callbacks.append(Progress(console, view.noun, lambda: preparation.engine.step_index))
+    # With --quiet warnings go to metrics.jsonl alone; logging prints them where there is no handler.
     logging.getLogger("ganvae").addHandler(logging.NullHandler())
     with stopping_on_signals(preparation.stages) as received:
         try:
@@ -239,7 +219,9 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         except NotFiniteError as error:
             newest = directory.newest_step()
             if newest is not None:
-                error.hints = (*error.hints[:-1], _go_on_past(directory, newest))
+                skip = f"{_resume_command(directory.path)} engine.on_nonfinite=skip"
+                hint = f"or go on from step {newest:,} without such updates:  {skip}"
+                error.hints = (*error.hints[:-1], hint)
             raise
         except KeyboardInterrupt:
             raise _stopped(preparation.engine, directory, received, directory.newest_step()) from None
@@ -263,11 +245,6 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         _say_where(directory, engine, view, own_data=own_data)
 
 
-def _go_on_past(directory: RunDirectory, step: int) -> str:
-    resume = f"{_resume_command(directory.path)} engine.on_nonfinite=skip"
-    return f"or go on from step {step:,} without such updates:  {resume}"
-
-
 def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
     """The step that training stopped at, the newest checkpoint, and the command to resume."""
     at = f"stopped at step {engine.step_index:,} of {engine.view().target_steps:,}"
@@ -281,13 +258,11 @@ def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved
 def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data: bool) -> None:
     from ganvae_core.cli.run_files import pictures
 
-    there = {
-        "reconstructed" if kind == "reconstructions" else kind: path
-        for kind, path in pictures(directory).items()
-    }
-    width = max((len(name) for name in there), default=0)
-    for name, path in there.items():
-        note(f"  {name.ljust(width)}  {path}")
+    drawn = pictures(directory)
+    names = {"reconstructions": "reconstructed"}
+    width = max((len(names.get(kind, kind)) for kind in drawn), default=0)
+    for kind, path in drawn.items():
+        note(f"  {names.get(kind, kind).ljust(width)}  {path}")
     run = shlex.quote(str(directory.path))
     classes = engine.data.spec.classes if engine.data.conditional else None
     if classes:

@@ -13,7 +13,7 @@ import click
 
 from ganvae_core.cli import describe
 from ganvae_core.cli.frame import PathName
-from ganvae_core.cli.output import aligned, note, print_json, table
+from ganvae_core.cli.output import aligned, labelled, note, print_json, table
 from ganvae_core.cli.run_files import (
     Outline,
     finite,
@@ -51,9 +51,9 @@ def runs(folder: Path | None, as_json: bool) -> None:
     elif found:
         table([row(one) for one in found], ("run", "recipe", "data", "steps", "held out", "changed"))
         newest = next((one for one in reversed(found) if not one.problem), found[-1])
-        note(f"next:  ganvae show {quoted(newest.run)}")
+        note(f"next:  ganvae show {shlex.quote(str(newest.run))}")
     elif (parent / CONFIG).is_file():
-        note(f"'{parent}' is a run itself:  ganvae show {quoted(parent)}")
+        note(f"'{parent}' is a run itself:  ganvae show {shlex.quote(str(parent))}")
     else:
         note(f"there are no runs in '{parent}' yet")
         note("make one:  ganvae run --plugin vae")
@@ -69,7 +69,8 @@ def show(path: Path, as_json: bool) -> None:
     if as_json:
         print_json(everything(run, config, about, manifests))
         return
-    click.echo(f"{path}   {about.recipe} on {about.data}   {how_far(about)}")
+    far = f"finished: {about.step:,}" if about.finished else f"unfinished: {about.step:,} of {about.steps:,}"
+    click.echo(f"{path}   {about.recipe} on {about.data}   {far} steps")
     facts = [*made_of(run, config), *outcome(run, about, manifests), *versions(run)]
     facts += [(kind, str(picture)) for kind, picture in pictures(run).items()]
     for line in aligned(facts):
@@ -78,8 +79,8 @@ def show(path: Path, as_json: bool) -> None:
         note("it has no checkpoint yet: it is training, or was stopped before its first one")
         return
     if not about.finished:
-        note(f"go on:  ganvae run --resume {quoted(path)}")
-    note(f"next:  ganvae sample {quoted(path)} -n 100")
+        note(f"go on:  ganvae run --resume {shlex.quote(str(path))}")
+    note(f"next:  ganvae sample {shlex.quote(str(path))} -n 100")
 
 
 def row(about: Outline) -> tuple[str, ...]:
@@ -88,14 +89,8 @@ def row(about: Outline) -> tuple[str, ...]:
     if about.problem:
         return str(about.run), "damaged", "", "", about.problem, changed
     done = f"{about.step:,} of {about.steps:,}"
-    return (
-        str(about.run),
-        about.recipe,
-        about.data,
-        done,
-        describe.results(about.results, about.figures),
-        changed,
-    )
+    results = describe.results(about.results, about.figures)
+    return str(about.run), about.recipe, about.data, done, results, changed
 
 
 def moment(then: datetime, now: datetime) -> str:
@@ -130,13 +125,6 @@ def everything(
     }
 
 
-def how_far(about: Outline) -> str:
-    """The progress of training."""
-    if about.finished:
-        return f"finished: {about.step:,} steps"
-    return f"unfinished: {about.step:,} of {about.steps:,} steps"
-
-
 def made_of(run: RunDirectory, config: Mapping[str, Any]) -> list[Fact]:
     """The data, the components and the settings, a line each."""
     facts = about_data(run, config["data"])
@@ -161,13 +149,12 @@ def about_data(run: RunDirectory, data: Mapping[str, Any]) -> list[Fact]:
     except (KeyError, TypeError, ValueError):
         return [*facts, ("", f"{run.path / DATA} does not hold what a run writes there")]
     held_out = f"{whole.count - spec.count:,} held out"
-    facts.append(
-        ("", f"{describe.counted(spec.count, str(record.get('rows', 'rows')))} to learn from, {held_out}")
-    )
+    rows = describe.counted(spec.count, str(record.get("rows", "rows")))
+    facts.append(("", f"{rows} to learn from, {held_out}"))
     if spec.columns:
         facts.append(("columns", ", ".join(spec.columns)))
     if whole.classes:
-        use = "the model is told which" if spec.condition else "not used for training"
+        use = "the model is given them" if spec.condition else "not used for training"
         facts.append(("classes", f"{len(whole.classes)}, {use}"))
     return facts
 
@@ -181,9 +168,7 @@ def outcome(run: RunDirectory, about: Outline, manifests: Mapping[int, Mapping[s
     ]
     facts = [("checkpoints", " · ".join(["step " + steps[0], *steps[1:]]))] if steps else []
     facts += [("held out", describe.results(about.results, about.figures))] if about.results else []
-    record = last_record(run)
-    facts += [("warned" if not number else "", line) for number, line in enumerate(warned(run))]
-    return facts + [("logged last" if not number else "", line) for number, line in enumerate(logged(record))]
+    return [*facts, *labelled("warned", warned(run)), *labelled("logged last", logged(last_record(run)))]
 
 
 def warned(run: RunDirectory) -> list[str]:
@@ -220,8 +205,8 @@ def versions_of(run: RunDirectory) -> dict[str, Any]:
     Raises:
         RunError: the lock file is missing or damaged.
     """
-    lock = read_lock(run.path / LOCK)
-    return {**lock.versions, "plugins": {name: dataclasses.asdict(one) for name, one in lock.plugins.items()}}
+    lock = dataclasses.asdict(read_lock(run.path / LOCK))
+    return lock["versions"] | {"plugins": lock["plugins"]}
 
 
 def versions(run: RunDirectory) -> list[Fact]:
@@ -268,11 +253,6 @@ def plain_text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(plain_text(item) for item in value)}]"
     return "true" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def quoted(path: Path) -> str:
-    """A path as it can be typed into a shell."""
-    return shlex.quote(str(path))
 
 
 def _or_none(read: Any) -> Any:

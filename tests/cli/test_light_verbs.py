@@ -212,6 +212,7 @@ def test_every_verb_takes_the_options_that_are_accepted_everywhere(
     ("arguments", "expected"),
     [
         (["smaple"], "error: there is no verb 'smaple'. Did you mean 'sample'?\n  ganvae --help\n"),
+        (["train"], "error: there is no verb 'train'. Did you mean 'run'?\n  ganvae --help\n"),
         (["vae"], "error: there is no verb 'vae'. Did you mean 'ganvae run --plugin vae'?\n"),
         (["--bogus"], "error: no such option '--bogus'\n  ganvae --help\n"),
         (["components", "--bogus"], "error: no such option '--bogus'\n  ganvae components --help\n"),

@@ -9,7 +9,7 @@ from typing import ClassVar, cast, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.checks import positive_number, positive_sizes
+from ganvae_core.builtin.option_checks import positive_number, positive_sizes
 from ganvae_core.builtin.priors.continuous import PlacedPrior
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import ConfigurationError

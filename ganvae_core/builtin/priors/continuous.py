@@ -9,7 +9,7 @@ from typing import TypedDict, final
 import torch
 from torch import Tensor
 
-from ganvae_core.builtin.checks import positive_number, positive_sizes
+from ganvae_core.builtin.option_checks import positive_number, positive_sizes
 from ganvae_core.distributions import LOG_2_PI, DiagonalNormal, register_kl
 from ganvae_core.interfaces import LatentPrior, Support
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.checks import one_of, positive_sizes
 from ganvae_core.builtin.layers import check_condition
+from ganvae_core.builtin.option_checks import one_of, positive_sizes
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import LatentPrior, Support
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.builtin.checks import one_of, positive_sizes
+from ganvae_core.builtin.option_checks import one_of, positive_sizes
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import NotFittedError, TrainingError
 from ganvae_core.interfaces import FittedPrior, Support
