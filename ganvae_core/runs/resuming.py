@@ -30,7 +30,6 @@ from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, refuse_missing
 from ganvae_core.runs.preparation import Preparation, prepare
 from ganvae_core.runs.starting import fingerprint, go_on
-from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.training import Callback
@@ -104,7 +103,7 @@ def prepare_resume(
     checkpoint, damage = newest_whole(directory.checkpoints)
     _refuse_changes(before, configuration, catalogue, checkpoint, directory, layer or {})
     if checkpoint is None and damage:
-        find_checkpoint(directory, None)  # says what is wrong with the newest
+        raise RunError(f"'{directory.path}' has no checkpoint that is whole.", *damage)
     if checkpoint is not None:
         _refuse_finished(path, checkpoint, before, configuration)
     source = _source_again(configuration, directory, data)

@@ -73,7 +73,8 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     return seen
 
 
-@pytest.mark.parametrize("recipe", recipes())
+# A run with stages is trained on across their boundary in test_stages.
+@pytest.mark.parametrize("recipe", [recipe for recipe in recipes() if recipe != "ae/flow"])
 def test_every_recipe_goes_on_bit_for_bit(
     recipe: str, tmp_path: Path, batches: list[tuple[int, str]]
 ) -> None:
@@ -233,26 +234,27 @@ def test_batch_norm_dropout_lazy_phases_and_buffers_go_on_bit_for_bit(first: int
             assert all(torch.equal(value, other["state"][number][key]) for key, value in values.items())
 
 
-def test_a_run_that_was_asked_to_stop_in_its_last_step_is_complete(tmp_path: Path) -> None:
+def test_a_run_that_is_interrupted_in_its_last_step_leaves_the_fit_to_the_resumed_run(tmp_path: Path) -> None:
     whole = run_recipe("ae/ae", tmp_path / "whole", 2)
     stopped = gv.train("ae", steps=2, out=tmp_path / "run", overrides=SETTINGS, callbacks=[StopAt(2)])
-    assert stopped.model.prior.fitted  # pyright: ignore
-    assert weights(stopped) == weights(whole)
-    assert stopped.results == whole.results
+    assert not stopped.model.prior.fitted  # pyright: ignore
+    resumed = stopped.resume()
+    assert weights(resumed) == weights(whole)
+    assert resumed.results == whole.results
 
 
 def test_whoever_interrupts_training_does_not_wait_for_a_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {**SETTINGS, "engine.log_every": 1, "engine.checkpoint_every": 2}
-    measured: list[int] = []
-    elbo = Elbo.compute
+    measured: list[gv.Subject] = []
+    elbo = Elbo.measure
 
-    def noted(self: Elbo, model: gv.Model, x: Tensor, condition: Tensor | None) -> Mapping[str, float]:
-        measured.append(len(x))
-        return elbo(self, model, x, condition)
+    def noted(self: Elbo, subject: gv.Subject) -> Mapping[str, float]:
+        measured.append(subject)
+        return elbo(self, subject)
 
-    monkeypatch.setattr(Elbo, "compute", noted)
+    monkeypatch.setattr(Elbo, "measure", noted)
     run = gv.train("vae", steps=9, out=tmp_path / "a", overrides=settings, callbacks=[StopAt(3)])
     assert (run.step, len(measured)) == (3, 1)
     assert [bool(manifest["results"]) for manifest in run.directory.manifests().values()] == [True, False]
@@ -501,8 +503,8 @@ def test_a_run_that_goes_on_otherwise_than_within_rounding_says_why(
                       directory=tmp_path)  # fmt: skip
     training.save()
     written = read_checkpoint(tmp_path / "checkpoints" / "step-000000")
-    manifest = {**written.manifest, "rows_at_once": at_once}
-    manifest["runtime"] = {**manifest["runtime"], "processes": processes, **changes}
+    runtime = {**written.manifest["runtime"], "processes": processes, "rows_at_once": at_once, **changes}
+    manifest = {**written.manifest, "runtime": runtime}
     training.restore(Checkpoint(written.folder, manifest))
     (told,) = runtime_notes(manifest, training)
     if reasons is None:

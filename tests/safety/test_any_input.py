@@ -161,7 +161,8 @@ def test_any_damage_to_a_run_is_answered_and_that_to_the_newest_tensors_is_named
     sampled = say("sample", copy, "-n", "2", "-o", "made.npz")
     resumed = say("run", "--resume", copy, "--steps", "6", "--dry-run")
     if name.startswith("checkpoints/step-000004") and name.endswith(".safetensors") and after != before:
-        for outcome in (sampled, resumed):
+        reading = (sampled, resumed) if name.endswith("model.safetensors") else (resumed,)
+        for outcome in reading:
             assert outcome.code == 0
             assert f"passed over: {copy / name}" in outcome.err
             assert "step 2" in outcome.err
