@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         DataError,
         GanvaeError,
+        NotApplicable,
         NotFittedError,
         PluginError,
         RunError,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from ganvae_core.plugins import CommandSpec, ComponentSpec, RecipeSpec, hookimpl
     from ganvae_core.runs.loading import Run, load
     from ganvae_core.runs.training import train
+    from ganvae_core.store.files import cache_folder
     from ganvae_core.training import Callback, Metric, Objective, Subject, TrainingView
     from ganvae_core.types import Batch, DataSpec, Drawing, Field, Figure, Loss, Phase, Rows, Units, View
     from ganvae_core.views.showing import save_picture
@@ -93,7 +95,7 @@ _HOMES = {
     "ganvae_core.engine.loop": "Engine",
     "ganvae_core.engine.optimizers": "OptimizerSettings",
     "ganvae_core.engine.settings": "EngineSettings",
-    "ganvae_core.errors": "ConfigurationError DataError GanvaeError NotFittedError PluginError RunError"
+    "ganvae_core.errors": "ConfigurationError DataError GanvaeError NotApplicable NotFittedError PluginError RunError"
     " TrainingError",
     "ganvae_core.evaluation.sampling": "batches",
     "ganvae_core.evaluation.subject": "ModelSubject",
@@ -103,6 +105,7 @@ _HOMES = {
     "ganvae_core.plugins": "CommandSpec ComponentSpec RecipeSpec hookimpl",
     "ganvae_core.runs.loading": "Run load",
     "ganvae_core.runs.training": "train",
+    "ganvae_core.store.files": "cache_folder",
     "ganvae_core.training": "Callback Metric Objective Subject TrainingView",
     "ganvae_core.types": "Batch DataSpec Drawing Field Figure Loss Phase Rows Units View",
     "ganvae_core.views.showing": "save_picture",
@@ -116,13 +119,13 @@ __all__ = [
     "DataSpec", "DecodeModule", "DiagonalNormal", "Dirac", "Drawing", "EncodeModule", "Encoder", "Engine",
     "EngineSettings", "FactorisedPosterior", "Field", "Figure", "FittedPrior", "Flow", "GanvaeError",
     "Gaussian", "GaussianMixture", "Generator", "Hypersphere", "LatentPrior", "Loss", "MLPCritic",
-    "MLPEncoder", "MLPGenerator", "Metric", "Mixture", "Model", "ModelSubject", "NotFittedError", "Objective",
+    "MLPEncoder", "MLPGenerator", "Metric", "Mixture", "Model", "ModelSubject", "NotApplicable", "NotFittedError", "Objective",
     "Observation", "ObservedData", "Optimizer", "OptimizerSettings", "Phase", "PluginError", "Point",
     "Posterior", "RMSprop", "RecipeSpec", "Rows", "Run", "RunError", "Schedule", "Source", "Split",
     "StandardNormal", "Subject", "TorchObserved", "TorchPosterior", "TorchPrior", "TrainingError",
     "TrainingView", "TruncatedNormal", "Uniform", "Units", "View", "__version__", "as_schedule", "as_source",
-    "batches", "centred", "check_condition", "divergences", "hookimpl", "kl", "load", "normalise_spectrally",
-    "penalties", "register_kl", "save_picture", "schedule", "split", "sum_event", "train",
+    "batches", "cache_folder", "centred", "check_condition", "divergences", "hookimpl", "kl", "load",
+    "normalise_spectrally", "penalties", "register_kl", "save_picture", "schedule", "split", "sum_event", "train",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

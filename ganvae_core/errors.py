@@ -67,6 +67,10 @@ class Interrupted(GanvaeError):  # noqa: N818 - a stop is no error
         self.exit_code = exit_code
 
 
+class NotApplicable(GanvaeError):  # noqa: N818 - a figure that does not exist is no error
+    """A metric cannot be had for this model or data; the message is the reason."""
+
+
 class NotFittedError(GanvaeError):
     """A ``FittedPrior`` was used before ``fit``."""
 

@@ -7,10 +7,10 @@ here is abstract; classes that implement them are final, and no concrete method 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from ganvae_core.interfaces import ANY_SUPPORT, Need, Support
 from ganvae_core.model import Model
 from ganvae_core.types import Batch, DataSpec, Figure, Phase
+
+T = TypeVar("T")
 
 
 class Objective(nn.Module, abc.ABC):
@@ -51,12 +53,15 @@ class Subject(abc.ABC):
         model: the averaged model, in evaluation mode.
         spec: what the data is, as the model is given it.
         source_spec: what the data is, with labels that the model is not given.
+        device: where the model is.
+        sample_count: samples that are compared with as many held-out rows, unless a metric says otherwise.
     """
 
     model: Model
     spec: DataSpec
     source_spec: DataSpec
     device: torch.device
+    sample_count: int
 
     @abc.abstractmethod
     def held_out(self, most: int | None = None) -> Iterator[Batch]:
@@ -93,6 +98,14 @@ class Subject(abc.ABC):
             ConfigurationError: the model has no encoder.
         """
 
+    @abc.abstractmethod
+    def of_batch(self, name: Hashable, batch: Batch, compute: Callable[[], Tensor]) -> Tensor:
+        """What ``compute`` gives for a batch, kept under ``name`` for other metrics, such as features."""
+
+    @abc.abstractmethod
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for all metrics, such as a network that was trained on the data."""
+
 
 class Metric(abc.ABC):
     """Measures a trained model.
@@ -103,17 +116,24 @@ class Metric(abc.ABC):
             depends on the options.
         figures: the results, likewise. The first one of a run's first metric chooses the best checkpoint.
         cheap: whether it is measured with every checkpoint; others are measured when training ends.
+        has_references: whether a figure of samples has a meaning for data in place of samples, as a ceiling and floors.
     """
 
     needs: frozenset[Need] = frozenset()
     figures: Sequence[Figure]
     cheap: ClassVar[bool] = True
+    has_references: ClassVar[bool] = True
 
     @abc.abstractmethod
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """Results by the names of ``figures``; one that cannot be computed on so few rows is left out.
 
+        ``NAME_error`` beside a figure is its standard error.
+
         It is called without gradients. Torch's default generator follows from the run's seed.
+
+        Raises:
+            NotApplicable: the figures cannot be had for this model or data, with the reason.
         """
 
 

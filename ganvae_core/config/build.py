@@ -185,18 +185,19 @@ class Builder:
     def metrics(self, model: Model, source: DataSpec) -> list[Metric]:
         """The metrics that apply to this model and its data's source, in the order of the configuration."""
         offered = has(model, source)
-        return [metric for _, metric in self._metrics() if metric.needs <= offered]
+        return [metric for _, metric in self.all_metrics() if metric.needs <= offered]
 
     def unmeasurable(self, model: Model, source: DataSpec) -> dict[str, list[Need]]:
         """Metrics of the configuration that do not apply, by id, and what each of them lacks."""
         offered = has(model, source)
         return {
             identity: sorted(metric.needs - offered)
-            for identity, metric in self._metrics()
+            for identity, metric in self.all_metrics()
             if not metric.needs <= offered
         }
 
-    def _metrics(self) -> list[tuple[str, Metric]]:
+    def all_metrics(self) -> list[tuple[str, Metric]]:
+        """The metrics of the configuration with their ids, whether or not they apply."""
         chosen = self.configuration.lists["metrics"]
         return [(choice.id, self._make("metrics", "metric", choice, Facts({}))) for choice in chosen]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Iterator
-from typing import final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import torch
@@ -17,9 +18,13 @@ from ganvae_core.model import Model
 from ganvae_core.training import Subject
 from ganvae_core.types import Batch
 
+T = TypeVar("T")
+Draw = Callable[[int, int], Tensor]
+"""Number of the first sample and how many -> (count, *X) within the data's range."""
 ENCODING = purpose("random numbers of encoders and decoders while measuring")
 KEPT_BYTES = 256 * 2**20
 """Batches, codes and reconstructions are kept for other metrics as long as they fit in this."""
+MOST_SAMPLES = 10_000
 NO_ROW = -1
 """The row number of samples, which are no rows of the source."""
 
@@ -34,6 +39,8 @@ class ModelSubject(Subject):
         seed: samples follow from it.
         device: where the model is; by default that of its first parameter.
         rows_at_once: rows of a batch of data.
+        sample_count: samples that are compared with as many held-out rows; by default as many as there are held-out
+            rows, and ``MOST_SAMPLES`` at most.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class ModelSubject(Subject):
         seed: int = 0,
         device: torch.device | None = None,
         rows_at_once: int = CHUNK,
+        sample_count: int | None = None,
     ) -> None:
         self.model = model
         self.data = data
@@ -51,8 +59,11 @@ class ModelSubject(Subject):
         self.seed = seed
         self.device = next(model.parameters()).device if device is None else device
         self.rows_at_once = rows_at_once
+        self.sample_count = sample_count or min(len(data.held_out), MOST_SAMPLES)
+        self._draw: Draw | None = None
         self._batches: dict[Hashable, Batch] = {}
-        self._values: dict[tuple[str, int], Tensor] = {}  # by kind, and the id of a cached batch
+        self._values: dict[tuple[Hashable, int], Tensor] = {}  # by name, and the id of a cached batch
+        self._made: dict[Hashable, Any] = {}
         self._room = KEPT_BYTES
 
     def held_out(self, most: int | None = None) -> Iterator[Batch]:
@@ -68,6 +79,18 @@ class ModelSubject(Subject):
         for start in range(0, count, CHUNK):
             size = min(CHUNK, count - start)
             yield self._batch(("samples", start, size), lambda: self._sampled(start, size))  # noqa: B023
+
+    def with_samples(self, draw: Draw) -> ModelSubject:
+        """The same data with samples of another origin than the model, such as one that figures are compared with.
+
+        What was computed of the data is shared; the samples are freed with the new subject.
+        """
+        other = copy.copy(self)
+        other._draw = draw
+        other._batches = {key: batch for key, batch in self._batches.items() if batch.index[0] != NO_ROW}
+        kept = {id(batch) for batch in other._batches.values()}
+        other._values = {key: value for key, value in self._values.items() if key[1] in kept}
+        return other
 
     def labels(self, batch: Batch) -> Tensor | None:
         """(B,) class numbers, or (B, *K) side information; of samples, the classes that they were made for."""
@@ -85,7 +108,7 @@ class ModelSubject(Subject):
         Raises:
             ConfigurationError: the model has no encoder.
         """
-        return self._of("codes", batch, lambda: self.model.encode(batch.x, batch.condition).mean)
+        return self.of_batch("codes", batch, lambda: self.model.encode(batch.x, batch.condition).mean)
 
     def reconstructions(self, batch: Batch) -> Tensor:
         """(B, *X) means of the observation at the codes.
@@ -94,7 +117,11 @@ class ModelSubject(Subject):
             ConfigurationError: the model has no encoder.
         """
         codes = self.codes(batch)
-        return self._of("reconstructions", batch, lambda: self.model.decode(codes, batch.condition).mean)
+        return self.of_batch("reconstructions", batch, lambda: self.model.decode(codes, batch.condition).mean)
+
+    def rows_of(self, indices: np.ndarray) -> Batch:
+        """Chosen rows of the source by their numbers (B,), as the model takes them; they are not kept."""
+        return batch_of(self.data, indices, self.device)
 
     def _rows(self, indices: np.ndarray, most: int | None) -> Iterator[Batch]:
         chosen = indices if most is None else evenly(indices, most)
@@ -103,10 +130,13 @@ class ModelSubject(Subject):
             yield self._batch(("rows", part.tobytes()), lambda: batch_of(self.data, part, self.device))  # noqa: B023
 
     def _sampled(self, start: int, count: int) -> Batch:
+        index = torch.full((count,), NO_ROW, device=self.device)
+        if self._draw is not None:
+            return Batch(self._draw(start, count).to(self.device), None, None, index, 0)
         made = sample_chunk(
             self.model, start, count, self.seed, self.device, noise=self.model.shown == "draw"
         )
-        return Batch(made.x, made.condition, None, torch.full((count,), NO_ROW, device=self.device), 0)
+        return Batch(made.x, made.condition, None, index, 0)
 
     def _batch(self, key: Hashable, make: Callable[[], Batch]) -> Batch:
         batch = self._batches.get(key)
@@ -116,8 +146,9 @@ class ModelSubject(Subject):
                 self._batches[key] = batch
         return batch
 
-    def _of(self, what: str, batch: Batch, compute: Callable[[], Tensor]) -> Tensor:
-        key = (what, id(batch))
+    def of_batch(self, name: Hashable, batch: Batch, compute: Callable[[], Tensor]) -> Tensor:
+        """What ``compute`` gives for a batch, kept under ``name`` as long as there is room."""
+        key = (name, id(batch))
         if key in self._values:
             return self._values[key]
         with torch.no_grad(), borrowed_randomness(self.device) as generator:
@@ -129,6 +160,12 @@ class ModelSubject(Subject):
         if any(batch is kept for kept in self._batches.values()) and self._fits(value):
             self._values[key] = value
         return value
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for all metrics."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def _fits(self, tensor: Tensor) -> bool:
         size = tensor.nelement() * tensor.element_size()

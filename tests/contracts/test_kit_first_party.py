@@ -229,3 +229,11 @@ class TestSSGAN(PluginSuite):
 
 class TestKit(PluginSuite):
     plugin = "kit"
+
+
+class TestMetrics(PluginSuite):
+    plugin = "metrics"
+
+
+class TestCompare(PluginSuite):
+    plugin = "compare"

@@ -184,7 +184,7 @@ def test_entries_that_were_not_observed_count_in_no_error() -> None:
         def reconstructions(self, batch: gv.Batch) -> torch.Tensor:
             return torch.full((2, 2), 4.0)
 
-        training = samples = labels = codes = None  # type: ignore[assignment]
+        training = samples = labels = codes = of_batch = once = None  # type: ignore[assignment]
 
     assert Reconstruction().measure(Masked()) == {"squared_error": (9 + 4 + 1) / 2}
 

@@ -23,6 +23,8 @@ CALLS = {
 }  # fmt: skip
 NUMPY = ("np.load", "numpy.load")
 """They unpickle, unless ``allow_pickle=False`` stands in the call."""
+SAFE_WITH = [(NUMPY, "allow_pickle", False), (("torch.load",), "weights_only", True)]
+"""Calls that construct no more than arrays and tensors with this argument."""
 YAML_LOADERS = {"_Loader", "yaml.BaseLoader", "loader"}
 """``_Loader`` is a BaseLoader, ``loader`` the C form of SafeLoader; neither constructs more than lists and mappings."""
 IMPORTERS = {
@@ -67,9 +69,10 @@ def findings(source: str) -> list[str]:
         node.func
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and dotted(node.func) in NUMPY
-        and any(keyword.arg == "allow_pickle" and is_false(keyword.value) for keyword in node.keywords)
-    ]
+        and any(dotted(node.func) in names and keyword.arg == argument and isinstance(keyword.value, ast.Constant)
+                and keyword.value.value is value
+                for names, argument, value in SAFE_WITH for keyword in node.keywords)
+    ]  # fmt: skip
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and node not in safe:
             name = dotted(node)
@@ -79,7 +82,7 @@ def findings(source: str) -> list[str]:
             given = {keyword.arg: keyword.value for keyword in node.keywords}
             if isinstance(pickled := given.get("allow_pickle"), ast.expr) and not is_false(pickled):
                 found.append(f"{node.lineno}: allow_pickle")
-            if "weights_only" in given:
+            if isinstance(wanted := given.get("weights_only"), ast.expr) and not is_true(wanted):
                 found.append(f"{node.lineno}: weights_only")
             if (
                 dotted(node.func) == "yaml.load"
@@ -87,6 +90,10 @@ def findings(source: str) -> list[str]:
             ):
                 found.append(f"{node.lineno}: yaml.load with another loader")
     return found
+
+
+def is_true(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is True
 
 
 def is_false(node: ast.expr) -> bool:
@@ -102,7 +109,8 @@ def test_nothing_runs_or_unpickles_what_a_file_holds(file: Path) -> None:
     "source",
     [
         "import pickle", "from pickle import loads", "import joblib as j", "from torch import load", "import dill",
-        "torch.load(path)", "torch.save(x, path)", "keep = torch.save", "np.load(path)", "numpy.load(path)",
+        "torch.load(path)", "torch.load(path, weights_only=False)", "torch.load(path, weights_only=wanted)",
+        "torch.save(x, path)", "keep = torch.save", "np.load(path)", "numpy.load(path)",
         "np.load(path, allow_pickle=True)", "np.load(path, allow_pickle=wanted)",
         "eval(text)", "exec(text)", "compile(text, '', 'exec')", "__import__(name)", "run = exec",
         "yaml.load(text)", "yaml.load(text, Loader=yaml.Loader)", "yaml.load(text, yaml.FullLoader)",
@@ -121,6 +129,7 @@ def test_the_search_finds_what_it_is_for(source: str) -> None:
         "re.compile(x)",
         "np.save(f, x, allow_pickle=False)",
         "np.load(f, allow_pickle=False)",
+        "torch.load(f, weights_only=True)",
         "json.load(f)",
     ],
 )

@@ -63,7 +63,8 @@ class PlanarMixture(StoredSource):
         labels = generator.integers(len(modes.centres), size=count)
         noise = generator.standard_normal((count, 2))
         x = (modes.centres[labels] + modes.deviation * noise).astype(np.float32)
-        spec = DataSpec((2,), None, "points", None, count, units=Units(dtype="float32"))
+        known = {"modes": {"centres": modes.centres.tolist(), "deviation": modes.deviation}}
+        spec = DataSpec((2,), None, "points", None, count, units=Units(dtype="float32"), details=known)
         super().__init__(Description(x, spec), Labels(labels, modes.names))
 
     @staticmethod

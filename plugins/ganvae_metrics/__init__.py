@@ -1,0 +1,1 @@
+"""Metrics of samples, likelihoods, reconstructions, codes and tables."""

@@ -1,0 +1,195 @@
+"""What tells two samples apart, as functions of arrays of features: independent of models and of files.
+
+N and M are numbers of rows, F the number of features. Sums run in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK = 1024
+"""Rows that are compared with all others at once."""
+KERNEL_BLOCKS = 10
+"""Disjoint parts of the samples, from whose distances the standard error of the kernel distance is estimated."""
+
+
+class Estimate(NamedTuple):
+    """A value and its standard error."""
+
+    value: float
+    error: float
+
+
+def frechet_distance(first: Tensor, second: Tensor) -> float:
+    """The squared Fréchet distance of two Gaussians with the moments of features (N, F) and (M, F).
+
+    ``|m₁ - m₂|² + tr(S₁ + S₂ - 2 (S₁^½ S₂ S₁^½)^½)`` (Dowson and Landau 1982; Heusel et al. 2017 over the features of
+    Inception). It is biased upwards by few rows: compare figures of equal counts only. The symmetric form has real
+    eigenvalues, which the square root of the product S₁S₂ need not have in floating point.
+    """
+    first, second = first.double(), second.double()
+    if first.shape[1] == 1:
+        apart = first.mean() - second.mean()
+        return float(apart.square() + (first.std() - second.std()).square())
+    covariance, other = torch.cov(first.T), torch.cov(second.T)
+    values, vectors = torch.linalg.eigh(covariance)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    middle = root @ other @ root
+    overlap = torch.linalg.eigvalsh((middle + middle.T) / 2).clamp(min=0).sqrt().sum()
+    distance = (first.mean(0) - second.mean(0)).square().sum() + covariance.trace() + other.trace()
+    return max(0.0, float(distance - 2 * overlap))
+
+
+def kernel_distance(first: Tensor, second: Tensor) -> Estimate:
+    """The squared maximum mean discrepancy with the kernel ``(x·y / F + 1)³``, unbiased (Bińkowski et al. 2018).
+
+    Over all pairs of features (N, F) and (M, F), each sample with itself left out, so it is negative at times. The
+    standard error comes from disjoint parts of both samples.
+    """
+    first, second = first.double(), second.double()
+    value = _discrepancy(first, second)
+    size = min(len(first), len(second)) // KERNEL_BLOCKS
+    if size < 2:
+        return Estimate(value, float("nan"))
+    parts = [slice(start * size, (start + 1) * size) for start in range(KERNEL_BLOCKS)]
+    found = torch.tensor([_discrepancy(first[part], second[part]) for part in parts])
+    return Estimate(value, float(found.std()) / KERNEL_BLOCKS**0.5)
+
+
+def _discrepancy(first: Tensor, second: Tensor) -> float:
+    def total(x: Tensor, y: Tensor) -> float:
+        return sum(float((block @ y.T / x.shape[1] + 1).pow(3).sum()) for block in x.split(BLOCK))
+
+    def own(x: Tensor) -> float:
+        diagonal = float((x.square().sum(1) / x.shape[1] + 1).pow(3).sum())
+        return (total(x, x) - diagonal) / (len(x) * (len(x) - 1))
+
+    return own(first) + own(second) - 2 * total(first, second) / (len(first) * len(second))
+
+
+class Manifolds(NamedTuple):
+    """Shares by which samples lie on the data's manifold, and data on that of the samples."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def manifolds(real: Tensor, made: Tensor, nearest: int = 5) -> Manifolds:
+    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+    Around each row lies a ball that reaches to its ``nearest``-th neighbour in its own set. Precision is the share of
+    made rows in any real ball, recall the share of real rows in any made ball, density the number of real balls that a
+    made row lies in over ``nearest``, coverage the share of real balls with a made row in them.
+
+    Args:
+        real: (N, F).
+        made: (M, F).
+        nearest: at most N - 1 and M - 1.
+    """
+    real, made = real.float(), made.float()
+    real_reach, made_reach = _reach(real, nearest), _reach(made, nearest)
+    covered = torch.zeros(len(real), dtype=torch.bool)
+    inside, precise = 0, 0
+    for start, apart in _distances(made, real):
+        near = apart < real_reach
+        covered |= near.any(0)
+        inside += int(near.sum())
+        precise += int(near.any(1).sum())
+        del start
+    recalled = sum(int((apart < made_reach).any(1).sum()) for _, apart in _distances(real, made))
+    return Manifolds(
+        precise / len(made), recalled / len(real), inside / (nearest * len(made)),
+        float(covered.double().mean()),
+    )  # fmt: skip
+
+
+def _reach(rows: Tensor, nearest: int) -> Tensor:
+    """(N,) the distance to the ``nearest``-th other row."""
+    # A row is the nearest to itself.
+    return torch.cat([apart.kthvalue(nearest + 1, dim=1).values for _, apart in _distances(rows, rows)])
+
+
+def _distances(rows: Tensor, others: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Euclidean distances (B, M) of blocks of rows to all others, with the number of the first row."""
+    for start in range(0, len(rows), BLOCK):
+        yield start, torch.cdist(rows[start : start + BLOCK], others)
+
+
+def nearest_distances(rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) the distance of each row to its nearest other row, and (N,) the number of that one."""
+    found = [apart.min(1) for _, apart in _distances(rows.float(), others.float())]
+    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+
+
+def sliced_wasserstein(first: Tensor, second: Tensor, directions: int = 512) -> float:
+    """The squared sliced 2-Wasserstein distance, E_w W₂²(w · x, w · y) over directions w of length 1.
+
+    Bonneel et al. 2015. Two Gaussians that differ by a shift s have |s|² / F. Rows beyond the smaller count are left
+    out. Directions follow from torch's default generator.
+    """
+    count = min(len(first), len(second))
+    first, second = first[:count].double(), second[:count].double()
+    total = 0.0
+    for size in [BLOCK // 8] * (directions // (BLOCK // 8)) + [directions % (BLOCK // 8)]:
+        chosen = torch.randn(first.shape[1], size, dtype=torch.float64)
+        chosen = chosen / chosen.norm(dim=0)
+        apart = (first @ chosen).sort(0).values - (second @ chosen).sort(0).values
+        total += float(apart.square().mean(0).sum())
+    return total / directions
+
+
+def two_sample_accuracy(real: Tensor, made: Tensor) -> float:
+    """Share of rows whose nearest other row is of their own sample (Lopez-Paz and Oquab 2017).
+
+    One half where the samples are of one distribution, 1 where they are apart, less than one half where made rows are
+    copies of real ones. Both samples count alike: rows beyond the smaller count are left out.
+    """
+    count = min(len(real), len(made))
+    rows = torch.cat([real[:count].float(), made[:count].float()])
+    side = torch.arange(len(rows)) < count
+    right = 0
+    for start, apart in _distances(rows, rows):
+        own = torch.arange(len(apart))
+        apart[own, start + own] = torch.inf
+        right += int((side[apart.argmin(1)] == side[start : start + len(apart)]).sum())
+    return right / len(rows)
+
+
+def different_bins(real: Tensor, made: Tensor, known: Tensor, bins: int, significance: float = 0.05) -> float:
+    """Share of bins that samples fill otherwise than data does: NDB / K (Richardson and Weiss 2018).
+
+    Bins are the cells of k-means over known rows. A bin differs where a two-sided test of two proportions says so.
+    Samples of the data's distribution differ in about ``significance`` of the bins.
+
+    Args:
+        real: (N, F) rows that the bins were not made from.
+        made: (M, F).
+        known: (L, F) rows that the bins are made from.
+        bins: K.
+        significance: of each test.
+    """
+    from scipy.special import ndtri
+    from sklearn.cluster import KMeans
+
+    cells = KMeans(bins, n_init=1, random_state=0).fit(known.double().numpy())  # pyright: ignore
+    shares, counts = [], (len(real), len(made))
+    for rows in (real, made):
+        assigned = cells.predict(np.ascontiguousarray(rows.double().numpy()))
+        shares.append(np.bincount(assigned, minlength=bins) / len(rows))
+    pooled = (shares[0] * counts[0] + shares[1] * counts[1]) / sum(counts)
+    deviation = np.sqrt(pooled * (1 - pooled) * (1 / counts[0] + 1 / counts[1]))
+    differs = np.abs(shares[0] - shares[1]) > deviation * ndtri(1 - significance / 2)
+    return float(differs.mean())
+
+
+def mean_distance(rows: Tensor) -> float:
+    """The mean Euclidean distance of two different rows (N, F)."""
+    total = sum(float(apart.double().sum()) for _, apart in _distances(rows.float(), rows.float()))
+    return total / (len(rows) * (len(rows) - 1))

@@ -1,0 +1,341 @@
+"""Metrics of samples against held-out rows, in the features of a named net."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+import ganvae_core as gv
+from ganvae_metrics import distances
+from ganvae_metrics.nets import features, net_of
+
+Net = Literal["pixels", "judge", "efficientnet-lite0"]
+NEEDS = frozenset(("prior",))
+
+
+def suffix(net: Net) -> str:
+    """The end of the name of every figure that is taken in the features of a net."""
+    return net.replace("-", "_")
+
+
+def _real(subject: gv.Subject, net: Net) -> Tensor:
+    found = features(subject, subject.held_out(subject.sample_count), net)
+    if len(found) < 2:
+        raise gv.NotApplicable(f"it needs two held-out rows or more, and there are {len(found)}")
+    return found
+
+
+def _made(subject: gv.Subject, net: Net, count: int | None = None) -> Tensor:
+    return features(subject, subject.samples(count or subject.sample_count), net)
+
+
+@final
+class FrechetDistance(gv.Metric):
+    """The squared Fréchet distance of samples to held-out rows (Heusel et al. 2017, over features of the named net).
+
+    It compares means and covariances alone, and is biased upwards by few rows: compare figures of equal counts and of
+    one net. With fewer rows than features the covariances are singular, and the figure says little.
+
+    Args:
+        net: pixels (their principal components), judge (a small classifier of the data's own labels) or
+            efficientnet-lite0.
+    """
+
+    needs = NEEDS
+    cheap = False
+
+    def __init__(self, *, net: Net = "pixels") -> None:
+        self.net: Net = net
+        self.figures = (gv.Figure(f"fd_{suffix(net)}", f"FD, {net}", "", "lower"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """``fd_NET``."""
+        found = distances.frechet_distance(_real(subject, self.net), _made(subject, self.net))
+        return {self.figures[0].name: found}
+
+
+@final
+class KernelDistance(gv.Metric):
+    """The squared maximum mean discrepancy of samples to held-out rows (Bińkowski et al. 2018), times 1,000.
+
+    Unlike Fréchet's it is unbiased, so it may be compared across counts; about zero, and negative at times, where both
+    are of one distribution. ``NAME_error`` is its standard error.
+
+    Args:
+        net: as ``frechet``'s.
+    """
+
+    needs = NEEDS
+    cheap = False
+
+    def __init__(self, *, net: Net = "pixels") -> None:
+        self.net: Net = net
+        self.figures = (gv.Figure(f"kd_{suffix(net)}", f"KD × 1000, {net}", "", "lower"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """``kd_NET`` and ``kd_NET_error``."""
+        real, made = _real(subject, self.net), _made(subject, self.net)
+        found, name = distances.kernel_distance(real, made), self.figures[0].name
+        error = {} if math.isnan(found.error) else {f"{name}_error": 1000 * found.error}
+        return {name: 1000 * found.value, **error}
+
+
+@final
+class Manifolds(gv.Metric):
+    """Precision, recall, density and coverage of samples against held-out rows, in the features of the named net.
+
+    Precision and recall are Kynkäänniemi et al.'s (2019), density and coverage Naeem et al.'s (2020). Recall rewards a
+    manifold of samples that is too wide, and precision rewards samples at the modes: prefer density and coverage.
+    Samples of the data's own distribution have a density of 1 and, for k = 5, a coverage of about 0.97.
+
+    Args:
+        net: as ``frechet``'s.
+        nearest: k, the neighbour that a row's ball reaches to.
+    """
+
+    needs = NEEDS
+    cheap = False
+
+    def __init__(self, *, net: Net = "pixels", nearest: int = 5) -> None:
+        _at_least("nearest", nearest, 1)
+        self.net: Net = net
+        self.nearest = nearest
+        self.figures = tuple(
+            gv.Figure(f"{name}_{suffix(net)}", f"{name}, {net}", "", "higher")
+            for name in ("precision", "recall", "density", "coverage")
+        )
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """The four figures."""
+        real, made = _real(subject, self.net), _made(subject, self.net)
+        nearest = min(self.nearest, len(real) - 1, len(made) - 1)
+        found = distances.manifolds(real, made, nearest)
+        return {figure.name: value for figure, value in zip(self.figures, found, strict=True)}
+
+
+@final
+class SlicedWasserstein(gv.Metric):
+    """The sliced 2-Wasserstein distance of samples to held-out rows, not squared (Bonneel et al. 2015).
+
+    It sees all moments of projections, and is biased upwards by few rows.
+
+    Args:
+        net: as ``frechet``'s.
+        directions: random projections.
+    """
+
+    needs = NEEDS
+    cheap = False
+
+    def __init__(self, *, net: Net = "pixels", directions: int = 512) -> None:
+        _at_least("directions", directions, 1)
+        self.net: Net = net
+        self.directions = directions
+        self.figures = (gv.Figure(f"sw_{suffix(net)}", f"sliced Wasserstein, {net}", "", "lower"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """``sw_NET``."""
+        real, made = _real(subject, self.net), _made(subject, self.net)
+        return {self.figures[0].name: distances.sliced_wasserstein(real, made, self.directions) ** 0.5}
+
+
+@final
+class TwoSample(gv.Metric):
+    """How often the nearest other row of a sample or held-out row is of its own kind (Lopez-Paz and Oquab 2017).
+
+    50 % where samples cannot be told from data, 100 % where they are apart, and less than 50 % where they are copies of
+    the data. It sees single defects that means and covariances miss, and soon reaches 100 %.
+
+    Args:
+        net: as ``frechet``'s.
+    """
+
+    needs = NEEDS
+    cheap = False
+
+    def __init__(self, *, net: Net = "pixels") -> None:
+        self.net: Net = net
+        self.figures = (gv.Figure(f"nn_{suffix(net)}", f"1-NN two-sample, {net}", "%", "lower"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """``nn_NET`` in percent."""
+        real, made = _real(subject, self.net), _made(subject, self.net)
+        return {self.figures[0].name: 100 * distances.two_sample_accuracy(real, made)}
+
+
+@final
+class DifferentBins(gv.Metric):
+    """Share of clusters of the training rows that samples fill otherwise than held-out rows do (NDB / K).
+
+    Richardson and Weiss 2018. About 5 % for samples of the data's own distribution. Few rows make it insensitive.
+
+    Args:
+        net: as ``frechet``'s.
+        bins: K, clusters of k-means.
+    """
+
+    needs = NEEDS
+    cheap = False
+
+    def __init__(self, *, net: Net = "pixels", bins: int = 100) -> None:
+        _at_least("bins", bins, 2)
+        self.net: Net = net
+        self.bins = bins
+        self.figures = (gv.Figure(f"ndb_{suffix(net)}", f"NDB of {bins}, {net}", "%", "lower"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """``ndb_NET`` in percent."""
+        known = features(subject, subject.training(20_000), self.net)
+        if len(known) < 2 * self.bins:
+            raise gv.NotApplicable(
+                f"{self.bins} bins need {2 * self.bins} training rows, and there are {len(known)}"
+            )
+        real, made = _real(subject, self.net), _made(subject, self.net)
+        return {self.figures[0].name: 100 * distances.different_bins(real, made, known, self.bins)}
+
+
+@final
+class Diversity(gv.Metric):
+    """The mean distance of two samples over that of two held-out rows: 1 where samples are as diverse as the data.
+
+    A model that repeats itself is far below 1. Noise is above 1, so read it with a distance.
+
+    Args:
+        net: as ``frechet``'s.
+    """
+
+    needs = NEEDS
+    cheap = False
+
+    def __init__(self, *, net: Net = "pixels") -> None:
+        self.net: Net = net
+        self.figures = (gv.Figure(f"diversity_{suffix(net)}", f"diversity, {net}", "", "higher"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """``diversity_NET``."""
+        real, made = _real(subject, self.net), _made(subject, self.net)
+        return {self.figures[0].name: distances.mean_distance(made) / distances.mean_distance(real)}
+
+
+@final
+class Memorisation(gv.Metric):
+    """Whether samples are copies of training rows: how near their nearest training row is.
+
+    ``distance_to_record`` is the median distance of samples to their closest training row over that of held-out rows:
+    1 for samples of the data's own distribution, near 0 for copies. ``copies`` is the share of samples that are nearer
+    to a training row than all but 1 % of the held-out rows are: about 1 % where nothing is copied.
+
+    Args:
+        net: as ``frechet``'s.
+        rows: training rows that are compared with, at most, evenly spread. A copy of a row that is left out is missed.
+    """
+
+    needs = NEEDS
+    cheap = False
+    has_references = False  # training rows are their own closest ones
+
+    def __init__(self, *, net: Net = "pixels", rows: int = 50_000) -> None:
+        _at_least("rows", rows, 1)
+        self.net: Net = net
+        self.rows = rows
+        self.figures = (
+            gv.Figure(f"distance_to_record_{suffix(net)}", f"distance to record, {net}", "", "higher"),
+            gv.Figure(f"copies_{suffix(net)}", f"copies, {net}", "%", "lower"),
+        )
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """Both figures."""
+        known = features(subject, subject.training(self.rows), self.net)
+        real, _ = distances.nearest_distances(_real(subject, self.net), known)
+        made, _ = distances.nearest_distances(_made(subject, self.net), known)
+        usual, closest = float(real.median()), float(real.quantile(0.01))
+        copies = 100 * float((made < closest).double().mean())
+        ratio, share = (figure.name for figure in self.figures)
+        # Where held-out rows are training rows too, as in a table of few values, no distance is unusual.
+        return {share: copies} | ({ratio: float(made.median()) / usual} if usual else {})
+
+
+@final
+class Modes(gv.Metric):
+    """Modes that samples reach, and the share of samples near one, where the source names its modes (Lin et al. 2018).
+
+    A sample is of high quality within 3 standard deviations of its nearest mode; a mode counts from one such sample on.
+
+    Args:
+        samples: that are drawn.
+    """
+
+    needs = NEEDS
+    cheap = False
+    figures = (
+        gv.Figure("modes", "modes", "", "higher"),
+        gv.Figure("high_quality", "high quality", "%", "higher"),
+        gv.Figure("mode_kl", "KL of modes to uniform", "nats", "lower"),
+    )
+
+    def __init__(self, *, samples: int = 2_500) -> None:
+        _at_least("samples", samples, 1)
+        self.samples = samples
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """The three figures."""
+        known = subject.source_spec.details.get("modes")
+        if not known:
+            raise gv.NotApplicable("the source does not name its modes")
+        centres = torch.tensor(known["centres"], dtype=torch.float64)  # (M, D)
+        points = torch.cat([batch.x.flatten(1).double().cpu() for batch in subject.samples(self.samples)])
+        reach, nearest = distances.nearest_distances(points, centres)
+        good = reach < 3 * known["deviation"]
+        shares = torch.bincount(nearest, minlength=len(centres)).double() / len(points)
+        present = shares[shares > 0]
+        return {
+            "modes": float(len(nearest[good].unique())),
+            "high_quality": 100 * float(good.double().mean()),
+            "mode_kl": max(0.0, float((present * (present * len(centres)).log()).sum())),
+        }
+
+
+@final
+class AsAsked(gv.Metric):
+    """Share of samples in which a judge finds the class that they were made for.
+
+    The judge is a small classifier of the data's own labels. Its accuracy on held-out rows bounds the figure.
+
+    Args:
+        samples: that are drawn.
+    """
+
+    needs = NEEDS
+    cheap = False
+    figures = (
+        gv.Figure("as_asked", "classes as asked", "%", "higher"),
+        gv.Figure("judge_accuracy", "judge's accuracy", "%", "higher"),
+    )
+
+    def __init__(self, *, samples: int = 2_000) -> None:
+        _at_least("samples", samples, 1)
+        self.samples = samples
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """``as_asked`` and ``judge_accuracy`` in percent."""
+        if subject.spec.condition is None or not subject.spec.classes:
+            raise gv.NotApplicable("the model is not given classes")
+        net = net_of(subject, "judge")
+        assert net.classify is not None
+        assert net.accuracy is not None
+        right = 0
+        for batch in subject.samples(self.samples):
+            wanted = subject.labels(batch)
+            if wanted is None:
+                raise gv.NotApplicable("these samples were made for no class")
+            right += int((net.classify(batch.x) == wanted.cpu()).sum())
+        return {"as_asked": 100 * right / self.samples, "judge_accuracy": 100 * net.accuracy}
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise gv.ConfigurationError(f"{name}={value} is not possible: it must be at least {least}.")

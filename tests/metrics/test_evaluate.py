@@ -1,0 +1,182 @@
+"""``ganvae evaluate``: what is measured, beside what, and what cannot be had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import Say, train
+from ganvae_compare.evaluating import default_metrics, evaluate
+from ganvae_metrics.nets import net_of
+from torch import Tensor
+
+import ganvae_core as gv
+from ganvae_core.evaluation.references import references
+from ganvae_core.evaluation.subject import ModelSubject
+
+TINY = ("generator.hidden=[4]", "latent.shape=[2]")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANVAE_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    return train(tmp_path_factory.mktemp("runs") / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    return train(tmp_path_factory.mktemp("runs") / "gan", "--plugin", "gan", "critic.hidden=[4]", *TINY)
+
+
+def test_a_vae_has_every_kind_of_figure_and_equal_seeds_give_equal_ones(vae: Path) -> None:
+    run = gv.load(vae)
+    first, again = (evaluate(run, samples=60, with_references=False) for _ in range(2))
+    results = {name: result for one in first.measured for name, result in one.results.items()}
+    for name in ("fd_judge", "kd_judge", "coverage_judge", "nn_judge", "copies_pixels", "iw100_nats", "active_units",
+                 "psnr", "linear_probe"):  # fmt: skip
+        assert results[name].value is not None, results[name]
+    assert results["kd_judge"].error is not None
+    assert results["ssim"].value is None  # images of 8 pixels are smaller than its window
+    assert [one.results for one in first.measured] == [one.results for one in again.measured]
+    other = evaluate(run, ["frechet"], samples=60, seed=1, with_references=False)
+    assert other.result("fd_pixels") != evaluate(run, ["frechet"], samples=60, with_references=False).result(
+        "fd_pixels"
+    )
+
+
+def test_what_a_gan_cannot_give_has_a_reason(gan: Path, say: Say) -> None:
+    outcome = say("evaluate", gan, "--metrics", "fidelity,importance-bound,frechet", "--samples", "50")
+    assert outcome.code == 0
+    assert "n/a: MSE, PSNR, SSIM: the model has no encoder" in outcome.err
+    assert "FD, pixels" in outcome.out
+    assert "MSE" not in outcome.out
+    written = json.loads((gan / "metrics" / "fidelity.json").read_text())
+    assert written["results"]["psnr"] == {"value": None, "error": None, "reason": "the model has no encoder"}
+    assert json.loads((gan / "metrics" / "frechet-pixels.json").read_text())["samples"] == 50
+
+
+def test_the_ceiling_is_better_than_the_floors(vae: Path) -> None:
+    """180 training digits against 180 held-out ones; everything follows from the seed."""
+    found = evaluate(gv.load(vae), [{"name": "kernel", "net": "pixels"}, "manifolds", "memorisation"])
+    assert found.samples == 180
+
+    def values(figure: str) -> Mapping[str, float]:
+        names = found.measured[0].references
+        return {name: value for name in names if (value := found.result(figure, name).value) is not None}
+
+    distance, coverage = values("kd_pixels"), values("coverage_pixels")
+    assert [*distance] == ["real against real", "one Gaussian", "independent pixels", "the mean", "noise"]
+    assert all(
+        distance["real against real"] < value
+        for name, value in distance.items()
+        if name != "real against real"
+    )
+    assert coverage["real against real"] > 0.9
+    assert coverage["the mean"] < 0.3  # balls of outliers reach to the mean
+    assert (
+        found.result("copies_pixels", "real against real").value is None
+    )  # training rows are their own copies
+
+
+def test_references_have_the_moments_that_they_are_named_for(vae: Path) -> None:
+    """5,000 draws: standard errors of 0.02 and less; tolerances are five of them."""
+    run = gv.load(vae)
+    subject = ModelSubject(run.model, run.open_data(), sample_count=5_000)
+    rows = torch.cat([batch.x for batch in subject.training(5_000)]).flatten(1)
+    drawn = {name: draw(0, 5_000).flatten(1) for name, draw in references(subject).items()}
+    inner = rows[:, 18:22]  # grey pixels, which clipping hardly touches
+    torch.testing.assert_close(drawn["independent pixels"].mean(0), rows.mean(0), atol=0.04, rtol=0)
+    torch.testing.assert_close(drawn["the mean"][7], rows.mean(0), atol=1e-6, rtol=0)
+    assert 0 <= float(drawn["noise"].min()) < 0.01 < 0.99 < float(drawn["noise"].max()) <= 1
+
+    def tied(x: Tensor) -> float:
+        return float(torch.corrcoef(x[:, 18:22].T)[0, 1])
+
+    assert tied(drawn["one Gaussian"]) == pytest.approx(float(torch.corrcoef(inner.T)[0, 1]), abs=0.1)
+    assert tied(drawn["independent pixels"]) == pytest.approx(0.0, abs=0.08)
+    torch.testing.assert_close(
+        drawn["real against real"][: len(rows)].sum(0), rows.sum(0), rtol=1e-4, atol=1e-2
+    )
+
+
+def test_a_judge_is_trained_once_and_then_read(vae: Path, cache: Path) -> None:
+    run = gv.load(vae)
+    judged = [net_of(ModelSubject(run.model, run.open_data()), "judge") for _ in range(2)]
+    assert judged[0].accuracy == judged[1].accuracy
+    assert judged[0].accuracy is not None
+    assert judged[0].accuracy > 0.9
+    assert len(list((cache / "judges").glob("*.safetensors"))) == 1
+
+
+def test_several_runs_stand_side_by_side_and_a_damaged_one_does_not_stop_the_others(
+    vae: Path, gan: Path, tmp_path: Path, say: Say
+) -> None:
+    outcome = say(
+        "evaluate", vae, tmp_path / "none", gan, "--metrics", "frechet", "--samples", "40", "--no-references"
+    )
+    assert outcome.code == 2
+    assert f"error: {tmp_path / 'none'}" in outcome.err
+    heading = outcome.out.splitlines()[0]
+    assert str(vae) in heading
+    assert str(gan) in heading
+
+
+def test_runs_on_other_data_are_not_compared(vae: Path, tmp_path: Path, say: Say) -> None:
+    other = train(tmp_path / "other", "--plugin", "vae", "data.held_out=0.2", "encoder.hidden=[4]", *TINY)
+    outcome = say("evaluate", vae, other, "--metrics", "frechet", "--samples", "40", "--no-references")
+    assert outcome.code == 2
+    assert "were not trained on the same data: " in outcome.err
+    assert "held_out" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ("frechett", "frechet"),
+        ("{name: frechet, net: vgg}", "net"),
+        ("{name: frechet", "is no list of metrics"),
+        ("{name: manifolds, nearest: 0}", "nearest=0"),
+    ],
+)
+def test_a_metric_that_does_not_exist_is_refused(vae: Path, say: Say, metrics: str, expected: str) -> None:
+    outcome = say("evaluate", vae, "--metrics", metrics)
+    assert outcome.code == 2
+    assert expected in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_run_without_held_out_rows_is_refused(tmp_path: Path, say: Say) -> None:
+    run = train(tmp_path / "run", "--plugin", "vae", "data.held_out=0", "encoder.hidden=[4]", *TINY)
+    outcome = say("evaluate", run)
+    assert outcome.code == 2
+    assert "data.held_out" in outcome.err
+
+
+def test_a_table_has_figures_of_columns(tmp_path: Path, cache: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    overrides = {"generator.hidden": [4], "encoder.hidden": [4], "engine.device": "cpu"}
+    run = gv.train("vae", data=x, steps=2, out=tmp_path / "run", overrides=overrides)
+    data = gv.as_source(x)
+    assert run.source_spec.shape == (3,)
+    assert {"name": "frechet", "net": "pixels"} in default_metrics(run)
+    subject = ModelSubject(run.model, gv.split(data, held_out=0.5))
+    from ganvae_metrics.tables import ClassifierTwoSample, TableSimilarity
+
+    real = subject.with_samples(references(subject)["real against real"])
+    with torch.no_grad():
+        assert TableSimilarity().measure(real)["marginals"] > 75
+        assert ClassifierTwoSample().measure(real)["classifier_auc"] < 75
+        constant = subject.with_samples(references(subject)["the mean"])
+        assert TableSimilarity().measure(constant)["marginals"] < 60
+        assert ClassifierTwoSample().measure(constant)["classifier_auc"] > 95
