@@ -49,7 +49,7 @@ def vae_engine(images: np.ndarray, folder: Path, *, every: int, measured: bool) 
     )  # fmt: skip
     engine = gv.Engine(
         make_objective("vae", data.spec), data, settings,
-        optimizers={"default": gv.OptimizerSettings(lr=1e-3)}, metrics=[Elbo()], directory=folder,
+        optimizers={"default": gv.OptimizerSettings(lr=1e-3)}, metrics=[Elbo()], saver=gv.CheckpointWriter(folder),
     )  # fmt: skip
     engine.callbacks.append(Recorder(RunDirectory(folder)))
     return engine

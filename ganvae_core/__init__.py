@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from ganvae_core.runs.loading import Run, load
     from ganvae_core.runs.training import train
     from ganvae_core.store.files import cache_folder
+    from ganvae_core.store.writer import CheckpointWriter
     from ganvae_core.training import Callback, Metric, Objective, Subject, TrainingView
     from ganvae_core.types import Batch, DataSpec, Drawing, Field, Figure, Loss, Phase, Rows, Units, View
     from ganvae_core.views.showing import save_picture
@@ -106,6 +107,7 @@ _HOMES = {
     "ganvae_core.runs.loading": "Run load",
     "ganvae_core.runs.training": "train",
     "ganvae_core.store.files": "cache_folder",
+    "ganvae_core.store.writer": "CheckpointWriter",
     "ganvae_core.training": "Callback Metric Objective Subject TrainingView",
     "ganvae_core.types": "Batch DataSpec Drawing Field Figure Loss Phase Rows Units View",
     "ganvae_core.views.showing": "save_picture",
@@ -114,7 +116,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "AdaptiveAugmentation", "Batch", "Bernoulli", "Callback", "Categorical",
+    "SGD", "Adam", "AdamW", "AdaptiveAugmentation", "Batch", "Bernoulli", "Callback", "Categorical", "CheckpointWriter",
     "CommandSpec", "ComponentSpec", "Composite", "ConfigurationError", "Critic", "CriticHead", "DataError",
     "DataSpec", "DecodeModule", "DiagonalNormal", "Dirac", "Drawing", "EncodeModule", "Encoder", "Engine",
     "EngineSettings", "FactorisedPosterior", "Field", "Figure", "FittedPrior", "Flow", "GanvaeError",

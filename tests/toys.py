@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import ganvae_core as gv
 from ganvae_core.plugins import installed_plugins
+from ganvae_core.runs.stages import Stages
 
 WIDTH = 3
 
@@ -117,11 +119,22 @@ def regression(seed: int = 0, **phase: Any) -> FromPhases:
 
 
 def engine(objective: gv.Objective, data: Any = None, **changes: Any) -> gv.Engine:
-    """An engine with plain SGD on small rows; ``optimizers``, ``callbacks`` … and settings may be given."""
-    extras = {name: changes.pop(name) for name in ("optimizers", "callbacks", "metrics", "directory")
-              if name in changes}  # fmt: skip
+    """An engine with plain SGD on small rows; ``optimizers``, ``callbacks`` … and settings may be given.
+
+    ``directory`` is where its checkpoints go.
+    """
+    extras = {name: changes.pop(name) for name in ("optimizers", "callbacks", "metrics") if name in changes}
+    if "directory" in changes:
+        keep = changes.get("keep_checkpoints", settings().keep_checkpoints)
+        extras["saver"] = gv.CheckpointWriter(changes.pop("directory"), keep)
     extras.setdefault("optimizers", optimizer())
     return gv.Engine(objective, rows() if data is None else data, settings(**changes), **extras)
+
+
+def only_stage(training: gv.Engine) -> Stages:
+    """The stages of a run that has one, of an engine that was made by hand."""
+    configuration = SimpleNamespace(stages=(), engine=training.settings)
+    return Stages(cast(Any, SimpleNamespace(configuration=configuration)), training.data, training, set())
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:

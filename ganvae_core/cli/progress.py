@@ -41,7 +41,9 @@ class Progress(Callback):
         self._above = _Above(console)
 
     def on_start(self, training: TrainingView) -> None:
-        """Draw the bar."""
+        """Draw the bar, unless no step is left, as where a prior is fitted in closed form."""
+        if training.step >= training.target_steps:
+            return
         self._last_line = time.monotonic()
         logging.getLogger("ganvae").addHandler(self._above)
         if self.console.is_terminal:

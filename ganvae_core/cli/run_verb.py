@@ -86,11 +86,11 @@ def run(
     from ganvae_core.cli.launcher import check_count
     from ganvae_core.config.layers import nest
     from ganvae_core.engine.processes import world
-    from ganvae_core.engine.sharing import held_by_first
     from ganvae_core.runs.preparation import prepare
     from ganvae_core.runs.resuming import prepare_resume
     from ganvae_core.runs.starting import go_on, started
     from ganvae_core.store.directory import CONFIG, RunDirectory, refuse_taken
+    from ganvae_core.store.ownership import held
 
     pairs = settings_pairs(overrides, short)
 
@@ -121,7 +121,8 @@ def run(
     end_with_launcher()
     with report_once(), ExitStack() as stack:
         if resume is not None and not dry_run:
-            stack.enter_context(held_by_first(RunDirectory.open(resume).path, world()))
+            path = RunDirectory.open(resume).path
+            stack.enter_context(world().entered_by_first(lambda: held(path)))
         directory, preparation = world().together(prepared)
         for passed_over in preparation.damage if world().first else ():
             warn(passed_over)

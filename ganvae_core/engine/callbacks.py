@@ -41,8 +41,7 @@ class Callbacks:
     def call_warnings(self, state: TrainingState) -> None:
         """Pass warnings since the last record to ``on_step``, in a separate record."""
         if "warnings" in state.pending:
-            record = {"step": state.run_step, "samples_seen": state.samples_seen, **state.take_pending()}
-            self.call("on_step", record)
+            self.call("on_step", state.record(state.take_pending()))
 
     def states(self) -> list[dict[str, Any]]:
         """The callbacks' states for a checkpoint, by class.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,12 +32,10 @@ class Reading(NamedTuple):
     Attributes:
         averages: by ``phase/term``, over the updates that were made.
         updates: by phase, in their order: what was not finite in each, or None where it was made.
-        first: the first update that was not finite.
     """
 
     averages: Mapping[str, float]
     updates: Mapping[str, Sequence[NotFinite | None]]
-    first: NotFinite | None
 
 
 class StepLog:
@@ -46,11 +44,14 @@ class StepLog:
     def __init__(self) -> None:
         self._labels: list[tuple[int, str, tuple[str, ...]]] = []
         self._values: list[Tensor] = []
+        self._counts: Counter[str] = Counter()
+        self._parts: defaultdict[str, list[float]] = defaultdict(list)  # by name, floats that make up the sum
+        self._updates: defaultdict[str, list[NotFinite | None]] = defaultdict(list)
 
     @property
     def pending(self) -> bool:
         """Whether something was added since the last reading."""
-        return bool(self._values)
+        return bool(self._values or self._updates)
 
     def add(self, step: int, phase: str, loss: Loss, gradient_norm: Tensor) -> None:
         """Add the outcome of one update: loss, terms, and the norm of its gradient before clipping."""
@@ -60,26 +61,65 @@ class StepLog:
         self._values.append(gradient_norm)
 
     def read(self) -> Reading:
-        """Return the entries since the last reading, and clear them."""
+        """Return the averages since the last reading, and clear them."""
+        self._transfer()
+        averages = {
+            name: math.fsum(self._parts[name]) / count
+            if all(map(math.isfinite, self._parts[name]))
+            else math.nan
+            for name, count in self._counts.items()
+        }
+        reading = Reading(averages, self._updates)
+        self._counts, self._parts, self._updates = Counter(), defaultdict(list), defaultdict(list)
+        return reading
+
+    def first_not_finite(self) -> NotFinite | None:
+        """The first update since the last reading that was not finite."""
+        self._transfer()
+        found = [update for updates in self._updates.values() for update in updates if update is not None]
+        return min(found, key=lambda update: update.step, default=None)
+
+    def state(self) -> dict[str, Any]:
+        """The sums since the last reading as JSON values, exactly, for a checkpoint between two readings."""
+        self._transfer()
+        sums = {name: [count, *_exact_sum(self._parts[name])] for name, count in self._counts.items()}
+        updates = {phase: [None if update is None else [update.step, update.terms] for update in made]
+                   for phase, made in self._updates.items()}  # fmt: skip
+        return {"sums": sums, "updates": updates} if updates else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue the sums that ``state`` gave."""
+        for name, (count, *parts) in state.get("sums", {}).items():
+            self._counts[name] = int(count)
+            self._parts[name] = [math.nan if part is None else float(part) for part in parts]
+        for phase, made in state.get("updates", {}).items():
+            self._updates[phase] = [update and NotFinite(update[0], phase, update[1]) for update in made]
+
+    def _transfer(self) -> None:
+        """Read what was added from the device into the sums."""
         numbers = iter(
             torch.stack([value.float() for value in self._values]).tolist() if self._values else []
         )
         labels, self._labels, self._values = self._labels, [], []
-        collected: defaultdict[str, list[float]] = defaultdict(list)
-        updates: defaultdict[str, list[NotFinite | None]] = defaultdict(list)
-        first: NotFinite | None = None
         for step, phase, names in labels:
             values = {name: next(numbers) for name in names}
             # As the engine asks on the device. A term that is only logged may be infinite: the update is made.
             if abs(values[LOSS] + values[GRADIENT_NORM]) <= _LARGEST:
-                updates[phase].append(None)
+                self._updates[phase].append(None)
                 for name, value in values.items():
-                    collected[f"{phase}/{name}"].append(value)
+                    self._counts[f"{phase}/{name}"] += 1
+                    self._parts[f"{phase}/{name}"].append(value)
             else:
                 terms = [name for name, value in values.items() if not math.isfinite(value)]
                 dropped = NotFinite(step, phase, ", ".join(terms or (LOSS, GRADIENT_NORM)).replace("_", " "))
-                updates[phase].append(dropped)
-                first = first or dropped
-        averages = {name: math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
-                    for name, values in collected.items()}  # fmt: skip
-        return Reading(averages, updates, first)
+                self._updates[phase].append(dropped)
+
+
+def _exact_sum(values: list[float]) -> list[float]:
+    """A few floats whose exact sum is that of the values; a single NaN where they are not all finite."""
+    if not all(map(math.isfinite, values)):
+        return [math.nan]
+    parts: list[float] = []
+    while rest := math.fsum([*values, *(-part for part in parts)]):
+        parts.append(rest)
+    return parts

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
 from typing import Any, TypeVar, final
 
 import torch
@@ -18,33 +17,30 @@ from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.callbacks import Callbacks
 from ganvae_core.engine.devices import runtime, select_device, select_precision
 from ganvae_core.engine.ema import EMA
-from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import OptimizerSettings, make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
 from ganvae_core.engine.precision import ComponentPrecision
 from ganvae_core.engine.processes import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery
+from ganvae_core.engine.saving import Saver
 from ganvae_core.engine.settings import SKIP, EngineSettings
-from ganvae_core.engine.sharing import broadcast_state, held_by_first, sharing_notes, synchronises
+from ganvae_core.engine.sharing import broadcast_state, sharing_notes, synchronises
 from ganvae_core.engine.state import Results, TrainingState
 from ganvae_core.engine.stopping import StopFlag
 from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
-from ganvae_core.evaluation.sampling import fit_prior
-from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint
-from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.training import Callback, Metric, Objective, TrainingView
 from ganvae_core.types import Batch, Loss
 
 STAGE = purpose("random numbers of a further stage")
-FITTING = purpose("fitting of the prior")
 AFTER = purpose("random numbers after an update")
 CODES = purpose("codes of a batch")
 
 T = TypeVar("T")
+Before = Callable[[torch.Generator], Mapping[str, float]]
 
 
 @final
@@ -61,7 +57,7 @@ class Engine:
         optimizers: settings by optimizer name; ``default`` stands in for the others.
         metrics: measured on held-out rows whenever a checkpoint is written, and at the end.
         callbacks: watch the run; they are called at intervals, never inside a step.
-        directory: where ``checkpoints/`` is written, by one process at a time; None keeps everything in memory.
+        saver: writes checkpoints, as ``gv.CheckpointWriter("runs/mine")`` does; None keeps everything in memory.
         stage: number of the stage of a run that this engine trains, from 0. In later stages, the parts of the model
             that no phase trains are frozen.
         first_step: steps of the stages before.
@@ -80,7 +76,7 @@ class Engine:
         optimizers: Mapping[str, OptimizerSettings] | None = None,
         metrics: Sequence[Metric] = (),
         callbacks: Sequence[Callback] = (),
-        directory: str | Path | None = None,
+        saver: Saver | None = None,
         stage: int = 0,
         first_step: int = 0,
     ) -> None:
@@ -129,17 +125,10 @@ class Engine:
         self._stream = DataStream(
             self.data, self.batch_size, seed, self.device, rows=self._updates.rows, sharers=sharers
         )
-        self._log = StepLog()
         self._callbacks = Callbacks(callbacks, self.view, self.settings.on_callback_error)
-        self._writer: CheckpointWriter | None = None
-        self.directory: Path | None = None
-        if directory is not None:
-            self.keep_in(Path(directory))
-        self.complete = False
-        """Whether the last ``fit`` came to its end: the steps were done, or it was stopped as if they were."""
+        self.saver = saver
         self.interrupted = False
         """Whether the last ``fit`` was interrupted, which may be in its last step."""
-        self._fitting = False
         self._clock = (time.perf_counter(), 0)
 
     @property
@@ -169,8 +158,8 @@ class Engine:
 
     @property
     def saved_step(self) -> int | None:
-        """The step of the newest checkpoint that this engine has written and that is on disk."""
-        return None if self._writer is None else self._writer.saved_step
+        """The step of the newest checkpoint that is on disk."""
+        return None if self.saver is None else self.saver.saved_step
 
     @property
     def rows_at_once(self) -> int:
@@ -192,7 +181,7 @@ class Engine:
             optimizer_settings={name: each.settings for name, each in state.optimizers.items()},
             metrics=self.metrics,
             device=self.device,
-            directory=self.directory,
+            directory=None if self.saver is None else self.saver.directory,
             results=state.results.values,
             results_step=state.results.step,
             saved_step=self.saved_step,
@@ -203,20 +192,27 @@ class Engine:
             log=state.pending.update,
         )
 
-    def fit(self, steps: int | None = None) -> Engine:
+    def fit(self, steps: int | None = None, *, before: Before | None = None) -> Engine:
         """Train until ``steps`` steps have been done in all (default: the settings'), and return the engine.
 
+        A prior that is fitted in closed form is not fitted here: ``ganvae_core.runs.stages`` does it.
+
+        Args:
+            steps: in all, those done before included.
+            before: work of rank 0 before the first of these steps, given the generator of the device's random numbers;
+                the numbers that it returns are passed to the callbacks.
+
         Raises:
-            RunError: another process trains in the engine's directory.
+            RunError: another process writes checkpoints to the same place.
             TrainingError: a loss or gradient was not finite, memory ran out, or a checkpoint could not be written.
         """
-        with self._holding_directory():
-            return self._fit(self.settings.steps if steps is None else steps)
+        with self._holding():
+            return self._fit(self.settings.steps if steps is None else steps, before)
 
-    def _fit(self, steps: int) -> Engine:
+    def _fit(self, steps: int, before: Before | None) -> Engine:
         if steps < 0:
             raise ConfigurationError(f"fit: {steps} steps are not possible: it must not be negative.")
-        self.target_steps = steps
+        self.target_steps, self.state.ended = steps, False
         for optimizer in self.state.optimizers.values():
             optimizer.total_samples = steps * self.batch_size
         self._updates.found_inf.zero_()
@@ -228,17 +224,16 @@ class Engine:
         self._clock = (time.perf_counter(), self.state.step)
         with borrowed_randomness(self.device) as generator, self._components.covering():
             try:
+                numbers = {} if before is None else self.world.from_first(lambda: before(generator))
                 broadcast_state(self.state, self.world, self.device, self.target_steps)
                 self._on_first(lambda: self._callbacks.restore(self.state.callback_states))
                 self._call("on_start")
-                if self.state.step < steps and isinstance(self.model.prior, FittedPrior):
-                    # It is fitted at the end; until then a prior that was fitted before has no use.
-                    self.model.prior.load_state_dict(self.objective.model.prior.state_dict())
+                if numbers:
+                    self._call("on_step", self.state.record(numbers))
                 while self.state.step < steps and not self.stop_flag.stops:
                     self.step(generator)
                     self._at_intervals(last=self.state.step == steps)
-                self._report_unread()
-                self._finish(self.state.step >= steps or not self.stop_flag.incomplete, generator)
+                self._finish(ended=self.state.step >= steps or not self.stop_flag.incomplete)
             except BaseException as error:
                 self._end_writing(error)
                 if self.world.first:
@@ -264,7 +259,7 @@ class Engine:
                     found_inf.zero_()  # one dropped update does not drop the next
                 loss, norm = self._updates.make(prepared, batch, generator)
                 prepared.moving.put_back_where(found_inf)
-                self._log.add(state.run_step, prepared.phase.name, loss, norm)
+                state.log.add(state.run_step, prepared.phase.name, loss, norm)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
             if prepared.phase.after is not None and not found_inf.item():
                 # Every rank draws the same numbers in it, whatever its own rows have drawn.
@@ -284,34 +279,27 @@ class Engine:
         self.stop_flag.request(because)
 
     def interrupt(self) -> None:
-        """End training after the current step and save it, to be resumed later.
-
-        Raises:
-            KeyboardInterrupt: the prior is being fitted, which has no steps; a checkpoint was written before.
-        """
+        """End training after the current step and save it, to be resumed later."""
         self.stop_flag.request(interrupted=True)
-        if self._fitting:
-            raise KeyboardInterrupt
-
-    def keep_in(self, directory: Path) -> None:
-        """Write checkpoints into ``directory/checkpoints`` from now on."""
-        self.directory = directory
-        self._writer = CheckpointWriter(directory / "checkpoints", self.settings.keep_checkpoints)
 
     def save(self) -> None:
-        """Measure, and write a checkpoint where the engine has a directory; it is on disk afterwards."""
-        with self._holding_directory():
+        """Measure, and write a checkpoint where the engine has a saver; it is on disk afterwards."""
+        with self._holding():
             self._save(measured=True)
             self._finish_saving()
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, *, prior: bool = True) -> None:
         """Go on from a checkpoint of a run with the same configuration.
+
+        Args:
+            checkpoint: to go on from.
+            prior: whether the prior is restored, too.
 
         Raises:
             RunError: its tensors do not fit.
         """
         micro_batch_size = self.settings.micro_batch_size
-        self.state.restore(checkpoint)
+        self.state.restore(checkpoint, prior=prior)
         self.state.recovery.micro_batch_size = self.state.recovery.micro_batch_size or micro_batch_size
         # With fewer processes than before, random numbers stay those of the smaller parts.
         rows = checkpoint.manifest.get("runtime", {}).get("rows_at_once", self.batch_size)
@@ -341,9 +329,8 @@ class Engine:
             TrainingError: a loss or gradient was not finite, and the weights are those from before it; or such updates
                 are skipped, and a phase had no others.
         """
-        state, reading = self.state, self._log.read()
-        if reading.first is not None and self.settings.on_nonfinite != SKIP:
-            raise NotFiniteError(reading.first)
+        self._check_finite()
+        state, reading = self.state, self.state.log.read()
         counts, warnings = state.recovery.count(reading, state.run_step)
         for warning in warnings:
             state.warn(warning)
@@ -353,8 +340,9 @@ class Engine:
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
         speed = steps * self.batch_size / seconds if seconds else 0.0
-        record = {"step": state.run_step, "samples_seen": state.samples_seen, **reading.averages, **counts,
-                  **state.take_pending(), "samples_per_second": speed}  # fmt: skip
+        record = state.record(
+            {**reading.averages, **counts, **state.take_pending(), "samples_per_second": speed}
+        )
         self._call("on_step", record)
         return record
 
@@ -384,41 +372,30 @@ class Engine:
             self._save(measured=settings.measured_at(step))
 
     def _report_unread(self) -> None:
-        """Make sure that what is about to be saved is finite."""
-        if self._log.pending:
+        if self.state.log.pending:
             self.report()
 
-    def _finish(self, complete: bool, generator: torch.Generator) -> None:
-        """Save. A run that is complete also gets its prior fitted, is measured, and gets its last pictures.
+    def _check_finite(self) -> None:
+        """Make sure that what is about to be logged or saved is finite."""
+        first = self.state.log.first_not_finite()
+        if first is not None and self.settings.on_nonfinite != SKIP:
+            raise NotFiniteError(first)
 
-        An interrupt waits only for the current checkpoint write.
+    def _finish(self, *, ended: bool) -> None:
+        """Save. A stage that is complete is also measured, and gets its last pictures.
+
+        After an interrupt between two records the averages since the last one go into the checkpoint, so that a
+        resumed run logs what an uninterrupted one does.
         """
-        self.complete, self.interrupted = complete, self.stop_flag.incomplete
-        prior = self.model.prior
-        if complete and isinstance(prior, FittedPrior):
-            self._save(measured=False)  # fitting may fail or be interrupted: what was trained is on disk
-            self._finish_saving()
-            if self.stop_flag.incomplete:  # before the fit began, which the resumed run does
-                self.complete, self.interrupted = False, True
-                self._call("on_end")
-                return
-            likelihood = self.world.from_first(lambda: self._fit_prior(generator))
-            self.world.broadcast_(prior.state_dict().values(), self.device)
-            record = {"step": self.state.run_step, "samples_seen": self.state.samples_seen}
-            self._call("on_step", {**record, "prior/log_likelihood": likelihood})
+        if ended:
+            self._report_unread()
+        self._check_finite()
+        self.state.ended, self.interrupted = ended, self.stop_flag.incomplete
+        complete = self.state.complete
         self._save(measured=complete, last=complete)
         self._finish_saving()
         self._on_first(lambda: self._callbacks.call_warnings(self.state))
         self._call("on_end")
-
-    def _fit_prior(self, generator: torch.Generator) -> float:
-        """Fit the averaged model's prior, and return its mean log-likelihood of the codes in nats."""
-        generator.manual_seed(mixed_seed(self.settings.seed, FITTING))
-        self._fitting = True
-        try:
-            return fit_prior(self.model, self.data, self.device)
-        finally:
-            self._fitting = False
 
     def _save(self, measured: bool, last: bool = False) -> None:
         """Begin to write a checkpoint of now; ``_finish_saving`` waits for it.
@@ -446,14 +423,14 @@ class Engine:
         elif state.results.step != state.run_step:
             state.results = Results()
         snapshot = None
-        if self._writer is not None:
-            snapshot = state.capture(self._callbacks.states(), self.runtime(), complete=last).copied()
+        if self.saver is not None:
+            snapshot = state.capture(self._callbacks.states(), self.runtime()).copied()
         try:
             if last:
                 self._callbacks.call("on_samples")
         finally:
-            if self._writer is not None and snapshot is not None:
-                self._writer.begin(snapshot)
+            if self.saver is not None and snapshot is not None:
+                self.saver.begin(snapshot)
         return dict(state.results.values)
 
     def _finish_saving(self) -> None:
@@ -462,23 +439,24 @@ class Engine:
         Raises:
             TrainingError: it could not be written; those before it are whole.
         """
-        if self._writer is not None:
+        if self.saver is not None:
             self._on_first(self._finish_writing)
 
     def _finish_writing(self) -> None:
-        if self._writer is not None and self._writer.finish():
+        if self.saver is not None and self.saver.finish():
             self._callbacks.call("on_checkpoint")
 
     def _end_writing(self, error: BaseException | None = None) -> None:
         """Wait for the writer; where it failed, say so with the error that ended training."""
-        failure = None if self._writer is None else self._writer.close()
+        failure = None if self.saver is None else self.saver.close()
         if error is not None and failure is not None and failure is not error:
             error.add_note(str(failure))
             if isinstance(error, GanvaeError):
                 error.hints += (str(failure),)
 
-    def _holding_directory(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.directory is None else held_by_first(self.directory, self.world)
+    def _holding(self) -> AbstractContextManager[None]:
+        """A context in which no other process writes checkpoints to the same place."""
+        return nullcontext() if self.saver is None else self.world.entered_by_first(self.saver.held)
 
     def _call(self, hook: str, *arguments: Any) -> None:
         """Call rank 0's callbacks, while the others wait."""

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar, final
 
@@ -192,6 +192,17 @@ class World:
             if failure is not None:
                 raise _from_json(failure, rank)
         return value  # pyright: ignore[reportReturnType]
+
+    @contextmanager
+    def entered_by_first(self, make: Callable[[], AbstractContextManager[Any]]) -> Generator[None]:
+        """A context that rank 0 enters; if it cannot, all ranks fail.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+        """
+        with ExitStack() as stack:
+            self.together(lambda: stack.enter_context(make() if self.first else nullcontext()))
+            yield
 
     def announce_run(self, path: str) -> None:
         """Publish the run's path, for the launcher's messages."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -14,7 +12,6 @@ from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.engine.processes import World
 from ganvae_core.engine.state import TrainingState
 from ganvae_core.errors import TrainingError
-from ganvae_core.store.ownership import held
 from ganvae_core.types import Loss
 
 
@@ -206,15 +203,3 @@ def broadcast_state(state: TrainingState, world: World, device: torch.device, ta
             "restore the same checkpoint in all of them, and ask all of them for as many steps",
         )
     world.broadcast_(tensors, device)
-
-
-@contextmanager
-def held_by_first(directory: Path, world: World) -> Generator[None]:
-    """A context in which rank 0 holds the lock of a directory; if it cannot, all ranks fail.
-
-    Raises:
-        RunError: another process holds it, or there can be no lock.
-    """
-    with ExitStack() as stack:
-        world.together(lambda: stack.enter_context(held(directory) if world.first else nullcontext()))
-        yield

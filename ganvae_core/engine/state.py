@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.engine.ema import EMA
+from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import ScheduledOptimizer
 from ganvae_core.engine.recovery import Recovery
 from ganvae_core.errors import RunError
@@ -56,6 +57,9 @@ class TrainingState:
         stage: number of this stage, from 0.
         first_step: steps of the stages before this one.
         step: steps done in this stage.
+        ended: whether the stage has come to its end: its steps are done, or it was stopped as if they were.
+        fitted_step: steps of all stages after which the prior was fitted in closed form; None before.
+        log: what was computed since the last record.
         recovery: updates that were dropped, and the micro-batch after memory ran out.
         results: the newest held-out results.
         pending: what goes into the next record of the log: warnings, measurements.
@@ -70,6 +74,9 @@ class TrainingState:
     stage: int = 0
     first_step: int = 0
     step: int = 0
+    ended: bool = False
+    fitted_step: int | None = None
+    log: StepLog = field(default_factory=StepLog)
     recovery: Recovery = field(default_factory=Recovery)
     results: Results = field(default_factory=Results)
     pending: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -86,6 +93,16 @@ class TrainingState:
         """Rows used in this stage: the position in the data."""
         return self.step * self.batch_size
 
+    @property
+    def awaits_fit(self) -> bool:
+        """Whether the averaged model has a prior that is fitted in closed form, and it was not fitted at this step."""
+        return isinstance(self.ema.model.prior, FittedPrior) and self.fitted_step != self.run_step
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of this stage is left to do."""
+        return self.ended and not self.awaits_fit
+
     def warn(self, message: str, *hints: str) -> None:
         """Log a warning at once, and add it to the next record under ``warnings``."""
         text = "\n  ".join((message, *hints))
@@ -93,20 +110,21 @@ class TrainingState:
             LOGGER.warning(text)
         self.pending.setdefault("warnings", []).append(text)
 
+    def record(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A record of now for the log."""
+        return {"step": self.run_step, "samples_seen": self.samples_seen, **values}
+
     def take_pending(self) -> dict[str, Any]:
         """Return what waits for the next record, and clear it."""
         pending, self.pending = self.pending, {}
         return pending
 
-    def capture(
-        self, callback_states: Sequence[Mapping[str, Any]], runtime: Mapping[str, Any], *, complete: bool
-    ) -> Snapshot:
+    def capture(self, callback_states: Sequence[Mapping[str, Any]], runtime: Mapping[str, Any]) -> Snapshot:
         """The state as a snapshot. Its tensors are those that training goes on to change.
 
         Args:
             callback_states: as ``callbacks.states_of`` gives them.
             runtime: what rounding depends on beside configuration and data.
-            complete: whether the stage has come to its end.
         """
         import ganvae_core
 
@@ -116,7 +134,9 @@ class TrainingState:
             "step": self.run_step,
             "stage": self.stage,
             "stage_step": self.step,
-            "complete": complete,
+            "ended": self.ended,
+            "complete": self.complete,
+            "fitted_step": self.fitted_step,
             "samples_seen": self.samples_seen,
             "batch_size": self.batch_size,
             "results": dict(self.results.values),
@@ -125,14 +145,19 @@ class TrainingState:
             "figures": [dataclasses.asdict(figure) for figure in self.results.figures],
             "callbacks": list(callback_states),
             "recovery": dataclasses.asdict(self.recovery),
+            "log": self.log.state(),
             "pending": copy.deepcopy(self.pending),  # written while training goes on
             "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
             "runtime": dict(runtime),
         }
         return Snapshot(tensors_of(self.ema.model), objective | self._optimizer_tensors(), manifest)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, *, prior: bool = True) -> None:
         """Go on from a checkpoint of the same configuration and stage.
+
+        Args:
+            checkpoint: to go on from.
+            prior: whether the prior is restored, too; a prior that is still to be fitted may have other options.
 
         Raises:
             RunError: its tensors, its batch size or its manifest do not fit.
@@ -146,10 +171,8 @@ class TrainingState:
         except (TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the manifest of {what} is not what a run writes there: {error}") from error
         tensors = checkpoint.state()
-        # A prior that is fitted in closed form waits for the end of the first stage; its options may change until then.
-        waits = isinstance(self.ema.model.prior, FittedPrior) and not checkpoint.complete and self.stage == 0
-        load_objective(self.objective, tensors, what, skip="model.prior." if waits else "")
-        load_tensors(self.ema.model, checkpoint.model(), what, skip="prior." if waits else "")
+        load_objective(self.objective, tensors, what, skip="" if prior else "model.prior.")
+        load_tensors(self.ema.model, checkpoint.model(), what, skip="" if prior else "prior.")
         self._load_optimizers(tensors, what)
 
     def _restore_numbers(self, manifest: Mapping[str, Any]) -> None:
@@ -157,6 +180,9 @@ class TrainingState:
         judged = (judged_by, better) if isinstance(judged_by, str) and isinstance(better, str) else None
         figures = read_figures(manifest.get("figures"))
         self.results = Results(numbers(manifest.get("results")), self.run_step, judged, figures)
+        self.ended = bool(manifest.get("ended"))
+        self.fitted_step = manifest.get("fitted_step")
+        self.log.restore(manifest.get("log", {}))
         self.callback_states = list(manifest.get("callbacks", []))
         self.pending = copy.deepcopy(dict(manifest.get("pending", {})))
         self.recovery = Recovery.stored(manifest)

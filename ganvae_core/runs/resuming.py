@@ -23,15 +23,17 @@ from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import lasts_whole_training
 from ganvae_core.engine.phases import has_spectral_norm
 from ganvae_core.engine.processes import world
-from ganvae_core.engine.sharing import held_by_first, parts
+from ganvae_core.engine.sharing import parts
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Source
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import changes, refuse_missing
 from ganvae_core.runs.preparation import Preparation, prepare
+from ganvae_core.runs.stages import steps_in
 from ganvae_core.runs.starting import fingerprint, go_on
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.store.ownership import held
 from ganvae_core.training import Callback
 
 HARMLESS = frozenset(
@@ -65,7 +67,7 @@ def resume(
     changes = dict(overrides or {})
     if isinstance(data, str | Path):
         changes["data"], data = str(data), None
-    with held_by_first(directory.path, world()):
+    with world().entered_by_first(lambda: held(directory.path)):
         layer = nest(list(changes.items()))
         directory, preparation = world().together(
             lambda: prepare_resume(directory.path, data=data, layer=layer)
@@ -113,7 +115,8 @@ def prepare_resume(
     if checkpoint is None:
         note = "it was stopped before its first checkpoint, so it begins anew"
         return directory, dataclasses.replace(preparation, warnings=(*preparation.warnings, *changed, note))
-    preparation.stages.restore(checkpoint)
+    longer = steps_in(configuration, checkpoint.stage) > steps_in(before, checkpoint.stage)
+    preparation.stages.restore(checkpoint, longer=longer)
     warnings = (*preparation.warnings, *changed, *runtime_notes(checkpoint.manifest, preparation.engine))
     return directory, dataclasses.replace(preparation, warnings=warnings, damage=damage)
 

@@ -6,48 +6,48 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
+from ganvae_core.data.randomness import mixed_seed, purpose
 from ganvae_core.engine.loop import Engine
+from ganvae_core.evaluation.sampling import fit_prior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, tensors_of
 from ganvae_core.training import Callback, Objective
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from ganvae_core.config.build import Builder
+    from ganvae_core.config.configuration import Configuration
     from ganvae_core.data.split import Split
+
+
+FITTING = purpose("fitting of the prior")
 
 
 @final
 class Stages:
-    """The stages of a run.
+    """The stages of a run. A prior that is fitted in closed form is fitted after each of them, a stage without steps.
 
     Args:
         builder: makes the objectives of the stages after the first.
         data: what is trained on.
         engine: of the stage that training begins or goes on with.
         trainable: the parameters that the components of the model leave trainable.
-        done: whether that stage is complete already, so that training goes on with the next.
 
     Attributes:
         engine: of the current stage.
+        trains: whether the current stage has steps to do; otherwise training goes on with its fit or the next stage.
     """
 
-    def __init__(
-        self,
-        builder: Builder,
-        data: Split,
-        engine: Engine,
-        trainable: set[nn.Parameter],
-        *,
-        done: bool = False,
-    ) -> None:
+    def __init__(self, builder: Builder, data: Split, engine: Engine, trainable: set[nn.Parameter]) -> None:
         self.builder = builder
         self.data = data
         self.engine = engine
-        self.done = False
+        self.trains = True
         self._trainable = trainable
         self._interrupted = False
+        self._fitting = False
 
     @property
     def is_last(self) -> bool:
@@ -57,38 +57,70 @@ class Stages:
     @property
     def complete(self) -> bool:
         """Whether all stages have come to their end."""
-        return self.is_last and self.engine.complete
+        return self.is_last and self.engine.state.complete
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, *, longer: bool = False) -> None:
         """Go on from a checkpoint that was written in the current stage.
+
+        Args:
+            checkpoint: to go on from.
+            longer: whether the stage has more steps than before.
 
         Raises:
             RunError: its tensors do not fit.
         """
-        self.engine.restore(checkpoint)
-        self.done = checkpoint.complete and not self.is_last
+        self.trains = not checkpoint.ended or longer or (checkpoint.complete and self.is_last)
+        # A prior that is fitted in closed form has no use before, and its options may change.
+        waits = self.engine.state.awaits_fit and not checkpoint.stage
+        self.engine.restore(checkpoint, prior=not (waits and (self.trains or not checkpoint.complete)))
 
     def fit(self) -> None:
         """Train the current stage and those after it.
 
         Raises:
+            KeyboardInterrupt: an interrupt came while the prior was fitted; a checkpoint was written before.
             TrainingError: as ``Engine.fit``.
         """
-        if not self.done:
-            self.engine.fit(steps_of(self.builder, self.engine.state.stage))
-        while (self.done or self.engine.complete) and not self.is_last:
-            interrupted = self._interrupted or self.engine.interrupted
-            if any(
-                self.engine.world.exchange(interrupted)
-            ):  # one rank may know of a signal before the others
-                return
-            self.engine, self.done = self._next(), False
-            self.engine.fit(steps_of(self.builder, self.engine.state.stage))
+        while self.fit_stage() and not self.is_last:
+            self.engine, self.trains = self._next(), True
+
+    def fit_stage(self) -> bool:
+        """Train the current stage alone, and return whether another may follow: it is complete, and nothing interrupts.
+
+        Raises:
+            KeyboardInterrupt, TrainingError: as ``fit``.
+        """
+        if self.trains:
+            self.engine.fit(steps_in(self.builder.configuration, self.engine.state.stage))
+        if self.engine.state.ended and self.engine.state.awaits_fit and not self._stops():
+            self.engine.fit(self.engine.state.step, before=self._fit_prior)
+        return self.engine.state.complete and not self._stops()
 
     def interrupt(self) -> None:
-        """End training after the current step and save it, to be resumed later."""
+        """End training after the current step and save it, to be resumed later.
+
+        Raises:
+            KeyboardInterrupt: the prior is being fitted, which has no steps.
+        """
         self._interrupted = True
         self.engine.interrupt()
+        if self._fitting:
+            raise KeyboardInterrupt
+
+    def _stops(self) -> bool:
+        """Whether any rank was interrupted, of which one may know before the others."""
+        return any(self.engine.world.exchange(self._interrupted or self.engine.interrupted))
+
+    def _fit_prior(self, generator: torch.Generator) -> dict[str, float]:
+        """Fit the averaged model's prior, and return its mean log-likelihood of the codes in nats."""
+        engine, self._fitting = self.engine, True
+        try:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            generator.manual_seed(mixed_seed(engine.settings.seed, FITTING))
+            return {"prior/log_likelihood": fit_prior(engine.model, engine.data, engine.device)}
+        finally:
+            self._fitting = False
 
     def _next(self) -> Engine:
         """The engine of the next stage, which begins with the averaged model of this one."""
@@ -107,14 +139,12 @@ class Stages:
         # States that no callback has taken yet: those of a stage that was complete when training went on.
         engine.state.callback_states = before.state.callback_states
         engine.state.pending = before.state.pending
-        if before.directory is not None:
-            engine.keep_in(before.directory)
+        engine.saver = before.saver
         return engine
 
 
-def steps_of(builder: Builder, stage: int) -> int:
-    """Steps of a stage, from 0; one that only fits the prior in closed form has none."""
-    configuration = builder.configuration
+def steps_in(configuration: Configuration, stage: int) -> int:
+    """Steps of a stage, by its number from 0; one that only fits the prior in closed form has none."""
     return configuration.stages[stage - 1].steps if stage else configuration.engine.steps
 
 
@@ -145,7 +175,7 @@ def stage_engine(
     return Engine(
         objective,
         data,
-        dataclasses.replace(configuration.engine, steps=max(1, steps_of(builder, stage))),
+        dataclasses.replace(configuration.engine, steps=max(1, steps_in(configuration, stage))),
         optimizers=builder.optimizers(settings),
         metrics=builder.metrics(objective.model, data.source.spec),
         callbacks=callbacks,

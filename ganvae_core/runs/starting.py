@@ -21,6 +21,7 @@ from ganvae_core.runs.observers import Pictures, Recorder
 from ganvae_core.runs.preparation import Preparation
 from ganvae_core.store.directory import CONFIG, DATA, FORMAT, LOCK, RunDirectory, refuse_taken
 from ganvae_core.store.ownership import held
+from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.training import Callback
 from ganvae_core.views.finding import rows_in_words, view_of
 
@@ -71,7 +72,7 @@ def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence
 
     def write_down() -> None:
         directory.write(CONFIG, render(with_absolute_path(preparation.configuration)))
-        directory.keep_metrics_until(preparation.engine.step_index)
+        directory.keep_metrics_until(preparation.engine.step_index, whole=not preparation.stages.trains)
 
     ranks = preparation.engine.world
     ranks.from_first(write_down)
@@ -82,7 +83,7 @@ def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence
 def attach(preparation: Preparation, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
     """Let an engine write its checkpoints, metrics and pictures into a run directory."""
     engine = preparation.engine
-    engine.keep_in(directory.path)
+    engine.saver = CheckpointWriter(directory.path, engine.settings.keep_checkpoints)
     view = view_of(preparation.data.spec, preparation.catalogue)
     engine.callbacks.extend([Recorder(directory), Pictures(directory, view), CollapseMonitor(), *callbacks])
 

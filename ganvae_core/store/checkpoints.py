@@ -80,8 +80,13 @@ class Checkpoint:
         return int(self.manifest.get("stage_step", self.step))
 
     @property
+    def ended(self) -> bool:
+        """Whether the stage had come to its end; a fit of the prior in closed form may be left."""
+        return bool(self.manifest.get("ended"))
+
+    @property
     def complete(self) -> bool:
-        """Whether the stage had come to its end."""
+        """Whether nothing of the stage was left to do."""
         return bool(self.manifest.get("complete"))
 
     def model(self) -> dict[str, Tensor]:

@@ -171,15 +171,18 @@ class RunDirectory:
         with writing(self.path / METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(_line(record))
 
-    def keep_metrics_until(self, step: int) -> None:
+    def keep_metrics_until(self, step: int, *, whole: bool = False) -> None:
         """Drop what was logged after the checkpoint of a step, since training goes on from there and logs it again.
 
-        Of the records of that step, the first one was logged before the checkpoint. Others are logged at the end of a
-        run, after it.
+        Args:
+            step: of the checkpoint.
+            whole: keep all records of that step; by default the first one, since those after it belong to the end of a
+                stage, which comes later if more steps are trained.
         """
         kept: list[dict[str, Any]] = []
         for record in self.metrics():
-            if record["step"] < step or (record["step"] == step and (not kept or kept[-1]["step"] < step)):
+            first = not kept or kept[-1]["step"] < step
+            if record["step"] < step or (record["step"] == step and (first or whole)):
                 kept.append(record)
         if kept:
             self.write(METRICS, "".join(_line(record) for record in kept))

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import final
 
 from ganvae_core.store.checkpoints import Snapshot, remove_checkpoint, write_checkpoint
+from ganvae_core.store.directory import CHECKPOINTS
 from ganvae_core.store.files import tidying
 from ganvae_core.store.manifests import best_step, checkpoint_folders, manifests_in
+from ganvae_core.store.ownership import held
 
 
 @final
 class CheckpointWriter:
-    """Writes checkpoints under one folder, and keeps the newest and the best of them.
+    """Writes checkpoints into ``<directory>/checkpoints``, and keeps the newest and the best of them.
 
     Training waits while its state is copied, not while the copy is written. A thread writes one checkpoint at a time.
 
     Args:
-        folder: of the checkpoints.
+        directory: one process at a time writes there.
         keep: how many of the newest stay.
 
     Attributes:
+        folder: of the checkpoints.
         saved_step: of the newest checkpoint that was written here and is on disk; None before the first.
     """
 
-    def __init__(self, folder: Path, keep: int) -> None:
-        self.folder = folder
+    def __init__(self, directory: str | Path, keep: int = 2) -> None:
+        self.directory = Path(directory)
+        self.folder = self.directory / CHECKPOINTS
         self.keep = keep
         self.saved_step: int | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[int] | None = None
+
+    def held(self) -> AbstractContextManager[None]:
+        """A context in which no other process writes into the directory.
+
+        Raises:
+            RunError: another process does.
+        """
+        return held(self.directory)
 
     def begin(self, snapshot: Snapshot) -> None:
         """Write a copied snapshot in the background; ``finish`` waits until it is on disk."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.types import Batch, Loss
 from ganvae_kit.checks import CheckFailure, check
 from ganvae_kit.models import Play, engine_of, evaluated, gradients, loss_of
@@ -126,7 +127,7 @@ def resume(component: Component) -> None:
         started = remembered(whole.objective)
         whole.fit()
         with tempfile.TemporaryDirectory() as folder:
-            engine_of(situation, steps, directory=Path(folder)).fit(steps // 2)
+            engine_of(situation, steps, saver=CheckpointWriter(folder)).fit(steps // 2)
             checkpoint = read_checkpoint(next(Path(folder, "checkpoints").iterdir()))
             resumed = engine_of(
                 situation, steps, seed=1

@@ -16,6 +16,7 @@ from ganvae_core.config.render import render
 from ganvae_core.errors import GanvaeError
 from ganvae_core.runs.preparation import Preparation, prepare
 from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.store.writer import CheckpointWriter
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.objectives import causes_first, place_of_attribute
 from ganvae_kit.places import Place, place_in_traceback, place_of_text, quoted
@@ -47,7 +48,7 @@ def smoke_run(recipe: Recipe) -> None:
     wait_for_components(recipe)
     prepared = _prepared(recipe)
     try:
-        prepared.engine.fit()
+        prepared.stages.fit_stage()
     except Exception as error:
         raise _failure(recipe, error) from error
     spec = prepared.data.spec
@@ -69,7 +70,7 @@ def recipe_resume(recipe: Recipe) -> None:
     whole = _prepared(recipe).engine.fit()
     with tempfile.TemporaryDirectory() as folder:
         first = _prepared(recipe).engine
-        first.keep_in(Path(folder))
+        first.saver = CheckpointWriter(folder)
         first.fit()
         resumed = _prepared(recipe).engine
         with torch.no_grad():  # other weights: what is restored is all that counts

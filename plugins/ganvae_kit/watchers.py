@@ -21,6 +21,7 @@ from ganvae_core.errors import ConfigurationError, NotApplicable
 from ganvae_core.evaluation.subject import ModelSubject
 from ganvae_core.interfaces import Need
 from ganvae_core.model import Model
+from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.training import Callback, Metric
 from ganvae_core.types import Batch, Better, DataSpec, Figure, Loss, Phase
 from ganvae_kit.checks import CheckFailure, NotChecked, check
@@ -142,7 +143,12 @@ def small_engine(callbacks: list[Callback], directory: Path | None = None) -> En
                               samples_every=2, checkpoint_every=2, keep_checkpoints=9)  # fmt: skip
     data, metrics = split(RandomRows(IMAGE), held_out=0.25, conditional=False), [Elbo()]
     return Engine(
-        Bound(small_model(IMAGE)), data, settings, metrics=metrics, callbacks=callbacks, directory=directory
+        Bound(small_model(IMAGE)),
+        data,
+        settings,
+        metrics=metrics,
+        callbacks=callbacks,
+        saver=None if directory is None else CheckpointWriter(directory, settings.keep_checkpoints),
     )
 
 

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from toys import FromPhases, engine, model, optimizer, regression, rows, same, squared_error, state
+from toys import (
+    FromPhases,
+    engine,
+    model,
+    only_stage,
+    optimizer,
+    regression,
+    rows,
+    same,
+    squared_error,
+    state,
+)
 
 import ganvae_core as gv
 from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
@@ -120,7 +131,8 @@ def test_modules_train_in_training_mode_however_they_were_given() -> None:
 
 def test_a_prior_that_is_fitted_after_training_is_written_to_the_averaged_model() -> None:
     own = with_parts(model(posterior="dirac"), prior=GaussianMixture([2], components=2))
-    trained = engine(Needy(own, {"encoder"})).fit(2)
+    trained = engine(Needy(own, {"encoder"}), steps=2)
+    only_stage(trained).fit()
     assert isinstance(trained.model.prior, GaussianMixture)
     assert trained.model.prior.fitted
     assert isinstance(own.prior, GaussianMixture)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from toys import FromPhases, Watcher, engine, model, regression, squared_error
+from toys import FromPhases, Watcher, engine, model, only_stage, regression, squared_error
 
 import ganvae_core as gv
 from ganvae_core.builtin.early_stopping import EarlyStopping
@@ -250,7 +250,8 @@ def test_a_metric_that_samples_waits_for_a_prior_that_is_fitted_after_training(t
         checkpoint_every=2,
         metrics=[OfThePrior(), Measured()],
         directory=tmp_path,
-    ).fit()
+    )
+    only_stage(made).fit()
     first, last = (read_checkpoint(tmp_path / "checkpoints" / f"step-{step:06d}").manifest for step in (2, 4))
     assert set(first["results"]) == {"rows"}
     assert first["judged_by"] is None  # the best is not chosen by another metric meanwhile
@@ -300,7 +301,7 @@ def test_an_interrupt_ends_the_fit_of_a_prior_and_what_was_trained_is_saved(tmp_
         def __init__(self) -> None:
             super().__init__()
             self.model = model(posterior="dirac")
-            self.model.prior = Endless(lambda: training.interrupt())
+            self.model.prior = Endless(lambda: stages.interrupt())
 
         def phases(self) -> list[gv.Phase]:
             return [gv.Phase("all", self.loss, trains=[self.model])]
@@ -308,8 +309,8 @@ def test_an_interrupt_ends_the_fit_of_a_prior_and_what_was_trained_is_saved(tmp_
         def loss(self, batch: gv.Batch) -> gv.Loss:
             return gv.Loss((self.model.reconstruct(batch.x) - batch.x).square().mean())
 
-    training = engine(Autoencoder(), steps=3, directory=tmp_path)
+    stages = only_stage(engine(Autoencoder(), steps=3, directory=tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        training.fit()
+        stages.fit()
     saved = read_checkpoint(tmp_path / "checkpoints" / "step-000003")
-    assert not saved.complete
+    assert (saved.ended, saved.complete) == (True, False)

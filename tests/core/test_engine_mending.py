@@ -35,7 +35,7 @@ def settings(**changes: Any) -> gv.EngineSettings:
 def test_convolutions_go_on_bit_for_bit_in_either_memory_order(channels_last: bool, tmp_path: Path) -> None:
     chosen = settings(channels_last=channels_last)
     whole = gv.Engine(adversarial(), IMAGES, chosen).fit()
-    gv.Engine(adversarial(), IMAGES, chosen, directory=tmp_path).fit(5)
+    gv.Engine(adversarial(), IMAGES, chosen, saver=gv.CheckpointWriter(tmp_path)).fit(5)
     second = gv.Engine(adversarial(), IMAGES, chosen)
     second.restore(read_checkpoint(list(checkpoint_folders(tmp_path / "checkpoints").values())[-1]))
     second.fit()
