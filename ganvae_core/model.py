@@ -65,6 +65,9 @@ class Model(nn.Module):
         condition_weights: (M,) how often each of them is drawn; equally by default.
         shown: whether a person is shown means of the observation or draws from it, where the observation leaves the
             choice; in a run it is what the view of the data says.
+
+    Attributes:
+        prior_waits: whether a further stage of the run is still to train the prior, so that samples mean nothing yet.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Model(nn.Module):
         self.observation = observation
         self.encoder = encoder
         self._shown: Shown = shown
+        self.prior_waits = False
         self.conditions: Tensor | None
         self.condition_weights: Tensor | None
         if conditions is not None and condition_weights is None:

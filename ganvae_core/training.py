@@ -142,7 +142,8 @@ class TrainingView:
     """A read-only view of training at one moment, for callbacks.
 
     Args:
-        step: steps done, of all stages.
+        step: steps done, of all stages; intervals are counted in these.
+        stage: number of the stage, from 0.
         samples_seen: rows used by this stage so far.
         target_steps: steps after which the run ends.
         model: the averaged model, in evaluation mode.
@@ -165,6 +166,7 @@ class TrainingView:
     """
 
     step: int
+    stage: int
     samples_seen: int
     target_steps: int
     model: Model

@@ -13,7 +13,7 @@ from ganvae_core.training import Callback, TrainingView
 
 @final
 class EarlyStopping(Callback):
-    """Ends a run whose held-out result has not improved for some measurements.
+    """Ends a stage of a run whose held-out result has not improved for some measurements.
 
     The result is the first figure of the run's first metric, which also chooses the best checkpoint. It is measured
     with every checkpoint (``engine.checkpoint_every``), or less often (``engine.evaluate_every``). The best checkpoint
@@ -37,9 +37,10 @@ class EarlyStopping(Callback):
         self.best: float | None = None
         self.waited = 0
         self.judged_step = 0
+        self.stage = 0
 
     def on_start(self, training: TrainingView) -> None:
-        """Refuse a run without a metric; end a run at once that was ended before."""
+        """Refuse a run without a metric; begin anew in a further stage, and end one at once that was ended before."""
         first = training.metrics[0] if training.metrics else None
         if first is None or not len(training.data.held_out):
             raise ConfigurationError(
@@ -58,6 +59,8 @@ class EarlyStopping(Callback):
                 "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )
+        if training.stage != self.stage:
+            self.best, self.waited, self.stage = None, 0, training.stage
         self._end(training)
 
     def on_results(self, training: TrainingView, results: Mapping[str, float]) -> None:
@@ -78,10 +81,6 @@ class EarlyStopping(Callback):
             self.waited += 1
         self._end(training)
 
-    def on_end(self, training: TrainingView) -> None:
-        """Begin anew in a stage that follows."""
-        self.best, self.waited = None, 0
-
     def _improved(self, value: float, higher_is_better: bool) -> bool:
         if not math.isfinite(value) or self.best is None:
             return math.isfinite(value)
@@ -93,9 +92,10 @@ class EarlyStopping(Callback):
             training.stop(f"the held-out result has not improved for {self.waited} measurements{best}")
 
     def state_dict(self) -> dict[str, Any]:
-        """The best result, the measurements since, and the last of them."""
-        return {"best": self.best, "waited": self.waited, "judged_step": self.judged_step}
+        """The best result of the stage, the measurements since, and the last of them."""
+        return {"best": self.best, "waited": self.waited, "judged_step": self.judged_step, "stage": self.stage}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue counting."""
-        self.best, self.waited, self.judged_step = state["best"], state["waited"], state["judged_step"]
+        self.best, self.waited = state["best"], state["waited"]
+        self.judged_step, self.stage = state["judged_step"], state["stage"]

@@ -41,6 +41,7 @@ class Outline:
         data: the file or folder that was learnt from, else the name of the source.
         step: steps done, according to what was logged or saved last.
         steps: steps to be done in all.
+        finished: whether the newest checkpoint ends the last stage, and nothing was logged after it.
         results: held-out results of the newest checkpoint that was measured.
         figures: what these are, in their order.
         problem: why the run cannot be read; empty where it can.
@@ -53,14 +54,10 @@ class Outline:
     data: str = ""
     step: int = 0
     steps: int = 0
+    finished: bool = False
     results: dict[str, float] = field(default_factory=dict[str, float])
     figures: list[Figure] = field(default_factory=list[Figure])
     problem: str = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done."""
-        return self.step >= self.steps
 
 
 def outline(run: RunDirectory) -> Outline:
@@ -70,8 +67,10 @@ def outline(run: RunDirectory) -> Outline:
     changed = datetime.fromtimestamp(written).astimezone()
     try:
         config = read_config(run)
-        saved = run.newest_step() or 0
+        newest = next((found for found in reversed(run.manifests().values()) if found), {})
+        saved = newest.get("step", 0)
         measured = run.newest_measured()
+        stages = config.get("stages") or ()
         logged = last_record(run).get("step", 0)
     except RunError as error:
         return Outline(run.path, changed, problem=error.message)
@@ -82,8 +81,8 @@ def outline(run: RunDirectory) -> Outline:
         recipe_name(config),
         data_name(config["data"]),
         max(logged, saved),
-        config["engine"]["steps"]
-        + sum(settings(stage).get("steps", 0) for stage in config.get("stages") or ()),
+        config["engine"]["steps"] + sum(settings(stage).get("steps", 0) for stage in stages),
+        bool(newest.get("complete")) and newest.get("stage", 0) == len(stages) and logged <= saved,
         numbers(measured.get("results")),
         read_figures(measured.get("figures")),
     )

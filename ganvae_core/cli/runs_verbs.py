@@ -69,14 +69,15 @@ def show(path: Path, as_json: bool) -> None:
     if as_json:
         print_json(everything(run, config, about, manifests))
         return
-    far = f"finished: {about.step:,}" if about.finished else f"unfinished: {about.step:,} of {about.steps:,}"
+    done = f"{about.step:,}" if about.step == about.steps else f"{about.step:,} of {about.steps:,}"
+    far = f"{'finished' if about.finished else 'unfinished'}: {done}"
     click.echo(f"{path}   {about.recipe} on {about.data}   {far} steps")
     facts = [*made_of(run, config), *outcome(run, about, manifests), *versions(run)]
     facts += [(kind, str(picture)) for kind, picture in pictures(run).items()]
     for line in aligned(facts):
         click.echo(f"  {line}")
     if not manifests:
-        note("it has no checkpoint yet: it is training, or was stopped before its first one")
+        note("it has no checkpoint: it is training, was stopped before its first one, or they were deleted")
         return
     if not about.finished:
         note(f"go on:  ganvae run --resume {shlex.quote(str(path))}")
@@ -115,7 +116,6 @@ def everything(
         for step, manifest in manifests.items()
     ]  # fmt: skip
     return as_plain(about) | {
-        "finished": about.finished,
         "config": config,
         "data_spec": _or_none(lambda: run.read_json(DATA)),
         "checkpoints": checkpoints,
@@ -134,6 +134,10 @@ def made_of(run: RunDirectory, config: Mapping[str, Any]) -> list[Fact]:
     for name, optimizer in settings(config.get("optimizers")).items():
         used = {key: value for key, value in settings(optimizer).items() if value != 0}
         facts.append(("optimizer" if name == "default" else f"optimizer {name}", chosen(used)))
+    facts += [("trains", plain_text(config["train"]))] if config.get("train") else []
+    facts += [("from", options(config["from"]))] if config.get("from") else []
+    for number, stage in enumerate(config.get("stages") or (), start=2):
+        facts.append((f"stage {number}", options(settings(stage))))
     engine = unusual(config["engine"], EngineSettings(), always=("steps", "batch_size", "seed"))
     return [*facts, ("engine", options(engine))]
 

@@ -171,6 +171,7 @@ class Engine:
         state, first = self.state, self.state.first_step
         return TrainingView(
             step=state.run_step,
+            stage=state.stage,
             samples_seen=state.samples_seen,
             target_steps=first + self.target_steps,
             model=self.model,
@@ -359,7 +360,7 @@ class Engine:
         return batch
 
     def _at_intervals(self, last: bool) -> None:
-        settings, step = self.settings, self.state.step
+        settings, step = self.settings, self.state.run_step
         if last or step % settings.log_every == 0:
             self._finish_saving()  # at a fixed step: what callbacks do then must not depend on how fast a disk is
             self.report()

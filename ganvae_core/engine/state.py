@@ -112,7 +112,8 @@ class TrainingState:
 
     def record(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """A record of now for the log."""
-        return {"step": self.run_step, "samples_seen": self.samples_seen, **values}
+        stage = {"stage": self.stage} if self.stage else {}
+        return {"step": self.run_step, **stage, "samples_seen": self.samples_seen, **values}
 
     def take_pending(self) -> dict[str, Any]:
         """Return what waits for the next record, and clear it."""

@@ -131,8 +131,8 @@ def _padded(condition: Tensor) -> Tensor:
 
 
 def can_sample(model: Model) -> bool:
-    """Whether the prior is ready. A ``FittedPrior`` is not until it has been fitted."""
-    return not isinstance(model.prior, FittedPrior) or model.prior.fitted
+    """Whether the prior is ready: it does not wait for a further stage or, as a ``FittedPrior``, for its fit."""
+    return not model.prior_waits and (not isinstance(model.prior, FittedPrior) or model.prior.fitted)
 
 
 def fit_prior(model: Model, data: Split, device: torch.device) -> float:

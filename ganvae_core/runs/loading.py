@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,12 +23,13 @@ from ganvae_core.data.specifications import read_spec, sizes
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import select_device
 from ganvae_core.engine.state import load_objective
-from ganvae_core.errors import ConfigurationError, DataError, RunError
+from ganvae_core.errors import ConfigurationError, DataError, NotFittedError, RunError
 from ganvae_core.evaluation.sampling import CHUNK, Samples, sample_rows
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
 from ganvae_core.runs.resuming import resume
+from ganvae_core.runs.stages import prior_waits
 from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import load_tensors
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
@@ -101,7 +103,7 @@ class Run:
                 the data say: draws of tables and points, means of everything else.
 
         Raises:
-            NotFittedError: the prior is fitted when training ends, and it has not ended.
+            NotFittedError: the prior is fitted when training ends, or trained in a further stage, and that has not begun.
         """
         made = self.samples(count, seed=seed, condition=condition, noise=noise)
         return in_own_units(made.x.numpy(), self.spec.units)
@@ -110,6 +112,12 @@ class Run:
         self, count: int, *, seed: int = 0, condition: Tensor | None = None, noise: bool | None = None
     ) -> Samples:
         """The same samples as x (count, *X) within the model's range, and their conditions (count, *K) if any."""
+        if self.model.prior_waits:
+            raise NotFittedError(
+                f"at step {self.step:,} the prior of '{self.path}' is not trained yet: a further stage does it, so samples"
+                " would be noise.",
+                f"go on with it, or leave --checkpoint out:  ganvae run --resume {shlex.quote(str(self.path))}",
+            )
         noise = self.model.shown == "draw" if noise is None else noise
         return sample_rows(self.model, count, seed, self.device, condition, noise=noise)
 
@@ -364,6 +372,7 @@ def read_run(
     spec, source_spec, conditions = _stored_data(directory, record, tensors)
     model = Builder(configuration, catalogue).model(spec, conditions)
     load_tensors(model, tensors, str(chosen.folder))
+    model.prior_waits = prior_waits(configuration, chosen.stage)
     model.eval().requires_grad_(False).to(select_device(device))
     return Run(directory, configuration, catalogue, spec, source_spec, model, chosen.step, damage)
 

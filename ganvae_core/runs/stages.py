@@ -92,8 +92,10 @@ class Stages:
         """
         if self.trains:
             self.engine.fit(steps_in(self.builder.configuration, self.engine.state.stage))
-        if self.engine.state.ended and self.engine.state.awaits_fit and not self._stops():
-            self.engine.fit(self.engine.state.step, before=self._fit_prior)
+        state = self.engine.state
+        if state.ended and state.awaits_fit and not self._stops():
+            state.fitted_step = state.run_step  # on all ranks; where the fit fails nothing is saved
+            self.engine.fit(state.step, before=self._fit_prior)
         return self.engine.state.complete and not self._stops()
 
     def interrupt(self) -> None:
@@ -172,6 +174,7 @@ def stage_engine(
     configuration = builder.configuration
     settings = configuration.stages[stage - 1] if stage else None
     train_only(objective.model, trainable, settings.train if settings else configuration.train)
+    objective.model.prior_waits = prior_waits(configuration, stage)  # the averaged model is a copy
     return Engine(
         objective,
         data,
@@ -182,6 +185,13 @@ def stage_engine(
         stage=stage,
         first_step=first_step,
     )
+
+
+def prior_waits(configuration: Configuration, stage: int) -> bool:
+    """Whether no stage up to this one, by its number from 0, trains the prior, and a later one does."""
+    trains = [train is None or "prior" in train for train in
+              (configuration.train, *(each.train for each in configuration.stages))]  # fmt: skip
+    return any(trains[stage + 1 :]) and not any(trains[: stage + 1])
 
 
 def train_only(model: Model, trainable: set[nn.Parameter], parts: Sequence[str] | None) -> None:

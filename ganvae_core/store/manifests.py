@@ -89,13 +89,26 @@ def manifests_in(checkpoints: Path) -> dict[int, dict[str, Any]]:
 
 
 def best_step(manifests: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """The step with the best held-out result by the run's first metric; None where nothing was measured."""
+    """The step with the best held-out result by the run's first metric; None where nothing was measured.
+
+    It is judged within the last stage that was begun, and among models whose prior is fitted where one is: those before
+    cannot be sampled.
+    """
     rated: dict[int, float] = {}
+    last = max((_progress(manifest) for manifest in manifests.values()), default=(0, False))
     for step, manifest in manifests.items():
+        if _progress(manifest) != last:
+            continue
         value = numbers(manifest.get("results")).get(str(manifest.get("judged_by")), math.nan)
         if math.isfinite(value):
             rated[step] = value if manifest.get("better") == "higher" else -value
     return max(rated, key=lambda step: rated[step]) if rated else None
+
+
+def _progress(manifest: Mapping[str, Any]) -> tuple[int, bool]:
+    """The stage of a checkpoint, and whether its prior was fitted in closed form."""
+    stage = manifest.get("stage")
+    return stage if isinstance(stage, int) else 0, manifest.get("fitted_step") == manifest.get("step", 0)
 
 
 def numbers(value: Any) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from crash_test import Case, Tally, compare, crash_and_resume, finish, outcome
+from crash_test import Attack, Case, compare, finish, outcome
 from toys import engine, regression
 
 import ganvae_core as gv
@@ -164,10 +164,10 @@ def test_a_few_kills_of_a_training_process_change_nothing(tmp_path: Path) -> Non
     """A short form of benchmarks/crash_test.py; the whole of it makes 200 kills."""
     case = Case("vae", steps=200)
     seconds = finish(case.begin(tmp_path / "whole"))
-    tally = Tally()
-    crash_and_resume(case, tmp_path / "crashed", seconds, random.Random(1), tally, kills=3)
+    attack = Attack(case, seconds, random.Random(1))
+    attack.run_to_its_end(tmp_path / "crashed", 3)
     compare(outcome(tmp_path / "whole"), outcome(tmp_path / "crashed"))
-    assert tally.kills
+    assert attack.tally.kills
 
 
 # Leftovers
