@@ -93,7 +93,12 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The best result of the stage, the measurements since, and the last of them."""
-        return {"best": self.best, "waited": self.waited, "judged_step": self.judged_step, "stage": self.stage}
+        return {
+            "best": self.best,
+            "waited": self.waited,
+            "judged_step": self.judged_step,
+            "stage": self.stage,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue counting."""

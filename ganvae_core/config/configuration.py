@@ -328,12 +328,26 @@ class Draft:
             elif key == "train":
                 self._train = convert(settings_options(StageSettings)["train"], value, "train")
             elif key == "stages":
-                items = enumerate(as_list(value, key))
+                items = enumerate(
+                    self._numbered(value) if isinstance(value, Mapping) else as_list(value, key)
+                )
                 self._stages = tuple(reader.stage(f"stages[{number}]", item) for number, item in items)
             elif key not in KEYS:
                 raise ConfigurationError(
                     f"there is no setting '{key}'.{_meant(key)}", f"there are: {', '.join(KEYS)}"
                 )
+
+    def _numbered(self, given: Mapping[str, Any]) -> list[Any]:
+        """The stages with changes to some of them by number, as ``stages.0.steps=4000`` gives them."""
+        stages = [plain(stage) for stage in self._stages]
+        for number, changes in given.items():
+            if not number.isdecimal() or int(number) >= len(stages) or not isinstance(changes, Mapping):
+                raise ConfigurationError(
+                    f"stages.{number}: there is no such stage.",
+                    f"there are {len(stages)} after the first, numbered from 0:  stages.0.steps=4000",
+                )
+            stages[int(number)] |= changes
+        return stages
 
     def finish(self, plugin: str, recipe: str, *, needed: Sequence[str] = NEEDED_SLOTS) -> Configuration:
         """The complete configuration, every option with its value.

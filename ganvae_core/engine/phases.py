@@ -127,7 +127,8 @@ def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> l
         trained.append([parameter for parameter in trainable if parameter in chosen])
         if not trained[-1]:
             raise ConfigurationError(
-                f"phase '{phase.name}' trains nothing: its modules have no trainable parameter."
+                f"phase '{phase.name}' trains nothing: its modules have no trainable parameter.",
+                "train=[…] may have frozen them: name a part that this objective trains, or leave it out",
             )
     claimed = {parameter for parameters in trained for parameter in parameters}
     unclaimed = {parameter: key for parameter, key in trainable.items() if parameter not in claimed}

@@ -103,7 +103,7 @@ class Run:
                 the data say: draws of tables and points, means of everything else.
 
         Raises:
-            NotFittedError: the prior is fitted when training ends, or trained in a further stage, and that has not begun.
+            NotFittedError: the prior is fitted at the end or trained in a further stage, which has not come yet.
         """
         made = self.samples(count, seed=seed, condition=condition, noise=noise)
         return in_own_units(made.x.numpy(), self.spec.units)
@@ -114,8 +114,8 @@ class Run:
         """The same samples as x (count, *X) within the model's range, and their conditions (count, *K) if any."""
         if self.model.prior_waits:
             raise NotFittedError(
-                f"at step {self.step:,} the prior of '{self.path}' is not trained yet: a further stage does it, so samples"
-                " would be noise.",
+                f"at step {self.step:,} the prior of '{self.path}' is not trained yet: a further stage does it, so"
+                " samples would be noise.",
                 f"go on with it, or leave --checkpoint out:  ganvae run --resume {shlex.quote(str(self.path))}",
             )
         noise = self.model.shown == "draw" if noise is None else noise

@@ -11,9 +11,14 @@ from ganvae_core.engine.loop import Engine
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Source
 from ganvae_core.plugins import Catalogue
-from ganvae_core.runs.stages import Stages, stage_engine
+from ganvae_core.runs.stages import Stages, check_later_stages, stage_engine
 from ganvae_core.runs.weights import load_initial
 from ganvae_core.store.checkpoints import Checkpoint
+
+CODES_OF_NOTHING = (
+    "this objective trains on the codes of an encoder that is not trained: begin with the weights of a run that has"
+    " trained one, --from RUN"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,12 @@ class Preparation:
         return self.stages.engine
 
     @property
+    def _codes_of_nothing(self) -> bool:
+        """Whether the first stage trains on the codes of an encoder that no run has trained."""
+        first = self.engine.state.stage == 0 and self.engine.objective.batches == "codes"
+        return first and self.configuration.initial is None
+
+    @property
     def notes(self) -> list[str]:
         """What the person who started the run should know, a sentence each."""
         wanted, batch = self.configuration.engine.batch_size, self.engine.batch_size
@@ -51,6 +62,7 @@ class Preparation:
             ),
             *self.data.source.notes,
             *self.builder.notes,
+            *([CODES_OF_NOTHING] if self._codes_of_nothing else []),
             *(small if batch < wanted else []),
         ]
 
@@ -97,6 +109,7 @@ def prepare(
         warnings = load_initial(model, configuration.initial)
     if stage:
         objective = builder.stage_objective(stage - 1, model, data.spec)
+    check_later_stages(builder, data.spec, model, trainable, after=stage)
     engine = stage_engine(
         builder, data, objective, trainable, stage=stage, first_step=first_step, callbacks=builder.callbacks()
     )

@@ -122,26 +122,26 @@ def prepare_resume(
 
 
 def _refuse_finished(path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration) -> None:
-    command = f"ganvae run --resume {shlex.quote(str(path))}"
-    done, planned, wanted = checkpoint.stage_step, before.engine.steps, after.engine.steps
-    finished = checkpoint.complete and checkpoint.stage == len(after.stages)
-    if not finished and (checkpoint.stage or done <= wanted):
+    command, stage = f"ganvae run --resume {shlex.quote(str(path))}", checkpoint.stage
+    done, planned, wanted = checkpoint.stage_step, steps_in(before, stage), steps_in(after, stage)
+    finished = checkpoint.complete and stage == len(after.stages)
+    if not finished and done <= wanted:
         return
-    if checkpoint.stage:
-        raise RunError(
-            f"'{path}' is finished: it has done the {checkpoint.step:,} steps of its stages.",
-            f"begin a new run with its weights:  ganvae run --from {shlex.quote(str(path))}",
-        )
     if planned > done >= wanted:
         raise RunError(
-            f"'{path}' has done {done:,} steps, more than the {wanted:,} asked for.",
+            f"'{path}' has done {done:,} steps{' of this stage' if stage else ''}, more than the {wanted:,} asked for.",
             f"go on to the {planned:,} that it began with:  {command}",
         )
     if done >= wanted:
         fewer = f", and {wanted:,} are fewer" if wanted < done else ""
         raise RunError(
-            f"'{path}' is finished: it has done its {done:,} steps{fewer}.",
-            f"train it for longer:  {command} engine.steps={2 * done}",
+            f"'{path}' is finished: it has done the {checkpoint.step:,} steps of its stages{fewer}."
+            if stage
+            else f"'{path}' is finished: it has done its {done:,} steps{fewer}.",
+            f"train {'its last stage' if stage else 'it'} for longer:  {command} {steps_key(stage)}={2 * done}",
+            f"or begin a new run with its weights:  ganvae run --from {shlex.quote(str(path))}"
+            if stage
+            else "",
         )
 
 
@@ -169,12 +169,19 @@ def _refuse_changes(
 ) -> None:
     """Raise where settings differ that training up to the checkpoint depends on."""
     changed = differing_settings(before, after, catalogue)
-    follows = checkpoint is not None and (checkpoint.stage or (checkpoint.complete and after.stages))
-    if follows and before.engine.steps != after.engine.steps:
-        changed.append("engine.steps (those of the first stage, which is complete)")
+    current = 0 if checkpoint is None else checkpoint.stage
+    if checkpoint is not None and checkpoint.complete and current < len(after.stages):
+        current += 1
+    changed += [
+        f"{steps_key(stage)} (those of {'stage ' + str(stage + 1) if stage else 'the first stage'}, which is complete)"
+        for stage in range(min(current, len(before.stages) + 1, len(after.stages) + 1))
+        if steps_in(before, stage) != steps_in(after, stage)
+    ]
     if changed:
+        longer = shlex.join(["ganvae", "run", "--resume", str(directory.path), f"{steps_key(current)}=N"])
         raise ConfigurationError(
             f"a run goes on with the settings that it was started with; these differ: {', '.join(changed)}.",
+            f"train stage {current + 1} for N steps instead:  {longer}" if before.stages else "",
             f"start a new run from them:  {new_run(directory, layer)}",
             f"or a new run with its weights:  {continued(directory, layer)}",
         )
@@ -213,11 +220,17 @@ def differing_settings(before: Configuration, after: Configuration, catalogue: C
         and key not in after_training
         and not (key.startswith("data.") and key.rpartition(".")[2] in MOVABLE)
     ]
-    optimizers = Builder(after, catalogue).optimizers().values()
-    scheduled = any(lasts_whole_training(settings.schedule) for settings in optimizers)
-    if scheduled and before.engine.steps != after.engine.steps:
-        changed.append("engine.steps (a learning-rate schedule depends on it)")
+    builder = Builder(after, catalogue)
+    for number, stage in enumerate((None, *after.stages)[: len(before.stages) + 1]):
+        scheduled = any(lasts_whole_training(used.schedule) for used in builder.optimizers(stage).values())
+        if scheduled and steps_in(before, number) != steps_in(after, number):
+            changed.append(f"{steps_key(number)} (a learning-rate schedule depends on it)")
     return changed
+
+
+def steps_key(stage: int) -> str:
+    """The setting with the steps of a stage, by its number from 0."""
+    return f"stages.{stage - 1}.steps" if stage else "engine.steps"
 
 
 def new_run(directory: RunDirectory, layer: Mapping[str, Any]) -> str:
@@ -271,7 +284,8 @@ def _parts_of(then: Mapping[str, Any], engine: Engine) -> list[tuple[int, int]]:
 
 def _is_harmless(key: str, fitted_prior: bool) -> bool:
     group = key.partition(".")[0]
-    return key in HARMLESS or group == "callbacks" or (group == "prior" and fitted_prior)
+    steps = group == "stages" and key.endswith(".steps") and key.count(".") == 2
+    return key in HARMLESS or steps or group == "callbacks" or (group == "prior" and fitted_prior)
 
 
 def _differences(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -279,9 +293,18 @@ def _differences(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, 
         for name in dict.fromkeys([*before, *after]):
             below = f"{key}.{name}" if key else str(name)
             yield from _differences(below, before.get(name), after.get(name))
+    elif (
+        key == "stages" and isinstance(before, list) and isinstance(after, list) and len(before) == len(after)
+    ):
+        for number, pair in enumerate(zip(before, after, strict=True)):
+            yield from _differences(f"{key}.{number}", *pair)
     elif before != after:
         yield key, before, after
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return (
+            f"[{', '.join(str(each.get('name') or each.get('objective', {}).get('name')) for each in value)}]"
+        )
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, final
 
 from ganvae_core.data.randomness import mixed_seed, purpose
 from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.optimizers import make_optimizers
+from ganvae_core.engine.phases import check_needs, prepare_phases, uses_encoder
+from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.sampling import fit_prior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, tensors_of
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from ganvae_core.config.build import Builder
     from ganvae_core.config.configuration import Configuration
     from ganvae_core.data.split import Split
+    from ganvae_core.types import DataSpec
 
 
 FITTING = purpose("fitting of the prior")
@@ -173,7 +177,9 @@ def stage_engine(
     """
     configuration = builder.configuration
     settings = configuration.stages[stage - 1] if stage else None
-    train_only(objective.model, trainable, settings.train if settings else configuration.train)
+    train = settings.train if settings else configuration.train
+    check_trained(objective, train)
+    train_only(objective.model, trainable, train)
     objective.model.prior_waits = prior_waits(configuration, stage)  # the averaged model is a copy
     return Engine(
         objective,
@@ -185,6 +191,42 @@ def stage_engine(
         stage=stage,
         first_step=first_step,
     )
+
+
+def check_later_stages(
+    builder: Builder, spec: DataSpec, model: Model, trainable: set[nn.Parameter], *, after: int
+) -> None:
+    """Make the objective and the optimizers of each stage after one, so that what is wrong is known before training.
+
+    Raises:
+        ConfigurationError: a stage cannot be trained.
+    """
+    for number, settings in enumerate(builder.configuration.stages[after:], start=after):
+        objective = builder.stage_objective(number, model, spec)
+        check_trained(objective, settings.train)
+        train_only(model, trainable, settings.train)
+        check_needs(objective, fitted_before=True)
+        make_optimizers(prepare_phases(objective, freeze_unclaimed=True), builder.optimizers(settings), 1)
+    train_only(model, trainable, None)
+
+
+def check_trained(objective: Objective, parts: Sequence[str] | None) -> None:
+    """Check that an objective trains one of these parts: its loss uses the encoder or the prior only if it says so.
+
+    Raises:
+        ConfigurationError: it trains none of them.
+    """
+    unused = set[str]() if objective.batches == "codes" or "prior" in objective.needs else {"prior"}
+    unused |= set[str]() if uses_encoder(objective) else {"encoder"}
+    if parts is not None and not set(parts) - unused:
+        name = type(objective).__name__
+        raise ConfigurationError(
+            f"train=[{', '.join(parts)}]: {name} does not train {' and '.join(f'the {part}' for part in parts)}.",
+            "leave train out, or name parts that its loss uses",
+            "an objective of its own trains a prior on codes:  objective=ae/prior-likelihood  with --from RUN"
+            if "prior" in parts
+            else "",
+        )
 
 
 def prior_waits(configuration: Configuration, stage: int) -> bool:

@@ -72,7 +72,9 @@ def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence
 
     def write_down() -> None:
         directory.write(CONFIG, render(with_absolute_path(preparation.configuration)))
-        directory.keep_metrics_until(preparation.engine.step_index, whole=not preparation.stages.trains)
+        stages = preparation.stages
+        whole = stages.engine.state.complete and not stages.trains
+        directory.keep_metrics_until(stages.engine.step_index, whole=whole)
 
     ranks = preparation.engine.world
     ranks.from_first(write_down)

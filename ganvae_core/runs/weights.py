@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from ganvae_core.config.settings import InitialWeights
-from ganvae_core.errors import RunError
+from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole, tensors_of
@@ -59,7 +59,8 @@ def load_initial(model: Model, initial: InitialWeights) -> tuple[str, ...]:
         A sentence for each part that keeps its own weights.
 
     Raises:
-        RunError: there is no such run or checkpoint, or a tensor has another shape; the message names it.
+        RunError: there is no such run or checkpoint.
+        ConfigurationError: a tensor has another shape; the message names it.
     """
     directory = RunDirectory.open(Path(initial.path))
     directory.data_record()  # refuses a run of another format
@@ -74,6 +75,15 @@ def load_initial(model: Model, initial: InitialWeights) -> tuple[str, ...]:
             kept.append(
                 f"{name}: its parameters are others than those of '{initial.path}', so it begins anew"
             )
-        else:
-            load_tensors(part, given, f"the {name} of '{initial.path}'")
+            continue
+        unfit = [key for key in own if own[key].shape != given[key].shape]
+        if unfit:
+            key = unfit[0]
+            raise ConfigurationError(
+                f"--from {initial.path}: its {name} has other sizes than this run's: {name}.{key} has the shape"
+                f" {tuple(given[key].shape)} there and {tuple(own[key].shape)} here.",
+                f"take that run's settings, and change others:  ganvae run --from {shlex.quote(initial.path)}",
+                "or begin without its weights: leave --from out",
+            )
+        load_tensors(part, given, f"the {name} of '{initial.path}'")
     return tuple(kept)
