@@ -144,7 +144,6 @@ class Stages:
         )
         # States that no callback has taken yet: those of a stage that was complete when training went on.
         engine.state.callback_states = before.state.callback_states
-        engine.state.pending = before.state.pending
         engine.saver = before.saver
         return engine
 
