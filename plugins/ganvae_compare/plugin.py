@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganvae_core.plugins import CommandSpec, hookimpl
+from ganvae_core.plugins import CommandSpec, ComponentSpec, hookimpl
 
 ganvae_api = 1
 
@@ -13,4 +13,16 @@ def ganvae_commands() -> list[CommandSpec]:
         CommandSpec(
             "evaluate", "ganvae_compare.evaluate_verb:evaluate", "measure runs, beside floors and a ceiling"
         ),
+        CommandSpec(
+            "compare", "ganvae_compare.compare_verb:compare", "train families alike, and write one report"
+        ),
+    ]
+
+
+@hookimpl
+def ganvae_components() -> list[ComponentSpec]:
+    return [
+        ComponentSpec(
+            "callback", "budget", "ganvae_compare.budget:Budget", "end training when its time is spent"
+        )
     ]

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK = 1024
-"""Rows that are compared with all others at once."""
+BLOCK_VALUES = 2**22
+"""Distances that are held at once."""
+DIRECTIONS_AT_ONCE = 128
 KERNEL_BLOCKS = 10
 """Disjoint parts of the samples, from whose distances the standard error of the kernel distance is estimated."""
 
@@ -63,7 +64,7 @@ def kernel_distance(first: Tensor, second: Tensor) -> Estimate:
 
 def _discrepancy(first: Tensor, second: Tensor) -> float:
     def total(x: Tensor, y: Tensor) -> float:
-        return sum(float((block @ y.T / x.shape[1] + 1).pow(3).sum()) for block in x.split(BLOCK))
+        return sum(float((block @ y.T / x.shape[1] + 1).pow(3).sum()) for block in x.split(_block(y)))
 
     def own(x: Tensor) -> float:
         diagonal = float((x.square().sum(1) / x.shape[1] + 1).pow(3).sum())
@@ -118,8 +119,14 @@ def _reach(rows: Tensor, nearest: int) -> Tensor:
 
 def _distances(rows: Tensor, others: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Euclidean distances (B, M) of blocks of rows to all others, with the number of the first row."""
-    for start in range(0, len(rows), BLOCK):
-        yield start, torch.cdist(rows[start : start + BLOCK], others)
+    block = _block(others)
+    for start in range(0, len(rows), block):
+        yield start, torch.cdist(rows[start : start + block], others)
+
+
+def _block(others: Tensor) -> int:
+    """How many rows are compared with all others at once."""
+    return max(1, BLOCK_VALUES // len(others))
 
 
 def nearest_distances(rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +144,8 @@ def sliced_wasserstein(first: Tensor, second: Tensor, directions: int = 512) -> 
     count = min(len(first), len(second))
     first, second = first[:count].double(), second[:count].double()
     total = 0.0
-    for size in [BLOCK // 8] * (directions // (BLOCK // 8)) + [directions % (BLOCK // 8)]:
+    for start in range(0, directions, DIRECTIONS_AT_ONCE):
+        size = min(DIRECTIONS_AT_ONCE, directions - start)
         chosen = torch.randn(first.shape[1], size, dtype=torch.float64)
         chosen = chosen / chosen.norm(dim=0)
         apart = (first @ chosen).sort(0).values - (second @ chosen).sort(0).values

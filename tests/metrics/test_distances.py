@@ -86,7 +86,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     real, made = normal(23, 3), normal(19, 3, seed=1)
     whole = (distances.manifolds(real, made), distances.kernel_distance(real, made).value,
              distances.two_sample_accuracy(real, made), distances.mean_distance(real))  # fmt: skip
-    monkeypatch.setattr(distances, "BLOCK", 5)
+    monkeypatch.setattr(distances, "BLOCK_VALUES", 5 * 23)
     parts = (distances.manifolds(real, made), distances.kernel_distance(real, made).value,
              distances.two_sample_accuracy(real, made), distances.mean_distance(real))  # fmt: skip
     assert parts[0] == whole[0]

@@ -1,0 +1,268 @@
+"""``ganvae compare``: several families on the same data, in one report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from filelock import FileLock, Timeout
+
+from ganvae_compare.plan import PLAN, Plan, parse_budget, read_plan, write_plan
+from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
+from ganvae_core.cli.output import note, print_error
+from ganvae_core.errors import ConfigurationError, Interrupted, RunError
+
+if TYPE_CHECKING:
+    from ganvae_compare.jobs import Worker
+    from ganvae_core.plugins import Catalogue
+
+LOCK = ".lock"
+QUIET_STEPS = 10
+"""Shares of a run, in percent, after which a line is printed where there is no terminal."""
+
+
+@click.command()
+@click.argument("words", metavar="[RUN | KEY=VALUE]...", nargs=-1)
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="P",
+    help="A candidate: a plugin, or plugin/recipe; repeat it.",
+)
+@click.option("--data", metavar="S", help="The data of all candidates.")
+@click.option("--seeds", type=WholeNumber(min=1), metavar="N", help="Runs of each candidate; 3 by default.")
+@click.option(
+    "--budget",
+    metavar="TIME|STEPS",
+    help="Of each run: at most 60s, 5m, 1h of training, or exactly so many steps.",
+)
+@click.option("--metrics", metavar="M,…", help="As ganvae evaluate takes them.")
+@click.option("--samples", type=WholeNumber(min=2), metavar="N", help="Samples that are measured.")
+@click.option(
+    "--processes", type=WholeNumber(min=1), metavar="N", help="Runs at once; by default one a core."
+)
+@click.option("--out", type=PathName(), metavar="DIR", help="The folder of the comparison.")
+@click.option("--resume", type=PathName(), metavar="DIR", help="Go on with a comparison.")
+def compare(
+    words: tuple[str, ...],
+    plugins: tuple[str, ...],
+    data: str | None,
+    seeds: int | None,
+    budget: str | None,
+    metrics: str | None,
+    samples: int | None,
+    processes: int | None,
+    out: Path | None,
+    resume: Path | None,
+) -> int:
+    """Train several families on the same data, measure them alike, and write one report.
+
+    Every candidate has the same data, split, budget and measures. The report says which is better at what, and whether
+    the seeds separate them. Ctrl-C saves; --resume trains nothing twice. Runs that exist are compared by their folders.
+
+    \b
+    ganvae compare --plugin gan --plugin vae --plugin ae --data photos/ data.resize=32 --budget 5m
+    ganvae compare runs/vae-digits-1 runs/gan-digits-1
+    ganvae compare --resume compare-photos-1
+    """
+    from ganvae_compare.jobs import work_through
+    from ganvae_core.engine.environment import cores
+
+    catalogue = current_catalogue()
+    if resume is not None:
+        given = [name for name, value in (("--plugin", plugins), ("--data", data), ("--seeds", seeds),
+                                          ("--budget", budget), ("--out", out)) if value]  # fmt: skip
+        if given or words:
+            first = (given or list(words))[0]
+            raise ConfigurationError(
+                f"{first} does not go with --resume: a comparison goes on as it was begun."
+            )
+        plan = read_plan(resume)
+    else:
+        plan = _new_plan(catalogue, words, plugins, data, seeds, budget, metrics, samples, out)
+    with _held(plan.folder):
+        write_plan(plan)
+        waiting = [job for job in plan.jobs if not job.is_done]
+        at_once = min(processes or cores(), max(1, len(waiting)))
+        note(f"{len(plan.jobs)} runs, {len(waiting)} to do, {at_once} at once; in {plan.folder}")
+        try:
+            with _shown(plan) as show:
+                failed = work_through(waiting, at_once, show)
+        except KeyboardInterrupt:
+            raise Interrupted(f"stopped; what was trained is saved in {plan.folder}.",
+                              f"go on:  ganvae compare --resume {shlex.quote(str(plan.folder))}") from None  # fmt: skip
+        return _finish(plan, failed)
+
+
+def _new_plan(
+    catalogue: Catalogue,
+    words: Sequence[str],
+    plugins: Sequence[str],
+    data: str | None,
+    seeds: int | None,
+    budget: str | None,
+    metrics: str | None,
+    samples: int | None,
+    out: Path | None,
+) -> Plan:
+    """What was asked for, checked before anything is trained."""
+    runs = [word for word in words if "=" not in word]
+    overrides = [word for word in words if "=" in word]
+    if runs and (plugins or overrides or data or seeds or budget):
+        raise ConfigurationError(f"'{runs[0]}' is a run that exists; settings of new runs do not go with it.",
+                                 "compare runs:      ganvae compare RUN RUN",
+                                 "train candidates:  ganvae compare --plugin gan --plugin vae")  # fmt: skip
+    if len(runs) + len(plugins) < 1 or (runs and len(runs) < 2):
+        raise ConfigurationError("there is nothing to compare.",
+                                 "train candidates:  ganvae compare --plugin gan --plugin vae",
+                                 "compare runs:      ganvae compare RUN RUN")  # fmt: skip
+    twice = [name for name in plugins if plugins.count(name) > 1]
+    if twice:
+        raise ConfigurationError(f"--plugin {twice[0]} is given twice.")
+    steps, seconds = parse_budget(budget)
+    name = Path(data).stem if data else "digits" if plugins else "runs"
+    plan = Plan(out or _next_free(name), tuple(plugins), seeds or (3 if plugins else 1), data or "", tuple(overrides),
+                steps, seconds, metrics or "", samples, tuple(runs))  # fmt: skip
+    if (plan.folder / PLAN).is_file():
+        raise ConfigurationError(f"'{plan.folder}' holds a comparison already.",
+                                 f"go on:  ganvae compare --resume {shlex.quote(str(plan.folder))}")  # fmt: skip
+    _check(catalogue, plan)
+    return plan
+
+
+def _check(catalogue: Catalogue, plan: Plan) -> None:
+    """Build every candidate once, and load every run: mistakes come before the first step."""
+    from ganvae_compare.evaluate_verb import parse_metrics
+    from ganvae_core.cli.choosing import chosen_configuration, settings_pairs
+    from ganvae_core.runs.loading import read_run
+    from ganvae_core.runs.preparation import prepare
+
+    parse_metrics(plan.metrics or None)
+    for path in plan.runs:
+        read_run(path, catalogue=catalogue)
+    names = [job.run.name for job in plan.jobs]
+    if len(set(names)) < len(names):
+        raise ConfigurationError("two runs have the same name; copy one of them to another.")
+    for candidate in plan.candidates:
+        plugin, _, recipe = candidate.partition("/")
+        short = {"data": plan.data or None, "steps": None if plan.steps is None else str(plan.steps)}
+        pairs = settings_pairs(plan.overrides, short)
+        prepare(chosen_configuration(catalogue, plugin, recipe or None, None, pairs), catalogue)
+
+
+def _next_free(name: str) -> Path:
+    number = 1
+    while Path(f"compare-{name}-{number}").exists():
+        number += 1
+    return Path(f"compare-{name}-{number}")
+
+
+@contextmanager
+def _held(folder: Path) -> Generator[None]:
+    """Hold a comparison's folder.
+
+    Raises:
+        RunError: another process works on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"'{folder}' is in use: another ganvae compare works on it.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _shown:  # noqa: N801 - used like a function
+    """Shows all runs at once: live in a terminal, a line now and then in a pipe."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._said: dict[str, str] = {}
+        self._live: Any = None
+
+    def __enter__(self) -> _shown:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, workers: list[Worker]) -> None:
+        from ganvae_compare.jobs import progress
+
+        found = {worker.job.name: worker for worker in workers}
+        states: dict[str, tuple[str, float]] = {}
+        for job in self.plan.jobs:
+            worker = found.get(job.name)
+            if worker is None:
+                states[job.name] = ("done", 1.0) if job.is_done else ("waits", 0.0)
+                continue
+            done, total = progress(job) if worker.state == "trains" else (0, 0)
+            share = done / total if total else float(worker.state in ("done", "is measured"))
+            states[job.name] = worker.state, share
+        if self._live is not None:
+            self._live.update(self._table(states))
+            return
+        for name, (state, share) in states.items():
+            tenths = f" {int(100 * share) // QUIET_STEPS * QUIET_STEPS} %" if state == "trains" else ""
+            if state != "waits" and self._said.get(name) != state + tenths:
+                if name in self._said or state != "done":
+                    note(f"{name}: {state}{tenths}")
+                self._said[name] = state + tenths
+
+    def _table(self, states: dict[str, tuple[str, float]]) -> object:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for name, (state, share) in states.items():
+            words = f"{100 * share:.0f} %" if state == "trains" else state
+            table.add_row(name, ProgressBar(total=1.0, completed=share, width=24), words)
+        return table
+
+
+def _finish(plan: Plan, failed: list[Worker]) -> int:
+    from ganvae_compare.report import as_text, compile_report, write_report
+    from ganvae_core.engine.environment import cores
+    from ganvae_core.plugins.lock import versions_here
+
+    for worker in failed:
+        first, *more = worker.error.splitlines()
+        print_error(
+            f"{worker.job.name}: {first}", *(line.strip() for line in more), f"its log:  {worker.job.log}"
+        )
+    if not any(job.is_done for job in plan.jobs):
+        return 1
+    budget = (
+        f"{plan.steps:,} steps"
+        if plan.steps
+        else f"{plan.seconds:g} s at most"
+        if plan.seconds
+        else "the recipe's steps"
+    )
+    made = [] if plan.runs else [("budget of a run", budget), ("seeds", str(plan.seeds))]
+    versions = " · ".join(f"{name} {version}" for name, version in versions_here().items())
+    facts = [*made, ("machine", f"{cores()} cores · {versions}")]
+    report = compile_report(plan, facts)
+    with_pictures = write_report(plan, report)
+    for line in as_text(report):
+        note(line)
+    note("")
+    click.echo(str(with_pictures))
+    return 1 if failed else 0

@@ -1,0 +1,217 @@
+"""The pictures of a report: candidates side by side, from the same draws, as data URLs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import ganvae_core as gv
+from ganvae_core.data.codec import batch_of
+from ganvae_core.evaluation.sampling import can_sample, evenly
+from ganvae_core.runs.loading import Run, read_run
+from ganvae_core.types import Drawing
+from ganvae_core.views.showing import show, shown_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Chart
+
+    from ganvae_compare.report import Entry
+
+SAMPLES, POINTS, RECONSTRUCTED, STEPS, NEAREST, CODES = 32, 1_000, 16, 8, 8, 2_000
+KNOWN_ROWS = 20_000
+WIDEST = 900
+"""Pixels of a picture at most; larger ones are scaled down."""
+
+
+@dataclass
+class Pictures:
+    """Data URLs by section and candidate; ``curves`` has one for all."""
+
+    samples: dict[str, str] = field(default_factory=dict[str, str])
+    nearest: dict[str, str] = field(default_factory=dict[str, str])
+    reconstructions: dict[str, str] = field(default_factory=dict[str, str])
+    interpolations: dict[str, str] = field(default_factory=dict[str, str])
+    codes: dict[str, str] = field(default_factory=dict[str, str])
+    curves: str = ""
+
+    @property
+    def sections(self) -> list[tuple[str, str, Mapping[str, str]]]:
+        """Title, explanation and pictures of each section that has any."""
+        found = [
+            ("Samples", "The same seed for every candidate.", self.samples),
+            ("Nearest training rows", "Samples above the training rows that are nearest to them in x.", self.nearest),
+            ("Reconstructions", "The same held-out rows for every candidate that encodes.", self.reconstructions),
+            ("Interpolations", "Straight lines between two draws of the prior.", self.interpolations),
+            ("Codes", "Held-out rows, by the two first principal components of their codes; colours are classes.",
+             self.codes),
+        ]  # fmt: skip
+        return [(title, text, pictures) for title, text, pictures in found if pictures]
+
+
+def drawn(entries: Sequence[Entry]) -> Pictures:
+    """The pictures of the first run of each candidate."""
+    pictures = Pictures()
+    runs = {entry.name: read_run(entry.runs[0]) for entry in entries if entry.runs}
+    for name, run in runs.items():
+        if run.model.encoder is not None:
+            pictures.codes[name] = codes(run)
+        if ".png" not in run.view.endings:
+            continue
+        as_grid = run.view.as_grid
+        if can_sample(run.model):
+            made = run.samples(SAMPLES if as_grid else POINTS).x
+            real = None if as_grid else _real(run)
+            pictures.samples[name] = picture(run, Drawing(_rows(run, made), real=real, columns=8))
+            if as_grid:
+                pictures.nearest[name] = nearest(run, made[:NEAREST])
+                pictures.interpolations[name] = interpolation(run)
+        if run.model.encoder is not None and as_grid:
+            pictures.reconstructions[name] = reconstruction(run)
+    pictures.curves = curves({name: run.metrics for name, run in runs.items()})
+    return pictures
+
+
+def picture(run: Run, drawing: Drawing) -> str:
+    """What the run's view draws, as a data URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        show(run.view, drawing, run.spec, path)
+        return data_url(path)
+
+
+def data_url(source: Path | io.BytesIO) -> str:
+    """A picture as a data URL, scaled down where it is wide; WebP, so that a report stays small."""
+    from PIL import Image
+
+    image = Image.open(source)
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)))
+    target = io.BytesIO()
+    image.save(target, "WEBP", quality=88, method=4)
+    return "data:image/webp;base64," + base64.b64encode(target.getvalue()).decode()
+
+
+def nearest(run: Run, made: Tensor) -> str:
+    """Samples above the training rows that are nearest to them."""
+    data = run.open_data()
+    rows = evenly(data.training, KNOWN_ROWS)
+    best = torch.full((len(made),), torch.inf)
+    closest = made.clone()
+    for batch in gv.batches(data, rows, rows_at_once=1_024):
+        apart = torch.cdist(made.flatten(1).float(), batch.x.flatten(1).float().cpu())
+        found = apart.min(1)
+        better = found.values < best
+        best[better] = found.values[better]
+        closest[better] = batch.x.cpu()[found.indices[better]]
+    return picture(run, Drawing(_rows(run, torch.cat([made, closest])), columns=NEAREST))
+
+
+def reconstruction(run: Run) -> str:
+    """Held-out rows above their reconstructions."""
+    data = run.open_data()
+    batch = batch_of(data, evenly(data.held_out, RECONSTRUCTED), run.device)
+    with torch.no_grad():
+        made = run.model.reconstruct(batch.x, batch.condition)
+    return picture(
+        run, Drawing(_rows(run, made), "reconstructions", originals=_rows(run, batch.x), columns=8)
+    )
+
+
+def interpolation(run: Run) -> str:
+    """Four lines between two draws of the prior each, decoded."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        condition = run.model.draw_conditions(8)
+        z = run.model.prior.sample(8, condition)
+        parts: list[Tensor] = []
+        for weight in torch.linspace(0, 1, STEPS).tolist():
+            between = z[:4] * (1 - weight) + z[4:] * weight
+            parts.append(run.model.decode(between, None if condition is None else condition[:4]).mean)
+        rows = torch.stack(parts, 1).flatten(0, 1)
+    return picture(run, Drawing(_rows(run, rows), columns=STEPS))
+
+
+def codes(run: Run) -> str:
+    """A map of held-out codes."""
+    data = run.open_data()
+    rows = evenly(data.held_out if len(data.held_out) else data.training, CODES)
+    z = run.encode(data, rows).reshape(len(rows), -1)
+    flat = z - z.mean(0)
+    _, _, directions = np.linalg.svd(flat, full_matrices=False)
+    plane = flat @ directions[:2].T if z.shape[1] > 1 else np.column_stack([flat, np.zeros(len(flat))])
+    labels = data.source.labels(rows) if run.source_spec.classes else None
+    chart, axes = _chart(4.2, 4.2)
+    axes.scatter(
+        plane[:, 0], plane[:, 1], c=labels, s=5, cmap="tab10" if labels is not None else None, linewidths=0
+    )
+    axes.set_xlabel("first component")
+    axes.set_ylabel("second component")
+    return _as_url(chart)
+
+
+def curves(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The loss of each candidate's first phase against the time and against the rows, a line of panels each."""
+    from matplotlib.figure import Figure
+
+    known = {name: found for name, lines in records.items() if (found := _losses(lines))[1]}
+    if not known:
+        return ""
+    chart = Figure(figsize=(8, 1.9 * len(known)), layout="constrained")
+    panels = chart.subplots(len(known), 2, squeeze=False, sharey="row")
+    for line, (name, (term, values)) in zip(panels, known.items(), strict=True):
+        for axes, column, label in zip(line, (0, 1), ("seconds of training", "rows seen"), strict=True):
+            axes.plot([value[column] for value in values], [value[2] for value in values], linewidth=1.2)
+            axes.set_xlabel(label, fontsize=8)
+            axes.tick_params(labelsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
+        line[0].set_ylabel(f"{name}\n{term}", fontsize=8)
+    return _as_url(chart)
+
+
+def _losses(lines: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[float, float, float]]]:
+    """The name of the first loss, and (seconds, rows, value) of each record that has it."""
+    term = next((key for line in lines for key in line if key.endswith("/loss")), "")
+    values: list[tuple[float, float, float]] = []
+    seconds, before = 0.0, 0
+    for line in lines:
+        if speed := line.get("samples_per_second"):
+            seconds += max(0, line["samples_seen"] - before) / speed
+            before = line["samples_seen"]
+        if term in line:
+            values.append((seconds, line["samples_seen"], line[term]))
+    return term, values
+
+
+def _real(run: Run) -> np.ndarray:
+    data = run.open_data()
+    return _rows(run, batch_of(data, evenly(data.training, POINTS), run.device).x)
+
+
+def _rows(run: Run, x: Tensor) -> np.ndarray:
+    return shown_rows(x, run.spec, run.view)
+
+
+def _chart(width: float, height: float) -> tuple[Chart, Any]:
+    from matplotlib.figure import Figure
+
+    chart = Figure(figsize=(width, height), layout="constrained")
+    axes: Any = chart.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    return chart, axes
+
+
+def _as_url(chart: Chart) -> str:
+    target = io.BytesIO()
+    chart.savefig(target, format="png", dpi=110)
+    target.seek(0)
+    return data_url(target)

@@ -1,0 +1,174 @@
+"""What a comparison trains and measures, and how far it has come: all of it is read from its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ganvae_core.errors import ConfigurationError, RunError
+from ganvae_core.store.files import whole_file
+
+PLAN = "compare.json"
+RUNS = "runs"
+EVALUATIONS = "evaluations"
+LOGS = "logs"
+FORMAT = 1
+SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of a comparison.
+
+    Args:
+        candidate: its name.
+        seed: of the run.
+        run: its directory.
+        evaluation: the file with its figures.
+        log: what was printed while it was trained and measured.
+        train: the command that trains it.
+        measure: the command that measures it, and prints JSON.
+    """
+
+    candidate: str
+    seed: int
+    run: Path
+    evaluation: Path
+    log: Path
+    train: tuple[str, ...]
+    measure: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """``vae-seed-1``."""
+        return self.run.name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is trained and measured."""
+        return self.evaluation.is_file()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A comparison.
+
+    Args:
+        folder: where everything is written.
+        candidates: plugins, or ``plugin/recipe``.
+        seeds: of each candidate.
+        data: the source, as it is typed after ``--data``; empty for the default.
+        overrides: KEY=VALUE for all candidates.
+        steps: of every run; None for those of the recipe.
+        seconds: of training at most; None without a limit.
+        metrics: as ``ganvae evaluate --metrics`` takes them; empty for those that suit the data.
+        samples: that are measured; None for the default.
+        runs: existing runs that are compared, instead of candidates.
+    """
+
+    folder: Path
+    candidates: tuple[str, ...] = ()
+    seeds: int = 1
+    data: str = ""
+    overrides: tuple[str, ...] = ()
+    steps: int | None = None
+    seconds: float | None = None
+    metrics: str = ""
+    samples: int | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The runs of the first seed before those of the second, so that all candidates are seen early."""
+        if self.runs:
+            return [self._job(Path(path).name, 0, Path(path), ()) for path in self.runs]
+        jobs: list[Job] = []
+        for seed in range(self.seeds):
+            for candidate in self.candidates:
+                name = candidate.replace("/", "-")
+                jobs.append(self._job(candidate, seed, self.folder / RUNS / f"{name}-seed-{seed}",
+                                      self.command(candidate, seed)))  # fmt: skip
+        return jobs
+
+    def command(self, candidate: str, seed: int) -> tuple[str, ...]:
+        """What trains a candidate, as a person would type it, without the place of the run."""
+        plugin, _, recipe = candidate.partition("/")
+        words = ["run", "--plugin", plugin]
+        words += ["--recipe", recipe] if recipe else []
+        words += ["--data", self.data] if self.data else []
+        words += ["--steps", str(self.steps)] if self.steps is not None else []
+        words += ["--seed", str(seed), *self.overrides]
+        if self.seconds is not None:
+            words.append(f"callbacks=[{{name: compare/budget, seconds: {self.seconds:g}}}]")
+        return tuple(words)
+
+    def _job(self, candidate: str, seed: int, run: Path, train: tuple[str, ...]) -> Job:
+        measure = ["evaluate", str(run), "--seed", "0", "--json"]
+        measure += ["--metrics", self.metrics] if self.metrics else []
+        measure += ["--samples", str(self.samples)] if self.samples is not None else []
+        is_first = seed == 0 and (
+            candidate == self.candidates[0] if self.candidates else str(run) == self.runs[0]
+        )
+        measure += [] if is_first else ["--no-references"]
+        return Job(candidate, seed, run, self.folder / EVALUATIONS / f"{run.name}.json",
+                   self.folder / LOGS / f"{run.name}.txt", train, tuple(measure))  # fmt: skip
+
+
+def write_plan(plan: Plan) -> None:
+    """Write the plan into its folder."""
+    values = dataclasses.asdict(plan) | {"format": FORMAT}
+    del values["folder"]
+    with whole_file(plan.folder / PLAN) as file:
+        file.write((json.dumps(values, indent=2) + "\n").encode())
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a comparison that was begun.
+
+    Raises:
+        RunError: the folder holds none.
+    """
+    try:
+        values: dict[str, Any] = json.loads((folder / PLAN).read_text("utf-8"))
+        if values.pop("format") != FORMAT:
+            raise ValueError("it has another format")
+        for name in ("candidates", "overrides", "runs"):
+            values[name] = tuple(values[name])
+        return Plan(folder, **values)
+    except FileNotFoundError:
+        raise RunError(f"'{folder}' is no comparison: it has no {PLAN}.") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{folder / PLAN} is not what was written: {error}.") from error
+
+
+def parse_budget(text: str | None) -> tuple[int | None, float | None]:
+    """``60s``, ``5m`` or ``1h`` as seconds, a plain number as steps.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*", text)
+    if match is None or float(match[1]) <= 0 or (match[2] is None and "." in match[1]):
+        raise ConfigurationError(f"--budget: '{text}' is neither a time nor a number of steps.",
+                                 "like  --budget 60s  --budget 5m  --budget 2000")  # fmt: skip
+    if match[2] is None:
+        return int(match[1]), None
+    return None, float(match[1]) * SECONDS[match[2]]
+
+
+def ganvae(words: Sequence[str]) -> list[str]:
+    """A ganvae command for this Python."""
+    return [sys.executable, "-m", "ganvae_core", *words]
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command as a person would type it."""
+    return shlex.join(["ganvae", *words])

@@ -1,0 +1,94 @@
+"""Figures of several seeds as a mean with its spread, and what can be concluded from them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ganvae_core.types import Better
+
+SPREADS = 2.0
+"""A difference counts as one from so many standard errors on."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A figure of one candidate over its seeds.
+
+    Args:
+        mean: over seeds.
+        spread: standard deviation over seeds; of one seed the figure's own standard error, or None.
+        count: of seeds.
+    """
+
+    mean: float
+    spread: float | None
+    count: int
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of the mean."""
+        return None if self.spread is None else self.spread / math.sqrt(self.count)
+
+
+def summary(values: Sequence[float], errors: Sequence[float | None]) -> Summary | None:
+    """A figure over seeds; None where no seed has it."""
+    if not values:
+        return None
+    if len(values) == 1:
+        return Summary(values[0], errors[0], 1)
+    return Summary(statistics.mean(values), statistics.stdev(values), len(values))
+
+
+def is_ahead(first: Summary, second: Summary, better: Better) -> bool:
+    """Whether the first is better than the second by more than their spread.
+
+    Without a spread, of one seed and a figure without a standard error, it is never.
+    """
+    if first.error is None or second.error is None:
+        return False
+    gain = first.mean - second.mean if better == "higher" else second.mean - first.mean
+    return gain > SPREADS * math.hypot(first.error, second.error)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which candidate a figure speaks for.
+
+    Args:
+        best: with the best mean; empty where nobody has the figure.
+        level: those that are not behind it beyond the spread.
+        ahead_of: those that are.
+    """
+
+    best: str
+    level: tuple[str, ...] = ()
+    ahead_of: tuple[str, ...] = ()
+
+
+def verdict(summaries: Mapping[str, Summary | None], better: Better) -> Verdict:
+    """The best candidate by a figure, and whom it is ahead of."""
+    known = {name: value for name, value in summaries.items() if value is not None}
+    if not known:
+        return Verdict("")
+    ordered = sorted(known, key=lambda name: known[name].mean, reverse=better == "higher")
+    best = ordered[0]
+    behind = [name for name in ordered[1:] if is_ahead(known[best], known[name], better)]
+    return Verdict(best, tuple(name for name in ordered[1:] if name not in behind), tuple(behind))
+
+
+def pareto_front(quality: Mapping[str, float], seconds: Mapping[str, float], better: Better) -> set[str]:
+    """Candidates that no other one is both better and faster than."""
+    sign = 1 if better == "lower" else -1
+
+    def beaten(name: str) -> bool:
+        own = (sign * quality[name], seconds[name])
+        return any(
+            sign * quality[other] <= own[0] and seconds[other] <= own[1]
+            and (sign * quality[other], seconds[other]) != own
+            for other in quality
+        )  # fmt: skip
+
+    return {name for name in quality if not beaten(name)}

@@ -1,0 +1,239 @@
+"""``ganvae compare``: one budget and one judge for all, a report that needs no network, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Say, train
+from ganvae_compare.budget import Budget
+from ganvae_compare.plan import Plan, parse_budget, read_plan, write_plan
+from ganvae_compare.report import as_csv, as_markdown, compile_report, sentences
+from ganvae_compare.rules import Summary, is_ahead, pareto_front, summary, verdict
+
+import ganvae_core as gv
+from ganvae_core.cli.main import main
+
+TINY = ("generator.hidden=[4]", "latent.shape=[2]", "engine.device=cpu")
+
+
+def test_a_difference_counts_from_two_standard_errors_on() -> None:
+    first, second = Summary(10.0, 1.0, 4), Summary(8.0, 1.0, 4)  # standard errors of 0.5: √0.5 together
+    assert is_ahead(first, second, "higher")
+    assert not is_ahead(second, first, "higher")
+    assert is_ahead(second, first, "lower")
+    assert not is_ahead(Summary(9.0, 1.0, 4), second, "higher")
+    assert not is_ahead(Summary(99.0, None, 1), second, "higher")  # one seed and no standard error
+
+
+def test_a_summary_of_one_seed_has_the_figures_own_error() -> None:
+    assert summary([3.0], [0.5]) == Summary(3.0, 0.5, 1)
+    assert summary([1.0, 3.0], [None, None]) == Summary(2.0, pytest.approx(2**0.5), 2)
+    assert summary([], []) is None
+
+
+def test_a_verdict_names_whom_the_best_is_ahead_of() -> None:
+    found = verdict(
+        {"a": Summary(1.0, 0.1, 3), "b": Summary(1.05, 0.1, 3), "c": Summary(9.0, 0.1, 3), "d": None}, "lower"
+    )
+    assert (found.best, found.level, found.ahead_of) == ("a", ("b",), ("c",))
+    assert verdict({"a": None}, "lower").best == ""
+
+
+def test_the_front_has_whom_nobody_beats_in_both() -> None:
+    quality, seconds = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 2.5}, {"a": 9.0, "b": 5.0, "c": 1.0, "d": 6.0}
+    assert pareto_front(quality, seconds, "lower") == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("60s", (None, 60)),
+        ("5m", (None, 300)),
+        ("1.5h", (None, 5400)),
+        ("2000", (2000, None)),
+        (None, (None, None)),
+    ],
+)
+def test_a_budget_is_a_time_or_a_number_of_steps(
+    text: str | None, found: tuple[int | None, float | None]
+) -> None:
+    assert parse_budget(text) == found
+
+
+@pytest.mark.parametrize("text", ["5 parsecs", "0s", "1.5", "-3", ""])
+def test_another_budget_is_refused(text: str) -> None:
+    with pytest.raises(gv.ConfigurationError, match="--budget"):
+        parse_budget(text)
+
+
+def test_a_budget_of_time_ends_training_as_complete_and_counts_on(tmp_path: Path) -> None:
+    overrides = {
+        "generator.hidden": [4],
+        "encoder.hidden": [4],
+        "engine.log_every": 1,
+        "engine.device": "cpu",
+    }
+    run = gv.train(
+        "vae", steps=500, out=tmp_path / "run", overrides=overrides, callbacks=[Budget(seconds=1e-6)]
+    )
+    assert run.step == 1
+    assert run.directory.manifests()[1]["complete"]
+    spent = Budget(seconds=5.0)
+    spent.load_state_dict({"spent": 4.0})
+    assert spent.state_dict()["spent"] >= 4.0
+    with pytest.raises(gv.ConfigurationError):
+        Budget(seconds=0)
+
+
+def test_a_plan_is_read_as_it_was_written_and_candidates_take_turns(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, ("vae", "ae/flow"), 2, "x.csv", ("engine.batch_size=8",), None, 60.0, "frechet", 50)
+    write_plan(plan)
+    assert read_plan(tmp_path) == plan
+    assert [job.name for job in plan.jobs] == ["vae-seed-0", "ae-flow-seed-0", "vae-seed-1", "ae-flow-seed-1"]
+    assert plan.jobs[1].train == (
+        "run", "--plugin", "ae", "--recipe", "flow", "--data", "x.csv", "--seed", "0", "engine.batch_size=8",
+        "callbacks=[{name: compare/budget, seconds: 60}]",
+    )  # fmt: skip
+    assert ["--no-references" in job.measure for job in plan.jobs] == [False, True, True, True]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs that exist, compared."""
+    folder = tmp_path_factory.mktemp("compared")
+    vae = train(folder / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
+    gan = train(folder / "gan", "--plugin", "gan", "critic.hidden=[4]", *TINY)
+    words = [
+        "compare",
+        vae,
+        gan,
+        "--metrics",
+        "kernel,fidelity",
+        "--samples",
+        "40",
+        "--out",
+        folder / "report",
+    ]
+    assert main([str(word) for word in words]) == 0
+    return folder / "report"
+
+
+def test_a_report_has_every_part(compared: Path) -> None:
+    page = (compared / "report.html").read_text("utf-8")
+    for part in ("Recommendation", "Leaderboard", "Samples", "Nearest training rows", "Reconstructions",
+                 "Interpolations", "Codes", "Training", "real against real"):  # fmt: skip
+        assert part in page, part
+    assert len(page) < 5_000_000
+    # No address but those inside of the page.
+    assert set(re.findall(r'(?:src|href)="([a-z]+):', page)) == {"data"}
+    assert "http" not in re.sub(r"data:[^\"]+", "", page)
+    assert "the model has no encoder" in page
+    assert "| vae |" in (compared / "report.md").read_text("utf-8")
+    rows = (compared / "leaderboard.csv").read_text("utf-8").splitlines()
+    assert any(row.startswith("gan,candidate,kd_pixels,,lower,") for row in rows)
+
+
+def test_nothing_is_done_twice(compared: Path, say: Say) -> None:
+    files = sorted((compared / "evaluations").iterdir())
+    before = [file.stat().st_mtime_ns for file in files]
+    assert len(files) == 2
+    outcome = say("compare", "--resume", compared)
+    assert outcome.code == 0
+    assert "2 runs, 0 to do" in outcome.err
+    assert outcome.out.strip() == str(compared / "report.html")
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def fabricated(folder: Path, values: dict[str, list[float | None]]) -> Plan:
+    """A comparison of candidates with these kernel distances by seed, as it lies on disk."""
+    plan = Plan(folder, tuple(values), len(next(iter(values.values()))), steps=100)
+    for job in plan.jobs:
+        value = values[job.candidate][job.seed]
+        result: dict[str, Any] = {
+            "value": value,
+            "error": None,
+            "reason": "" if value is not None else "the reason",
+        }
+        figure = {"name": "kd_judge", "label": "KD, judge", "unit": "", "better": "lower"}
+        one = {"metric": "kernel", "figures": [figure], "results": {"kd_judge": result}, "references": {}}
+        job.evaluation.parent.mkdir(parents=True, exist_ok=True)
+        job.evaluation.write_text(json.dumps([{"measured": [one], "cost": {"megabytes": 1.0}}]))
+    return plan
+
+
+def test_the_recommendation_says_what_seeds_separate(tmp_path: Path) -> None:
+    plan = fabricated(tmp_path, {"gan": [1.0, 1.1, 0.9], "vae": [1.2, 0.8, 1.1], "ae": [5.0, 5.1, 4.9]})
+    report = compile_report(plan, [("machine", "this one")])
+    assert sentences(report) == [
+        "to generate: gan, but not ahead of vae beyond the spread; ahead of ae — by KD, judge"
+    ]
+    assert (
+        "3 seeds do not separate the first candidates (to generate): repeat with more seeds, --seeds 6"
+        in report.next_steps
+    )
+    assert "| gan | 1 ± 0.1 |" in as_markdown(report)
+
+
+def test_a_seed_that_failed_is_a_marked_gap(tmp_path: Path) -> None:
+    plan = fabricated(tmp_path, {"gan": [1.0, 1.1], "vae": [None, None]})
+    plan.jobs[3].evaluation.unlink()
+    plan.jobs[3].log.parent.mkdir()
+    plan.jobs[3].log.write_text("measuring\nerror: the loss is not finite.\n  try a smaller rate\nbye\n")
+    report = compile_report(plan, [])
+    (vae,) = [entry for entry in report.entries if entry.name == "vae"]
+    assert vae.failures == ["seed 1: the loss is not finite.\n  try a smaller rate"]
+    assert vae.figure("kd_judge") is None
+    assert vae.reason("kd_judge") == "the reason"
+    assert "vae,candidate,kd_judge" not in as_csv(report)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "nothing to compare"),
+        (["--plugin", "vae", "--plugin", "vae"], "given twice"),
+        (["--plugin", "vea"], "Did you mean 'vae'"),
+        (["--plugin", "vae", "objective.bta=1"], "bta"),
+        (["--plugin", "vae", "--budget", "soon"], "--budget"),
+        (["--plugin", "vae", "--metrics", "{"], "--metrics"),
+        (["nowhere", "elsewhere"], "nowhere"),
+        (["--resume", "nowhere"], "is no comparison"),
+        (["--plugin", "vae", "--data", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(
+    words: list[str], expected: str, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = say("compare", *words)
+    assert outcome.code == 2
+    assert expected in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_candidates_are_trained_and_measured_in_processes_of_their_own(
+    tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = say("compare", "--plugin", "ae", "--seeds", "1", "--budget", "2", "--metrics", "kernel",
+                  "--samples", "20", "--out", "c", *TINY, "encoder.hidden=[4]")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "ae-seed-0: done" in outcome.err
+    assert gv.load("c/runs/ae-seed-0").step == 2
+    assert "ganvae run --plugin ae --steps 2 --seed 0" in (tmp_path / "c" / "report.md").read_text("utf-8")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser is installed")
+def test_a_browser_shows_the_page_without_an_error(compared: Path, tmp_path: Path) -> None:
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+               f"--user-data-dir={tmp_path}", "--virtual-time-budget=2000", "--dump-dom",
+               (compared / "report.html").as_uri()]  # fmt: skip
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in shown.stderr
+    assert shown.stdout.count('<img src="data:image/webp;base64,') >= 7
