@@ -57,7 +57,7 @@ GROUPS = (
     "batches",
     "micro_batches",
     "sources",
-    "views",
+    "views_schedules",
     "watchers",
     "recipes",
 )

@@ -115,15 +115,14 @@ def memory_layout(component: Component) -> None:
             found = run(made, laid)
     except RuntimeError as error:
         raise CheckFailure(
-            f"{situation.where}where memory is laid out as accelerators like it:"
-            f" {str(error).partition(chr(10))[0]}",
+            f"{situation.where}in the memory format channels_last: {str(error).partition(chr(10))[0]}",
             place_of_error(error, component) or place_of(type(made).forward),
             "x.flatten(1) and x.reshape(…) take every layout; x.view(…) does not",
         ) from error
     for name, output in found.items():
         if differ(output.value, plain[name], ROUNDING):
             raise CheckFailure(
-                f"{situation.where}{name} is another one where memory is laid out as accelerators like it",
+                f"{situation.where}{name} is another one in the memory format channels_last",
                 place_of(output.method),
             )
 
@@ -159,7 +158,7 @@ def loss_memory_layout(component: Component) -> None:
             evaluated(prepared, laid)
         except RuntimeError as error:
             raise CheckFailure(
-                f"{play.where(prepared)}where memory is laid out as accelerators like it:"
+                f"{play.where(prepared)}in the memory format channels_last:"
                 f" {str(error).partition(chr(10))[0]}",
                 place_of_error(error, component),
                 "x.flatten(1) and x.reshape(…) take every layout; x.view(…) does not",

@@ -87,7 +87,7 @@ def target(component: Component) -> None:
 
 @check(*KINDS, needs=["target"])
 def methods(component: Component) -> None:
-    """Its methods take what the core calls them with, and none is called like a callback's that there is none of."""
+    """Its methods take the arguments that the core passes, and a callback has no misspelt event."""
     made, interface = component.target, INTERFACES[component.spec.kind]
     if not inspect.isclass(made):
         return
@@ -219,7 +219,7 @@ def makes(component: Component) -> None:
 
 
 def _refuse_given_settings(component: Component) -> None:
-    """Settings that someone gave, and with which it cannot be made at all, are a mistake to be told.
+    """Refuse settings of the author with which it can be made in no situation.
 
     Raises:
         CheckFailure: there are such.
@@ -236,7 +236,7 @@ def _refuse_given_settings(component: Component) -> None:
 
 @check("generator", "encoder", "critic", "objective", "prior", "observation", needs=["makes"])
 def accepts_usual_data(component: Component) -> None:
-    """It accepts images, points and tables, with labels and without. To refuse some is no failure, but it is said."""
+    """It accepts images, points and tables, with labels and without. What it refuses is reported, and no failure."""
     refused = [(situation, situation.refusal) for situation in component.tried if situation.refusal]
     if refused:
         reasons = "; ".join(f"{situation.name}: {refusal.reason}" for situation, refusal in refused)

@@ -18,6 +18,7 @@ from ganvae_core.errors import GanvaeError
 from ganvae_core.training import Objective
 from ganvae_core.types import Batch, DataSpec, Loss
 from ganvae_kit.checks import CheckFailure
+from ganvae_kit.exercise import codes
 from ganvae_kit.places import place_in_traceback, place_of
 from ganvae_kit.situations import PRIORS, ROWS, RandomRows, Situation, condition_of, seeded, x_of
 
@@ -70,13 +71,18 @@ def _prepared(situation: Situation, objective: Objective) -> None:
         CheckFailure: the engine can do nothing with its phases.
     """
     try:
-        prepare_phases(objective)
+        phases_of(objective)
     except (GanvaeError, TypeError) as error:
         if place_in_traceback(error, situation.component.owns) is not None:
             raise
         hints = error.hints if isinstance(error, GanvaeError) else ()
         message = error.message if isinstance(error, GanvaeError) else str(error)
         raise CheckFailure(f"{situation.where}{message}", place_of(type(objective).phases), *hints) from error
+
+
+def phases_of(objective: Objective) -> list[PreparedPhase]:
+    """The phases as the engine prepares them."""
+    return prepare_phases(objective, freeze_unclaimed=objective.batches == "codes")
 
 
 def models_for(objective: Any) -> Iterator[Settings]:
@@ -91,6 +97,8 @@ def models_for(objective: Any) -> Iterator[Settings]:
     priors = [PRIORS[support]]
     if "prior" not in needs and needs & {"encoder", "posterior"} and support == "real":
         priors.insert(0, {"prior": "builtin/gaussian-mixture", "prior.components": 2})
+    if getattr(objective, "batches", "rows") == "codes" and support == "real":
+        priors.append({"prior": "builtin/mixture", "prior.components": 2})
     for prior, observation, posterior in itertools.product(priors, observations, posteriors):
         yield {**SMALL, "encoder.posterior": posterior, "observation": observation, **prior}
 
@@ -128,11 +136,15 @@ class Play:
         objective: Objective = situation.make(seed)
         objective.train()
         enlarge(objective)
-        return cls(situation, objective, prepare_phases(objective))
+        return cls(situation, objective, phases_of(objective))
 
     def batch(self, rows: int) -> Batch:
-        """A batch of its data."""
-        return batch_of(self.situation.data, rows)
+        """A batch of its data, or of codes in the support of its prior."""
+        batch = batch_of(self.situation.data, rows)
+        if self.objective.batches == "rows":
+            return batch
+        prior = self.objective.model.prior
+        return replace(batch, x=codes(self.situation.shape, prior.support, rows))
 
     def where(self, prepared: PreparedPhase) -> str:
         """The beginning of a failure's message about a phase."""

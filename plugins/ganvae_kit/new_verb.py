@@ -33,7 +33,7 @@ def complete_kind(
     metavar="KIND",
     shell_complete=complete_kind,
     help="What it offers: objective (by default), generator, encoder, critic, prior, "
-    "observation, source, metric or callback.",
+    "observation, source, view, metric or callback.",
 )
 @click.option("--out", type=PathName(), metavar="DIR", help="The folder itself; by default ganvae-NAME.")
 def new(name: str, kind: str, out: Path | None) -> None:
@@ -43,13 +43,16 @@ def new(name: str, kind: str, out: Path | None) -> None:
     ganvae plugins new my-loss
     ganvae plugins new ring --kind prior
     """
+    from ganvae_core.plugins import KINDS
     from ganvae_core.plugins.known import user_registry
     from ganvae_kit.scaffold import NEW_KINDS, package_of, write_plugin
 
     if kind not in NEW_KINDS:
+        problem = (
+            f"there is no template for the kind '{kind}'." if kind in KINDS else f"there is no kind '{kind}'."
+        )
         raise ConfigurationError(
-            f"--kind: a plugin cannot begin with a '{kind}'.{did_you_mean(kind, NEW_KINDS)}",
-            f"kinds: {', '.join(NEW_KINDS)}",
+            f"--kind: {problem}{did_you_mean(kind, NEW_KINDS)}", f"templates: {', '.join(NEW_KINDS)}"
         )
     folder = write_plugin(name, kind, out, user_registry(settings().registry).known())
     note(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} that works; change it in"

@@ -106,7 +106,7 @@ class Halves:
     """The same random numbers for a batch and for its two halves: row i of a half gets those of its row in the batch.
 
     A draw belongs to rows where its size follows the batch's: (rows, …) is cut in two. Where it is a multiple of it, as
-    for several draws a row, which belong to which row cannot be told, so all get the same. Other draws are shared.
+    for several draws a row, their rows are unknown, so all get the same. Other draws are shared.
 
     Args:
         whole: draws for a batch of ``rows``.

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
@@ -24,52 +23,56 @@ from ganvae_core.plugins.specs import API_VERSION
 from ganvae_core.plugins.validation import NAME
 
 NewKind = Literal[
-    "objective", "generator", "encoder", "critic", "prior", "observation", "source", "metric", "callback"
+    "objective",
+    "generator",
+    "encoder",
+    "critic",
+    "prior",
+    "observation",
+    "source",
+    "view",
+    "metric",
+    "callback",
 ]
 NEW_KINDS: tuple[NewKind, ...] = get_args(NewKind)
 LONGEST_NAME = 30
 """Letters: with more of them, lines that hold the name would no longer fit where the templates put them."""
 
 
-@dataclass(frozen=True)
-class Sort:
-    """What is said of the component that a new plugin of some kind begins with.
-
-    Args:
-        summary: of the component.
-        recipe: summary of the recipe.
-    """
-
-    summary: str
-    recipe: str
-
-
-SORTS: dict[NewKind, Sort] = {
-    "objective": Sort(
+SUMMARIES: dict[NewKind, tuple[str, str]] = {
+    "objective": (
         "the evidence lower bound, its KL term brought in slowly",
         "a variational autoencoder with this objective",
     ),
-    "generator": Sort(
-        "fully connected layers that add to one another", "a variational autoencoder with this generator"
+    "generator": (
+        "fully connected layers that add to one another",
+        "a variational autoencoder with this generator",
     ),
-    "encoder": Sort(
-        "fully connected layers that add to one another", "a variational autoencoder with this encoder"
+    "encoder": (
+        "fully connected layers that add to one another",
+        "a variational autoencoder with this encoder",
     ),
-    "critic": Sort("fully connected layers that add to one another", "a GAN with this critic"),
-    "prior": Sort(
-        "a Laplace distribution, which favours sparse codes", "a variational autoencoder with this prior"
+    "critic": ("fully connected layers that add to one another", "a GAN with this critic"),
+    "prior": (
+        "a Laplace distribution, which favours sparse codes",
+        "a variational autoencoder with this prior",
     ),
-    "observation": Sort(
-        "Laplace distributions, which outliers affect less", "a variational autoencoder with this observation"
+    "observation": (
+        "Laplace distributions, which outliers affect less",
+        "a variational autoencoder with this observation",
     ),
-    "source": Sort("points on two arms of a spiral", "a GAN on this data"),
-    "metric": Sort(
-        "the energy distance between samples and data", "a variational autoencoder with this metric"
+    "source": ("points on two arms of a spiral", "a GAN on this data"),
+    "view": ("signals as curves, and in text files", "a variational autoencoder on data of this modality"),
+    "metric": (
+        "the energy distance between samples and data",
+        "a variational autoencoder with this metric",
     ),
-    "callback": Sort(
-        "stops a run whose loss no longer falls", "a variational autoencoder watched by this callback"
+    "callback": (
+        "stops a run whose loss no longer falls",
+        "a variational autoencoder watched by this callback",
     ),
 }
+"""Of the component, and of the recipe, that a new plugin begins with."""
 
 FILES = {
     "pyproject.toml": "common/pyproject.toml",
@@ -86,6 +89,8 @@ FILES = {
     "tests/test_$kind.py": "$kind/test_part.py",
 }
 """Path in the distribution, and the template that it is made from."""
+OF_VIEWS = {"src/$package/plugin.py": "view/plugin.py", "src/$package/data.py": "view/data.py"}
+"""A view comes with data to show."""
 
 
 def write_plugin(name: str, kind: NewKind, folder: Path | None, known: Mapping[str, KnownPlugin]) -> Path:
@@ -112,7 +117,7 @@ def write_plugin(name: str, kind: NewKind, folder: Path | None, known: Mapping[s
     values = template_values(name, kind)
     new = not folder.exists()
     try:
-        for path, template in FILES.items():
+        for path, template in {**FILES, **(OF_VIEWS if kind == "view" else {})}.items():
             target = folder / Template(path).substitute(values)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(filled(Template(template).substitute(values), values), encoding="utf-8")
@@ -182,8 +187,8 @@ def template_values(name: str, kind: NewKind) -> dict[str, str]:
         "package": package_of(name),
         "camel": camel,
         "class_name": camel.removesuffix(kind.capitalize()) + kind.capitalize(),
-        "summary": SORTS[kind].summary,
-        "recipe_summary": SORTS[kind].recipe,
+        "summary": SUMMARIES[kind][0],
+        "recipe_summary": SUMMARIES[kind][1],
         "api": str(API_VERSION),
         "ganvae_version": version("ganvae"),
         "author": author,

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ganvae_core.config.options import component_facts
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Indices, Source
+from ganvae_core.plugins import Catalogue
 from ganvae_core.types import DataSpec, Field, Rows, Units
 from ganvae_kit.offline import wanted_network
 from ganvae_kit.subjects import Component, Settings
@@ -312,6 +314,17 @@ class Situation:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             return Refusal(reason, error, in_forward=True)
         return None
+
+
+def opened_from(identity: str, path: Path, catalogue: Catalogue) -> Source:
+    """The source of that id, opened on a path.
+
+    Raises:
+        GanvaeError: it needs further settings, or cannot read the path.
+    """
+    draft = Draft(catalogue)
+    draft.apply({"data": {"name": identity, "path": str(path)}})
+    return Builder(draft.finish("", "", needed=()), catalogue).component("data", {})
 
 
 def small_encoder(data: DataSpec, latent_shape: Sequence[int]) -> nn.Module:

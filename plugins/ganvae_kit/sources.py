@@ -145,7 +145,10 @@ def _wrong_rows(spec: DataSpec, x: np.ndarray, condition: Any, count: int) -> st
     if x.shape != (count, *spec.shape):
         return f"{count} rows have the shape {x.shape}, not {(count, *spec.shape)}"
     if x.dtype != np.dtype(spec.units.dtype):
-        return f"its rows are {x.dtype}, and its units say {spec.units.dtype}"
+        return (
+            f"its rows are {x.dtype}, and its units say {spec.units.dtype}:"
+            f' DataSpec(…, units=gv.Units(offset, scale, "{x.dtype}"))'
+        )
     if (condition is None) != (spec.condition is None):
         return f"its condition is {spec.condition}, and rows gives {'none' if condition is None else 'one'}"
     if condition is None:

@@ -87,7 +87,7 @@ def _leaves(name: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple
     elif isinstance(value, np.ndarray):
         yield name, value.copy()
     elif isinstance(value, nn.Module):
-        return  # one that is kept outside of this module's state, and is looked at where it is at home
+        return  # it is no part of this module, and compared with its owner
     elif isinstance(value, Mapping):
         yield f"{name} (its size)", len(value)
         for key, item in value.items():

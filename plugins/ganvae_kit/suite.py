@@ -89,10 +89,10 @@ def _case(plugin: PluginUnderTest, subject: Subject, plugins: Sequence[PluginUnd
 
 
 def _refuse_unknown(given: Given, plugins: Sequence[PluginUnderTest]) -> None:
-    """What is given for a component that there is none of would be lost in silence.
+    """Refuse what is given for a component that the plugin does not have.
 
     Raises:
-        ConfigurationError: there is such.
+        ConfigurationError: something is.
     """
     labels = {subject.label for plugin in plugins for subject in plugin.subjects}
     ready = all(plugin.plugin.ready for plugin in plugins)

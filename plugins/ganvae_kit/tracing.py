@@ -18,9 +18,9 @@ def line_that(run: Callable[[], object], owns: Owns, happened: Callable[[FrameTy
     """The line of the plugin's own files after which ``happened`` is true for the first time; None if it never is.
 
     Args:
-        run: what to execute. What it raises is left alone: it has been executed before, and this looks for one line.
+        run: what to execute. What it raises is ignored: it has been executed before.
         owns: which files count.
-        happened: is asked with the frame before each line of theirs, and at the end of each function.
+        happened: called with the frame before each of their lines, and at the end of each function.
     """
     found: Place | None = None
     last: Place | None = None
@@ -30,7 +30,7 @@ def line_that(run: Callable[[], object], owns: Owns, happened: Callable[[FrameTy
         if found is None and last is not None and happened(frame):
             found = last
         last = Place(frame.f_code.co_filename, frame.f_lineno)
-        if event == "return":  # what the caller's line does from here on is that line's doing
+        if event == "return":  # what happens next belongs to the caller's line
             last = place_of_caller(owns, frame.f_back) or last
         return each_line
 
@@ -68,7 +68,7 @@ def line_not_finite(run: Callable[[], object], owns: Owns) -> Place | None:
 
 
 def traced(run: Callable[[], object], owns: Owns, each_line: Callable[[FrameType, str, Any], Any]) -> None:
-    """Execute, and tell about each line of the plugin's own files; another tracer, as of coverage, waits meanwhile."""
+    """Execute, and call ``each_line`` for each line of the plugin's own files, in place of any other tracer."""
 
     def begin(frame: FrameType, event: str, argument: Any) -> Any:
         return each_line if owns(frame.f_code.co_filename) else None

@@ -217,7 +217,7 @@ def alters_no_run(component: Component) -> None:
                     raise CheckFailure(
                         f"{situation.where}a run that it watches ends with another {moved[0]}", place
                     )
-                callback.on_error(engine.view(), RuntimeError("an error that the kit made up"))
+                callback.on_error(engine.view(), RuntimeError("an error of the kit"))
 
 
 def _line_that_alters(situation: Situation, directory: Path | None) -> Any:

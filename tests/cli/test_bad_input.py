@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from command_line import LONG, SMALL, VAE, Refused, Say, files_in, write_table
+from warm import Warm
 
 from ganvae_core.cli.launcher import how_to_go_on
 from ganvae_core.cli.progress import Progress
@@ -491,27 +491,19 @@ def test_a_signal_while_training_saves_the_run_and_says_how_to_go_on(
     sent: signal.Signals, code: int, folder: Path, done: Say
 ) -> None:
     words = [*LONG, "engine.steps=1000000", "engine.checkpoint_every=1000000", "--out", "run"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganvae_core", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        # Where the tests run under nohup, SIGHUP is ignored, and a child would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    )
+    process = Warm("ganvae_core", words)
     try:
         deadline = time.monotonic() + 600
         while not (folder / "run" / "metrics.jsonl").exists():
-            assert process.poll() is None, process.communicate()
+            assert process.running(), process.done()
             assert time.monotonic() < deadline, "training has not begun"
             time.sleep(0.02)
         process.send_signal(sent)
-        out, err = process.communicate(timeout=600)
+        outcome = process.done()
     finally:
         process.kill()
-        process.wait()
-    assert (process.returncode, out) == (code, ""), err
+    err = outcome.err
+    assert (outcome.code, outcome.out) == (code, ""), err
     *_, stopped, go_on = err.splitlines()
     step = int(
         stopped.removeprefix("stopped at step ").partition(" of 1,000,000; saved.")[0].replace(",", "")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from warm import ganvae
 
 ENOUGH_SECONDS = 600
 SMALL = ("--plugin", "vae", "engine.batch_size=16", "engine.device=cpu", "generator.hidden=[4]", "encoder.hidden=[4]",
@@ -26,7 +27,10 @@ GANVAE = (sys.executable, "-m", "ganvae_core", "run")
 
 
 def finished(*words: str, how: tuple[str, ...] = GANVAE) -> subprocess.CompletedProcess[str]:
-    """A command, run until it ends."""
+    """A command, run until it ends; ``ganvae run`` itself in a process that begins with torch."""
+    if how == GANVAE:
+        done = ganvae("run", *words)
+        return subprocess.CompletedProcess(words, done.code, done.out, done.err)
     return subprocess.run([*how, *words], capture_output=True, text=True, timeout=ENOUGH_SECONDS)
 
 

@@ -1,7 +1,8 @@
-"""The tutorial, word for word: each file written, each command typed into a shell, in a fresh virtual environment."""
+"""The tutorial, word for word: each file written, each command typed, in a fresh virtual environment."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,21 @@ from pages import Block, blocks
 from reader import commands, plain
 from real_environment import RealEnvironment, ganvae_wheel
 from test_examples import TUTORIAL
+from warm import Done
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> RealEnvironment:
     return RealEnvironment(tmp_path / "reader", ganvae_wheel(tmp_path))
+
+
+def typed(command: str, environment: RealEnvironment) -> Done:
+    """A command's result: those that import torch begin with it."""
+    words = shlex.split(command)
+    if words[0] == "ganvae":
+        return environment.ganvae(*words[1:])
+    assert words[:2] == ["python", "-m"], command
+    return environment.warm(words[2], *words[3:])
 
 
 def follow(block: Block, environment: RealEnvironment) -> None:
@@ -24,7 +35,7 @@ def follow(block: Block, environment: RealEnvironment) -> None:
         path.write_text(block.text, encoding="utf-8")
     elif block.language == "console":
         for command, shown in commands(block.text):
-            done = environment.run("sh", "-c", command)
+            done = typed(command, environment)
             expected = 2 if shown and shown[0].startswith("error:") else 0
             assert done.code == expected, f"{command}\n{done.out}{done.err}"
             printed = [plain(line) for line in (done.out + done.err).splitlines()]

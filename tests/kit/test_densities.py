@@ -12,7 +12,7 @@ from torch import Tensor
 
 import ganvae_core as gv
 
-SEEDS = 60
+SEEDS = 30
 RIGHT: dict[str, gv.LatentPrior] = {
     "one coordinate": gv.StandardNormal([1]),
     "two coordinates": gv.TruncatedNormal([2], bound=1.0),
@@ -33,9 +33,9 @@ def evidence(prior: gv.LatentPrior, seed: int = 0, *, wider: float = 1.0, offset
 
 @pytest.mark.parametrize("name", list(RIGHT))
 def test_p_values_of_a_right_density_are_no_smaller_than_they_may_be(name: str) -> None:
-    """Of 60 seeds, p values below 0.05 are binomial with a share of at most 0.05: 12 of them have a chance of 3e-5."""
+    """Of 30 seeds, p values below 0.05 are binomial with a share of at most 0.05: 9 of them have a chance of 2e-5."""
     values = [evidence(RIGHT[name], seed).p_value for seed in range(SEEDS)]
-    assert sum(value < 0.05 for value in values) < 12
+    assert sum(value < 0.05 for value in values) < 9
     assert min(values) > FALSE_ALARMS
     assert max(values) > 0.2, "the test is so careful that it notices nothing"
 
@@ -76,8 +76,8 @@ def test_a_density_that_cannot_be_integrated_over_is_left_alone() -> None:
 
 
 def test_of_many_classes_the_most_frequent_are_counted() -> None:
-    assert evidence(gv.Categorical([1_000])).cells == 300
-    assert evidence(gv.Categorical([1_000])).message == ""
+    found = evidence(gv.Categorical([1_000]))
+    assert (found.cells, found.message) == (300, "")
 
 
 @pytest.mark.parametrize("name", ["one coordinate", "two coordinates"])

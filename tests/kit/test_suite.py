@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from ganvae_kit import CHECKS, CheckFailure, Given, held, open_plugins
 from ganvae_kit.checks import enforce
 from ganvae_kit.subjects import PluginUnderTest
 from mutants import PACKAGE, write_project
+from warm import warm
 
 FILE = """
 import math
@@ -60,10 +60,9 @@ class Shared(PluginSuite):
 
 def pytest_in(folder: Path, *arguments: str) -> dict[str, str]:
     """Outcomes by test, as ``pytest -rA`` tells them, and what it printed under ``output``."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "-q", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    told = re.findall(r"^(PASSED|FAILED|ERROR) \S+?::(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    return {"output": done.stdout + done.stderr, **{name: outcome for outcome, name in told}}
+    done = warm("pytest", "-p", "no:cacheprovider", "-rA", "-q", folder, *arguments, folder=folder)
+    told = re.findall(r"^(PASSED|FAILED|ERROR) \S+?::(.+?)(?: - .*)?$", done.out, re.MULTILINE)
+    return {"output": done.out + done.err, **{name: outcome for outcome, name in told}}
 
 
 @pytest.fixture(scope="module")

@@ -113,9 +113,9 @@ def test_info_with_traceback_leads_to_the_line(environment: RealEnvironment) -> 
 
 
 def test_a_good_plugin_trains_among_them(environment: RealEnvironment) -> None:
-    done = environment.ganvae(
-        "run", "--plugin", "vae", "prior=good/wide", "generator.hidden=[8]", "encoder.hidden=[8]",
-        "--steps", 2, "--out", "made", "--quiet",
+    done = environment.run(
+        environment.scripts / "ganvae", "run", "--plugin", "vae", "prior=good/wide", "generator.hidden=[8]",
+        "encoder.hidden=[8]", "--steps", 2, "--out", "made", "--quiet",
     )  # fmt: skip
     assert (done.code, done.out) == (0, "made\n"), done.err
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +16,7 @@ import pytest
 import torch
 from crash_test import Attack, Case, compare, finish, outcome
 from toys import engine, regression
+from warm import Warm
 
 import ganvae_core as gv
 from ganvae_core.cli.main import main
@@ -315,14 +313,11 @@ def test_a_second_process_is_refused_while_others_may_look_and_the_lock_goes_wit
 ) -> None:
     run = tmp_path / "run"
     case = Case("vae", steps=10**6)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganvae_core", *case.begin(run)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    process = Warm("ganvae_core", case.begin(run))
     try:
         deadline = time.monotonic() + 600
         while not checkpoint_folders(run / "checkpoints"):
-            assert process.poll() is None
+            assert process.running()
             assert time.monotonic() < deadline, "there is no checkpoint"
             time.sleep(0.02)
         for words in (["run", "--resume", str(run)], case.begin(run)):
@@ -336,10 +331,9 @@ def test_a_second_process_is_refused_while_others_may_look_and_the_lock_goes_wit
             ["sample", str(run), "-n", "4", "-o", str(tmp_path / "x.png")],
         ):
             assert main(words) == 0, capsys.readouterr().err
-        assert process.poll() is None
+        assert process.running()
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
     capsys.readouterr()
     step = max(RunDirectory(run).manifests())
     assert main(["run", "--resume", str(run), "--steps", str(step + 20)]) == 0

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from toys import engine, regression
+from warm import Done, ganvae
 
 import ganvae_core as gv
 from ganvae_core.engine.loop import Engine
@@ -39,28 +38,24 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def train(out: Path, *settings: str, most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the small VAE in a process of its own, which may write files of at most so many bytes."""
-
-    def limit() -> None:
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (most_bytes or resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        )
-
-    return subprocess.run(
-        [sys.executable, "-m", "ganvae_core", *TRAIN, *settings, "--out", str(out)],
-        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, preexec_fn=limit,
-    )  # fmt: skip
+def train(out: Path, *settings: str, before: Callable[[], object] | None = None) -> Done:
+    """Run the small VAE in a process of its own."""
+    return ganvae(*TRAIN, *settings, "--out", out, before=before)
 
 
-def check_told(done: subprocess.CompletedProcess[str], reason: str) -> list[str]:
+def allow_50_kb() -> None:
+    """Let the process write files of at most so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+
+
+def check_told(done: Done, reason: str) -> list[str]:
     """The error's lines: what could not be written and why, without a traceback."""
-    lines = done.stderr.splitlines()
+    lines = done.err.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("error: "))
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.code, done.out) == (1, "")
     assert "could not be written: " in lines[start]
     assert reason.lower() in lines[start].lower()
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.err
     return lines[start:]
 
 
@@ -92,7 +87,7 @@ def test_where_not_even_the_settings_fit_nothing_is_left(disk: Path) -> None:
 
 def test_a_limit_on_files_is_said_as_a_full_disk_is(tmp_path: Path) -> None:
     told = check_told(
-        train(tmp_path / "run", "engine.checkpoint_every=2", most_bytes=50_000), "file too large"
+        train(tmp_path / "run", "engine.checkpoint_every=2", before=allow_50_kb), "file too large"
     )
     assert "nothing is saved yet" in told[1]
 

@@ -1,8 +1,11 @@
-"""A source of sounds and their view, a metric, a callback that stops a run, and one that writes down what happens."""
+"""Sources of sounds and their view, a schedule, a metric, a callback that stops a run, and one that keeps a diary."""
 
 import numpy as np
+from PIL import Image
 
-from ganvae_core import Callback, DataSpec, Figure, Metric, Rows, Source, Units, View
+from ganvae_core import Callback, DataSpec, Figure, Metric, Rows, Schedule, Source, Units, View
+
+UNITS = Units((0.0,), (32767.0,), "int16")
 
 
 class Tones(Source):
@@ -22,8 +25,7 @@ class Tones(Source):
 
     @property
     def spec(self):
-        units = Units((0.0,), (32767.0,), "int16")
-        return DataSpec((1, self._length), (-1.0, 1.0), "array", (1,), len(self._x), units=units)
+        return DataSpec((1, self._length), (-1.0, 1.0), "raw", (1,), len(self._x), units=UNITS)
 
     def __len__(self):
         return len(self._x)
@@ -72,11 +74,54 @@ class Patience(Callback):
         self.best, self.waited = state["best"], state["waited"]
 
 
+class Recording(Source):
+    """Sounds from a file of nothing but 16-bit numbers.
+
+    Args:
+        path: of the file.
+        length: samples in each.
+    """
+
+    def __init__(self, *, path: str, length: int = 32):
+        self._x = np.fromfile(path, np.int16).reshape(-1, 1, length)
+
+    @property
+    def spec(self):
+        return DataSpec(self._x.shape[1:], (-1.0, 1.0), "raw", None, len(self._x), units=UNITS)
+
+    def __len__(self):
+        return len(self._x)
+
+    def rows(self, indices):
+        return Rows(self._x[indices])
+
+    def labels(self, indices=None):
+        return None
+
+
+class Halving(Schedule):
+    """One, which is halved again and again.
+
+    Args:
+        samples: rows from one half to the next.
+    """
+
+    def __init__(self, *, samples: int = 1000):
+        self.samples = samples
+
+    def __call__(self, samples_seen, total_samples=None):
+        return 0.5 ** (samples_seen // self.samples)
+
+
 class Raw(View):
     """Sounds as files of nothing but 16-bit numbers."""
 
     noun = "sounds"
-    endings = (".raw",)
+    endings = (".raw", ".png")
+
+    def draw(self, drawing, spec, path):
+        levels = drawing.rows.reshape(len(drawing.rows), -1) / np.asarray(spec.units.scale)
+        Image.fromarray(np.uint8(np.clip(levels + 1, 0, 2) * 127)).save(path, format="PNG")
 
     def write(self, rows, spec, path, further):
         path.write_bytes(np.rint(rows).astype(np.int16).tobytes())

@@ -28,17 +28,20 @@ COMPONENTS = (
     ("objective", "centred", "paired:Centred"),
     ("prior", "counts", "paired:Counts"),
     ("source", "tones", "others:Tones"),
+    ("source", "recording", "others:Recording"),
+    ("schedule", "halving", "others:Halving"),
     ("view", "raw", "others:Raw"),
     ("metric", "error", "others:Error"),
     ("callback", "patience", "others:Patience"),
     ("callback", "diary", "others:Diary"),
 )
+READS = {"recording": ("*.raw",)}
 
 
 @hookimpl
 def ganvae_components():
     return [
-        ComponentSpec(kind, name, f"ganvae_gallery.{target}", name.replace("-", " "))
+        ComponentSpec(kind, name, f"ganvae_gallery.{target}", name.replace("-", " "), READS.get(name, ()))
         for kind, name, target in COMPONENTS
     ]
 
