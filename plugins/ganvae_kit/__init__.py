@@ -55,7 +55,6 @@ GROUPS = (
     "distributions",
     "objectives",
     "batches",
-    "micro_batches",
     "sources",
     "views_schedules",
     "watchers",

@@ -1,30 +1,39 @@
-"""Checks on batches that differ in their rows, their condition or their memory layout."""
+"""Checks on batches that differ in their rows, their condition or their memory layout, and of interrupted training."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.types import Batch
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.exercise import Inputs, outputs
-from ganvae_kit.models import evaluated
+from ganvae_kit.models import Play, engine_of, evaluated, gradients, loss_of
 from ganvae_kit.modules import fresh, perturb, place_of_error, run
-from ganvae_kit.objectives import plays
+from ganvae_kit.objectives import causes_first, place_of_attribute, plays
 from ganvae_kit.places import Place, place_of
-from ganvae_kit.random_draws import Draws, Halves
+from ganvae_kit.random_draws import Draws, cut
 from ganvae_kit.situations import Situation, seeded
-from ganvae_kit.state import same
+from ganvae_kit.state import changed, remembered, same
 from ganvae_kit.subjects import Component
-from ganvae_kit.tracing import differ
+from ganvae_kit.tracing import differ, line_of_return
 
 ROWS = 14
 ROUNDING = 1e-4
 """Tolerance for another order of sums, relative to the largest value."""
 IMAGE_AXES = 4
+SUM_ROUNDING = 2e-5
+"""Tolerance for another order of sums in fp32, relative to the size of what is compared."""
+MOST_STEPS = 64
+RESUMED = 2
+"""Situations in which training is interrupted: usually with a condition and without one."""
 
 
 @check("generator", "encoder", "observation", "prior", needs=["same-seed"])
@@ -38,19 +47,9 @@ def rows_apart(component: Component) -> None:
         perturb(made)
         made.eval()
         whole = Inputs.of(situation, made, ROWS)
-        halves = [whole.rows(slice(0, ROWS // 2)), whole.rows(slice(ROWS // 2, ROWS))]
-        draws: list[Draws] = []
-        for inputs in (whole, halves[0]):
-            with Draws(component.owns) as mode:
-                of_rows(made, inputs)
-            draws.append(mode)
-        same_draws = Halves(draws[0].draws, draws[1].draws, ROWS)
-        with Draws(component.owns, same_draws.of_whole):
-            together = of_rows(made, whole)
-        apart: list[Mapping[str, tuple[Tensor, Place | None]]] = []
-        for which, inputs in enumerate(halves):
-            with Draws(component.owns, same_draws.of_half(which)):
-                apart.append(of_rows(made, inputs))
+        parts = [whole, whole.rows(slice(0, ROWS // 2)), whole.rows(slice(ROWS // 2, ROWS))]
+        runs = cut(component.owns, parts, ROWS, lambda inputs: of_rows(made, inputs))  # noqa: B023
+        together, *apart = [run() for run in runs]
         for name, (value, place) in together.items():
             first, second = apart[0][name][0], apart[1][name][0]
             axis = next((n for n, size in enumerate(value.shape) if size != first.shape[n]), 0)
@@ -166,3 +165,97 @@ def loss_memory_layout(component: Component) -> None:
         checked += 1
     if not checked:
         raise NotChecked("it takes no images of several channels")
+
+
+@check("objective", needs=["losses", "work-of-the-engine", "loss-same-seed", "every-parameter-learns"])
+def rows(component: Component) -> None:
+    """A loss is an average over rows: two halves of a batch give its value and gradients, unless couples_rows says no.
+
+    Each row gets the same random numbers in its half as in the batch, so that nothing but the cut differs.
+    """
+    for play, prepared in plays(component):
+        if prepared.couples_rows:
+            continue
+        batch = play.batch(ROWS)
+        parts = [batch, _part(batch, slice(0, ROWS // 2)), _part(batch, slice(ROWS // 2, ROWS))]
+        runs = cut(component.owns, parts, ROWS, lambda part: evaluated(prepared, part))  # noqa: B023
+        whole, *halves = [run() for run in runs]
+        mean = (halves[0].value + halves[1].value) / 2
+        summed = whole.value.detach(), halves[0].value.detach() + halves[1].value.detach()
+        found = gradients(whole, prepared)
+        expected = [gradients(half, prepared) for half in halves]
+        far = _apart([whole.value.detach(), *found], [mean.detach(), *map(_mean, *expected)])
+        if far is None:
+            continue
+        hint = (
+            "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"
+        )
+        if not differ(*summed, SUM_ROUNDING) and abs(float(summed[0])) > 1e-6:
+            hint = "the loss is a sum over rows: average over the batch, whatever its size"
+        raise CheckFailure(
+            f"{play.where(prepared)}rows are tied together: a batch of {ROWS} rows has a loss of"
+            f" {whole.value.item():.6g}, and its halves one of {mean.item():.6g} on average ({far})",
+            line_of_return(runs[0], component.owns, loss_of(prepared)) or place_of(loss_of(prepared)),
+            hint,
+        )
+
+
+def _part(batch: Batch, rows: slice) -> Batch:
+    condition = None if batch.condition is None else batch.condition[rows]
+    return Batch(batch.x[rows], condition, None, batch.index[rows], batch.samples_seen)
+
+
+def _mean(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return None if first is None or second is None else (first + second) / 2
+
+
+def _apart(found: list[Tensor | None], expected: list[Tensor | None]) -> str | None:
+    """The difference beyond rounding, of the value or the gradients, or None."""
+    value, *own = found
+    other, *others = expected
+    assert value is not None
+    assert other is not None
+    if differ(value, other, SUM_ROUNDING) and abs(float(value - other)) > 1e-6:
+        return f"they differ by {float((value - other).abs()):.1g}"
+    pairs = [(a, b) for a, b in zip(own, others, strict=True) if a is not None and b is not None]
+    if not pairs:
+        return None
+    off = torch.stack([(a - b).square().sum() for a, b in pairs]).sum().sqrt()
+    size = torch.stack([a.square().sum() for a, _ in pairs]).sum().sqrt()
+    return (
+        None
+        if off <= 1e-4 * size + 1e-7
+        else f"their gradients differ by {float(off / size):.1g} of their length"
+    )
+
+
+@check("objective", needs=["losses", "work-of-the-engine", "loss-same-seed", "trains-what-it-says"])
+def resume(component: Component) -> None:
+    """Training that is broken off and gone on with from a checkpoint ends bit for bit where it would have ended."""
+    for situation in component.situations[:RESUMED]:
+        every = max(prepared.phase.every for prepared in Play.of(situation).phases)
+        steps = min(MOST_STEPS, max(4, 2 * every))
+        whole = engine_of(situation, steps)
+        started = remembered(whole.objective)
+        whole.fit()
+        with tempfile.TemporaryDirectory() as folder:
+            engine_of(situation, steps, saver=CheckpointWriter(folder)).fit(steps // 2)
+            checkpoint = read_checkpoint(next(Path(folder, "checkpoints").iterdir()))
+            resumed = engine_of(
+                situation, steps, seed=1
+            )  # with other weights: what is restored is all that counts
+            resumed.restore(checkpoint)
+            resumed.fit()
+        after = remembered(whole.objective)
+        differing = changed(after, remembered(resumed.objective))
+        if not differing:
+            continue
+        name = causes_first(whole.objective, differing)[0]
+        stored = name in whole.objective.state_dict()
+        moved = "changed by training and" if name in changed(started, after) else "drawn at the start and"
+        raise CheckFailure(
+            f"{situation.where}after {steps} steps with a break, {name} is not what it is without one"
+            + (f": it is {moved} not stored" if not stored else ""),
+            place_of_attribute(whole.objective, name) or place_of(type(whole.objective)),
+            "what training changes or draws is a buffer, so that it is stored: self.register_buffer(…)",
+        )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from ganvae_kit.places import Owns, Place, place_of_caller
 from ganvae_kit.state import state_of_generator
 
 SEEDING = ("manual_seed", "seed")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,35 @@ class Halves:
             raise CheckFailure("it draws numbers of rows, which ties rows together", whole.place,
                                "say so:  Phase(…, couples_rows=True)")  # fmt: skip
         return False
+
+
+def cut(
+    owns: Owns, batches: Sequence[Input], rows: int, run: Callable[[Input], Output]
+) -> list[Callable[[], Output]]:
+    """Functions that run a batch, its first half and its second half, a row with the same random numbers in each.
+
+    Args:
+        owns: which files are the plugin's.
+        batches: of ``rows`` rows, and its two halves.
+        rows: of the batch.
+        run: what is run on them; it makes the same draws each time.
+
+    Raises:
+        NotChecked: the draws of the batch and of a half cannot be matched.
+    """
+    recorded: list[list[Draw]] = []
+    for batch in batches[:2]:
+        with drawn(owns) as draws:
+            run(batch)
+        recorded.append(draws)
+    halves = Halves(recorded[0], recorded[1], rows)
+
+    def given(batch: Input, substitute: Callable[[int, Draw], Tensor]) -> Output:
+        with Draws(owns, substitute):
+            return run(batch)
+
+    substitutes = (halves.of_whole, halves.of_half(0), halves.of_half(1))
+    return [partial(given, batch, each) for batch, each in zip(batches, substitutes, strict=True)]
 
 
 def other_generators(owns: Owns) -> dict[str, Any]:

@@ -38,9 +38,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+OF_IMAGES = ("dcgan/dcgan", "ssgan/ssgan")
+
+
 def run_recipe(recipe: str, out: Path, steps: int, **changes: Any) -> gv.Run:
     plugin, _, name = recipe.partition("/")
-    return gv.train(plugin, recipe=name, steps=steps, out=out, overrides={**SETTINGS, **changes})
+    narrow = {"generator.filters": 8, "critic.filters": 8} if recipe in OF_IMAGES else {}
+    return gv.train(plugin, recipe=name, steps=steps, out=out, overrides={**SETTINGS, **narrow, **changes})
 
 
 def logged(run: gv.Run) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class Recording(Source):
         length: samples in each.
     """
 
-    def __init__(self, *, path: str, length: int = 32):
+    def __init__(self, *, path: str, length: int = 64):
         self._x = np.fromfile(path, np.int16).reshape(-1, 1, length)
 
     @property
@@ -119,12 +119,15 @@ class Raw(View):
     noun = "sounds"
     endings = (".raw", ".png")
 
+    def fits(self, spec):
+        return len(spec.shape) == 2 and spec.range == (-1.0, 1.0)
+
     def draw(self, drawing, spec, path):
-        levels = drawing.rows.reshape(len(drawing.rows), -1) / np.asarray(spec.units.scale)
+        levels = drawing.rows.reshape(len(drawing.rows), -1) / spec.units.scale
         Image.fromarray(np.uint8(np.clip(levels + 1, 0, 2) * 127)).save(path, format="PNG")
 
     def write(self, rows, spec, path, further):
-        path.write_bytes(np.rint(rows).astype(np.int16).tobytes())
+        path.write_bytes(np.rint(rows / np.array(spec.units.scale) * 32767).astype(np.int16).tobytes())
 
 
 class Diary(Callback):
