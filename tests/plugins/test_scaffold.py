@@ -84,7 +84,9 @@ def new_plugins(real_environment: RealEnvironment) -> RealEnvironment:
 def test_every_kind_passes_its_own_tests_and_the_conformance_kit(new_plugins: RealEnvironment) -> None:
     # One process for all: starting pytest takes longer than the tests. Files of one name are in several folders.
     tests = [f"ganvae-new-{kind}/tests" for kind in NEW_KINDS]
-    done = new_plugins.warm("pytest", "-q", "-rA", "-W", "error", "--import-mode=importlib", "--rootdir=.", *tests)
+    done = new_plugins.warm(
+        "pytest", "-q", "-rA", "-W", "error", "--import-mode=importlib", "--rootdir=.", *tests
+    )
     assert done.code == 0, done.out
     for kind in NEW_KINDS:
         assert f"PASSED ganvae-new-{kind}/tests/test_conformance.py::TestNew{kind.capitalize()}::" in done.out
