@@ -186,7 +186,7 @@ def engine_of(situation: Situation, steps: int, seed: int = 0, **changes: Any) -
         "samples_every": 0, "checkpoint_every": 10_000, "seed": 0,
     }  # fmt: skip
     objective = situation.make(seed)
-    extras = {key: changes.pop(key) for key in ("callbacks", "directory") if key in changes}
+    extras = {key: changes.pop(key) for key in ("callbacks", "saver") if key in changes}
     return Engine(objective, split_of(situation.data), EngineSettings(**{**settings, **changes}), **extras)
 
 
