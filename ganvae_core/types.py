@@ -52,6 +52,10 @@ class Rows:
     mask: np.ndarray | None = None
 
 
+HELD_OUT = "held_out/"
+"""Begins the names of held-out results in the records of the log."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One result of a metric.

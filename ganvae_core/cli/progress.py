@@ -14,10 +14,13 @@ from rich.table import Column
 from rich.text import Text
 
 from ganvae_core.training import Callback, TrainingView
+from ganvae_core.types import HELD_OUT
 
 REDRAWN_A_SECOND = 2
 LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal."""
+LONG_SECONDS = 600.0
+"""Seconds left from which the estimate has a line of its own, with the command of a smaller recipe."""
 MAIN_TERMS = 4
 NOT_LOSSES = ("gradient_norm", "accuracy", "dropped_updates", "samples/spread", "samples/nearest")
 
@@ -30,13 +33,18 @@ class Progress(Callback):
         console: where it is drawn.
         noun: what is counted each second: ``images``, ``rows``, ``points``.
         steps_done: gives the steps that are done, whenever the bar is drawn.
+        smaller: the command of a smaller recipe, which is named where training takes long.
     """
 
-    def __init__(self, console: Console, noun: str, steps_done: Callable[[], int]) -> None:
+    def __init__(
+        self, console: Console, noun: str, steps_done: Callable[[], int], smaller: str | None = None
+    ) -> None:
         self.console = console
         self.steps_done = steps_done
         self.noun = noun
         self._bar: _StepsBar | None = None
+        self.smaller = smaller
+        self._remaining = Remaining()
         self._last_line = 0.0
         self._above = _Above(console)
 
@@ -45,6 +53,7 @@ class Progress(Callback):
         if training.step >= training.target_steps:
             return
         self._last_line = time.monotonic()
+        self._remaining = Remaining(training.step, self._last_line)
         logging.getLogger("ganvae").addHandler(self._above)
         if self.console.is_terminal:
             self._bar = _StepsBar(training.target_steps, self.steps_done, self.console)
@@ -56,15 +65,18 @@ class Progress(Callback):
             return
         speed = f"{record['samples_per_second']:,.0f} {self.noun}/s"
         losses = main_terms(record, "likelihood" in training.objective.needs)
+        first = self._remaining.seconds is None
+        left = self._remaining.after(record["step"], training.target_steps, time.monotonic())
+        if first and left >= LONG_SECONDS:
+            self._say(f"this takes about {duration(left)}")
+            if self.smaller is not None:
+                self._say(f"a smaller recipe takes a few minutes:  {self.smaller}")
         if self._bar is not None:
             self._bar.update(self._bar.task, speed=speed, losses=losses)
         elif time.monotonic() - self._last_line >= LINE_SECONDS or record["step"] == training.target_steps:
             self._last_line = time.monotonic()
-            self.console.print(
-                f"  {record['step']:,}/{training.target_steps:,} · {speed} · {losses}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            still = f" · {duration(left)} left" if left else ""
+            self._say(f"{record['step']:,}/{training.target_steps:,} · {speed}{still} · {losses}")
 
     def on_end(self, training: TrainingView) -> None:
         """Leave the bar as it is."""
@@ -74,11 +86,49 @@ class Progress(Callback):
         """Leave the bar as it is."""
         self._close()
 
+    def _say(self, text: str) -> None:
+        self.console.print(f"  {text}", highlight=False, soft_wrap=True)
+
     def _close(self) -> None:
         logging.getLogger("ganvae").removeHandler(self._above)
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+@final
+class Remaining:
+    """Estimates how long training still takes, from the time of all steps after the first logging interval.
+
+    That interval is counted as long as there is no other, since it may hold what is done once.
+
+    Args:
+        step: steps done before.
+        now: seconds, of a clock that goes on steadily.
+
+    Attributes:
+        seconds: the newest estimate; None before the first.
+    """
+
+    def __init__(self, step: int = 0, now: float = 0.0) -> None:
+        self.seconds: float | None = None
+        self._since = (step, now)
+
+    def after(self, step: int, target: int, now: float) -> float:
+        """The seconds that are left after a step of ``target``."""
+        begin, then = self._since
+        if self.seconds is None:
+            self._since = (step, now)
+        self.seconds = (now - then) / max(1, step - begin) * max(0, target - step)
+        return self.seconds
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min`` or ``1 h 23 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Above(logging.Handler):
@@ -121,7 +171,11 @@ class _StepsBar(Bar):
 
 def main_terms(record: Mapping[str, Any], in_nats: bool) -> str:
     """The main losses of a record: ``loss 17.9 nats · reconstruction 11.6 · KL 6.3``."""
-    names = [name for name in record if "/" in name and not name.endswith(NOT_LOSSES)]
+    names = [
+        name
+        for name in record
+        if "/" in name and not name.endswith(NOT_LOSSES) and not name.startswith(HELD_OUT)
+    ]
     phases = {name.partition("/")[0] for name in names}
     words: list[str] = []
     for name in names[:MAIN_TERMS]:

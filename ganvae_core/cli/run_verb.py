@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ganvae_core.types import View
 
 
+SMALL = "small"
+"""The name of recipes for short trainings on a CPU."""
 DIGITS = "builtin/digits"
 """Data sets for which the next command suggests data of one's own."""
 
@@ -180,6 +182,21 @@ def _announce(preparation: Preparation) -> None:
     note("")
 
 
+def _smaller(preparation: Preparation) -> str | None:
+    """The command of the plugin's recipe for short trainings on a CPU, where there is another one than the run's."""
+    configuration, device = preparation.configuration, preparation.engine.device
+    recipes = {
+        (plugin.name, recipe.name) for plugin in preparation.catalogue.ready for recipe in plugin.recipes
+    }
+    if device.type != "cpu" or configuration.recipe == SMALL or (configuration.plugin, SMALL) not in recipes:
+        return None
+    data = configuration.components["data"]
+    source = str(data.options.get("path") or data.id.partition("/")[2])
+    return shlex.join(
+        ["ganvae", "run", "--plugin", configuration.plugin, "--recipe", SMALL, "--data", source]
+    )
+
+
 def _print_dry_run(preparation: Preparation) -> None:
     from ganvae_core.config.render import render_commented
 
@@ -211,7 +228,9 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     if not quiet:
         _announce(preparation)
         console = Console(stderr=True, highlight=False)
-        engine.callbacks.append(Progress(console, view.noun, lambda: preparation.engine.step_index))
+        engine.callbacks.append(
+            Progress(console, view.noun, lambda: preparation.engine.step_index, _smaller(preparation))
+        )
     # With --quiet warnings go to metrics.jsonl alone; logging prints them where there is no handler.
     logging.getLogger("ganvae").addHandler(logging.NullHandler())
     with stopping_on_signals(preparation.stages) as received:

@@ -21,7 +21,8 @@ HEADING = 16
 """Height of the headings above the columns of a grid, in pixels."""
 BACKGROUND = 255
 PAIRS_ACROSS = 8
-PAIRED = "originals above reconstructions"
+PAIRED = ("original", "reconstruction")
+"""What stands left of the lines of a grid of pairs, in turn."""
 
 
 @final
@@ -66,13 +67,17 @@ def unit_range(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
 
 
 def columns_for(count: int) -> int:
-    """Columns of a grid that is nearly square, and that the images fill where that is possible."""
+    """Columns of a grid that is nearly square, and whose last line has as few gaps as possible."""
     root = math.ceil(math.sqrt(count))
-    return next((columns for columns in range(root, 2 * root + 1) if count % columns == 0), root)
+    return min(range(root, 2 * root + 1), key=lambda columns: -count % columns)
 
 
 def image_grid(
-    images: np.ndarray, columns: int, headings: Sequence[str] = (), rows_together: int = 0
+    images: np.ndarray,
+    columns: int,
+    headings: Sequence[str] = (),
+    rows_together: int = 0,
+    line_names: Sequence[str] = (),
 ) -> Image.Image:
     """Images (N, C, H, W) in [0, 1] as one picture, enlarged where they are tiny, without a border.
 
@@ -81,26 +86,32 @@ def image_grid(
         columns: images in a line.
         headings: texts above the columns; fewer of them span several columns each.
         rows_together: lines that belong together, with a wider gap before the next ones; 0 for all.
+        line_names: texts left of the lines, in turn.
     """
     height, width = images.shape[2:]
     factor = max(1, math.ceil(TILE / max(height, width)))
     tiles = np.stack([as_pixels(image) for image in images]).repeat(factor, 1).repeat(factor, 2)
     step_y, step_x = height * factor + GAP, width * factor + GAP
     above = HEADING if headings else 0
+    font = ImageFont.load_default(HEADING - 4)
+    beside = max((math.ceil(font.getlength(name)) + 2 * GAP for name in line_names), default=0)
 
     def top_of(line: int) -> int:
         return above + line * step_y + (line // rows_together * BAND_GAP if rows_together else 0)
 
     lines = math.ceil(len(tiles) / columns)
-    size = (top_of(lines - 1) + step_y - GAP, columns * step_x - GAP, tiles.shape[-1])
+    size = (top_of(lines - 1) + step_y - GAP, beside + columns * step_x - GAP, tiles.shape[-1])
     sheet = np.full(size, BACKGROUND, np.uint8)
     for position, tile in enumerate(tiles):
-        top, left = top_of(position // columns), position % columns * step_x
+        top, left = top_of(position // columns), beside + position % columns * step_x
         sheet[top : top + height * factor, left : left + width * factor] = tile
     picture = as_image(sheet)
     span = columns // len(headings) * step_x if headings else 0
     for number, heading in enumerate(headings):
-        _write_above(picture, heading, number * span, span - GAP)
+        _write(picture, heading, beside + number * span, span - GAP, HEADING // 2)
+    for line in range(lines) if line_names else ():
+        middle = top_of(line) + (step_y - GAP) // 2
+        _write(picture, line_names[line % len(line_names)], 0, beside, middle)
     return picture
 
 
@@ -112,7 +123,7 @@ def pair_grid(originals: np.ndarray, made: np.ndarray, columns: int) -> Image.Im
         np.concatenate([each, blank]).reshape(-1, columns, *originals.shape[1:]) for each in (originals, made)
     ]
     pairs = np.stack(lines, axis=1).reshape(-1, *originals.shape[1:])  # a line of each in turn
-    return image_grid(pairs, columns, [PAIRED], rows_together=2)
+    return image_grid(pairs, columns, rows_together=2, line_names=PAIRED)
 
 
 def as_pixels(image: np.ndarray) -> np.ndarray:
@@ -128,8 +139,8 @@ def as_image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def _write_above(picture: Image.Image, text: str, left: int, width: int) -> None:
-    """A heading in the middle of its columns, cut off where it is wider."""
+def _write(picture: Image.Image, text: str, left: int, width: int, middle: int) -> None:
+    """A text in the middle of a width, cut off where it is wider, around the height ``middle``."""
     text = " ".join(text.split())
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(HEADING - 4)
@@ -138,4 +149,4 @@ def _write_above(picture: Image.Image, text: str, left: int, width: int) -> None
             text = text[:-1]
         text += "…"
     black = {"L": 0, "RGB": (0, 0, 0), "RGBA": (0, 0, 0, 255)}[picture.mode]
-    draw.text((left + width / 2, HEADING / 2), text, black, font, anchor="mm")
+    draw.text((left + width / 2, middle), text, black, font, anchor="mm")

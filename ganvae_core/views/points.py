@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import final
@@ -17,6 +18,8 @@ DENSE = 10.0
 """The density that is drawn darkest, in multiples of an even one."""
 MOST_COLOURS = 10
 """Classes with a colour of their own; more would share colours."""
+LINE = 60
+"""Letters of the title that stand in a line."""
 LIKE_SPANS = 3.0
 """Coordinates whose spans differ by less than this factor are drawn to one scale."""
 
@@ -51,7 +54,7 @@ class PointsView(View):
                         vmax=DENSE * len(real) / BINS**2)  # fmt: skip
         if drawing.originals is not None:
             ends = np.stack([drawing.originals, rows])  # (2, N, 2)
-            axes.plot(ends[..., 0], ends[..., 1], color="C1", alpha=0.3, linewidth=0.5)
+            axes.plot(ends[..., 0], ends[..., 1], color="C1", alpha=0.6, linewidth=0.8)
         for position, name in enumerate(classes if coloured and classes else [""]):
             own = rows[drawing.labels == position] if coloured else rows
             axes.scatter(own[:, 0], own[:, 1], s=4, alpha=0.5, linewidths=0, color=f"C{position}", label=name)
@@ -62,7 +65,7 @@ class PointsView(View):
         spans = [high - low for low, high in box]
         if max(spans) < LIKE_SPANS * min(spans):
             axes.set_aspect("equal")
-        figure.suptitle(_title(drawing, box, coloured=coloured), fontsize=10)
+        figure.suptitle(textwrap.fill(_title(drawing, box, coloured=coloured), LINE), fontsize=10)
         save_figure(figure, path)
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:

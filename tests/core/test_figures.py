@@ -73,8 +73,14 @@ def test_a_heading_may_span_several_columns() -> None:
 
 
 def test_few_reconstructions_make_a_narrow_picture_and_gaps_are_no_images() -> None:
-    assert pair_grid(tiles(2), tiles(2), columns=8).size == (2 * TILE + GAP, 2 * TILE + GAP + HEADING)
-    grid = np.asarray(pair_grid(tiles(3), tiles(3) / 2, columns=2))[HEADING:]
+    width, height = pair_grid(tiles(2), tiles(2), columns=8).size
+    beside = width - (2 * TILE + GAP)
+    assert height == 2 * TILE + GAP
+    named = np.asarray(pair_grid(tiles(3), tiles(3) / 2, columns=2))
+    lines = [named[top : top + TILE, :beside] < 128 for top in (0, TILE + GAP)]
+    assert all(line[:, 1:-1].any() for line in lines)  # each line has its name
+    assert not np.array_equal(*lines)
+    grid = named[:, beside:]
     assert grid.shape == (4 * TILE + 3 * GAP + BAND_GAP, 2 * TILE + GAP)
     lines = [grid[top, :: TILE + GAP].tolist() for top in (0, TILE + GAP)]
     assert lines == [[20, 40], [10, 20]]
@@ -83,7 +89,7 @@ def test_few_reconstructions_make_a_narrow_picture_and_gaps_are_no_images() -> N
 
 def test_a_grid_is_nearly_square_and_full_where_it_can_be() -> None:
     assert [columns_for(count) for count in (1, 2, 3, 5, 9, 10, 32, 64, 100)] == [1, 2, 3, 5, 3, 5, 8, 8, 10]
-    assert columns_for(13) == 4  # a prime number of images fills no grid
+    assert columns_for(13) == 7  # a prime number of images fills no grid: one gap, and not three
 
 
 def test_images_are_drawn_by_the_range_of_the_data_and_not_by_their_own() -> None:
