@@ -9,6 +9,7 @@ from typing import Any, final
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.measuring import judging_figure, measurable
 from ganvae_core.training import Callback, TrainingView
+from ganvae_core.types import HELD_OUT
 
 
 @final
@@ -16,8 +17,8 @@ class EarlyStopping(Callback):
     """Ends a stage of a run whose held-out result has not improved for some measurements.
 
     The result is the first figure of the run's first metric, which also chooses the best checkpoint. It is measured
-    with every checkpoint (``engine.checkpoint_every``), or less often (``engine.evaluate_every``). The best checkpoint
-    stays on disk: ``--checkpoint best``.
+    every ``engine.evaluate_every`` steps, and with each checkpoint. The best checkpoint stays on disk:
+    ``--checkpoint best``.
 
     Args:
         patience: measurements in a row without an improvement after which the run ends.
@@ -36,7 +37,6 @@ class EarlyStopping(Callback):
         self.min_improvement = min_improvement
         self.best: float | None = None
         self.waited = 0
-        self.judged_step = 0
         self.stage = 0
 
     def on_start(self, training: TrainingView) -> None:
@@ -63,18 +63,12 @@ class EarlyStopping(Callback):
             self.best, self.waited, self.stage = None, 0, training.stage
         self._end(training)
 
-    def on_results(self, training: TrainingView, results: Mapping[str, float]) -> None:
-        """Compare the newest result with the best."""
-        step = training.step
-        # A checkpoint that is written because of an interrupt does not count: a resumed run ends at the same step as an
-        # uninterrupted one.
-        if step % training.settings.checkpoint_every or step <= self.judged_step:
-            return
-        self.judged_step = step
+    def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
+        """Compare a result that was measured at an interval with the best; that of the end has other rows."""
         figure = judging_figure(training.metrics)
-        if figure is None or figure.name not in results:
+        if figure is None or HELD_OUT + figure.name not in record:
             return
-        value = results[figure.name]
+        value = record[HELD_OUT + figure.name]
         if self._improved(value, figure.better == "higher"):
             self.best, self.waited = value, 0
         else:
@@ -92,15 +86,10 @@ class EarlyStopping(Callback):
             training.stop(f"the held-out result has not improved for {self.waited} measurements{best}")
 
     def state_dict(self) -> dict[str, Any]:
-        """The best result of the stage, the measurements since, and the last of them."""
-        return {
-            "best": self.best,
-            "waited": self.waited,
-            "judged_step": self.judged_step,
-            "stage": self.stage,
-        }
+        """The best result of the stage, and the measurements since."""
+        return {"best": self.best, "waited": self.waited, "stage": self.stage}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue counting."""
         self.best, self.waited = state["best"], state["waited"]
-        self.judged_step, self.stage = state["judged_step"], state["stage"]
+        self.stage = state["stage"]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import shlex
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.engine.environment import cores
+from ganvae_core.store.directory import RunDirectory
+from ganvae_core.store.manifests import preferred
 from ganvae_core.types import Figure
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
     from ganvae_core.types import DataSpec
-
-BUSY = 0.5
-"""The share of busy cores above which a note is printed."""
 
 
 def machine(engine: Engine) -> str:
@@ -29,21 +28,6 @@ def machine(engine: Engine) -> str:
     python = ".".join(platform.python_version_tuple()[:2])
     processes = f" · {engine.world.size} processes" if engine.world.size > 1 else ""
     return f"python {python} · torch {version('torch').partition('+')[0]} · {place} · {precision}{processes}"
-
-
-def busy(engine: Engine) -> list[str]:
-    """A note where other programs keep the cores busy, which slows torch's threads, since they wait in a busy loop."""
-    import torch
-
-    if engine.device.type != "cpu" or torch.get_num_threads() == 1 or not hasattr(os, "getloadavg"):
-        return []
-    load = os.getloadavg()[0]
-    if load <= cores() * BUSY:
-        return []
-    return [
-        f"other programs keep {load:.1f} of {cores()} cores busy; training may be several times quicker with"
-        " one thread:  OMP_NUM_THREADS=1 ganvae run …"
-    ]
 
 
 def amount(count: int, spec: DataSpec) -> str:
@@ -64,6 +48,23 @@ def results(values: Mapping[str, float], figures: Iterable[Figure]) -> str:
     shown = {figure.name: figure for figure in figures if figure.name in values}
     shown |= {name: Figure(name, name.replace("_", " ")) for name in values if name not in shown}
     return " · ".join(result(figure, values[name]) for name, figure in shown.items())
+
+
+def preference(run: RunDirectory) -> list[str]:
+    """That held-out rows prefer a checkpoint to the newest, and the command that uses it; nothing where they do not."""
+    manifests = run.manifests()
+    found = preferred(manifests)
+    if found is None:
+        return []
+    step, figure, then, now = found
+    fitted = any(manifest.get("fitted_step") is not None for manifest in manifests.values())
+    verb = (
+        "reconstruct" if fitted else "sample"
+    )  # only the last checkpoint has a prior that is fitted at the end
+    return [
+        f"held-out rows prefer step {step:,}: {result(figure, then)}, and {result(figure, now)} at the end",
+        f"use it:  ganvae {verb} {shlex.quote(str(run.path))} --checkpoint best",
+    ]
 
 
 def result(figure: Figure, value: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganvae_core.cli.describe import preference
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import note, said_if_slow, warn
 from ganvae_core.errors import ConfigurationError, DataError
@@ -104,6 +105,8 @@ def sample(
         )
         show(view, drawing, spec, output, _conditions(run, given, output))
     note(f"{count:,} samples of {path} at step {run.step:,}")
+    for line in preference(run.directory) if checkpoint is None else ():
+        note(line)
     click.echo(str(output))
 
 

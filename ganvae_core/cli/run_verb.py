@@ -162,7 +162,7 @@ def _resume_command(path: Path) -> str:
 
 def _announce(preparation: Preparation) -> None:
     """The heading of a training, and notes on differences from the arguments."""
-    from ganvae_core.cli.describe import amount, busy, machine
+    from ganvae_core.cli.describe import amount, machine
     from ganvae_core.runs.starting import data_name
 
     engine, data = preparation.engine, preparation.data
@@ -177,7 +177,7 @@ def _announce(preparation: Preparation) -> None:
         f" ({amount(len(data.training), data.spec)}{held_out}),"
         f" {steps} steps of {engine.batch_size}{going_on}"
     )
-    for remark in [*preparation.notes, *busy(engine)]:
+    for remark in preparation.notes:
         note(f"note: {remark}")
     note("")
 
@@ -215,7 +215,7 @@ def _print_dry_run(preparation: Preparation) -> None:
 def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> None:
     from rich.console import Console
 
-    from ganvae_core.cli.describe import results
+    from ganvae_core.cli.describe import preference, results
     from ganvae_core.cli.launcher import how_to_go_on
     from ganvae_core.cli.progress import Progress
     from ganvae_core.engine.processes import RankLostError
@@ -258,6 +258,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
             note(f"stopped early at step {engine.step_index:,}: {engine.stop_flag.because}")
         if engine.results:
             note(f"held out: {results(engine.results, engine.state.results.figures)}")
+        for line in preference(directory) if engine.world.first else ():
+            note(line)
     if engine.world.first:
         click.echo(str(directory.path))
     if not quiet:

@@ -79,6 +79,8 @@ def show(path: Path, as_json: bool) -> None:
     if not manifests:
         note("it has no checkpoint: it is training, was stopped before its first one, or they were deleted")
         return
+    for line in describe.preference(run):
+        note(line)
     if not about.finished:
         note(f"go on:  ganvae run --resume {shlex.quote(str(path))}")
     note(f"next:  ganvae sample {shlex.quote(str(path))} -n 100")

@@ -316,6 +316,8 @@ class Draft:
             elif key in LISTS:
                 self._lists[key] = tuple(reader.components(key, LISTS[key], value))
             elif key in GROUPS:
+                if key == "engine" and isinstance(value, Mapping) and "steps" in value:
+                    self._groups[key].pop("most_epochs", None)  # it limits the steps of its own layer alone
                 self._groups[key] |= _read_settings(key, GROUPS[key], value, self._groups[key])
             elif key == "from":
                 self._apply_from(value)

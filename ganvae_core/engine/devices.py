@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -76,3 +78,16 @@ def runtime(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
         "device": name,
         "precision": str(precision).removeprefix("torch."),
     }
+
+
+@contextmanager
+def computing_threads(count: int | None) -> Generator[None]:
+    """A context in which torch computes with so many threads; None for as many as before."""
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -28,12 +29,14 @@ from ganvae_core.engine.sharing import broadcast_state, sharing_notes, synchroni
 from ganvae_core.engine.state import Results, TrainingState
 from ganvae_core.engine.stopping import StopFlag
 from ganvae_core.engine.updates import Updates
+from ganvae_core.engine.watch import WATCHED_ROWS, steps_between
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
+from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
-from ganvae_core.store.checkpoints import Checkpoint
+from ganvae_core.store.checkpoints import Checkpoint, Snapshot
 from ganvae_core.training import Callback, Metric, Objective, TrainingView
-from ganvae_core.types import Batch, Loss
+from ganvae_core.types import HELD_OUT, Batch, Loss
 
 STAGE = purpose("random numbers of a further stage")
 AFTER = purpose("random numbers after an update")
@@ -55,7 +58,7 @@ class Engine:
         data: a split source, a source, an array, a tensor or a map-style dataset.
         settings: steps, batch size, seed, device and so on.
         optimizers: settings by optimizer name; ``default`` stands in for the others.
-        metrics: measured on held-out rows whenever a checkpoint is written, and at the end.
+        metrics: measured on held-out rows at intervals, with each checkpoint, and at the end.
         callbacks: watch the run; they are called at intervals, never inside a step.
         saver: writes checkpoints, as ``gv.CheckpointWriter("runs/mine")`` does; None keeps everything in memory.
         stage: number of the stage of a run that this engine trains, from 0. In later stages, the parts of the model
@@ -80,12 +83,12 @@ class Engine:
         stage: int = 0,
         first_step: int = 0,
     ) -> None:
-        self.settings = settings or EngineSettings()
+        self.data = _as_split(data)
+        self.settings = (settings or EngineSettings()).for_rows(len(self.data.training))
         self.world = world()
         self.device = self.world.own_device(select_device(self.settings.device))
         self.precision = select_precision(self.settings, self.device)
         self.objective = objective.to(self.device)
-        self.data = _as_split(data)
         self.metrics = list(metrics)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
         self.target_steps = self.settings.steps
@@ -129,6 +132,12 @@ class Engine:
         self.saver = saver
         self.interrupted = False
         """Whether the last ``fit`` was interrupted, which may be in its last step."""
+        self._measured_every = steps_between(
+            self.settings, self.metrics, len(self.data.held_out), self.batch_size
+        )
+        self._best: Snapshot | None = (
+            None  # of the best measurement, until it is written with the next checkpoint
+        )
         self._clock = (time.perf_counter(), 0)
 
     @property
@@ -323,8 +332,11 @@ class Engine:
             "rows_at_once": self.rows_at_once,
         }
 
-    def report(self) -> dict[str, Any]:
+    def report(self, *, measured: bool = False) -> dict[str, Any]:
         """Read the log, hand its averages to the callbacks, and stop where something was not finite.
+
+        Args:
+            measured: measure held-out rows, too.
 
         Raises:
             TrainingError: a loss or gradient was not finite, and the weights are those from before it; or such updates
@@ -337,6 +349,8 @@ class Engine:
             state.warn(warning)
         if self.world.size > 1:
             self.stop_flag.read()
+        if measured:
+            self._share_results(self._on_first(self._measure))
         now, done = time.perf_counter(), state.step
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
@@ -360,17 +374,23 @@ class Engine:
         return batch
 
     def _at_intervals(self, last: bool) -> None:
-        settings, step = self.settings, self.state.run_step
-        if last or step % settings.log_every == 0:
+        settings, step, warned = self.settings, self.state.run_step, self.state.watch.warned
+        saved = step % settings.checkpoint_every == 0
+        measured = self._measured_every is not None and (
+            step % self._measured_every == 0 or (saved and settings.evaluate_every is None)
+        )
+        if last or measured or step % settings.log_every == 0:
             self._finish_saving()  # at a fixed step: what callbacks do then must not depend on how fast a disk is
-            self.report()
+            self.report(measured=measured)
         if last:
             return
+        if measured and not saved and self.saver is not None:
+            self._on_first(self._keep_best)
         if settings.samples_every and step % settings.samples_every == 0:
             self._call("on_samples")
-        if step % settings.checkpoint_every == 0:
+        if saved or (self.state.watch.warned and not warned):  # the command in the warning works at once
             self._report_unread()
-            self._save(measured=settings.measured_at(step))
+            self._save(measured=False)
 
     def _report_unread(self) -> None:
         if self.state.log.pending:
@@ -398,6 +418,61 @@ class Engine:
         self._on_first(lambda: self._callbacks.call_warnings(self.state))
         self._call("on_end")
 
+    def _share_results(self, found: tuple[Mapping[str, float], bool]) -> None:
+        """Take over what rank 0 has measured: results, and whether it has warned of them."""
+        values, self.state.watch.warned = found
+        self.state.results = dataclasses.replace(self.state.results, values=values)
+
+    def _measure(self, last: bool = False) -> tuple[Mapping[str, float], bool]:
+        """Measure held-out rows: a few hundred by the cheap metrics, or at the end all that the metrics ask for."""
+        state, settings = self.state, self.settings
+
+        def found(metrics: Sequence[Metric], most: int | None, *, cheap: bool) -> dict[str, float]:
+            return evaluate(
+                self.model, self.data, metrics, settings.seed, self.device, cheap_only=cheap, most_rows=most
+            )
+
+        values = found(self.metrics, None if last else WATCHED_ROWS, cheap=not last)
+        judged_as = judged_by(self.metrics, values)
+        judged = None if judged_as is None else values[judged_as[0]]
+        if last and judged_as is not None and len(self.data.held_out) > WATCHED_ROWS:
+            judged = found(self.metrics[:1], WATCHED_ROWS, cheap=False)[judged_as[0]]
+        state.results = Results(values, state.run_step, judged_as, judged, figures_of(self.metrics))
+        if not last:
+            state.pending.update({HELD_OUT + name: value for name, value in values.items()})
+        if judged_as is not None and judged is not None:
+            if not last:  # a run that is trained for longer does not have this measurement
+                state.watch.add(judged, state.run_step, judged_as[1])
+            if state.watch.is_due(judged, judged_as[1], last=last):
+                self._warn_of_worse(judged)
+        if values:
+            self._callbacks.call("on_results", values)
+        return values, state.watch.warned
+
+    def _warn_of_worse(self, value: float) -> None:
+        state, figure = self.state, self.metrics[0].figures[0]
+        now, best = (
+            f"{number:.4g} {figure.unit}".rstrip().replace("-", "−") for number in (value, state.watch.best)
+        )
+        hints = ["end such runs by themselves:  callbacks=[early-stopping]"]
+        if isinstance(
+            self.model.prior, FittedPrior
+        ):  # only the last checkpoint has a prior that can be sampled
+            hints.insert(0, f"train for fewer steps:  engine.steps={state.watch.step}")
+        elif self.saver is not None and self.saver.directory is not None:
+            run = shlex.quote(str(self.saver.directory))
+            hints.insert(0, f"sample the best checkpoint:  ganvae sample {run} --checkpoint best")
+        state.warn(
+            f"step {state.run_step:,}: it gets worse on held-out rows: {figure.label} {now},"
+            f" and {best} at step {state.watch.step:,}",
+            *hints,
+        )
+
+    def _keep_best(self) -> None:
+        """Copy the state if it has just been measured as the best so far; it is written with the next checkpoint."""
+        if self.state.watch.step == self.state.run_step and self.state.watch.best is not None:
+            self._best = self.state.capture(self._callbacks.states(), self.runtime()).copied()
+
     def _save(self, measured: bool, last: bool = False) -> None:
         """Begin to write a checkpoint of now; ``_finish_saving`` waits for it.
 
@@ -406,21 +481,13 @@ class Engine:
             last: draw the last pictures before it is written, and after its state is copied: a run that is killed
                 while it draws repeats its end.
         """
-        values = self._on_first(lambda: self._begin_writing(measured, last))
-        self.state.results = dataclasses.replace(self.state.results, values=values)
+        self._share_results(self._on_first(lambda: self._begin_writing(measured, last)))
 
-    def _begin_writing(self, measured: bool, last: bool) -> dict[str, float]:
+    def _begin_writing(self, measured: bool, last: bool) -> tuple[Mapping[str, float], bool]:
         state = self.state
         self._finish_writing()
         if measured:
-            values = evaluate(
-                self.model, self.data, self.metrics, self.settings.seed, self.device, cheap_only=not last
-            )
-            state.results = Results(
-                values, state.run_step, judged_by(self.metrics, values), figures_of(self.metrics)
-            )
-            if values:
-                self._callbacks.call("on_results", values)
+            self._measure(last)
         elif state.results.step != state.run_step:
             state.results = Results()
         snapshot = None
@@ -431,8 +498,9 @@ class Engine:
                 self._callbacks.call("on_samples")
         finally:
             if self.saver is not None and snapshot is not None:
-                self.saver.begin(snapshot)
-        return dict(state.results.values)
+                best, self._best = self._best, None
+                self.saver.begin(*([] if best is None else [best]), snapshot)
+        return state.results.values, state.watch.warned
 
     def _finish_saving(self) -> None:
         """Wait until the checkpoint that is being written, if any, is on disk, and call the callbacks.

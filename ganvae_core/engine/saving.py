@@ -30,8 +30,8 @@ class Saver(Protocol):
         """
         ...
 
-    def begin(self, snapshot: Snapshot) -> None:
-        """Begin to write a copied snapshot."""
+    def begin(self, *snapshots: Snapshot) -> None:
+        """Begin to write copied snapshots, in their order."""
         ...
 
     def finish(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ganvae_core.errors import ConfigurationError
@@ -22,9 +22,13 @@ class EngineSettings:
 
     Args:
         steps: global batches in all; a resumed run counts on from where it was.
+        most_epochs: passes over the training rows after which a recipe's steps end, so that few rows are not learned by
+            heart; null for no limit. Steps that are given end when they say.
         batch_size: rows a step, of all processes together.
         seed: initial weights, random draws and the order of the data follow from it.
         device: auto (the accelerator that torch reports, else cpu), cpu, cuda, cuda:1, mps, …
+        threads: of torch on a CPU, in a run: a number, or auto: one or all, whichever is faster in a few steps at the
+            start, unless ``OMP_NUM_THREADS`` is set. A resumed run takes as many as before.
         precision: auto (bf16 on accelerators that have it, else fp32), fp32 or bf16.
         micro_batch_size: rows that a process computes at once; fewer save memory. What ties rows together (batch norm)
             stays whole.
@@ -34,15 +38,18 @@ class EngineSettings:
         samples_every: steps between two sample grids; 0 draws them at the end only.
         checkpoint_every: steps between two checkpoints; there is always one at the end.
         keep_checkpoints: how many of the newest checkpoints stay on disk; the best by the first metric stays besides.
-        evaluate_every: steps between two held-out measurements, taken when a checkpoint is; null: at every checkpoint.
+        evaluate_every: steps between two measurements of held-out rows; null: with each checkpoint, and as often as
+            takes about a fiftieth of the time, by the numbers of rows.
         on_nonfinite: where a loss or gradient is not finite: stop, or skip that update.
         on_callback_error: where a callback fails: stop, or disable that callback and go on.
     """
 
     steps: int = 2000
+    most_epochs: int | None = None
     batch_size: int = 128
     seed: int = 0
     device: str = "auto"
+    threads: int | Literal["auto"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     micro_batch_size: int | None = None
     channels_last: bool | None = None
@@ -63,11 +70,19 @@ class EngineSettings:
             _require(
                 getattr(self, name) >= 0, f"engine.{name}", getattr(self, name), "it must not be negative"
             )
-        for name in ("micro_batch_size", "evaluate_every"):
+        _require(
+            self.threads == "auto" or self.threads >= 1,
+            "engine.threads",
+            self.threads,
+            "it must be at least 1, or auto",
+        )
+        for name in ("micro_batch_size", "evaluate_every", "most_epochs"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"engine.{name}", value, "it must be at least 1, or null")
 
-    def measured_at(self, step: int) -> bool:
-        """Whether the checkpoint of a step is measured: the first one at or after each ``evaluate_every`` steps."""
-        every = self.evaluate_every
-        return every is None or step // every > (step - self.checkpoint_every) // every
+    def for_rows(self, rows: int) -> EngineSettings:
+        """The same with the steps that ``most_epochs`` leaves for a number of training rows."""
+        if self.most_epochs is None:
+            return self
+        most = -(-self.most_epochs * rows // min(self.batch_size, rows))
+        return replace(self, steps=min(self.steps, most), most_epochs=None)

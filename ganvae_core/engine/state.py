@@ -16,12 +16,13 @@ from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import ScheduledOptimizer
 from ganvae_core.engine.recovery import Recovery
+from ganvae_core.engine.watch import Watch
 from ganvae_core.errors import RunError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot, load_tensors, tensors_of
 from ganvae_core.store.manifests import numbers, read_figures
 from ganvae_core.training import Objective
-from ganvae_core.types import Figure
+from ganvae_core.types import Better, Figure
 
 LOGGER = logging.getLogger("ganvae")
 OBJECTIVE = "objective."
@@ -36,12 +37,14 @@ class Results:
         values: by name.
         step: of the measurement; None before the first.
         judged_by: the result that the best checkpoint is chosen by, and whether ``lower`` or ``higher`` is better.
+        judged: that result, of as many rows as are measured while training.
         figures: of the run's metrics: what each result is.
     """
 
     values: Mapping[str, float] = field(default_factory=dict[str, float])
     step: int | None = None
-    judged_by: tuple[str, str] | None = None
+    judged_by: tuple[str, Better] | None = None
+    judged: float | None = None
     figures: Sequence[Figure] = ()
 
 
@@ -62,6 +65,7 @@ class TrainingState:
         log: what was computed since the last record.
         recovery: updates that were dropped, and the micro-batch after memory ran out.
         results: the newest held-out results.
+        watch: the best of them so far.
         pending: what goes into the next record of the log: warnings, measurements.
         callback_states: states of callbacks that a checkpoint held and no callback has taken yet.
         reports: whether this process logs warnings, which one of several does.
@@ -79,6 +83,7 @@ class TrainingState:
     log: StepLog = field(default_factory=StepLog)
     recovery: Recovery = field(default_factory=Recovery)
     results: Results = field(default_factory=Results)
+    watch: Watch = field(default_factory=Watch)
     pending: dict[str, Any] = field(default_factory=dict[str, Any])
     callback_states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reports: bool = True
@@ -143,6 +148,8 @@ class TrainingState:
             "results": dict(self.results.values),
             "judged_by": name,
             "better": better,
+            "judged": self.results.judged,
+            "watch": self.watch.as_dict(),
             "figures": [dataclasses.asdict(figure) for figure in self.results.figures],
             "callbacks": list(callback_states),
             "recovery": dataclasses.asdict(self.recovery),
@@ -178,9 +185,13 @@ class TrainingState:
 
     def _restore_numbers(self, manifest: Mapping[str, Any]) -> None:
         judged_by, better = manifest.get("judged_by"), manifest.get("better")
-        judged = (judged_by, better) if isinstance(judged_by, str) and isinstance(better, str) else None
+        by = None
+        if isinstance(judged_by, str) and better in ("lower", "higher"):
+            by = (judged_by, better)
         figures = read_figures(manifest.get("figures"))
-        self.results = Results(numbers(manifest.get("results")), self.run_step, judged, figures)
+        values = numbers(manifest.get("results"))
+        self.results = Results(values, self.run_step, by, manifest.get("judged"), figures)
+        self.watch = Watch.stored(manifest.get("watch"))
         self.ended = bool(manifest.get("ended"))
         self.fitted_step = manifest.get("fitted_step")
         self.log.restore(manifest.get("log", {}))

@@ -25,6 +25,7 @@ def evaluate(
     device: torch.device,
     *,
     cheap_only: bool = False,
+    most_rows: int | None = None,
 ) -> dict[str, float]:
     """The metrics' results by the names of their figures; empty where no rows are held out.
 
@@ -35,10 +36,11 @@ def evaluate(
         seed: of the random numbers of each metric, and of the samples that all of them judge.
         device: where the model is.
         cheap_only: leave out metrics that are not cheap.
+        most_rows: rows that any metric is given at most; None for as many as it asks for.
     """
     if len(data.held_out) == 0:
         return {}
-    subject = ModelSubject(model, data, seed=seed, device=device)
+    subject = ModelSubject(model, data, seed=seed, device=device, most_rows=most_rows)
     results: dict[str, float] = {}
     with torch.no_grad(), borrowed_randomness(device) as generator:
         for metric in metrics:

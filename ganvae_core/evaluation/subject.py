@@ -41,6 +41,7 @@ class ModelSubject(Subject):
         rows_at_once: rows of a batch of data.
         sample_count: samples that are compared with as many held-out rows; by default as many as there are held-out
             rows, and ``MOST_SAMPLES`` at most.
+        most_rows: held-out rows, training rows and samples that any metric is given; None for as many as it asks for.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ModelSubject(Subject):
         device: torch.device | None = None,
         rows_at_once: int = CHUNK,
         sample_count: int | None = None,
+        most_rows: int | None = None,
     ) -> None:
         self.model = model
         self.data = data
@@ -59,8 +61,10 @@ class ModelSubject(Subject):
         self.seed = seed
         self.device = next(model.parameters()).device if device is None else device
         self.rows_at_once = rows_at_once
-        self.sample_count = sample_count or min(len(data.held_out), MOST_SAMPLES)
+        compared = min(len(data.held_out), MOST_SAMPLES)
+        self.sample_count = sample_count or (compared if most_rows is None else min(compared, most_rows))
         self._draw: Draw | None = None
+        self.most_rows = most_rows
         self._batches: dict[Hashable, Batch] = {}
         self._values: dict[tuple[Hashable, int], Tensor] = {}  # by name, and the id of a cached batch
         self._made: dict[Hashable, Any] = {}
@@ -76,6 +80,7 @@ class ModelSubject(Subject):
 
     def samples(self, count: int) -> Iterator[Batch]:
         """Batches of samples, ``count`` in all, which are draws or means as a person is shown them."""
+        count = count if self.most_rows is None else min(count, self.most_rows)
         for start in range(0, count, CHUNK):
             size = min(CHUNK, count - start)
             yield self._batch(("samples", start, size), lambda: self._sampled(start, size))  # noqa: B023
@@ -124,7 +129,8 @@ class ModelSubject(Subject):
         return batch_of(self.data, indices, self.device)
 
     def _rows(self, indices: np.ndarray, most: int | None) -> Iterator[Batch]:
-        chosen = indices if most is None else evenly(indices, most)
+        limits = [limit for limit in (most, self.most_rows) if limit is not None]
+        chosen = evenly(indices, min(limits)) if limits else indices
         for start in range(0, len(chosen), self.rows_at_once):
             part = chosen[start : start + self.rows_at_once]
             yield self._batch(("rows", part.tobytes()), lambda: batch_of(self.data, part, self.device))  # noqa: B023

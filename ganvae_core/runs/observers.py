@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import batch_of
+from ganvae_core.evaluation.measuring import figures_of
 from ganvae_core.evaluation.sampling import can_sample, evenly, sample_rows
 from ganvae_core.model import Model
 from ganvae_core.store.directory import LOSSES, RunDirectory
@@ -68,7 +69,7 @@ class Pictures(Callback):
         records = self.directory.metrics()
         if records and self._losses_until != training.step:
             unit = "nats" if "likelihood" in training.objective.needs else ""
-            draw_losses(records, self.directory.path / LOSSES, unit)
+            draw_losses(records, self.directory.path / LOSSES, unit, figures_of(training.metrics))
         self._losses_until = training.step
 
     def _draw_samples(self, training: TrainingView) -> None:

@@ -63,6 +63,7 @@ class Preparation:
             *self.data.source.notes,
             *self.builder.notes,
             *([CODES_OF_NOTHING] if self._codes_of_nothing else []),
+            *self.stages.notes,
             *(small if batch < wanted else []),
         ]
 
@@ -92,7 +93,10 @@ def prepare(
     if epochs is not None:
         batch = min(configuration.engine.batch_size, len(data.training))
         settings = dataclasses.replace(configuration.engine, steps=-(-epochs * len(data.training) // batch))
-        configuration = dataclasses.replace(configuration, engine=settings)
+        settings = dataclasses.replace(settings, most_epochs=None)
+    else:
+        settings = configuration.engine.for_rows(len(data.training))
+    configuration = dataclasses.replace(configuration, engine=settings)
     builder = Builder(configuration, catalogue)
     objective = builder.objective(data.spec, conditions_of(data))
     model = objective.model

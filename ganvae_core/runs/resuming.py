@@ -19,6 +19,7 @@ from ganvae_core.config.configuration import (
 )
 from ganvae_core.config.layers import as_overrides, nest, parse_yaml
 from ganvae_core.data.specifications import read_spec
+from ganvae_core.engine.devices import computing_threads
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import lasts_whole_training
 from ganvae_core.engine.phases import has_spectral_norm
@@ -31,6 +32,7 @@ from ganvae_core.plugins.lock import changes, refuse_missing
 from ganvae_core.runs.preparation import Preparation, prepare
 from ganvae_core.runs.stages import steps_in
 from ganvae_core.runs.starting import fingerprint, go_on
+from ganvae_core.runs.threads import remembered_threads
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.store.ownership import held
@@ -39,8 +41,8 @@ from ganvae_core.training import Callback
 HARMLESS = frozenset(
     f"engine.{name}"
     for name in (
-        "steps", "log_every", "samples_every", "checkpoint_every", "keep_checkpoints", "evaluate_every", "device",
-        "on_nonfinite", "on_callback_error",
+        "steps", "most_epochs", "log_every", "samples_every", "checkpoint_every", "keep_checkpoints", "evaluate_every",
+        "device", "threads", "on_nonfinite", "on_callback_error",
     )
 )  # fmt: skip
 """Settings that do not affect training up to a step."""
@@ -117,7 +119,10 @@ def prepare_resume(
         return directory, dataclasses.replace(preparation, warnings=(*preparation.warnings, *changed, note))
     longer = steps_in(configuration, checkpoint.stage) > steps_in(before, checkpoint.stage)
     preparation.stages.restore(checkpoint, longer=longer)
-    warnings = (*preparation.warnings, *changed, *runtime_notes(checkpoint.manifest, preparation.engine))
+    preparation.stages.threads = remembered_threads(configuration.engine, checkpoint.manifest)
+    with computing_threads(preparation.stages.threads):
+        differs = tuple(runtime_notes(checkpoint.manifest, preparation.engine))
+    warnings = (*preparation.warnings, *changed, *differs)
     return directory, dataclasses.replace(preparation, warnings=warnings, damage=damage)
 
 

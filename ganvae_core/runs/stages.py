@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
 from ganvae_core.data.randomness import mixed_seed, purpose
+from ganvae_core.engine.devices import computing_threads
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import check_needs, prepare_phases, uses_encoder
@@ -41,6 +42,8 @@ class Stages:
 
     Attributes:
         engine: of the current stage.
+        threads: of torch while it trains; None for as many as torch takes by itself.
+        notes: sentences for the person who trains.
         trains: whether the current stage has steps to do; otherwise training goes on with its fit or the next stage.
     """
 
@@ -49,6 +52,8 @@ class Stages:
         self.data = data
         self.engine = engine
         self.trains = True
+        self.threads: int | None = None
+        self.notes: list[str] = []
         self._trainable = trainable
         self._interrupted = False
         self._fitting = False
@@ -85,8 +90,9 @@ class Stages:
             KeyboardInterrupt: an interrupt came while the prior was fitted; a checkpoint was written before.
             TrainingError: as ``Engine.fit``.
         """
-        while self.fit_stage() and not self.is_last:
-            self.engine, self.trains = self._next(), True
+        with computing_threads(self.threads):
+            while self.fit_stage() and not self.is_last:
+                self.engine, self.trains = self._next(), True
 
     def fit_stage(self) -> bool:
         """Train the current stage alone, and return whether another may follow: it is complete, and nothing interrupts.

@@ -19,6 +19,7 @@ from ganvae_core.plugins.lock import lock_text
 from ganvae_core.runs.collapse import CollapseMonitor
 from ganvae_core.runs.observers import Pictures, Recorder
 from ganvae_core.runs.preparation import Preparation
+from ganvae_core.runs.threads import chosen_threads
 from ganvae_core.store.directory import CONFIG, DATA, FORMAT, LOCK, RunDirectory, refuse_taken
 from ganvae_core.store.ownership import held
 from ganvae_core.store.writer import CheckpointWriter
@@ -46,6 +47,8 @@ def started(
         directory = RunDirectory(Path(made))
         ranks.announce_run(made)
         attach(preparation, directory, callbacks)
+        preparation.stages.threads, note = chosen_threads(preparation)
+        preparation.stages.notes += [note] if note else []
         yield directory
 
 

@@ -18,6 +18,8 @@ STATE_FILE = "state.safetensors"
 MANIFEST_FILE = "manifest.json"
 REPLACED = ".replaced"
 
+TOLERANCE = 0.05
+"""Share of the best held-out result by which others may be worse."""
 _FOLDER = re.compile(r"step-([0-9]{1,18})")
 _ASIDE = re.compile(rf"\.step-([0-9]{{1,18}}){re.escape(REPLACED)}")
 
@@ -99,7 +101,7 @@ def best_step(manifests: Mapping[int, Mapping[str, Any]]) -> int | None:
     for step, manifest in manifests.items():
         if _progress(manifest) != last:
             continue
-        value = numbers(manifest.get("results")).get(str(manifest.get("judged_by")), math.nan)
+        value = judged_value(manifest)
         if math.isfinite(value):
             rated[step] = value if manifest.get("better") == "higher" else -value
     return max(rated, key=lambda step: rated[step]) if rated else None
@@ -109,6 +111,42 @@ def _progress(manifest: Mapping[str, Any]) -> tuple[int, bool]:
     """The stage of a checkpoint, and whether its prior was fitted in closed form."""
     stage = manifest.get("stage")
     return stage if isinstance(stage, int) else 0, manifest.get("fitted_step") == manifest.get("step", 0)
+
+
+def judged_value(manifest: Mapping[str, Any]) -> float:
+    """The held-out result that a checkpoint is judged by; NaN where it was not measured."""
+    value = manifest.get("judged")
+    if isinstance(value, int | float):
+        return float(value)
+    return numbers(manifest.get("results")).get(str(manifest.get("judged_by")), math.nan)
+
+
+def much_worse(value: float, best: float, better: str) -> bool:
+    """Whether a held-out result is worse than the best one by more than ``TOLERANCE`` of it, or no number."""
+    behind = best - value if better == "higher" else value - best
+    return not behind <= TOLERANCE * abs(best)
+
+
+def preferred(manifests: Mapping[int, dict[str, Any]]) -> tuple[int, Figure, float, float] | None:
+    """The best checkpoint where the newest that was measured is much worse: its step, and the two results.
+
+    Returns:
+        The best step, what was measured, its value there, and its value at the newest checkpoint; None where the newest
+        one is about as good.
+    """
+    best = best_step(manifests)
+    newest = next(
+        (each for each in reversed(list(manifests.values())) if math.isfinite(judged_value(each))), None
+    )
+    if best is None or newest is None:
+        return None
+    then, now, name = judged_value(manifests[best]), judged_value(newest), str(newest.get("judged_by"))
+    if not much_worse(now, then, str(newest.get("better"))):
+        return None
+    figure = next(
+        (each for each in read_figures(newest.get("figures")) if each.name == name), Figure(name, name)
+    )
+    return best, figure, then, now
 
 
 def numbers(value: Any) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -45,12 +46,12 @@ class CheckpointWriter:
         """
         return held(self.directory)
 
-    def begin(self, snapshot: Snapshot) -> None:
-        """Write a copied snapshot in the background; ``finish`` waits until it is on disk."""
+    def begin(self, *snapshots: Snapshot) -> None:
+        """Write copied snapshots in the background, in their order; ``finish`` waits until they are on disk."""
         assert self._writing is None, "the checkpoint before is finished first"
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="ganvae-checkpoint")
-        self._writing = self._writer.submit(self._write, snapshot)
+        self._writing = self._writer.submit(self._write, snapshots)
 
     def finish(self) -> bool:
         """Wait until what was begun is on disk; return whether there was anything.
@@ -76,10 +77,12 @@ class CheckpointWriter:
             self._writer = None
         return failure
 
-    def _write(self, snapshot: Snapshot) -> int:
-        write_checkpoint(self.folder, snapshot)
-        step = int(snapshot.manifest["step"])
-        self._retain(step)
+    def _write(self, snapshots: Sequence[Snapshot]) -> int:
+        step = 0
+        for snapshot in snapshots:
+            write_checkpoint(self.folder, snapshot)
+            step = int(snapshot.manifest["step"])
+            self._retain(step)
         return step
 
     def _retain(self, written: int) -> None:

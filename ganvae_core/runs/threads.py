@@ -1,0 +1,99 @@
+"""How many threads torch computes with on a CPU: one or all, whichever makes steps faster on this machine now."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ganvae_core.config.build import conditions_of
+from ganvae_core.engine.devices import computing_threads
+from ganvae_core.engine.loop import Engine
+
+if TYPE_CHECKING:
+    from ganvae_core.engine.settings import EngineSettings
+    from ganvae_core.runs.preparation import Preparation
+
+FEWEST_STEPS = 500
+"""Steps of a run below which nothing is tried: a trial would take longer than it saves."""
+WARM_UP = 2
+"""Steps with each number of threads that do not count."""
+TURNS = 5
+TURN_SECONDS, TRIAL_SECONDS = 0.05, 1.5
+"""Least time of a turn, and time after which no further turn begins. Neither side has fewer than one."""
+CLEARLY = 0.95
+"""Share of the time with one thread below which all threads are taken; others who compute are disturbed less by one."""
+
+Turn = Callable[[int], float]
+"""Makes so many steps and returns the seconds that they took."""
+
+
+def chosen_threads(preparation: Preparation) -> tuple[int | None, str | None]:
+    """The threads for a new run, and a sentence on why; None for as many as torch takes by itself.
+
+    The trial trains a second model that is made like the run's and thrown away, so what is trained depends on the seed
+    and the number of threads alone.
+    """
+    engine = preparation.engine
+    settings, every = engine.settings, torch.get_num_threads()
+    if settings.threads != "auto":
+        return settings.threads, None
+    given = "OMP_NUM_THREADS" in os.environ
+    if (
+        given
+        or every == 1
+        or engine.device.type != "cpu"
+        or engine.world.size > 1
+        or settings.steps < FEWEST_STEPS
+    ):
+        return None, None
+    trial = Engine(
+        preparation.builder.objective(preparation.data.spec, conditions_of(preparation.data)),
+        preparation.data,
+        settings,
+        optimizers=preparation.builder.optimizers(),
+    )
+
+    def turn_of(threads: int) -> Turn:
+        def turn(steps: int) -> float:
+            with computing_threads(threads):
+                began = time.perf_counter()
+                trial.fit(trial.state.step + steps)
+                return time.perf_counter() - began
+
+        return turn
+
+    seconds = compared(turn_of(1), turn_of(every))
+    count = every if seconds[1] < CLEARLY * seconds[0] else 1
+    one, other = (f"{engine.batch_size / each:,.0f}" for each in seconds)
+    return (
+        count,
+        f"{count} of {every} threads: one makes {one} rows/s here now, {every} make {other} (engine.threads)",
+    )
+
+
+def compared(one: Turn, every: Turn) -> tuple[float, float]:
+    """Seconds of a step with one thread and with all, the medians of turns that alternate."""
+    one(WARM_UP)
+    steps = max(1, round(TURN_SECONDS / (one(1) + 1e-6)))
+    every(1)
+    began = time.perf_counter()
+    ones: list[float] = []
+    others: list[float] = []
+    while not others or (len(others) < TURNS and time.perf_counter() - began < TRIAL_SECONDS):
+        ones.append(one(steps) / steps)
+        others.append(every(steps) / steps)
+    return statistics.median(ones), statistics.median(others)
+
+
+def remembered_threads(settings: EngineSettings, manifest: Mapping[str, Any]) -> int | None:
+    """The threads that a run goes on with: those that are set, or those of its checkpoint."""
+    if settings.threads != "auto":
+        return settings.threads
+    runtime = manifest.get("runtime")
+    found = runtime.get("threads") if isinstance(runtime, Mapping) else None
+    return found if isinstance(found, int) and found >= 1 else None
