@@ -142,6 +142,8 @@ class Coverage(Metric):
         ConfigurationError: a number is too small.
     """
 
+    cheap = False  # a few hundred rows give too rough a figure to choose a checkpoint by
+
     def __init__(self, *, of: Compared = "x", nearest: int = 5, rows: int = 2_000) -> None:
         self.of: Compared = of
         self.nearest = _at_least(1, nearest, "coverage: nearest")

@@ -52,18 +52,13 @@ def results(values: Mapping[str, float], figures: Iterable[Figure]) -> str:
 
 def preference(run: RunDirectory) -> list[str]:
     """That held-out rows prefer a checkpoint to the newest, and the command that uses it; nothing where they do not."""
-    manifests = run.manifests()
-    found = preferred(manifests)
+    found = preferred(run.manifests())
     if found is None:
         return []
     step, figure, then, now = found
-    fitted = any(manifest.get("fitted_step") is not None for manifest in manifests.values())
-    verb = (
-        "reconstruct" if fitted else "sample"
-    )  # only the last checkpoint has a prior that is fitted at the end
     return [
         f"held-out rows prefer step {step:,}: {result(figure, then)}, and {result(figure, now)} at the end",
-        f"use it:  ganvae {verb} {shlex.quote(str(run.path))} --checkpoint best",
+        f"use it:  ganvae sample {shlex.quote(str(run.path))} --checkpoint best",
     ]
 
 

@@ -158,8 +158,8 @@ class Run:
     def objective(self) -> Objective:
         """What was trained around the model: the critic of a GAN, the heads of its tasks, whatever the objective holds.
 
-        It is in evaluation mode, with the weights that training left. Those of its own ``model`` are not the average
-        that ``self.model`` has.
+        It is in evaluation mode, with the weights that training left, which ``gv.Engine`` can train further. Those of
+        its own ``model`` are not the average that ``self.model`` has.
 
         Raises:
             RunError: the checkpoint is not there any more, or not whole.
@@ -169,7 +169,7 @@ class Run:
         made = Builder(self.configuration, self.catalogue).objective(self.spec, known)
         checkpoint, _ = find_checkpoint(self.directory, self.step)
         load_objective(made, checkpoint.state(), str(checkpoint.folder))
-        return made.eval().requires_grad_(False).to(self.device)
+        return made.eval().to(self.device)
 
     def open_data(self, data: Any = None) -> Split:
         """The run's data again, or other data that its model can take.

@@ -555,23 +555,6 @@ def test_checkpoints_may_be_measured_more_rarely_than_they_are_written(tmp_path:
     assert run.results == every.results
 
 
-@pytest.mark.parametrize(
-    ("every", "saved", "measured"),
-    [
-        (None, 2, [2, 4, 6, 8, 10]),
-        (2, 2, [2, 4, 6, 8, 10]),
-        (3, 2, [4, 6, 10]),
-        (5, 2, [6, 10]),
-        (1, 3, [3, 6, 9]),
-    ],
-)
-def test_the_first_checkpoint_at_or_after_each_interval_is_measured(
-    every: int | None, saved: int, measured: list[int]
-) -> None:
-    settings = gv.EngineSettings(evaluate_every=every, checkpoint_every=saved)
-    assert [step for step in range(saved, 11, saved) if settings.measured_at(step)] == measured
-
-
 class KilledBeforeTheEnd(gv.Callback):
     """Dies after the last step is on disk, at the first or the second record of the last step."""
 

@@ -1,0 +1,156 @@
+"""Held-out rows while a run trains: measured at intervals, warned of, the best kept; threads and time that are left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toys import engine, regression, same, state
+
+import ganvae_core as gv
+from ganvae_core.cli.progress import Remaining, duration
+from ganvae_core.config.configuration import configure
+from ganvae_core.config.layers import nest
+from ganvae_core.engine.watch import Watch, steps_between
+from ganvae_core.plugins import installed_plugins
+from ganvae_core.runs.preparation import prepare
+from ganvae_core.runs.resuming import prepare_resume
+from ganvae_core.runs.threads import compared, remembered_threads
+from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.store.manifests import best_step, manifests_in, preferred
+from ganvae_core.types import HELD_OUT
+
+
+class Scripted(gv.Metric):
+    """Results that are given, one for each measurement."""
+
+    figures = (gv.Figure("score", "score", "nats"),)
+
+    def __init__(self, *values: float) -> None:
+        self.values = list(values)
+
+    def measure(self, subject: gv.Subject) -> dict[str, float]:
+        return {"score": self.values.pop(0) if len(self.values) > 1 else self.values[0]}
+
+
+class Log(gv.Callback):
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+
+    def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
+        self.records.append(dict(record))
+
+
+@pytest.mark.parametrize(
+    ("settings", "held_out", "batch_size", "every"),
+    [({}, 180, 128, 50), ({}, 10_000, 128, 100), ({"log_every": 7}, 10_000, 512, 21), ({"evaluate_every": 3}, 9, 8, 3),
+     ({}, 0, 128, None)],
+)  # fmt: skip
+def test_the_interval_follows_from_the_numbers_of_rows(
+    settings: dict[str, Any], held_out: int, batch_size: int, every: int | None
+) -> None:
+    assert steps_between(gv.EngineSettings(**settings), [Scripted(0.0)], held_out, batch_size) == every
+
+
+def test_a_run_that_gets_worse_says_so_once_before_it_ends_and_keeps_its_best(tmp_path: Path) -> None:
+    log = Log()
+    made = engine(regression(), steps=8, evaluate_every=1, checkpoint_every=100, callbacks=[log], directory=tmp_path,
+                  metrics=[Scripted(-3.0, -2.0, -2.09, -2.2, -2.3, -2.4, -2.5, -2.6, -2.6)])  # fmt: skip
+    made.fit()
+    measured = {each["step"]: each[HELD_OUT + "score"] for each in log.records if HELD_OUT + "score" in each}
+    assert measured == {1: -3.0, 2: -2.0, 3: -2.09, 4: -2.2, 5: -2.3, 6: -2.4, 7: -2.5, 8: -2.6}
+    warned = {each["step"]: each["warnings"] for each in log.records if "warnings" in each}
+    assert list(warned) == [5]  # at the second measurement in a row that is much worse
+    assert "score −2.3 nats, and −2 nats at step 2" in warned[5][0]
+    assert f"ganvae sample {tmp_path} --checkpoint best" in warned[5][0]
+    manifests = manifests_in(tmp_path / "checkpoints")
+    assert best_step(manifests) == 2
+    found = preferred(manifests)
+    assert found is not None
+    assert (found[0], found[2], found[3]) == (2, -2.0, -2.6)
+
+
+def test_the_best_checkpoint_is_one_that_training_can_go_on_from(tmp_path: Path) -> None:
+    scores = (1.0, 3.0, 2.99, 2.98, 2.97)
+    whole = engine(regression(), steps=5, evaluate_every=1, metrics=[Scripted(*scores)], directory=tmp_path)
+    whole.fit()
+    best = read_checkpoint(tmp_path / "checkpoints" / "step-000002")
+    assert preferred(manifests_in(tmp_path / "checkpoints")) is None  # the last is about as good
+    again = engine(regression(), steps=5, evaluate_every=1, metrics=[Scripted(*scores[2:])])
+    again.restore(best)
+    again.fit()
+    assert same(state(again.objective), state(whole.objective))
+    assert (again.state.watch, again.results) == (whole.state.watch, whole.results)
+
+
+def test_a_run_that_is_worse_only_at_its_end_says_so() -> None:
+    watch = Watch()
+    for step, value in enumerate((5.0, 4.0, 4.1), 1):
+        watch.add(value, step, "lower")
+        assert not watch.is_due(value, "lower")
+    assert watch.is_due(4.5, "lower", last=True)
+    assert not watch.is_due(4.5, "lower", last=True)  # once
+    watch.add(3.0, 4, "lower")
+    assert (watch.step, watch.warned) == (4, False)
+
+
+def test_few_rows_end_a_recipes_steps_and_not_those_that_are_given() -> None:
+    limited = gv.EngineSettings(steps=3000, most_epochs=400)
+    assert (limited.for_rows(160).steps, limited.for_rows(1617).steps) == (500, 3000)
+    small = {"generator.hidden": [4], "encoder.hidden": [4], "engine.device": "cpu"}
+    rows = [[0.0, 1.0], [1.0, 0.5], [0.5, 0.0], [0.2, 0.9]]
+    for steps, expected in ((None, 400), (7, 7)):
+        layer = small | ({} if steps is None else {"engine.steps": steps}) | {"data.held_out": 0.0}
+        configuration = configure(installed_plugins(), "vae", None, [nest(list(layer.items()))])
+        made = prepare(configuration, installed_plugins(), gv.as_source(np.array(rows, np.float32)))
+        assert (made.configuration.engine.steps, made.configuration.engine.most_epochs) == (expected, None)
+
+
+def test_threads_take_turns_and_a_resumed_run_takes_as_many_as_before() -> None:
+    turns: list[tuple[str, int]] = []
+
+    def turn(name: str, seconds: float) -> Any:
+        def make(steps: int) -> float:
+            turns.append((name, steps))
+            return seconds * steps
+
+        return make
+
+    assert compared(turn("one", 0.02), turn("all", 0.03)) == pytest.approx((0.02, 0.03))
+    assert [name for name, _ in turns[3:]] == [
+        "one",
+        "all",
+    ] * 5  # after the warm-up; either meets the same neighbours
+    assert {steps for _, steps in turns[3:]} == {2}
+    assert remembered_threads(gv.EngineSettings(), {"runtime": {"threads": 3}}) == 3
+    assert remembered_threads(gv.EngineSettings(threads=1), {"runtime": {"threads": 3}}) == 1
+    assert remembered_threads(gv.EngineSettings(), {}) is None
+    with pytest.raises(gv.ConfigurationError, match=r"engine\.threads"):
+        gv.EngineSettings(threads=0)
+
+
+def test_a_checkpoint_of_two_threads_is_resumed_with_two(tmp_path: Path) -> None:
+    settings = {"generator.hidden": [4], "encoder.hidden": [4], "engine.device": "cpu", "engine.threads": 2,
+                "engine.checkpoint_every": 2, "engine.samples_every": 0}  # fmt: skip
+    before = torch.get_num_threads()
+    run = gv.train("vae", steps=2, out=tmp_path / "run", overrides=settings)
+    assert torch.get_num_threads() == before
+    manifest = json.loads((run.path / "checkpoints" / "step-000002" / "manifest.json").read_text())
+    assert manifest["runtime"]["threads"] == 2
+    _, preparation = prepare_resume(run.path, layer={"engine": {"steps": 4, "threads": "auto"}})
+    assert preparation.stages.threads == 2
+    assert preparation.warnings == ()
+
+
+def test_the_time_that_is_left_is_that_of_the_steps_after_the_first_interval() -> None:
+    left = Remaining(0, 100.0)
+    assert left.after(50, 1000, 200.0) == pytest.approx(1900)  # the first interval, while there is no other
+    assert left.after(100, 1000, 250.0) == pytest.approx(900)
+    assert left.after(1000, 1000, 1150.0) == 0
+    assert [duration(each) for each in (0.2, 40, 720, 4980)] == ["1 s", "40 s", "12 min", "83 min"]
+    assert duration(6000) == "1 h 40 min"
