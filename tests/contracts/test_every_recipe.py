@@ -34,7 +34,7 @@ CODES = [
     {"name": "uniform", "latent_shape": [1]},
 ]
 STAGES = [{"objective": "ae/prior-likelihood", "steps": 1, "train": ["prior"]}]
-OF_IMAGES = ("dcgan/dcgan", "ssgan/ssgan")
+OF_IMAGES = ("dcgan/dcgan", "dcgan/small", "cgan/small", "ssgan/ssgan")
 COLOURS = np.repeat(images(40, 9)[..., None], 3, -1)
 
 
