@@ -85,4 +85,4 @@ class EngineSettings:
         if self.most_epochs is None:
             return self
         most = -(-self.most_epochs * rows // min(self.batch_size, rows))
-        return replace(self, steps=min(self.steps, most), most_epochs=None)
+        return replace(self, steps=min(self.steps, most))

@@ -189,7 +189,9 @@ def stage_engine(
     return Engine(
         objective,
         data,
-        dataclasses.replace(configuration.engine, steps=max(1, steps_in(configuration, stage))),
+        dataclasses.replace(
+            configuration.engine, steps=max(1, steps_in(configuration, stage)), most_epochs=None
+        ),
         optimizers=builder.optimizers(settings),
         metrics=builder.metrics(objective.model, data.source.spec),
         callbacks=callbacks,

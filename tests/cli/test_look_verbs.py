@@ -226,7 +226,7 @@ def test_show_says_what_was_trained_on_what_with_which_result(run: Path, say: Sa
 
 
 def test_show_marks_the_best_checkpoint_and_the_damaged_one(run: Path, say: Say) -> None:
-    change_manifest(run, 4, results={"elbo_nats": -1.0})
+    change_manifest(run, 4, results={"elbo_nats": -1.0}, judged=-1.0)
     assert "  step 4 (best) · 6\n" in say("show", run)[1]
     (run / "checkpoints" / "step-000004" / "manifest.json").write_text('{"step"')
     assert "  step 4 (damaged) · 6 (best)\n" in say("show", run)[1]
@@ -234,8 +234,8 @@ def test_show_marks_the_best_checkpoint_and_the_damaged_one(run: Path, say: Say)
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
 def test_the_best_checkpoint_is_the_one_that_the_engine_keeps(better: str, run: Path) -> None:
-    change_manifest(run, 4, results={"x": 1.0}, judged_by="x", better=better)
-    change_manifest(run, 6, results={"x": 2.0}, judged_by="x", better=better)
+    change_manifest(run, 4, results={"x": 1.0}, judged=None, judged_by="x", better=better)
+    change_manifest(run, 6, results={"x": 2.0}, judged=None, judged_by="x", better=better)
     best = checkpoint_folders(run / "checkpoints")[best_step(manifests_in(run / "checkpoints")) or 0]
     assert best is not None
     assert best.name == ("step-000006" if better == "higher" else "step-000004")

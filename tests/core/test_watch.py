@@ -104,11 +104,11 @@ def test_few_rows_end_a_recipes_steps_and_not_those_that_are_given() -> None:
     assert (limited.for_rows(160).steps, limited.for_rows(1617).steps) == (500, 3000)
     small = {"generator.hidden": [4], "encoder.hidden": [4], "engine.device": "cpu"}
     rows = [[0.0, 1.0], [1.0, 0.5], [0.5, 0.0], [0.2, 0.9]]
-    for steps, expected in ((None, 400), (7, 7)):
+    for steps, expected in ((None, (400, 400)), (7, (7, None))):
         layer = small | ({} if steps is None else {"engine.steps": steps}) | {"data.held_out": 0.0}
         configuration = configure(installed_plugins(), "vae", None, [nest(list(layer.items()))])
         made = prepare(configuration, installed_plugins(), gv.as_source(np.array(rows, np.float32)))
-        assert (made.configuration.engine.steps, made.configuration.engine.most_epochs) == (expected, None)
+        assert (made.configuration.engine.steps, made.configuration.engine.most_epochs) == expected
 
 
 def test_threads_take_turns_and_a_resumed_run_takes_as_many_as_before() -> None:
