@@ -268,7 +268,7 @@ def explained(command: click.Command) -> Iterator[str]:
 def options(command: click.Command, common: set[str]) -> str:
     """A table of the options that a command has of its own; empty where it has none."""
     rows = [
-        f"| `{', '.join(option.opts)}{value(option)}` | {option.help}{limits(option)} |"
+        f"| `{'`, `'.join([*option.opts, *option.secondary_opts])}{value(option)}` | {option.help}{limits(option)} |"
         for option in command.params
         if isinstance(option, click.Option) and not common & set(option.opts)
     ]

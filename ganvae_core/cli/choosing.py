@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.frame import PathName, PluginName
+from ganvae_core.cli.frame import PathName, PluginName, current_catalogue
 from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,12 +42,35 @@ def configuration_options(command: click.Command) -> click.Command:
     return command
 
 
+def typed_layer(
+    overrides: Sequence[str], short: Mapping[str, str | None], further: Sequence[tuple[str, Any]] = ()
+) -> dict[str, Any]:
+    """The arguments as one layer of settings.
+
+    Args:
+        overrides: ``KEY=VALUE`` arguments.
+        short: the values of the options in ``SHORT``.
+        further: settings that other options stand for.
+
+    Raises:
+        ConfigurationError: one has no ``=``, or names a plugin or a recipe, which have options of their own.
+    """
+    from ganvae_core.config.layers import Text, nest, pair
+
+    for override in overrides:
+        if "=" not in override and override in current_catalogue().with_recipes():
+            verb = click.get_current_context().command_path
+            raise ConfigurationError(f"a plugin is named by --plugin.  {verb} --plugin {override}")
+    pairs: list[tuple[str, Any]] = [pair(override) for override in overrides]
+    for key, value in pairs:
+        if key in ("plugin", "recipe"):
+            raise ConfigurationError(f"{key}={value}: a {key} is named by --{key}.")
+    pairs += [(SHORT[name], Text(value)) for name, value in short.items() if value is not None]
+    return nest([*pairs, *further])
+
+
 def chosen_configuration(
-    catalogue: Catalogue,
-    plugin: str | None,
-    recipe: str | None,
-    file: Path | None,
-    pairs: list[tuple[str, Any]],
+    catalogue: Catalogue, plugin: str | None, recipe: str | None, file: Path | None, layer: Mapping[str, Any]
 ) -> Configuration:
     """Recipe, file and arguments as one configuration.
 
@@ -55,60 +78,23 @@ def chosen_configuration(
         ConfigurationError: no plugin is named, or something named does not exist.
     """
     from ganvae_core.config.configuration import configure
-    from ganvae_core.config.layers import nest
     from ganvae_core.plugins.lock import refuse_missing
     from ganvae_core.store.directory import LOCK
 
-    layers: list[dict[str, Any]] = []
+    layers = [layer]
     if file is not None:
-        layers.append(_read_file(file))
+        settings = _read_file(file)
         if plugin is None:
             refuse_missing(file.parent / LOCK, catalogue)
-        plugin = plugin or _text(layers[0].get("plugin"))
-        recipe = recipe or (
-            _text(layers[0].get("recipe")) if _text(layers[0].get("plugin")) == plugin else None
-        )
+        named = settings.get("plugin")
+        plugin = plugin or named
+        if plugin == named:
+            recipe = recipe or settings.get("recipe")
+        layers = [settings, layer]
     if plugin is None:
-        raise _no_plugin(catalogue, pairs)
-    check_settings(pairs)
-    layers.append(nest(pairs))
-    return configure(catalogue, plugin, recipe, layers)
-
-
-def _no_plugin(catalogue: Catalogue, pairs: list[tuple[str, Any]]) -> ConfigurationError:
-    verb, names = click.get_current_context().command_path, catalogue.with_recipes()
-    typed = [str(value) if key == "plugin" and value is not None else key for key, value in pairs]
-    first = next((word for word in typed if word in names), None)
-    if first is not None:
-        return ConfigurationError(f"a plugin is named by --plugin.  {verb} --plugin {first}")
-    return ConfigurationError(f"which plugin?  {verb} --plugin vae", f"installed: {', '.join(names)}")
-
-
-def check_settings(pairs: list[tuple[str, Any]]) -> None:
-    """Refuse arguments that are no settings.
-
-    Raises:
-        ConfigurationError: one has no ``=``, or names a plugin or a recipe, which have options of their own.
-    """
-    for key, value in pairs:
-        if value is None:
-            raise ConfigurationError(
-                f"'{key}' is not a setting: settings are written KEY=VALUE, like objective.beta=2.",
-                f"did you mean --data {shlex.quote(key)}?" if Path(key).exists() else "",
-            )
-        if key in ("plugin", "recipe"):
-            raise ConfigurationError(f"{key}={value}: a {key} is named by --{key}.")
-
-
-def settings_pairs(overrides: tuple[str, ...], short: dict[str, str | None]) -> list[tuple[str, Any]]:
-    """The arguments as keys and values; an argument without ``=`` has the value None."""
-    from ganvae_core.config.options import Text
-
-    pairs: list[tuple[str, Any]] = []
-    for override in overrides:
-        key, sign, value = override.partition("=")
-        pairs.append((key.strip(), Text(value)) if sign and key.strip() else (override, None))
-    return pairs + [(SHORT[name], Text(value)) for name, value in short.items() if value is not None]
+        verb, names = click.get_current_context().command_path, catalogue.with_recipes()
+        raise ConfigurationError(f"which plugin?  {verb} --plugin vae", f"installed: {', '.join(names)}")
+    return configure(catalogue, str(plugin), recipe and str(recipe), layers)
 
 
 def _read_file(file: Path) -> dict[str, Any]:
@@ -128,7 +114,3 @@ def _read_file(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"--config: '{file}' cannot be read: {error.strerror}.") from None
     return from_0_1(parse_yaml(text, str(file)))
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganvae_core.cli.choosing import chosen_configuration, configuration_options, settings_pairs
+from ganvae_core.cli.choosing import chosen_configuration, configuration_options, typed_layer
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import print_json
 
@@ -30,9 +30,11 @@ def config(
     """
     catalogue = current_catalogue()
 
+    from ganvae_core.config.build import Builder
     from ganvae_core.config.render import render_commented
 
-    configuration = chosen_configuration(catalogue, plugin, recipe, file, settings_pairs(overrides, short))
+    configuration = chosen_configuration(catalogue, plugin, recipe, file, typed_layer(overrides, short))
+    Builder(configuration, catalogue).check()
     if as_json:
         print_json(configuration.as_dict())
     else:

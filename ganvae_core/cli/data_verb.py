@@ -191,8 +191,16 @@ def columns(spec: DataSpec, contents: Contents) -> list[dict[str, Any]]:
     units = spec.units
     if len(spec.shape) != 1 or len(units.scale) != spec.shape[0]:
         return []
-    names = spec.columns or tuple(f"column {index}" for index in range(spec.shape[0]))
-    values = zip(names, units.offset, units.scale, contents.low.tolist(), contents.high.tolist(), strict=True)
+    from ganvae_core.views.table import column_names
+
+    values = zip(
+        column_names(spec),
+        units.offset,
+        units.scale,
+        contents.low.tolist(),
+        contents.high.tolist(),
+        strict=True,
+    )
     return [dict(zip(("name", "mean", "scale", "lowest", "highest"), row, strict=True)) for row in values]
 
 

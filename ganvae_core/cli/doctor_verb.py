@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import current_catalogue
-from ganvae_core.cli.output import aligned, labelled, print_json
+from ganvae_core.cli.output import aligned, counted, labelled, print_json
 from ganvae_core.engine.environment import cores
 from ganvae_core.store.directory import DEFAULT_PARENT
+from ganvae_core.store.files import cache_folder
 
 if TYPE_CHECKING:
     from ganvae_core.plugins import Catalogue
@@ -33,10 +34,7 @@ def doctor(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    plugins = labelled(
-        "plugins", [f"{state}: {', '.join(names)}" for state, names in found["plugins"].items()]
-    )
-    for line in aligned([*software(found), *hardware(found), *plugins, *places()]):
+    for line in aligned(facts(found)):
         click.echo(line)
     click.echo()
     for problem in found["problems"]:
@@ -55,18 +53,17 @@ def examined(catalogue: Catalogue) -> dict[str, Any]:
         from ganvae_core.engine.devices import available_devices
 
         # An accelerator is listed as `cuda` and as `cuda:0`, `cuda:1`, …, which name each one.
-        names = [name for name in available_devices() if ":" in name or name == "cpu"]
-        devices, threads = [device(name) for name in names], torch.get_num_threads()
+        devices = [device(name) for name in available_devices() if ":" in name or name == "cpu"]
+        threads = torch.get_num_threads()
     except (ImportError, OSError) as error:  # torch is installed in part
         problems.append(f"torch cannot be imported: {' '.join(str(error).split())}")
+    states: dict[str, list[str]] = {"ready": []}
     for plugin in catalogue.plugins:
+        states.setdefault(plugin.state, []).append(plugin.name)
         if plugin.state not in HEALTHY:
             more = f"ganvae plugins info {plugin.name}{' --traceback' if plugin.traceback else ''}"
             problems.append(f"plugin '{plugin.name}' is {plugin.state}: {plugin.reason}      {more}")
     problems += [f"left out, its entry points cannot be read: {line}" for line in catalogue.unreadable]
-    states = sorted(
-        {plugin.state for plugin in catalogue.plugins}, key=lambda state: (state != "ready", state)
-    )
     total, available = memory()
     return {
         "versions": {"python": platform.python_version()} | {name: installed(name) for name in LIBRARIES},
@@ -76,9 +73,7 @@ def examined(catalogue: Catalogue) -> dict[str, Any]:
         "memory_bytes": total,
         "available_memory_bytes": available,
         "devices": devices,
-        "plugins": {
-            state: [plugin.name for plugin in catalogue.plugins if plugin.state == state] for state in states
-        },
+        "plugins": states,
         "runs": Path(DEFAULT_PARENT).absolute(),
         "temporary": tempfile.gettempdir(),
         "problems": problems,
@@ -94,11 +89,10 @@ def device(name: str) -> dict[str, Any]:
 
     here = torch.device(name)
     fast = has_fast_bf16(here)
+    reason = "this device has it in hardware" if fast else "this device has no fast bf16"
     if here.type == "cpu":
-        reason = "on a CPU small networks are faster in it"
-        reason += "; --precision bf16 speeds up convolutions here" if fast else "; this CPU has no fast bf16"
-    else:
-        reason = "this device has it in hardware" if fast else "this device has no fast bf16"
+        further = "--precision bf16 speeds up convolutions here" if fast else "this CPU has no fast bf16"
+        reason = f"on a CPU small networks are faster in it; {further}"
     properties = torch.cuda.get_device_properties(here) if here.type == "cuda" else None
     return {
         "name": name,
@@ -129,47 +123,48 @@ def memory() -> tuple[int | None, int | None]:
     return total, available[0] if available else None
 
 
-def software(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Versions, and the system."""
-    others = dict(found["versions"])
-    main = [(name, others.pop(name)) for name in ("python", "ganvae", "torch")]
-    return [
-        *main,
-        ("with", ", ".join(f"{name} {number}" for name, number in others.items())),
+def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Versions, hardware, plugins, and the folders that are written to, a line each."""
+    versions, total, available = (
+        dict(found["versions"]),
+        found["memory_bytes"],
+        found["available_memory_bytes"],
+    )
+    lines = [(name, versions.pop(name)) for name in ("python", "ganvae", "torch")]
+    lines += [
+        ("with", ", ".join(f"{name} {number}" for name, number in versions.items())),
         ("system", found["system"]),
+        (
+            "cores",
+            f"{found['cores']}"
+            + (f", torch uses {counted(found['threads'], 'thread')}" if found["threads"] else ""),
+        ),
     ]
-
-
-def hardware(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Cores, memory and devices."""
-    threads, total, available = found["threads"], found["memory_bytes"], found["available_memory_bytes"]
-    used = "" if threads is None else f", torch uses {threads} thread{'' if threads == 1 else 's'}"
-    facts = [("cores", f"{found['cores']}{used}")]
     if total is not None:
         rest = "" if available is None else f", {available / GIBIBYTE:.1f} GiB available"
-        facts.append(("memory", f"{total / GIBIBYTE:.1f} GiB{rest}"))
+        lines.append(("memory", f"{total / GIBIBYTE:.1f} GiB{rest}"))
     for one in found["devices"]:
         own = "" if one["memory_bytes"] is None else f", {one['memory_bytes'] / GIBIBYTE:.0f} GiB"
-        precision = f"--precision auto is {one['precision']}, {one['reason']}"
-        facts.append((one["name"], f"{one['model']}{own}: {precision}"))
+        lines.append(
+            (one["name"], f"{one['model']}{own}: --precision auto is {one['precision']}, {one['reason']}")
+        )
     if [one["name"] for one in found["devices"]] == ["cpu"]:
-        facts.append(("accelerator", "none that torch reports"))
-    return facts
-
-
-def places() -> list[tuple[str, str]]:
-    """The folders that are written to, with their free space."""
-    from ganvae_core.store.files import cache_folder
-
-    def room(folder: Path) -> str:
-        return f"{shutil.disk_usage(folder).free / GIBIBYTE:,.1f} GiB free"
-
-    temporary = tempfile.gettempdir()
+        lines.append(("accelerator", "none that torch reports"))
+    lines += labelled(
+        "plugins", [f"{state}: {', '.join(names)}" for state, names in found["plugins"].items()]
+    )
+    temporary = found["temporary"]
     return [
-        ("runs", f"{Path(DEFAULT_PARENT).absolute()}, {room(Path.cwd())}; --out chooses another folder"),
+        *lines,
+        ("runs", f"{found['runs']}, {room(Path.cwd())}; --out chooses another folder"),
         ("data", f"read where it lies; what has a name is downloaded to {cache_folder()} (GANVAE_CACHE_DIR)"),
         ("", f"what does not fit in memory goes to {temporary}, {room(Path(temporary))}"),
     ]
+
+
+def room(folder: Path) -> str:
+    """The free space of a folder's disk."""
+    return f"{shutil.disk_usage(folder).free / GIBIBYTE:,.1f} GiB free"
 
 
 def conclusion(devices: list[dict[str, Any]], problems: list[str]) -> str:
@@ -178,6 +173,5 @@ def conclusion(devices: list[dict[str, Any]], problems: list[str]) -> str:
         return "nothing can be trained without torch; install it again:  pip install --force-reinstall torch"
     where = f"training takes {devices[0]['name']} in {devices[0]['precision']}"
     if problems:
-        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'} above"
-        return f"{count}; the rest works, and {where}"
+        return f"{counted(len(problems), 'problem')} above; the rest works, and {where}"
     return f"all is well; {where}:  ganvae run --plugin vae"

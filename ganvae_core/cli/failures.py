@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
-from types import FrameType
 
 import click
 
@@ -37,14 +37,17 @@ def report(error: BaseException) -> int:
         case click.ClickException() if is_other_rank():  # rank 0 reports it
             return error.exit_code
         case click.ClickException():
-            print_error(as_ours(error.format_message()), *usage_hints(error))
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            print_error(
+                as_ours(error.format_message()), *([f"{context.command_path} --help"] if context else [])
+            )
             return error.exit_code
         case OSError() if error.strerror:
             names = [str(name) for name in (error.filename, error.filename2) if name is not None]
             print_error(": ".join((*names, as_ours(error.strerror))))
             return 1
         case _:
-            print_error(inside(error), *inside_hints(error))
+            print_error(*unexpected(error))
             return 1
 
 
@@ -74,7 +77,8 @@ def report_once() -> Generator[None]:
         if prefix and isinstance(error, GanvaeError):
             error.message = prefix + error.message
         elif prefix and isinstance(error, Exception):
-            raise TrainingError(prefix + inside(error), *inside_hints(error)) from error
+            message, *hints = unexpected(error)
+            raise TrainingError(prefix + message, *hints) from error
         raise
 
 
@@ -83,31 +87,18 @@ def as_ours(message: str) -> str:
     return message[:1].lower() + message[1:].removesuffix(".")
 
 
-def usage_hints(error: click.ClickException) -> list[str]:
-    """The help command for a verb that was used wrongly."""
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        return [f"{error.ctx.command_path} --help"]
-    return []
-
-
-def inside(error: BaseException) -> str:
-    """The message for an unexpected error: whose code failed, the exception's type, the first line of its message."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if is_ours(frame)]
-    package = str(frames[-1].f_globals["__name__"]).partition(".")[0] if frames else "ganvae_core"
+def unexpected(error: BaseException) -> tuple[str, ...]:
+    """An error that nobody foresaw: whose code failed, its type and first line; then where, and how to see more."""
+    plugins = {
+        name.partition(".")[0] for name, module in list(sys.modules.items()) if "ganvae_api" in vars(module)
+    }
+    place, package = (), "ganvae_core"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if name in plugins or name.startswith("ganvae_"):
+            place, package = (f"at {frame.f_code.co_filename}:{line}",), name
     origin = "ganvae" if package == "ganvae_core" else f"the plugin package {package}"
-    message = str(error).strip().partition("\n")[0]
-    return f"something went wrong inside {origin}: {type(error).__name__}" + (
-        f": {message}" if message else ""
+    message = ": ".join(
+        part for part in (type(error).__name__, str(error).strip().partition("\n")[0]) if part
     )
-
-
-def inside_hints(error: BaseException) -> list[str]:
-    """The origin of an unexpected error, and the option for its traceback."""
-    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if is_ours(frame)]
-    where = [f"at {frame.f_code.co_filename}:{line}" for frame, line in frames[-1:]]
-    return [*where, "--traceback shows all of it"]
-
-
-def is_ours(frame: FrameType) -> bool:
-    """Whether a frame runs code of ganvae or of one of its plugins."""
-    return str(frame.f_globals.get("__name__", "")).startswith("ganvae_")
+    return f"something went wrong inside {origin}: {message}", *place, "--traceback shows all of it"

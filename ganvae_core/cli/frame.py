@@ -135,9 +135,9 @@ def _show_traceback(context: click.Context, parameter: click.Parameter, asked: b
 
 def _print_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
-        from importlib.metadata import version
+        from ganvae_core import __version__
 
-        click.echo(f"ganvae {version('ganvae')}")
+        click.echo(f"ganvae {__version__}")
         context.exit()
 
 

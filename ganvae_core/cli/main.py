@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, TextIO, cast
 
 import click
 
@@ -127,23 +128,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
     settings = Settings(typed=tuple(typed))
-    survive_narrow_encodings()
-    try:
-        result = ganvae.main(typed, prog_name="ganvae", standalone_mode=False, obj=settings)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (Exception, KeyboardInterrupt) as error:
-        with undisturbed():
-            from ganvae_core.cli.failures import report
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that cannot be written
+    with lasting_streams():
+        try:
+            result = ganvae.main(typed, prog_name="ganvae", standalone_mode=False, obj=settings)
+        except (Exception, KeyboardInterrupt) as error:
+            with undisturbed():
+                from ganvae_core.cli.failures import report
 
-            # An error in reading the arguments comes before the option has been seen.
-            if settings.traceback or "--traceback" in typed:
-                import traceback
+                # An error in reading the arguments comes before the option has been seen.
+                if settings.traceback or "--traceback" in typed:
+                    import traceback
 
-                traceback.print_exception(error)
-            return report(error)
+                    traceback.print_exception(error)
+                return report(error)
     return result if isinstance(result, int) else 0
 
 
@@ -161,8 +159,44 @@ def undisturbed() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def survive_narrow_encodings() -> None:
-    """Print a question mark for a character that a terminal's encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
+class LastingStream:
+    """A stream whose text is dropped once its reader has gone away, like ``head -1``: a run goes on to its end."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or io.StringIO()  # None: it was closed before this process began
         if isinstance(stream, io.TextIOWrapper):
-            cast(io.TextIOWrapper, stream).reconfigure(errors="replace")
+            stream.reconfigure(
+                errors="replace"
+            )  # a question mark for a character that a terminal's encoding lacks
+
+    def write(self, text: str) -> int:
+        with self._lasting():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lasting():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _lasting(self) -> Generator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+@contextmanager
+def lasting_streams() -> Generator[None]:
+    """Standard output and standard error as ``LastingStream``s."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, LastingStream(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before

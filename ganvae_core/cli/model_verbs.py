@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -226,7 +227,7 @@ def _check_output(
         raise ConfigurationError(
             f"-o {output}: this is the data that the run learned from; name another file."
         )
-    if data is not None and output.resolve() == Path(data).expanduser().resolve():
+    if data is not None and output.resolve() == Path(os.path.expanduser(data)).resolve():
         raise ConfigurationError(f"-o {output}: this is the data that is to be read; name another file.")
 
 

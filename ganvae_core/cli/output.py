@@ -44,6 +44,11 @@ def labelled(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
     return [("" if number else label, line) for number, line in enumerate(lines)]
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 thread``, ``2,000 threads``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def draw(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
     """Draw a table in a terminal, where long cells go on in a further line of their column."""
     from rich.console import Console

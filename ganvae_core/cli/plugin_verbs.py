@@ -10,7 +10,7 @@ import click
 
 from ganvae_core.cli.catalogue_verb import catalogue
 from ganvae_core.cli.frame import PluginName, current_catalogue, settings
-from ganvae_core.cli.output import note, print_json, table
+from ganvae_core.cli.output import counted, note, print_json, table
 from ganvae_core.cli.plugin_commands import ExtensibleGroup
 from ganvae_core.errors import PluginError
 
@@ -136,11 +136,7 @@ def summary(plugin: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if plugin["state"] == "broken":
         offers += f"      ganvae plugins info {plugin['name']} --traceback"
     if plugin["state"] == "ready":
-        kinds = [
-            *("recipe" for _ in plugin["recipes"]),
-            *(component["kind"] for component in plugin["components"]),
-        ]
-        kinds += ["verb" for _ in plugin["commands"]]
-        counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
-        offers = " · ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+        kinds = ["recipe"] * len(plugin["recipes"]) + [part["kind"] for part in plugin["components"]]
+        kinds += ["verb"] * len(plugin["commands"])
+        offers = " · ".join(counted(kinds.count(kind), kind) for kind in dict.fromkeys(kinds))
     return plugin["name"], plugin["state"], f"{plugin['distribution']} {plugin['version']}", offers

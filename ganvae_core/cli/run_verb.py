@@ -6,6 +6,7 @@ import logging
 import shlex
 import signal
 import threading
+import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -13,13 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.choosing import (
-    SHORT,
-    check_settings,
-    chosen_configuration,
-    configuration_options,
-    settings_pairs,
-)
+from ganvae_core.cli.choosing import chosen_configuration, configuration_options, typed_layer
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue, settings
 from ganvae_core.cli.output import note, said_if_slow, warn
 from ganvae_core.engine.environment import end_with_launcher, world_size
@@ -86,7 +81,6 @@ def run(
 
     from ganvae_core.cli.failures import report_once
     from ganvae_core.cli.launcher import check_count
-    from ganvae_core.config.layers import nest
     from ganvae_core.engine.processes import world
     from ganvae_core.runs.preparation import prepare
     from ganvae_core.runs.resuming import prepare_resume
@@ -94,39 +88,38 @@ def run(
     from ganvae_core.store.directory import CONFIG, RunDirectory, refuse_taken
     from ganvae_core.store.ownership import held
 
-    pairs = settings_pairs(overrides, short)
+    first = world().first
+    quiet = quiet or not first
 
     def prepared() -> tuple[RunDirectory | None, Preparation]:
-        reading = said_if_slow("reading the data") if world().first and not quiet else nullcontext()
         if processes is not None:
             check_count(processes)
+        layer = typed_layer(overrides, short, [("from.path", str(initial))] if initial else ())
         if resume is not None:
             new_runs = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs,
                         "--from": initial}  # fmt: skip
             _refuse_with_resume(resume, new_runs)
-            check_settings(pairs)
-            with reading:
-                return prepare_resume(resume, catalogue=catalogue, layer=nest(pairs))
+            return prepare_resume(resume, catalogue=catalogue, layer=layer)
         base = file
-        if initial is not None:
-            pairs.append(("from.path", str(initial)))
-            if plugin is None and file is None:
-                base = RunDirectory.open(initial).path / CONFIG
-        configuration = chosen_configuration(catalogue, plugin, recipe, base, pairs)
-        if epochs is not None and any(key == SHORT["steps"] for key, _ in pairs):
+        if initial is not None and plugin is None and file is None:
+            base = RunDirectory.open(initial).path / CONFIG
+        configuration = chosen_configuration(catalogue, plugin, recipe, base, layer)
+        if epochs is not None and "steps" in layer.get("engine", ()):
             raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
-        if out is not None and world().first:
+        if out is not None and first:
             refuse_taken(out)
-        with reading:
-            return None, prepare(configuration, catalogue, epochs=epochs)
+        return None, prepare(configuration, catalogue, epochs=epochs)
 
     end_with_launcher()
     with report_once(), ExitStack() as stack:
+        if quiet:
+            stack.enter_context(warnings.catch_warnings(action="ignore"))
         if resume is not None and not dry_run:
             path = RunDirectory.open(resume).path
             stack.enter_context(world().entered_by_first(lambda: held(path)))
-        directory, preparation = world().together(prepared)
-        for passed_over in preparation.damage if world().first else ():
+        with nullcontext() if quiet else said_if_slow("reading the data"):
+            directory, preparation = world().together(prepared)
+        for passed_over in () if quiet else preparation.damage:
             warn(passed_over)
         if dry_run:
             _print_dry_run(preparation)
@@ -148,12 +141,11 @@ def _refuse_with_resume(path: Path, options: dict[str, Any]) -> None:
     Raises:
         ConfigurationError: one of them is given.
     """
-    for option, value in options.items():
-        if value is not None:
-            raise ConfigurationError(
-                f"{option} does not go with --resume: a run goes on as it was started.",
-                f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
-            )
+    for option in [option for option, value in options.items() if value is not None]:
+        raise ConfigurationError(
+            f"{option} does not go with --resume: a run goes on as it was started.",
+            f"only how far and how often may change:  {_resume_command(path)} engine.steps=20000",
+        )
 
 
 def _resume_command(path: Path) -> str:
@@ -224,7 +216,6 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
 
     engine = preparation.engine
     view = view_of(engine.data.spec, preparation.catalogue)
-    quiet = quiet or not engine.world.first
     if not quiet:
         _announce(preparation)
         console = Console(stderr=True, highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ganvae_core.config.configuration import OF_OPTIMIZERS, Draft
-from ganvae_core.config.options import Option, component_facts, component_options, with_article
-from ganvae_core.config.settings import LISTS, SLOTS, Choice, Configuration, StageSettings, choices
+from ganvae_core.config.options import component_facts, component_options, with_article
+from ganvae_core.config.settings import Choice, Configuration, StageSettings, choices
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.optimizers import OptimizerSettings
@@ -23,7 +24,6 @@ from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Critic, FittedPrior, Need, Source
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue
-from ganvae_core.plugins.specs import Kind
 from ganvae_core.training import Callback, Metric, Objective
 from ganvae_core.types import DataSpec
 from ganvae_core.views.finding import view_of
@@ -31,12 +31,13 @@ from ganvae_core.views.finding import view_of
 INITIAL = purpose("initial weights")
 DRAWN_CONDITIONS = 1_000
 """Number of training conditions to draw from where they are no labels."""
+WITH_ENCODER: frozenset[Need] = frozenset({"encoder", "posterior"})
 UNFIT = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
 """Exceptions of a component for impossible options, and of torch for sizes beyond the memory."""
 
 
-class Facts:
-    """Facts by name. Parts of the model are made on first use.
+class Facts(dict[str, Any]):
+    """Facts by name. Parts of the model are made when they are first asked for.
 
     Args:
         known: facts with their values.
@@ -46,16 +47,11 @@ class Facts:
     def __init__(
         self, known: Mapping[str, Any], makers: Mapping[str, Callable[[], Any]] | None = None
     ) -> None:
-        self._known = dict(known)
-        self._makers = dict(makers or {})
+        super().__init__(known)
+        self.makers = dict(makers or {})
         self._making: list[str] = []
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._known or name in self._makers
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._known:
-            return self._known[name]
+    def __missing__(self, name: str) -> Any:
         if name in self._making:
             circle = [*self._making[self._making.index(name) :], name]
             needs = ", and ".join(
@@ -65,21 +61,18 @@ class Facts:
                 f"{name}: {needs}, so that none can be made first.", f"take another {circle[-2]}"
             )
         self._making.append(name)
-        self._known[name] = made = self._makers[name]()
+        self[name] = made = self.makers[name]()
         self._making.pop()
         return made
-
-    def __or__(self, others: Mapping[str, Any]) -> Facts:
-        return Facts(others, {name: functools.partial(self.__getitem__, name) for name in self.names})
 
     @property
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted({*self._known, *self._makers})
+        return sorted({*self, *self.makers})
 
-    def made(self, name: str) -> bool:
-        """Whether a part has been made."""
-        return self._known.get(name) is not None
+    def over(self, others: Mapping[str, Any]) -> Facts:
+        """These with others in their place."""
+        return Facts(others, {name: functools.partial(self.__getitem__, name) for name in self.names})
 
 
 class Builder:
@@ -99,25 +92,42 @@ class Builder:
         """Sentences for the person who started the run, about what was made differently from what was named."""
         components = self.configuration.components
         objective, prior = components["objective"].id, components["prior"].id
-        remarks: list[str] = []
+        remarks = [
+            f"{name} follows {value.id}: {', '.join(f'{key} {shown}' for key, shown in value.options.items())}"
+            for choice in self._objectives()
+            for name, value in choice.options.items()
+            if isinstance(value, Choice) and value.kind == "schedule"
+        ]
         if "encoder" in components and not self._uses_encoder():
             remarks.append(f"'{objective}' trains no encoder, so encoder is left out")
-        uses_prior = any("prior" in self._needs(choice) for choice in self._objectives())
-        trains_prior = any(
-            getattr(self._class("objective", choice.id), "batches", "rows") == "codes"
+        holds_codes = any(
+            "prior" in self._needs(choice) or getattr(self._class(choice), "batches", "rows") == "codes"
             for choice in self._objectives()
-        )  # pyright: ignore[reportFunctionMemberAccess]
-        if not uses_prior and not trains_prior and not self._is_fitted(prior):
+        )
+        if not holds_codes and not self.fits_prior:
             remarks.append(
                 f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise;"
                 " prior=gaussian-mixture is fitted to the codes instead"
             )
-        if self.configuration.data.condition and self._is_fitted(prior):
+        if self.configuration.data.condition and self.fits_prior:
             remarks.append(
                 f"'{prior}' is fitted to the codes of all conditions together, so samples follow a condition only"
                 " as far as the generator does; prior=normal with a vae follows it"
             )
         return remarks
+
+    def check(self) -> None:
+        """Refuse options that are out of range or do not go together, as far as no data is needed to find them.
+
+        Raises:
+            ConfigurationError: an optimizer, callback, metric or schedule refuses its options.
+        """
+        for stage in (None, *self.configuration.stages):
+            self.optimizers(stage)
+        for choice in self._objectives():
+            for value in choice.options.values():
+                if isinstance(value, Choice) and value.kind == "schedule":
+                    self._make(value, Facts({}))(0)  # a loss does not depend on the length of the training
 
     def split(self, source: Source | None = None) -> Split:
         """The data, opened and divided; ``source`` stands in for what the configuration names.
@@ -125,7 +135,7 @@ class Builder:
         Raises:
             DataError: the data cannot be read, or is not what the source expects.
         """
-        opened = self.component("data", {}) if source is None else source
+        opened = self.component(self.configuration.components["data"]) if source is None else source
         settings = self.configuration.data
         return split(
             opened,
@@ -199,35 +209,27 @@ class Builder:
     def all_metrics(self) -> list[tuple[str, Metric]]:
         """The metrics of the configuration with their ids, whether or not they apply."""
         chosen = self.configuration.lists["metrics"]
-        return [(choice.id, self._make("metrics", "metric", choice, Facts({}))) for choice in chosen]
+        return [(choice.id, self._make(choice, Facts({}), "metrics")) for choice in chosen]
 
     @property
     def fits_prior(self) -> bool:
         """Whether the prior is fitted in closed form when training ends."""
-        return self._is_fitted(self.configuration.components["prior"].id)
+        made = self._class(self.configuration.components["prior"])
+        return isinstance(made, type) and issubclass(made, FittedPrior)
 
     def callbacks(self) -> list[Callback]:
         """The callbacks, in the order of the configuration."""
-        chosen = self.configuration.lists["callbacks"]
-        return [self._make("callbacks", "callback", choice, Facts({})) for choice in chosen]
+        return [
+            self._make(choice, Facts({}), "callbacks") for choice in self.configuration.lists["callbacks"]
+        ]
 
-    def component(self, slot: str, facts: Mapping[str, Any]) -> Any:
-        """The component of one slot by itself, or the first of a list, given these facts.
+    def component(self, choice: Choice, facts: Mapping[str, Any] | None = None) -> Any:
+        """A component by itself, given these facts.
 
         Raises:
             ConfigurationError: it refuses its options or facts.
         """
-        if slot in LISTS:
-            return self._make(slot, LISTS[slot], self.configuration.lists[slot][0], Facts(facts))
-        return self._make(slot, SLOTS[slot], self.configuration.components[slot], Facts(facts))
-
-    def part(self, kind: Kind, choice: Choice) -> Any:
-        """A component that needs no facts: a schedule, an optimizer.
-
-        Raises:
-            ConfigurationError: it refuses its options.
-        """
-        return self._make(kind, kind, choice, Facts({}))
+        return self._make(choice, Facts(facts or {}))
 
     @contextmanager
     def _seeded(self, *purposes: int) -> Generator[None]:
@@ -238,15 +240,15 @@ class Builder:
     def _model(self, spec: DataSpec, conditions: tuple[Tensor, Tensor] | None) -> Model:
         components = self.configuration.components
         for choice in self._objectives():
-            if self._needs(choice) & {"encoder", "posterior"} and "encoder" not in components:
+            if self._needs(choice) & WITH_ENCODER and "encoder" not in components:
                 self._raise_missing("objective", choice.id, "encoder")
         latent_shape = self._latent_shape(spec)
         known = {"data": spec, "latent_shape": latent_shape, "condition_shape": spec.condition}
-        observation = self._make("observation", "observation", components["observation"], Facts(known))
+        observation = self._make(components["observation"], Facts(known))
         known["raw_shape"] = raw_shape = tuple(observation.raw_shape(spec))
 
-        def maker(slot: Kind) -> Callable[[], Any]:
-            return lambda: self._make(slot, slot, components[slot], facts) if slot in components else None
+        def maker(slot: str) -> Callable[[], Any]:
+            return lambda: self._make(components[slot], facts) if slot in components else None
 
         facts = Facts(known, {slot: maker(slot) for slot in ("encoder", "generator", "prior")})
         if self._uses_encoder():
@@ -256,7 +258,7 @@ class Builder:
             generator,
             prior,
             observation,
-            facts["encoder"] if facts.made("encoder") else None,
+            facts.get("encoder"),
             conditions=None if conditions is None else conditions[0],
             condition_weights=None if conditions is None else conditions[1],
             shown=view_of(spec, self.catalogue).shown,
@@ -265,86 +267,84 @@ class Builder:
         return model
 
     def _objective(self, model: Model, spec: DataSpec, choice: Choice, critic: Choice | None) -> Objective:
-        facts = _of_model(model) | {
+        facts = {
+            "model": model,
+            "generator": model.generator,
+            "prior": model.prior,
+            "encoder": model.encoder,
             "data": spec,
             "latent_shape": self._latent_shape(spec),
             "raw_shape": tuple(model.observation.raw_shape(spec)),
             "condition_shape": spec.condition,
             "critic": None if critic is None else self._critic_factory(critic),
         }
-        return self._make("objective", "objective", choice, facts)
+        return self._make(choice, Facts(facts))
 
     def _optimizer(self, key: str, choice: Choice) -> OptimizerSettings:
         shared = {name: value for name, value in choice.options.items() if name in OF_OPTIMIZERS}
         own = {name: value for name, value in choice.options.items() if name not in OF_OPTIMIZERS}
-        algorithm = self._make(key, "optimizer", Choice(choice.id, own), Facts({}))
-        shared["schedule"] = self._option(OF_OPTIMIZERS["schedule"], shared["schedule"], Facts({}))
+        algorithm = self._make(dataclasses.replace(choice, options=own), Facts({}), key)
+        shared["schedule"] = self._made(shared["schedule"], Facts({}))
         return OptimizerSettings(optimizer=algorithm, **shared)
 
     def _latent_shape(self, spec: DataSpec) -> tuple[int, ...]:
         shape = self.configuration.latent.shape
         return tuple(spec.shape) if shape == "data" else shape
 
-    def _objectives(self) -> Iterator[Choice]:
+    def _objectives(self) -> list[Choice]:
         """The objectives of all stages, those inside others included."""
         stages = [stage.objective for stage in self.configuration.stages]
-        waiting = [self.configuration.components["objective"], *stages]
-        while waiting:
-            yield (choice := waiting.pop(0))
-            for name, option in component_options(self._class("objective", choice.id)).items():
-                if option.kind == "objective":
-                    waiting += choices(choice.options[name])
+        all_of_them = choices([self.configuration.components["objective"], *stages])
+        return [choice for choice in all_of_them if choice.kind == "objective"]
 
     def _uses_encoder(self) -> bool:
         """Whether an objective needs the encoder; an untrained encoder would give noise."""
         return any(
-            self._needs(choice) & {"encoder", "posterior"}
-            or "encoder" in component_facts(self._class("objective", choice.id))
+            self._needs(choice) & WITH_ENCODER or "encoder" in component_facts(self._class(choice))
             for choice in self._objectives()
         )
 
     def _needs(self, objective: Choice) -> frozenset[Need]:
-        return getattr(self._class("objective", objective.id), "needs", frozenset())
+        return getattr(self._class(objective), "needs", frozenset())
 
-    def _is_fitted(self, prior: str) -> bool:
-        made = self._class("prior", prior)
-        return isinstance(made, type) and issubclass(made, FittedPrior)
-
-    def _class(self, kind: Kind, identity: str) -> Callable[..., Any]:
-        return self.catalogue.load(self.catalogue.component(kind, identity)[1])
+    def _class(self, choice: Choice) -> Callable[..., Any]:
+        return self.catalogue.load(self.catalogue.component(choice.kind, choice.id)[1])
 
     def _critic_factory(self, choice: Choice) -> Callable[[DataSpec], Critic]:
         def critic(data: DataSpec) -> Critic:
             facts = Facts({"data": data, "condition_shape": data.condition})
-            made = self._make("critic", "critic", choice, facts)
+            made = self._make(choice, facts)
             _check_critic(made, data)
             return made
 
         return critic
 
-    def _make(self, slot: str, kind: Kind, choice: Choice, facts: Facts) -> Any:
-        """One component with its facts and options.
+    def _make(self, choice: Choice, facts: Facts, key: str = "") -> Any:
+        """One component with its facts and options; ``key`` is of its setting, where that is not its kind.
 
         Raises:
             ConfigurationError: a fact that it needs is missing.
         """
-        component = self._class(kind, choice.id)
-        facts |= choice.facts
+        component, key = self._class(choice), key or ("data" if choice.kind == "source" else choice.kind)
+        facts = facts.over(choice.facts)
         given: dict[str, Any] = {}
         for name, required in component_facts(component).items():
-            if name in facts:
+            if name in facts.names:
                 given[name] = facts[name]
             elif required:
-                names = [known for known in facts.names if known != kind]
+                asking, names = (
+                    with_article(choice.kind),
+                    [known for known in facts.names if known != choice.kind],
+                )
                 raise ConfigurationError(
-                    f"{slot}: '{choice.id}' asks for '{name}', which {with_article(kind)} is not given.",
-                    f"{with_article(kind)} may ask for: {', '.join(names) or 'nothing'}",
+                    f"{key}: '{choice.id}' asks for '{name}', which {asking} is not given.",
+                    f"{asking} may ask for: {', '.join(names) or 'nothing'}",
                 )
             if required and given[name] is None:
-                self._raise_missing(slot, choice.id, name)
+                self._raise_missing(key, choice.id, name)
         known = component_options(component)
         options = {
-            known[name].parameter: self._option(known[name], value, facts)
+            known[name].parameter: self._made(value, facts, factory=known[name].factory)
             for name, value in choice.options.items()
         }
         try:
@@ -352,20 +352,18 @@ class Builder:
         except GanvaeError:
             raise
         except UNFIT as error:
-            raise ConfigurationError(f"{slot}: '{choice.id}' could not be made: {_reason(error)}") from error
+            raise ConfigurationError(f"{key}: '{choice.id}' could not be made: {_reason(error)}") from error
         if isinstance(made, Objective) and hasattr(made, "model"):
             check_needs(made, f"objective '{choice.id}'")
         return made
 
-    def _option(self, option: Option, value: Any, facts: Facts) -> Any:
+    def _made(self, value: Any, facts: Facts, *, factory: bool = False) -> Any:
         """The value of an option, with the components in it made."""
-        if isinstance(value, list) and option.kind is not None:
-            return [self._option(option, item, facts) for item in value]
-        if not isinstance(value, Choice) or option.kind is None:
+        if isinstance(value, list):
+            return [self._made(item, facts) for item in value]
+        if not isinstance(value, Choice):
             return value
-        if option.factory:
-            return self._critic_factory(value)
-        return self._make(option.kind, option.kind, value, facts)
+        return self._critic_factory(value) if factory else self._make(value, facts)
 
     def _raise_missing(self, slot: str, identity: str, name: str) -> None:
         if name not in ("encoder", "critic"):
@@ -393,12 +391,6 @@ def open_data(catalogue: Catalogue, *layers: Mapping[str, Any]) -> tuple[Choice,
         draft.apply(layer)
     configuration = draft.finish("", "", needed=("data",))
     return configuration.components["data"], Builder(configuration, catalogue).split()
-
-
-def _of_model(model: Model) -> Facts:
-    return Facts(
-        {"model": model, "generator": model.generator, "prior": model.prior, "encoder": model.encoder}
-    )
 
 
 def has(model: Model, source: DataSpec) -> set[Need]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -15,9 +17,13 @@ FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Text(str):
-    """A value as it was typed, to be read by the type of the option that it is for."""
+    """A value as it was typed, to be read by the type of the option that it is for.
 
-    __slots__ = ()
+    Attributes:
+        plugin: whose recipe it stands in, where its own short names come first; None elsewhere.
+    """
+
+    plugin: str | None = None
 
 
 class _Loader(yaml.BaseLoader):
@@ -26,12 +32,10 @@ class _Loader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be a name", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key.value}' is given twice", problem_mark=key.start_mark
-                )
+            scalar = isinstance(key, yaml.ScalarNode)
+            if not scalar or key.value in seen:
+                problem = f"the key '{key.value}' is given twice" if scalar else "a key must be a name"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -57,45 +61,55 @@ def read_yaml(text: str, where: str, *, typed: bool = False) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigurationError(f"{where}{line}: {error.problem}.") from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # a ValueError is a date that does not exist
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that does not exist
         raise ConfigurationError(f"{where} is not YAML: {' '.join(str(error).split())}.") from None
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """A YAML mapping, every scalar as ``Text`` that is read by the type of the option it is for.
+def parse_yaml(content: str, where: str, plugin: str | None = None) -> dict[str, Any]:
+    """A YAML mapping, every scalar as ``Text``.
+
+    Args:
+        content: the YAML.
+        where: its name in messages.
+        plugin: whose recipe it is, if it is one.
 
     Raises:
         ConfigurationError: the text is not YAML, not a mapping, or uses aliases or interpolations.
     """
-    loaded = read_yaml(text, where)
-    if loaded is None or loaded == "":
-        return {}
+    loaded = read_yaml(content, where) or {}
     if not isinstance(loaded, dict):
         raise ConfigurationError(f"{where} must hold settings, like `objective: elbo`.")
-    layer = as_text(loaded)
-    _refuse_interpolation(layer, where)
-    return layer
+
+    def text_of(typed: str) -> Text:
+        value = Text(typed)
+        value.plugin = plugin
+        return value
+
+    return _copied(loaded, where, text_of)
 
 
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """``KEY=VALUE`` arguments as one layer; the order in which they were typed does not matter.
 
     Raises:
         ConfigurationError: an argument has no ``=``, an interpolation, or a key has two different values.
     """
-    pairs: list[tuple[str, Any]] = []
-    for override in overrides:
-        key, sign, value = override.partition("=")
-        if not sign or not key.strip():
-            raise ConfigurationError(
-                f"'{override}' is not a setting: settings are written KEY=VALUE, like objective.beta=2."
-            )
-        pairs.append((key.strip(), Text(value)))
-    return nest(pairs)
+    return nest([pair(override) for override in overrides])
+
+
+def pair(override: str) -> tuple[str, Text]:
+    """The key and the value of an argument.
+
+    Raises:
+        ConfigurationError: it is not ``KEY=VALUE``.
+    """
+    key, sign, value = override.partition("=")
+    if not sign or not key.strip():
+        raise ConfigurationError(
+            f"'{override}' is not a setting: settings are written KEY=VALUE, like objective.beta=2.",
+            f"did you mean --data {shlex.quote(override)}?" if os.path.exists(override) else "",
+        )
+    return key.strip(), Text(value)
 
 
 def nest(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,15 +118,9 @@ def nest(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     Raises:
         ConfigurationError: a key is given two different values.
     """
-    flat: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in flat and flat[key] != value:
-            raise ConfigurationError(f"{key} is given twice: '{flat[key]}' and '{value}'.")
-        flat[key] = _copied(value)
     layer: dict[str, Any] = {}
-    for key, value in sorted(flat.items(), key=lambda pair: pair[0].count(".")):
-        _put(layer, key, value)
-    _refuse_interpolation(layer, "")
+    for key, value in sorted(pairs, key=lambda pair: pair[0].count(".")):
+        _put(layer, key, _copied(value, key))
     return layer
 
 
@@ -126,17 +134,6 @@ def as_overrides(layer: Mapping[str, Any], above: str = "") -> list[str]:
         else:
             found.append(f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}")
     return found
-
-
-def as_text(value: Any) -> Any:
-    """Every string in plain lists and mappings as ``Text``."""
-    if isinstance(value, str):
-        return Text(value)
-    if isinstance(value, list):
-        return [as_text(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): as_text(item) for key, item in value.items()}
-    return value
 
 
 def as_tree(value: Any, key: str) -> Any:
@@ -172,17 +169,20 @@ def _put(layer: dict[str, Any], key: str, value: Any) -> None:
     here[last] = value
 
 
-def _copied(value: Any) -> Any:
-    """Copies of mappings, since dotted keys are written into them."""
-    return {key: _copied(below) for key, below in value.items()} if isinstance(value, Mapping) else value
+def _copied(value: Any, key: str, text: Callable[[str], str] = lambda text: text) -> Any:
+    """A copy of nested values, with ``text`` of every string.
 
-
-def _refuse_interpolation(value: Any, key: str) -> None:
+    Raises:
+        ConfigurationError: a string has an interpolation.
+    """
     if isinstance(value, Mapping):
-        for name, below in value.items():
-            _refuse_interpolation(below, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_interpolation(item, key)
-    elif isinstance(value, str) and "${" in value:
-        raise ConfigurationError(f"{key}: '{value}' has an interpolation (${{…}}); write the value itself.")
+        return {str(name): _copied(below, f"{key}.{name}", text) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_copied(item, key, text) for item in value]
+    if isinstance(value, str):
+        if "${" in value:
+            raise ConfigurationError(
+                f"{key}: '{value}' has an interpolation (${{…}}); write the value itself."
+            )
+        return text(value)
+    return value

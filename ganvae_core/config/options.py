@@ -13,26 +13,25 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from ganvae_core.config.layers import Text, as_tree, is_null
 from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
-from ganvae_core.plugins.specs import Kind
+from ganvae_core.plugins.specs import KINDS, Kind
 
 __all__ = [
-    "REQUIRED", "Option", "Text", "component_facts", "component_options", "convert", "documented", "own_facts",
+    "REQUIRED", "Option", "Text", "component_facts", "component_options", "convert", "documented", "kind_of",
     "settings_options",
 ]  # fmt: skip
 
 REQUIRED = inspect.Parameter.empty
-SLOT_KINDS: Mapping[str, Kind] = {
-    "Generator": "generator", "Encoder": "encoder", "Critic": "critic", "Objective": "objective",
-    "LatentPrior": "prior", "Observation": "observation", "Source": "source", "Metric": "metric",
-    "Callback": "callback", "View": "view", "Schedule": "schedule", "Optimizer": "optimizer",
-}  # fmt: skip
-"""The kind of component for an option that is annotated with an interface."""
+INTERFACES = ("ganvae_core.interfaces", "ganvae_core.training")
+"""The modules whose classes are the kinds of components."""
 SEQUENCES = (list, tuple, collections.abc.Sequence)
+MAPPINGS = (dict, collections.abc.Mapping)
+UNIONS = (Union, types.UnionType)
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+Part = Callable[[str, Kind, Any], Any]
 BOOLEANS = {
     **dict.fromkeys(("true", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "no", "n", "off", "0"), False),
@@ -48,10 +47,6 @@ class Option:
         annotation: its type.
         default: ``REQUIRED`` where there is none.
         summary: one line for people.
-        kind: of the component that goes there, when the option is a component slot.
-        many: whether it is a list of components.
-        number: whether a number may stand in place of the component.
-        factory: whether the component is made later, for data that is known then: a second critic.
         own_shape: whether each component there must be given a latent shape of its own.
         parameter: its name in Python, where that differs: ``from_``.
     """
@@ -60,38 +55,34 @@ class Option:
     annotation: Any
     default: Any
     summary: str = ""
-    kind: Kind | None = None
-    many: bool = False
-    number: bool = False
-    factory: bool = False
     own_shape: bool = False
     parameter: str = ""
 
     @property
-    def optional(self) -> bool:
-        """Whether null is one of its values."""
-        return _without_none(self.annotation)[1]
+    def kind(self) -> Kind | None:
+        """The kind of the components that it holds, if it holds any."""
+        return _kind_within(self.annotation)
+
+    @property
+    def factory(self) -> bool:
+        """Whether its component is made later, for data that is known then: a second critic."""
+        return get_origin(_without_none(self.annotation)[0]) is collections.abc.Callable
 
     @property
     def type_name(self) -> str:
         """The type in words: ``float``, ``relu or gelu``, ``a list of int``, ``a list of priors``."""
-        if self.kind is None:
-            return type_name(self.annotation)
-        name = f"a list of {self.kind}s" if self.many else with_article(self.kind)
-        return ("float or " if self.number else "") + name + (" or null" if self.optional else "")
-
-
-LATENT_SHAPE = Option("latent_shape", tuple[int, ...], REQUIRED, "of one of its codes")
+        return _in_words(self.annotation, {})
 
 
 def settings_options(settings: type) -> dict[str, Option]:
     """The fields of a dataclass of settings as options, by name."""
-    hints = typing.get_type_hints(settings)
+    hints = typing.get_type_hints(settings, include_extras=True)
     summaries = documented(settings)
-    return {
-        field.name: _option(field.name, hints[field.name], field.default, summaries)
-        for field in dataclasses.fields(settings)
-    }
+    options: dict[str, Option] = {}
+    for field in dataclasses.fields(settings):
+        default = REQUIRED if field.default is dataclasses.MISSING else field.default
+        options[field.name] = Option(field.name, hints[field.name], default, summaries.get(field.name, ""))
+    return options
 
 
 @functools.cache
@@ -105,30 +96,35 @@ def component_options(component: Callable[..., Any]) -> Mapping[str, Option]:
         PluginError: an option has no type, or one that cannot be looked up or written in a configuration.
     """
     name = f"{component.__module__}.{component.__qualname__}"
-    function = component.__init__ if inspect.isclass(component) else component
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(component.__init__ if inspect.isclass(component) else component)
     except NameError as error:
         raise PluginError(
             f"the options of {name} cannot be read: {error}.",
             "types of options must be importable when the program runs, not only under TYPE_CHECKING",
         ) from error
     summaries = documented(component)
-    own_shape = getattr(component, "own_latent_shape", ())
     options: dict[str, Option] = {}
     for parameter in inspect.signature(component).parameters.values():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         if parameter.name not in hints:
             raise PluginError(f"the option '{parameter.name}' of {name} has no type.")
-        option = _option(parameter.name, hints[parameter.name], parameter.default, summaries)
-        if option.kind is None and not _is_supported(option.annotation):
+        option = Option(
+            parameter.name.removesuffix("_"),
+            hints[parameter.name],
+            parameter.default,
+            summaries.get(parameter.name, ""),
+            parameter.name in getattr(component, "own_latent_shape", ()),
+            parameter.name,
+        )
+        if not _is_supported(option.annotation):
             raise PluginError(
-                f"the option '{parameter.name}' of {name} has the type {type_name(option.annotation)}, which a"
+                f"the option '{parameter.name}' of {name} has the type {option.type_name}, which a"
                 " configuration cannot hold.",
                 "options are bool, int, float, str, Literal, lists, tuples and mappings of these, or components",
             )
-        options[option.name] = dataclasses.replace(option, own_shape=parameter.name in own_shape)
+        options[option.name] = option
     return options
 
 
@@ -142,26 +138,31 @@ def component_facts(component: Callable[..., Any]) -> dict[str, bool]:
     }
 
 
-def own_facts(component: Callable[..., Any]) -> dict[str, Option]:
-    """The facts that a component inside another one's options may be given there, in place of the run's."""
-    return {"latent_shape": LATENT_SHAPE} if "latent_shape" in component_facts(component) else {}
-
-
 def documented(owner: Any) -> dict[str, str]:
     """The entries of the ``Args:`` sections of an object and its base classes, one line for each name."""
     found: dict[str, str] = {}
     for above in reversed(inspect.getmro(owner)) if inspect.isclass(owner) else (owner,):
-        found |= _arguments(above)
+        text = inspect.cleandoc(above.__doc__ or "")
+        section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
+        for entry in re.split(r"^ {4}(?=\w+: )", section[1], flags=re.MULTILINE)[1:] if section else ():
+            name, _, summary = entry.partition(":")
+            found[name] = " ".join(summary.split()).removesuffix(".")
     return found
 
 
-def convert(option: Option, value: Any, key: str) -> Any:
+def convert(option: Option, value: Any, key: str, part: Part | None = None) -> Any:
     """The value as the option's type. What was typed (``Text``) is read by that type, literally for strings.
+
+    Args:
+        option: whose value it is.
+        value: as it was typed or given.
+        key: of the setting, for messages.
+        part: reads a component from its key, kind and settings; needed where the option holds components.
 
     Raises:
         ConfigurationError: it cannot be such a value; the message names the key.
     """
-    return _read(option.annotation, value, key)
+    return _read(option.annotation, value, key, part)
 
 
 def with_article(noun: str) -> str:
@@ -169,101 +170,57 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def type_name(annotation: Any) -> str:
-    """A type in words."""
-    return _described(annotation, {})
+def kind_of(annotation: Any) -> Kind | None:
+    """The kind of component that an interface stands for, or a ``Choice`` annotated with it."""
+    if get_origin(annotation) is Annotated:
+        return annotation.__metadata__[0]
+    name = getattr(annotation, "__name__", "").removeprefix("Latent").lower()
+    kinds = KINDS if getattr(annotation, "__module__", "") in INTERFACES else ()
+    return next((kind for kind in kinds if kind == name), None)
 
 
-def in_words(annotation: Any) -> str:
-    """A value of the type in words: ``a whole number or null``."""
-    return _described(annotation, WORDS)
-
-
-def _option(parameter: str, annotation: Any, default: Any, summaries: Mapping[str, str]) -> Option:
-    """The option of a parameter or field, with the slot that its annotation makes it."""
-    name = parameter.removesuffix("_")
-    summary = summaries.get(parameter, "")
-    base, _ = _without_none(annotation)
-    alternatives = get_args(base) if get_origin(base) in (Union, types.UnionType) else (base,)
-    number = float in alternatives
-    (item, *others) = [one for one in alternatives if one not in (int, float)] or [None]
-    many, factory = False, False
-    if get_origin(item) in SEQUENCES and get_args(item):
-        many, item = True, get_args(item)[0]
-    elif get_origin(item) is collections.abc.Callable:
-        factory, item = True, get_args(item)[1]
-    kind = None if others else _slot_kind(item)
-    if kind is None:
-        return Option(name, annotation, default, summary, parameter=parameter)
-    return Option(
-        name,
-        annotation,
-        default,
-        summary,
-        kind,
-        many=many,
-        number=number,
-        factory=factory,
-        parameter=parameter,
-    )
-
-
-def _slot_kind(annotation: Any) -> Kind | None:
-    from ganvae_core import interfaces, training
-
-    name = getattr(annotation, "__name__", "")
-    own = getattr(interfaces, name, None) or getattr(training, name, None)
-    return SLOT_KINDS.get(name) if own is annotation else None
+def _kind_within(annotation: Any) -> Kind | None:
+    kind = kind_of(annotation)
+    for inner in () if kind else get_args(annotation):
+        kind = kind or _kind_within(inner)
+    return kind
 
 
 def _is_supported(annotation: Any) -> bool:
     base, _ = _without_none(annotation)
-    if base in WORDS or get_origin(base) is Literal:
+    origin, items = get_origin(base), [item for item in get_args(base) if item is not Ellipsis]
+    if base in WORDS or origin is Literal or kind_of(base):
         return True
-    items = [item for item in get_args(base) if item is not Ellipsis]
-    plain = (*SEQUENCES, dict, collections.abc.Mapping, Union, types.UnionType)
-    return get_origin(base) in plain and all(_is_supported(item) for item in items)
+    if origin is collections.abc.Callable:
+        return bool(kind_of(items[1]))
+    return origin in (*SEQUENCES, *MAPPINGS, *UNIONS) and all(map(_is_supported, items))
 
 
-def _arguments(owner: Any) -> dict[str, str]:
-    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(owner.__doc__ or ""), re.MULTILINE)
-    found: dict[str, str] = {}
-    name = ""
-    for line in section.group(1).splitlines() if section else ():
-        entry = re.match(r"^ {4}(\w+): (.*)$", line)
-        if entry:
-            name = entry.group(1)
-            found[name] = entry.group(2).strip()
-        elif name and line.strip():
-            found[name] += " " + line.strip()
-    return {name: text.removesuffix(".") for name, text in found.items()}
-
-
-def _read(annotation: Any, value: Any, key: str) -> Any:
+def _read(annotation: Any, value: Any, key: str, part: Part | None) -> Any:
     base, optional = _without_none(annotation)
-    origin = get_origin(base)
+    origin, items, kind = get_origin(base), get_args(base), kind_of(base)
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         value = value.item()
     if optional and (is_null(value) or (isinstance(value, Text) and value == "None")):
         return None
     if value is None:
-        raise ConfigurationError(f"{key}: null is not possible here: it must be {in_words(annotation)}.")
+        raise ConfigurationError(f"{key}: null is not possible here: it must be {_in_words(annotation)}.")
+    if kind is not None and part is not None:
+        return part(key, kind, value)
+    if origin is collections.abc.Callable:
+        return _read(items[1], value, key, part)
     if origin is Literal:
-        return _literal(base, value, key)
+        return _literal(items, value, key)
     if origin in SEQUENCES:
-        return _sequence(base, value, key)
-    if origin in (Union, types.UnionType):
-        return _alternative(base, value, key)
-    if origin in (dict, collections.abc.Mapping):
-        value = as_tree(value, key)
-        if isinstance(value, Mapping):
-            return {
-                str(name): _read(get_args(base)[1], item, f"{key}.{name}") for name, item in value.items()
-            }
-        raise _wrong(value, annotation, key)
+        return _sequence(base, value, key, part)
+    if origin in UNIONS:
+        return _alternative(base, value, key, part)
     try:
+        if origin in MAPPINGS:
+            given = as_tree(value, key).items()
+            return {str(name): _read(items[1], item, f"{key}.{name}", part) for name, item in given}
         return _scalar(base, value)
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
         raise _wrong(value, annotation, key) from None
 
 
@@ -278,17 +235,19 @@ def _scalar(base: Any, value: Any) -> Any:
         return str(plain)
     if base is bool:
         return BOOLEANS[str(plain).lower()]
-    if base in (int, float) and not isinstance(plain, bool):
-        if base is int and isinstance(plain, float):
-            raise ValueError(plain)
+    if (
+        base in (int, float)
+        and not isinstance(plain, bool)
+        and not (base is int and isinstance(plain, float))
+    ):
         number = base(plain)
         if math.isfinite(number):
             return number
     raise ValueError(value)
 
 
-def _literal(base: Any, value: Any, key: str) -> Any:
-    choices = {str(choice): choice for choice in get_args(base)}
+def _literal(allowed: tuple[Any, ...], value: Any, key: str) -> Any:
+    choices = {str(choice): choice for choice in allowed}
     if str(value) not in choices:
         raise ConfigurationError(
             f"{key}: '{value}' is not possible here.{did_you_mean(str(value), choices)}",
@@ -297,64 +256,69 @@ def _literal(base: Any, value: Any, key: str) -> Any:
     return choices[str(value)]
 
 
-def _alternative(base: Any, value: Any, key: str) -> Any:
-    """The value as the first of several types that takes it; of a list, the error says which item is wrong."""
+def _alternative(base: Any, value: Any, key: str, part: Part | None) -> Any:
+    """The value as the first of several types that takes it. An error inside a list or a component is that error."""
     is_list = isinstance(value, list | tuple) or (isinstance(value, Text) and value.startswith("["))
+    hints: tuple[str, ...] = ()
     for item in get_args(base):
-        if is_list and get_origin(item) in SEQUENCES:
-            return _read(item, value, key)
         try:
-            return _read(item, value, key)
-        except ConfigurationError:
-            continue
-    raise _wrong(value, base, key)
+            return _read(item, value, key, part)
+        except ConfigurationError as error:
+            if error.message.startswith(f"{key}.") or (is_list and get_origin(item) in SEQUENCES):
+                raise
+            hints = error.hints
+    raise _wrong(value, base, key, *hints)
 
 
-def _sequence(base: Any, value: Any, key: str) -> Any:
-    if isinstance(value, Text):
+def _sequence(base: Any, value: Any, key: str, part: Part | None) -> Any:
+    items = get_args(base)
+    if isinstance(value, Text):  # one item alone is a list of one
         text = Text(value if value.startswith("[") else f"[{value}]")
         try:
             value = as_tree(text, key)
         except ConfigurationError:
-            raise ConfigurationError(f"{key}: '{text}' is not {type_name(base)}.") from None
+            raise ConfigurationError(f"{key}: '{text}' is not {_in_words(base)}.") from None
     if not isinstance(value, list | tuple):
-        raise _wrong(value, base, key)
-    items = get_args(base)
-    if get_origin(base) is tuple and Ellipsis not in items:
-        if len(items) != len(value):
-            raise ConfigurationError(f"{key}: it must have {len(items)} values, and {len(value)} are given.")
-    else:
+        if not kind_of(items[0]):
+            raise _wrong(value, base, key)
+        value = [value]
+    if get_origin(base) is not tuple or Ellipsis in items:
         items = (items[0],) * len(value)
-    converted = [
-        _read(item, one, f"{key}[{position}]")
-        for position, (item, one) in enumerate(zip(items, value, strict=True))
-    ]
-    return tuple(converted) if get_origin(base) is tuple else converted
+    elif len(items) != len(value):
+        raise ConfigurationError(f"{key}: it must have {len(items)} values, and {len(value)} are given.")
+    read = [_read(items[place], one, f"{key}[{place}]", part) for place, one in enumerate(value)]
+    return tuple(read) if get_origin(base) is tuple else read
 
 
-def _wrong(value: Any, annotation: Any, key: str) -> ConfigurationError:
-    return ConfigurationError(f"{key}: '{value}' is not possible here: it must be {in_words(annotation)}.")
+def _wrong(value: Any, annotation: Any, key: str, *hints: str) -> ConfigurationError:
+    message = f"{key}: '{value}' is not possible here: it must be {_in_words(annotation)}."
+    return ConfigurationError(message, *hints)
 
 
-def _described(annotation: Any, words: Mapping[Any, str]) -> str:
+def _in_words(annotation: Any, words: Mapping[Any, str] = WORDS) -> str:
+    """A type in words: ``a whole number or null``."""
     base, optional = _without_none(annotation)
-    origin = get_origin(base)
-    if origin is Literal:
-        name = " or ".join(str(choice) for choice in get_args(base))
+    origin, items, kind = get_origin(base), get_args(base), kind_of(base)
+    if kind is not None:
+        name = with_article(kind)
+    elif origin is collections.abc.Callable:
+        name = _in_words(items[1])
+    elif origin is Literal:
+        name = " or ".join(map(str, items))
     elif origin in SEQUENCES:
-        items = [item for item in get_args(base) if item is not Ellipsis]
-        name = f"a list of {type_name(items[0])}" if items else "a list"
-    elif origin in (Union, types.UnionType):
-        name = " or ".join(_described(item, words) for item in get_args(base))
+        kind = kind_of(items[0])
+        name = f"a list of {f'{kind}s' if kind else _in_words(items[0], {})}"
+    elif origin in UNIONS:
+        name = " or ".join(
+            _in_words(item, words) for item in sorted(items, key=lambda item: kind_of(item) is not None)
+        )
     else:
         name = words.get(base, getattr(base, "__name__", str(base)))
     return f"{name} or null" if optional else name
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if get_origin(annotation) not in (Union, types.UnionType):
+    if get_origin(annotation) not in UNIONS:
         return annotation, annotation is type(None)
-    items = [item for item in get_args(annotation) if item is not type(None)]
-    if len(items) == len(get_args(annotation)):
-        return annotation, False
-    return (items[0] if len(items) == 1 else Union[tuple(items)]), True  # noqa: UP007
+    items = tuple(item for item in get_args(annotation) if item is not type(None))
+    return Union[items], len(items) < len(get_args(annotation))  # noqa: UP007

@@ -42,7 +42,7 @@ def _block(key: str, values: Mapping[str, Any], options: Mapping[str, Option], i
     for name, value in values.items():
         nested = value if _holds_components(value) else []
         entry = f"{pad}  {name}:" if nested else f"{pad}  {_entry(name, value)}"
-        summary = options[name].summary if name in options else ""
+        summary = options[name].summary.replace("``", "") if name in options else ""
         lines.append(f"{entry:<44}  # {summary}" if summary else entry)
         lines += [f"{pad}    - {_flow(component)}" for component in nested]
     return lines

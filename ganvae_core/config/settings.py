@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import ConfigurationError
@@ -35,6 +35,7 @@ class Choice:
     id: str
     options: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    kind: Kind = field(default="objective", compare=False)
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class StageSettings:
         optimizers: by name, as for the first stage.
     """
 
-    objective: Choice
-    critic: Choice | None = None
+    objective: Annotated[Choice, "objective"]
+    critic: Annotated[Choice, "critic"] | None = None
     steps: int = 0
     train: tuple[Part, ...] | None = None
     optimizers: dict[str, Choice] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import importlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -288,7 +289,7 @@ def matches(path: str, pattern: str) -> bool:
     ``*.csv`` is a file, ``*/`` any folder, and ``*/**/*.wav`` a folder with such a file at any depth.
     """
     name, slash, below = pattern.lower().partition("/")
-    found = Path(path).expanduser()
+    found = Path(os.path.expanduser(path))  # of an unknown user it is left as it is
     is_folder = path.endswith(("/", "\\")) or found.is_dir()
     if is_folder != bool(slash) or not fnmatch.fnmatchcase(found.name.lower(), name):
         return False

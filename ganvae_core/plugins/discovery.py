@@ -94,8 +94,10 @@ def installed_claims() -> tuple[list[Plugin], list[str]]:
                 continue
             key = normalised(distribution.name)
             if key not in claims:
-                # Of two copies on the path, Python imports the first, with or without entry points.
-                first = importlib.metadata.distribution(key)
+                # Of two copies on the path, Python imports the first, with or without entry points. A folder like
+                # ganvae-extra-0.1.dist-info, with a hyphen, is found under the name ganvae, too.
+                copies = importlib.metadata.distributions(name=key)
+                first = next((copy for copy in copies if normalised(copy.name) == key), distribution)
                 version = str(first.metadata["Version"] or "of no version")
                 claims[key] = [
                     Plugin(str(point.name), "ready", "", first.name, version, point.value)

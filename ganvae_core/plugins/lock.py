@@ -13,11 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+from ganvae_core import __version__
 from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.plugins.catalogue import Catalogue
 
-LIBRARIES = ("ganvae", "torch", "numpy")
-"""Distributions that take part in every run."""
+LIBRARIES = ("torch", "numpy")
+"""Distributions that take part in every run, beside ganvae."""
 WORD = re.compile(r"[A-Za-z0-9._+!-]+")
 """A name or a version. Commands to copy are made from the lock files of other people's runs."""
 
@@ -40,7 +41,7 @@ class Lock:
     """The content of a lock file.
 
     Args:
-        versions: of Python and of ``LIBRARIES``.
+        versions: of Python, ganvae and ``LIBRARIES``.
         plugins: by name.
     """
 
@@ -60,8 +61,12 @@ def lock_text(catalogue: Catalogue, names: Collection[str]) -> str:
 
 
 def versions_here() -> dict[str, str]:
-    """Versions of Python and of ``LIBRARIES``."""
-    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+    """Versions of Python, ganvae and ``LIBRARIES``."""
+    return {
+        "python": platform.python_version(),
+        "ganvae": __version__,
+        **{name: version(name) for name in LIBRARIES},
+    }
 
 
 def read_lock(path: Path) -> Lock:

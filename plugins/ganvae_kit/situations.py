@@ -249,14 +249,13 @@ class Situation:
             if self.component.spec.kind in WITHOUT_SLOT:
                 own = {key.partition(".")[2]: value for key, value in self.settings.items()}
                 given = {"name": self.component.id, **own}
-                label, kind = self.component.label, self.component.spec.kind
-                return builder.part(kind, Reader(catalogue).component(label, kind, given))
-            if self.component.spec.kind == "metric":
-                return builder.component("metrics", {})
-            if self.component.spec.kind == "callback":
-                return builder.component("callbacks", {})
+                choice = Reader(catalogue).component(self.component.label, self.component.spec.kind, given)
+                return builder.component(choice)
+            lists = {kind: configuration.lists[key] for key, kind in LISTS.items()}
+            if self.component.spec.kind in lists:
+                return builder.component(lists[self.component.spec.kind][0])
             slot = next(slot for slot, kind in SLOTS.items() if kind == self.component.spec.kind)
-            return builder.component(slot, self._facts(configuration, dtype))
+            return builder.component(configuration.components[slot], self._facts(configuration, dtype))
 
     def _facts(self, configuration: Configuration, dtype: torch.dtype) -> dict[str, Any]:
         kind = self.component.spec.kind

@@ -72,7 +72,7 @@ def test_asking_writes_nothing(folder: Path, done: Say) -> None:
         ([], "which plugin?  ganvae config --plugin vae"),
         (["vae"], "a plugin is named by --plugin.  ganvae config --plugin vae"),
         (["--plugin", "vea"], "Did you mean 'vae'?"),
-        (["--plugin", "vae", "objective.bta=1"], "Did you mean 'beta' (float, now 1.0)?"),
+        (["--plugin", "vae", "objective.bta=1"], "Did you mean 'beta' (float or a schedule, now 1.0)?"),
         (["--plugin", "vae", "--config", "nowhere.yaml"], "there is no file 'nowhere.yaml'"),
         (["--plugin", "vae", "engine.steps=-1"], "engine.steps: -1"),
         (["--plugin", "vae", "recipe=gan"], "a recipe is named by --recipe"),

@@ -64,7 +64,7 @@ WORDS = [
     ("run --plugin vae objectiv=elbo", "no setting 'objectiv'. Did you mean 'objective'?"),
     (
         "run --plugin vae objective.bta=4",
-        "'vae/elbo' has no option 'bta'. Did you mean 'beta' (float, now 1.0)?",
+        "'vae/elbo' has no option 'bta'. Did you mean 'beta' (float or a schedule, now 1.0)?",
     ),
     ("run --plugin vae engine.stpes=4", "engine.stpes", "Did you mean 'steps' (int, now 3000)?"),
     ("run --plugin vae optimizers.defalt.lr=1", "no optimizer 'defalt'", "'default'"),

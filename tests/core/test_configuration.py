@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "an unknown key": (("objektive=elbo",), "there is no setting 'objektive'. Did you mean 'objective'?", "there are:"),
     "an unknown option": (
         ("objective.bta=4",),
-        "objective.bta: 'vae/elbo' has no option 'bta'. Did you mean 'beta' (float, now 1.0)?",
+        "objective.bta: 'vae/elbo' has no option 'bta'. Did you mean 'beta' (float or a schedule, now 1.0)?",
         "",
     ),
     "an option of another component": (
@@ -517,11 +517,13 @@ NO_FIT = ("prior: normal",)
 
 
 def test_a_fact_that_is_not_given_is_said_with_what_is() -> None:
-    builder = Builder(configured("encoder=inverse"), CATALOGUE)
+    made = configured("encoder=inverse")
     with pytest.raises(
         gv.ConfigurationError, match="asks for 'generator', which an encoder is not given"
     ) as raised:
-        builder.component("encoder", {"latent_shape": (3,), "encoder": None})
+        Builder(made, CATALOGUE).component(
+            made.components["encoder"], {"latent_shape": (3,), "encoder": None}
+        )
     assert raised.value.hints == ("an encoder may ask for: latent_shape",)
 
 

@@ -166,8 +166,8 @@ def test_keyword_only_parameters_are_options_and_positional_ones_are_facts() -> 
 
 def test_an_option_annotated_with_an_interface_is_a_component_slot() -> None:
     options = component_options(toy_parts.Composite)
-    assert (options["parts"].kind, options["parts"].many, options["parts"].optional) == ("prior", True, False)
-    assert (options["base"].kind, options["base"].many, options["base"].optional) == ("prior", False, True)
+    assert (options["parts"].kind, options["parts"].type_name) == ("prior", "a list of priors")
+    assert (options["base"].kind, options["base"].type_name) == ("prior", "a prior or null")
     assert options["scale"].kind is None
 
 
@@ -188,8 +188,8 @@ def test_types_are_named_as_a_person_would(name: str, expected: str) -> None:
 def test_every_interface_is_a_slot_alone_in_a_list_and_beside_a_number() -> None:
     options = component_options(toy_parts.Sum)
     assert list(options) == ["parts", "weight", "from", "judge", "other", "watched"]
-    assert (options["parts"].kind, options["parts"].many) == ("objective", True)
-    assert (options["weight"].kind, options["weight"].number) == ("schedule", True)
+    assert (options["parts"].kind, options["parts"].type_name) == ("objective", "a list of objectives")
+    assert options["weight"].kind == "schedule"
     assert (options["judge"].kind, options["judge"].factory) == ("critic", True)
     assert (options["other"].kind, options["watched"].kind) == ("objective", "metric")
     assert options["from"].parameter == "from_"

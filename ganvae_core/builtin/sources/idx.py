@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import zlib
 from contextlib import nullcontext
@@ -35,7 +36,7 @@ class Idx(StoredSource):
 
     def __init__(self, *, path: str, labels: str | None = None) -> None:
         described = describe(read_idx(existing_file(path)), f"'{path}'")
-        beside = _labels_beside(Path(path).expanduser()) if labels is None else labels
+        beside = _labels_beside(Path(os.path.expanduser(path))) if labels is None else labels
         encoded = None
         if beside:
             encoded = encode_labels(read_idx(existing_file(beside)), len(described.x), f"'{beside}'")

@@ -71,7 +71,7 @@ def reason(error: BaseException) -> str:
 
 
 def _existing(path: str, kind: str) -> Path:
-    found = Path(path).expanduser()
+    found = Path(os.path.expanduser(path))  # of an unknown user it is left as it is
     if os.path.exists(found):
         return found
     parent = found.parent
