@@ -57,14 +57,14 @@ def typed_layer(
     """
     from ganvae_core.config.layers import Text, nest, pair
 
+    verb = click.get_current_context().command_path
     for override in overrides:
         if "=" not in override and override in current_catalogue().with_recipes():
-            verb = click.get_current_context().command_path
             raise ConfigurationError(f"a plugin is named by --plugin.  {verb} --plugin {override}")
     pairs: list[tuple[str, Any]] = [pair(override) for override in overrides]
     for key, value in pairs:
         if key in ("plugin", "recipe"):
-            raise ConfigurationError(f"{key}={value}: a {key} is named by --{key}.")
+            raise ConfigurationError(f"{key}={value}: a {key} is named by --{key}.  {verb} --{key} {value}")
     pairs += [(SHORT[name], Text(value)) for name, value in short.items() if value is not None]
     return nest([*pairs, *further])
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,7 @@ import click
 
 from ganvae_core.cli import describe
 from ganvae_core.cli.frame import PathName, current_catalogue
-from ganvae_core.cli.output import aligned, note, print_json, table
+from ganvae_core.cli.output import aligned, note, print_json, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -64,10 +62,11 @@ def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | No
     layer = read_arguments(source, overrides)
     if file is not None and file.suffix.lower() != ".png":
         raise ConfigurationError(f"-o {file}: a preview is a .png file.", "-o preview.png")
-    with waiting(f"reading {source} …"):
+    with said_if_slow(f"reading {source}"):
         catalogue = current_catalogue()
 
         from ganvae_core.config.build import open_data
+        from ganvae_core.views.finding import view_of
 
         choice, split = open_data(catalogue, layer)
         contents = look_through(split.source)
@@ -82,8 +81,12 @@ def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | No
     for remark in split.source.notes:
         note(f"note: {remark}")
     typed = shlex.join([source, *overrides])
-    note(f"preview:  {file}" if file else f"a preview:  ganvae data {typed} -o preview.png")
-    note(f"next:  ganvae run --plugin {some_plugin()} --data {typed}")
+    if file:
+        note(f"preview:  {file}")
+    elif ".png" in view_of(split.source.spec, catalogue).endings:
+        note(f"a preview:  ganvae data {typed} -o preview.png")
+    names = catalogue.with_recipes()
+    note(f"next:  ganvae run --plugin {'vae' if 'vae' in names or not names else names[0]} --data {typed}")
 
 
 def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -102,15 +105,6 @@ def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:
                 "" if "." in key else f"did you mean data.{key}={value}?",
             )
     return parse_overrides([f"data={source}", *overrides])
-
-
-def waiting(text: str) -> AbstractContextManager[object]:
-    """A spinner in a terminal, removed at the end."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
-
-    return Console(stderr=True).status(text)
 
 
 def look_through(source: Source) -> Contents:
@@ -266,9 +260,3 @@ def draw(split: Split, file: Path) -> None:
         raise ConfigurationError(f"-o {file}: there is no picture for rows of shape {source.spec.shape}.")
     indices = evenly(np.arange(len(source)), PREVIEWED if view.as_grid else PLOTTED)
     show(view, Drawing(source.rows(indices).x, "rows"), source.spec, file)
-
-
-def some_plugin() -> str:
-    """The plugin that the next command names."""
-    names = current_catalogue().with_recipes()
-    return "vae" if "vae" in names or not names else names[0]

@@ -119,7 +119,7 @@ def run(
             stack.enter_context(world().entered_by_first(lambda: held(path)))
         with nullcontext() if quiet else said_if_slow("reading the data"):
             directory, preparation = world().together(prepared)
-        for passed_over in () if quiet else preparation.damage:
+        for passed_over in preparation.damage if first else ():
             warn(passed_over)
         if dry_run:
             _print_dry_run(preparation)

@@ -79,16 +79,12 @@ class Reader:
             ConfigurationError: there is no such component, or no source for a path.
         """
         given = as_named(value, key)
-        if "name" in given:
-            name = given["name"]
-            if kind == "source":
-                return {
-                    **self._source(name),
-                    **{option: given[option] for option in given if option != "name"},
-                }
-            plugin = getattr(name, "plugin", None)
-            given["name"] = self.catalogue.component(kind, str(name), plugin=plugin)[0]
-        return given
+        if "name" not in given:
+            return given
+        plugin, name = getattr(given["name"], "plugin", None), str(given.pop("name"))
+        if kind == "source":
+            return {**self._source(name, plugin), **given}
+        return {"name": self.catalogue.component(kind, name, plugin=plugin)[0], **given}
 
     def laid(self, key: str, kind: Kind, value: Any, before: Mapping[str, Any]) -> dict[str, Any]:
         """A component's settings laid over earlier ones.
@@ -140,7 +136,8 @@ class Reader:
             )
         identity, facts = given.pop("name"), {}
         component = self.catalogue.load(self.catalogue.component(kind, identity)[1])
-        options = {**(SHARED.get(kind, {}) if slot else {}), **component_options(component)}
+        shared, own = SHARED.get(kind, {}) if slot else {}, component_options(component)
+        options = {**own, **shared} if kind == "source" else {**shared, **own}
         if not slot and "latent_shape" in component_facts(component):
             options = {"latent_shape": LATENT_SHAPE, **options}
         read = self.read(key, identity, given, options)
@@ -234,20 +231,19 @@ class Reader:
         """
         return convert(option, value, key, functools.partial(self.component, own_shape=option.own_shape))
 
-    def _source(self, name: str) -> dict[str, Any]:
+    def _source(self, name: str, plugin: str | None) -> dict[str, Any]:
         """A source by its name, or else by a path, whose ending says which source reads it."""
         if not name.strip():
             raise ConfigurationError("data: its name is empty; give a source's name or a path.")
         known = {identity for identity, _, _ in self.catalogue.components("source")}
         names = sorted(identity.partition("/")[2] for identity in known)
         if name in known or name in names:
-            plugin = getattr(name, "plugin", None)
             return {"name": self.catalogue.component("source", name, plugin=plugin)[0]}
         path = Path(os.path.expanduser(name))
         refuse_pickle(
             path, "data", ConfigurationError, "store its array:  np.save('x.npy', x)   then  --data x.npy"
         )
-        readers = self.catalogue.sources_reading(name, getattr(name, "plugin", None))
+        readers = self.catalogue.sources_reading(name, plugin)
         if len(readers) == 1 and (path.exists() or path.suffix or "/" in name):
             return {"name": readers[0], "path": str(path)}
         if len(readers) > 1:

@@ -81,3 +81,15 @@ def test_asking_writes_nothing(folder: Path, done: Say) -> None:
 )
 def test_what_a_run_would_refuse_is_refused(words: list[str], expected: str, refused: Refused) -> None:
     assert expected in refused("config", *words)
+
+
+def test_a_schedule_that_run_refuses_is_refused_by_config(say: Say) -> None:
+    refused = say("config", "--plugin", "vae", "objective.beta=linear")
+    assert (refused.code, "the schedule 'linear' has no samples" in refused.err) == (2, True)
+    assert say("config", "--plugin", "vae", "objective.beta={name: linear, samples: 9}").code == 0
+    assert say("config", "--plugin", "vae", "optimizers.default.schedule=linear").code == 0
+
+
+def test_comments_are_plain_text(say: Say) -> None:
+    for plugin in installed_plugins().with_recipes():
+        assert "``" not in say("config", "--plugin", plugin).out

@@ -9,12 +9,15 @@ import re
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from ganvae_core.cli.failures import unexpected
 from ganvae_core.cli.frame import Settings
 from ganvae_core.cli.main import VERBS, ganvae, main
 from ganvae_core.errors import Interrupted, TrainingError
@@ -300,6 +303,20 @@ def test_an_unexpected_error_says_where_it_came_from(
     assert where.startswith("  at ")
     assert where.rpartition(":")[2].isdigit()
     assert how == "  --traceback shows all of it"
+
+
+def test_an_unexpected_error_of_a_plugin_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: dict[str, Any] = {"__name__": "acme.net"}
+    exec(compile("def make():\n    {}['width']", "acme/net.py", "exec"), module)
+    plugin = types.ModuleType("acme.plugin")
+    monkeypatch.setitem(sys.modules, "acme.plugin", plugin)
+    with pytest.raises(KeyError) as raised:
+        module["make"]()
+    assert unexpected(raised.value)[0].startswith("something went wrong inside ganvae: ")
+    plugin.__dict__["ganvae_api"] = 1
+    assert unexpected(raised.value)[:2] == (
+        "something went wrong inside the plugin package acme: KeyError: 'width'", "at acme/net.py:2",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", [["--traceback", "components"], ["components", "--traceback"]])

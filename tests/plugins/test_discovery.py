@@ -335,3 +335,15 @@ def test_a_module_named_like_a_hook_is_no_hook(environment: Environment) -> None
 def test_a_process_looks_for_plugins_once() -> None:
     assert installed_plugins() is installed_plugins()
     assert installed_plugins(frozenset({"vae"})).find("vae").state == "disabled"
+
+
+def test_a_folder_whose_name_has_a_hyphen_hides_no_other_distribution(environment: Environment) -> None:
+    """Python finds ``ganvae-extra-0.1.dist-info`` also where it looks for ``ganvae``."""
+    environment.write(
+        "ganvae-extra-0.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: ganvae-extra\nVersion: 0.1\n"
+    )
+    environment.write("ganvae-extra-0.1.dist-info/entry_points.txt", "[ganvae]\nextra = x_extra\n")
+    environment.write("x_extra.py", HEAD)
+    found = discover()
+    assert found.find("vae").ready
+    assert found.find("extra").distribution == "ganvae-extra"
