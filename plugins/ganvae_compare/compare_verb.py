@@ -139,7 +139,7 @@ def _new_plan(
 def _check(catalogue: Catalogue, plan: Plan) -> None:
     """Build every candidate once, and load every run: mistakes come before the first step."""
     from ganvae_compare.evaluate_verb import parse_metrics
-    from ganvae_core.cli.choosing import chosen_configuration, settings_pairs
+    from ganvae_core.cli.choosing import chosen_configuration, typed_layer
     from ganvae_core.runs.loading import read_run
     from ganvae_core.runs.preparation import prepare
 
@@ -152,8 +152,8 @@ def _check(catalogue: Catalogue, plan: Plan) -> None:
     for candidate in plan.candidates:
         plugin, _, recipe = candidate.partition("/")
         short = {"data": plan.data or None, "steps": None if plan.steps is None else str(plan.steps)}
-        pairs = settings_pairs(plan.overrides, short)
-        prepare(chosen_configuration(catalogue, plugin, recipe or None, None, pairs), catalogue)
+        layer = typed_layer(plan.overrides, short)
+        prepare(chosen_configuration(catalogue, plugin, recipe or None, None, layer), catalogue)
 
 
 def _next_free(name: str) -> Path:
