@@ -16,6 +16,7 @@ def ganvae_commands() -> list[CommandSpec]:
         CommandSpec(
             "compare", "ganvae_compare.compare_verb:compare", "train families alike, and write one report"
         ),
+        CommandSpec("sweep", "ganvae_compare.sweep_verb:sweep", "search over settings (ganvae[sweep])"),
     ]
 
 

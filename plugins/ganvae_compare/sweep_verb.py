@@ -1,0 +1,191 @@
+"""``ganvae sweep``: search over settings."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ganvae_compare.plan import ganvae
+from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
+from ganvae_core.cli.output import note
+from ganvae_core.config.options import Text
+from ganvae_core.errors import ConfigurationError, Interrupted
+
+if TYPE_CHECKING:
+    from ganvae_compare.sweeping import Sweep
+
+ENDING_SECONDS = 60.0
+
+
+@click.command()
+@click.argument("words", metavar="[KEY=RANGE | KEY=VALUE]...", nargs=-1)
+@click.option("--plugin", metavar="P", help="What to train.")
+@click.option("--recipe", metavar="R", help="Another than the plugin's default recipe.")
+@click.option("--data", metavar="S", help="The data of all trials.")
+@click.option(
+    "--metric",
+    metavar="FIGURE",
+    help="What to search by; by default the first figure of the recipe's metrics.",
+)
+@click.option("--trials", type=WholeNumber(min=1), metavar="N", help="Trials in all; 40 by default.")
+@click.option(
+    "--processes", type=WholeNumber(min=1), default=1, metavar="N", help="Processes of this machine."
+)
+@click.option("--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Of the search.")
+@click.option("--out", type=PathName(), metavar="DIR", help="The folder of the sweep.")
+@click.option("--resume", type=PathName(), metavar="DIR", help="Go on with a sweep, or join one that runs.")
+def sweep(
+    words: tuple[str, ...],
+    plugin: str | None,
+    recipe: str | None,
+    data: str | None,
+    metric: str | None,
+    trials: int | None,
+    processes: int,
+    seed: int,
+    out: Path | None,
+    resume: Path | None,
+) -> int:
+    """Search over settings by Optuna: each trial is a run.
+
+    Ranges are 2..64 (whole numbers), 0.1..2 (numbers), log:0.1..10 (evenly in the logarithm), any:mlp,dcgan (texts), or
+    one of them in brackets for a list of one. Hopeless trials are stopped early. Any number of processes, also of other
+    machines on a shared folder, join a sweep by --resume; one that is killed loses the trial that it ran.
+
+    \b
+    ganvae sweep --plugin vae latent.shape=[2..64] objective.beta=log:0.1..10 --trials 40
+    ganvae sweep --resume sweep-vae-1 --processes 2
+    ganvae run --config sweep-vae-1/best.yaml
+    """
+    from ganvae_compare.sweeping import (
+        BEST,
+        PLOT,
+        finish,
+        importances,
+        read_sweep,
+        run_trials,
+        study_of,
+        write_sweep,
+    )
+
+    if resume is not None:
+        found = read_sweep(resume)
+        if words or plugin or recipe or data or metric or out:
+            raise ConfigurationError("settings do not go with --resume: a sweep goes on as it was begun.")
+        if trials is not None:
+            import dataclasses
+
+            found = dataclasses.replace(found, trials=trials)
+            write_sweep(found)
+    else:
+        found = _new(words, plugin, recipe, data, metric, trials, seed, out)
+        study_of(found)
+        write_sweep(found)
+    note(f"{found.trials} trials of {found.plugin}, by {found.metric} ({found.direction}); in {found.folder}")
+    others = [_join(found) for _ in range(processes - 1)]
+    try:
+        run_trials(found, note)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; trials that had ended are kept.",
+                          f"go on:  ganvae sweep --resume {shlex.quote(str(found.folder))}") from None  # fmt: skip
+    finally:
+        for other in others:
+            _end(other, sys.exc_info()[0] is not None)
+    best = finish(found)
+    shares = importances(study_of(found), found.trials)
+    for key, value in best.params.items():
+        note(f"  {key}={value}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else ""))
+    note(f"best: trial {best.number}, {found.metric} {best.value:.4g}; {found.folder / PLOT}")
+    note(f"next:  ganvae run --config {shlex.quote(str(found.folder / BEST))}")
+    click.echo(str(found.folder))
+    return 0
+
+
+def _new(
+    words: Sequence[str],
+    plugin: str | None,
+    recipe: str | None,
+    data: str | None,
+    metric: str | None,
+    trials: int | None,
+    seed: int,
+    out: Path | None,
+) -> Sweep:
+    """What was asked for, with one trial's configuration checked."""
+    from ganvae_compare.sweeping import SWEEP, Sweep, parse_range
+    from ganvae_core.cli.choosing import chosen_configuration, settings_pairs
+    from ganvae_core.config.build import Builder
+    from ganvae_core.runs.preparation import prepare
+
+    if plugin is None:
+        raise ConfigurationError(
+            "--plugin: say what to train.", "ganvae sweep --plugin vae latent.shape=[2..64]"
+        )
+    settings = tuple((str(key), str(value)) for key, value in settings_pairs(tuple(words), {}))
+    ranges = {key: found for key, text in settings if (found := parse_range(key, text)) is not None}
+    if not ranges:
+        raise ConfigurationError("there is no range to search.",
+                                 "like  latent.shape=[2..64]  objective.beta=log:0.1..10")  # fmt: skip
+    catalogue = current_catalogue()
+    tried = [(key, _first(ranges[key]) if key in ranges else Text(text)) for key, text in settings]
+    pairs = [*tried, *([("data", data)] if data else [])]
+    preparation = prepare(chosen_configuration(catalogue, plugin, recipe, None, pairs), catalogue)
+    builder = Builder(preparation.configuration, catalogue)
+    model, spec = preparation.engine.model, preparation.data.source.spec
+    figures = {figure.name: figure for one in builder.metrics(model, spec) for figure in one.figures}
+    if not figures or not len(preparation.data.held_out):
+        raise ConfigurationError("nothing is measured while this recipe trains, so there is nothing to search by.",
+                                 "name metrics:  'metrics=[{name: kernel, net: pixels}]'")  # fmt: skip
+    chosen = metric or next(iter(figures))
+    if chosen not in figures:
+        raise ConfigurationError(f"--metric: the metrics of this recipe have no figure '{chosen}'.",
+                                 f"figures: {', '.join(figures)}")  # fmt: skip
+    folder = out or _next_free(plugin)
+    if (folder / SWEEP).is_file():
+        raise ConfigurationError(f"'{folder}' holds a sweep already.",
+                                 f"go on:  ganvae sweep --resume {shlex.quote(str(folder))}")  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    direction = "maximize" if figures[chosen].better == "higher" else "minimize"
+    return Sweep(folder, plugin, recipe or "", data or "", settings, chosen, direction, trials or 40, seed)
+
+
+def _first(found: object) -> object:
+    """A value of a range, to check a configuration with."""
+    from ganvae_compare.sweeping import Range
+
+    assert isinstance(found, Range)
+    value = Text(found.choices[0]) if found.choices else int(found.low) if found.is_whole else found.low
+    return [value] if found.in_list else value
+
+
+def _next_free(plugin: str) -> Path:
+    number = 1
+    while Path(f"sweep-{plugin}-{number}").exists():
+        number += 1
+    return Path(f"sweep-{plugin}-{number}")
+
+
+def _join(found: Sweep) -> subprocess.Popen[bytes]:
+    words = ["sweep", "--resume", str(found.folder)]
+    return subprocess.Popen(
+        ganvae(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ)
+    )
+
+
+def _end(other: subprocess.Popen[bytes], at_once: bool) -> None:
+    """Wait for a process that shares the trials; interrupt it where this one was."""
+    if at_once and other.poll() is None:
+        other.send_signal(signal.SIGINT)
+    try:
+        other.wait(ENDING_SECONDS if at_once else None)
+    except subprocess.TimeoutExpired:
+        other.kill()
+        other.wait()

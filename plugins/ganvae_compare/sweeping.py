@@ -1,0 +1,308 @@
+"""A search over settings by Optuna: trials are runs in one folder, which any number of processes share."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import ganvae_core as gv
+from ganvae_core.config.layers import as_overrides, nest
+from ganvae_core.config.options import Text
+from ganvae_core.store.files import whole_file
+
+if TYPE_CHECKING:
+    import optuna
+
+SWEEP, JOURNAL, TRIALS, TABLE, PLOT, BEST = ("sweep.json", "journal.log", "trials", "trials.csv", "sweep.png",
+                                             "best.yaml")  # fmt: skip
+STUDY = "sweep"
+STARTUP_TRIALS = 8
+"""Trials that are drawn at random, and complete before any is pruned."""
+LIST = re.compile(r"\[(?P<inner>.*)\]")
+NUMBERS = re.compile(r"(?P<log>log:)?(?P<low>[-+0-9.eE]+)\.\.(?P<high>[-+0-9.eE]+)")
+WHOLE = re.compile(r"[-+]?\d+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The values that a setting may take.
+
+    Args:
+        low: the least number.
+        high: the largest.
+        is_whole: whether numbers are whole.
+        is_log: whether their logarithms are evenly spread.
+        choices: texts instead of numbers.
+        in_list: whether the value stands in a list, as a shape of one number does.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    is_whole: bool = False
+    is_log: bool = False
+    choices: tuple[str, ...] = ()
+    in_list: bool = False
+
+    def drawn(self, trial: optuna.Trial, key: str) -> Any:
+        """A value for a trial, as it is typed."""
+        if self.choices:
+            value: Any = Text(trial.suggest_categorical(key, list(self.choices)))
+        elif self.is_whole:
+            value = trial.suggest_int(key, int(self.low), int(self.high), log=self.is_log)
+        else:
+            value = trial.suggest_float(key, self.low, self.high, log=self.is_log)
+        return [value] if self.in_list else value
+
+
+def parse_range(key: str, text: str) -> Range | None:
+    """``2..64``, ``log:0.1..10``, ``any:mlp,dcgan`` or one of them in brackets; None for a plain value.
+
+    Raises:
+        ConfigurationError: the bounds make no range.
+    """
+    match = LIST.fullmatch(text)
+    inner = match["inner"] if match else text
+    if inner.startswith("any:"):
+        return Range(choices=tuple(inner.removeprefix("any:").split(",")), in_list=match is not None)
+    found = NUMBERS.fullmatch(inner)
+    if found is None:
+        return None
+    try:
+        low, high = float(found["low"]), float(found["high"])
+    except ValueError:
+        raise gv.ConfigurationError(f"{key}: '{text}' is no range of numbers.") from None
+    if not low < high or (found["log"] and low <= 0):
+        what = (
+            "a logarithmic range begins above 0"
+            if found["log"] and low <= 0
+            else "the first number is the lower one"
+        )
+        raise gv.ConfigurationError(
+            f"{key}: '{text}' is no range: {what}.", f"like  {key}=2..64  {key}=log:0.1..10"
+        )
+    is_whole = all(WHOLE.fullmatch(found[part]) for part in ("low", "high"))
+    return Range(low, high, is_whole, bool(found["log"]), in_list=match is not None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A search.
+
+    Args:
+        folder: where everything is written.
+        plugin: that is trained.
+        recipe: of it; empty for the default one.
+        data: the source; empty for the default.
+        settings: KEY=VALUE that all trials share, and ranges.
+        metric: the figure that is searched by.
+        direction: ``maximize`` or ``minimize``.
+        trials: in all.
+        seed: of the search; the runs have the recipe's.
+    """
+
+    folder: Path
+    plugin: str
+    recipe: str
+    data: str
+    settings: tuple[tuple[str, str], ...]
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    trials: int
+    seed: int
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The settings that are searched."""
+        return {key: found for key, text in self.settings if (found := parse_range(key, text)) is not None}
+
+    @property
+    def fixed(self) -> list[tuple[str, Any]]:
+        """The settings that are not."""
+        return [(key, Text(text)) for key, text in self.settings if key not in self.ranges]
+
+
+def write_sweep(sweep: Sweep) -> None:
+    """Write what is searched into its folder."""
+    values = {key: value for key, value in dataclasses.asdict(sweep).items() if key != "folder"}
+    with whole_file(sweep.folder / SWEEP) as file:
+        file.write((json.dumps(values, indent=2) + "\n").encode())
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """A search that was begun.
+
+    Raises:
+        RunError: the folder holds none.
+    """
+    try:
+        values = json.loads((folder / SWEEP).read_text("utf-8"))
+        values["settings"] = tuple((str(key), str(text)) for key, text in values["settings"])
+        return Sweep(folder, **values)
+    except FileNotFoundError:
+        raise gv.RunError(f"'{folder}' is no sweep: it has no {SWEEP}.") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise gv.RunError(f"{folder / SWEEP} is not what was written: {error}.") from error
+
+
+def study_of(sweep: Sweep) -> optuna.Study:
+    """The study in the sweep's folder, which all processes and machines share.
+
+    Raises:
+        ConfigurationError: Optuna is not installed.
+    """
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    except ModuleNotFoundError:
+        raise gv.ConfigurationError("a sweep needs Optuna, which is not installed.",
+                                    "pip install 'ganvae[sweep]'") from None  # fmt: skip
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = str(sweep.folder / JOURNAL)
+    # A lock by exclusive creation works on network file systems, too.
+    storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+    sampler = optuna.samplers.TPESampler(
+        seed=sweep.seed + os.getpid() % 10_000, n_startup_trials=STARTUP_TRIALS
+    )
+    return optuna.create_study(
+        storage=storage, study_name=STUDY, direction=sweep.direction, load_if_exists=True, sampler=sampler,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
+    )  # fmt: skip
+
+
+@final
+class Pruning(gv.Callback):
+    """Reports the figure of each checkpoint to a trial, and stops one that is below the median of the others."""
+
+    def __init__(self, trial: optuna.Trial, metric: str) -> None:
+        self.trial = trial
+        self.metric = metric
+        self.pruned = False
+
+    def on_results(self, training: gv.TrainingView, results: Mapping[str, float]) -> None:
+        """Report, and stop where it is hopeless."""
+        if self.metric not in results or training.ending:
+            return
+        self.trial.report(results[self.metric], training.step)
+        if self.trial.should_prune():
+            self.pruned = True
+            training.stop("the trial is worse than the median of the others")
+
+
+def run_trials(sweep: Sweep, say: Any) -> None:
+    """Ask for trials, train them and report them, until there are enough.
+
+    Args:
+        sweep: what is searched.
+        say: called with a line for each trial that has ended.
+    """
+    from optuna.trial import TrialState
+
+    study = study_of(sweep)
+    ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    while len(study.get_trials(deepcopy=False, states=ended)) < sweep.trials:
+        trial = study.ask()
+        drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
+        pruning = Pruning(trial, sweep.metric)
+        words = " ".join(as_overrides(nest(list(drawn.items()))))
+        try:
+            run = gv.train(
+                sweep.plugin, recipe=sweep.recipe or None, data=sweep.data or None,
+                out=sweep.folder / TRIALS / f"{trial.number:04d}", overrides=dict([*sweep.fixed, *drawn.items()]),
+                callbacks=[pruning],
+            )  # fmt: skip
+            value = run.results[sweep.metric]
+        except (gv.GanvaeError, KeyError) as error:
+            reason = error.message if isinstance(error, gv.GanvaeError) else f"no figure {sweep.metric}"
+            trial.set_user_attr("error", reason)
+            study.tell(trial, state=TrialState.FAIL)
+            say(f"trial {trial.number}: failed: {reason}   {words}")
+            continue
+        trial.set_user_attr("run", str(run.path))
+        if pruning.pruned:
+            study.tell(trial, state=TrialState.PRUNED)
+            say(f"trial {trial.number}: pruned at step {run.step:,}   {words}")
+        else:
+            study.tell(trial, value)
+            say(f"trial {trial.number}: {sweep.metric} {value:.4g}   {words}")
+
+
+def finish(sweep: Sweep) -> optuna.trial.FrozenTrial:
+    """Write the table, the plot and the best configuration, and give the best trial.
+
+    Raises:
+        RunError: no trial has come to its end.
+    """
+    from optuna.trial import TrialState
+
+    study = study_of(sweep)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        errors = [trial.user_attrs["error"] for trial in study.get_trials() if "error" in trial.user_attrs]
+        raise gv.RunError(f"no trial of '{sweep.folder}' has come to its end.", *errors[:1])
+    best = study.best_trial
+    with whole_file(sweep.folder / TABLE) as file:
+        file.write(_table(sweep, study.get_trials(deepcopy=False)).encode())
+    configuration = (Path(best.user_attrs["run"]) / "config.yaml").read_bytes()
+    with whole_file(sweep.folder / BEST) as file:
+        file.write(configuration)
+    _plot(sweep, study, complete)
+    return best
+
+
+def importances(study: optuna.Study, count: int) -> dict[str, float]:
+    """How much each setting decides, in shares; empty with fewer than three trials."""
+    import optuna
+
+    return optuna.importance.get_param_importances(study) if count >= 3 else {}
+
+
+def _table(sweep: Sweep, trials: Sequence[optuna.trial.FrozenTrial]) -> str:
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    keys = list(sweep.ranges)
+    writer.writerow(["trial", "state", *keys, sweep.metric, "run"])
+    for trial in trials:
+        writer.writerow([trial.number, trial.state.name.lower(), *(trial.params.get(key, "") for key in keys),
+                         "" if trial.value is None else trial.value, trial.user_attrs.get("run", "")])  # fmt: skip
+    return text.getvalue()
+
+
+def _plot(sweep: Sweep, study: optuna.Study, complete: Sequence[optuna.trial.FrozenTrial]) -> None:
+    """The importance of each setting, and the figure against each of them."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter, NullFormatter
+
+    keys = list(sweep.ranges)
+    shares = importances(study, len(complete))
+    chart = Figure(figsize=(3.4 * (len(keys) + 1), 3.2), layout="constrained")
+    panels: Any = chart.subplots(1, len(keys) + 1)
+    if shares:
+        panels[0].barh(list(shares), list(shares.values()))
+        panels[0].set_xlabel("share of the variance")
+    panels[0].set_title("importance", fontsize=10)
+    best = study.best_trial
+    for key, axes in zip(keys, panels[1:], strict=True):
+        axes.scatter([trial.params[key] for trial in complete], [trial.value for trial in complete], s=16)
+        axes.scatter(
+            [best.params[key]], [best.value], s=60, facecolors="none", edgecolors="C3", linewidths=1.5
+        )
+        axes.set_xlabel(key)
+        axes.set_ylabel(sweep.metric)
+        if sweep.ranges[key].is_log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(0, 0)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    with whole_file(sweep.folder / PLOT) as file:
+        chart.savefig(file, format="png", dpi=110)

@@ -1,0 +1,122 @@
+"""``ganvae sweep``: ranges, trials that processes share, and what is left of a killed one."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import Say
+from ganvae_compare.sweeping import Range, parse_range, read_sweep, run_trials, study_of
+
+import ganvae_core as gv
+
+pytest.importorskip("optuna", reason="the extra ganvae[sweep]")
+
+TINY = ("generator.hidden=[4]", "encoder.hidden=[4]", "engine.device=cpu", "engine.steps=3", "engine.log_every=1",
+        "engine.checkpoint_every=1", "engine.batch_size=16")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2..64", Range(2, 64, is_whole=True)),
+        ("[2..64]", Range(2, 64, is_whole=True, in_list=True)),
+        ("0.1..2", Range(0.1, 2)),
+        ("log:0.1..10", Range(0.1, 10, is_log=True)),
+        ("log:1e-4..1", Range(1e-4, 1, is_log=True)),
+        ("any:mlp,dcgan", Range(choices=("mlp", "dcgan"))),
+        ("64", None),
+        ("[400]", None),
+        ("photos/", None),
+        ("../x.csv", None),
+    ],
+)
+def test_ranges_are_told_from_values(text: str, found: Range | None) -> None:
+    assert parse_range("key", text) == found
+
+
+@pytest.mark.parametrize("text", ["64..2", "3..3", "log:0..1", "log:-1..1", "1e..2"])
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(gv.ConfigurationError, match="key"):
+        parse_range("key", text)
+
+
+@pytest.fixture
+def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say) -> Path:
+    monkeypatch.chdir(tmp_path)
+    outcome = say(
+        "sweep",
+        "--plugin",
+        "vae",
+        "latent.shape=[1..4]",
+        "objective.beta=log:0.1..10",
+        *TINY,
+        "--trials",
+        "3",
+    )
+    assert outcome.code == 0, outcome.err
+    assert "next:  ganvae run --config sweep-vae-1/best.yaml" in outcome.err
+    assert outcome.out == "sweep-vae-1\n"
+    return tmp_path / "sweep-vae-1"
+
+
+def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(swept: Path, say: Say) -> None:
+    with (swept / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["complete"] * 3
+    best = max(rows, key=lambda row: float(row["elbo_nats"]))
+    settings = yaml.safe_load((swept / "best.yaml").read_text())
+    assert settings["latent"]["shape"] == [int(best["latent.shape"])]
+    assert settings["objective"]["beta"] == pytest.approx(float(best["objective.beta"]))
+    assert (swept / "sweep.png").stat().st_size > 5_000
+    assert (
+        gv.load(Path(best["run"]) if Path(best["run"]).is_absolute() else swept.parent / best["run"]).step
+        == 3
+    )
+    # It is complete: nothing is trained again.
+    before = sorted(path.name for path in (swept / "trials").iterdir())
+    assert say("sweep", "--resume", swept).code == 0
+    assert sorted(path.name for path in (swept / "trials").iterdir()) == before
+    # A trial that a killed process has left behind does not count.
+    study_of(read_sweep(swept)).ask()
+    assert say("sweep", "--resume", swept, "--trials", "4").code == 0
+    assert [trial.state.name for trial in study_of(read_sweep(swept)).get_trials()] == [
+        "COMPLETE", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE"]  # fmt: skip
+
+
+def test_a_trial_that_fails_is_named_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines: list[str] = []
+    words = ["--plugin", "vae", "optimizers.default.lr=any:1e-3,1e30", *TINY]
+    assert say("sweep", *words, "--trials", "1").code in (0, 2)  # 2: the only trial has failed
+    sweep = read_sweep(tmp_path / "sweep-vae-1")
+    from dataclasses import replace
+
+    run_trials(replace(sweep, trials=6), lines.append)
+    assert any("failed" in line for line in lines)
+    assert any("elbo_nats" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["latent.shape=[2..4]"], "--plugin"),
+        (["--plugin", "vae", "latent.shape=[2]"], "no range"),
+        (["--plugin", "vae", "latent.shpe=[2..4]"], "Did you mean"),
+        (["--plugin", "vae", "latent.shape=[2..4]", "--metric", "fid"], "elbo_nats"),
+        (["--plugin", "gan", "latent.shape=[2..4]"], "nothing is measured"),
+        (["--resume", "nowhere"], "is no sweep"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = say("sweep", *words)
+    assert outcome.code == 2
+    assert expected in outcome.err
+    assert list(tmp_path.iterdir()) == []
