@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganvae_core.lower_precision import computes_lower
 from ganvae_core.types import DataSpec, Rows, Shown
 
 Support = Literal["real", "bounded", "sphere", "discrete", "mixed"]
@@ -30,7 +31,18 @@ Indices = np.ndarray | slice
 ANY_SUPPORT: frozenset[Support] = frozenset(("real", "bounded", "sphere", "discrete", "mixed"))
 
 
-class Generator(nn.Module, abc.ABC):
+class _Network(nn.Module, abc.ABC):
+    """A module that computes in the run's precision; its outputs are fp32."""
+
+    def __init_subclass__(cls, **arguments: object) -> None:
+        super().__init_subclass__(**arguments)
+        for name in ("forward", "features"):
+            method = vars(cls).get(name)
+            if method is not None and not getattr(method, "__isabstractmethod__", False):
+                setattr(cls, name, computes_lower(method))
+
+
+class Generator(_Network):
     """Latent codes to the parameters of an observation (the decoder of a VAE)."""
 
     @abc.abstractmethod
@@ -76,7 +88,7 @@ class FactorisedPosterior(Posterior):
         return terms.flatten(-coordinates).sum(-1) if coordinates else terms
 
 
-class Encoder(nn.Module, abc.ABC):
+class Encoder(_Network):
     """Data to a posterior over codes.
 
     ``deterministic``: the posterior is a ``Dirac``, which has no density.
@@ -169,7 +181,7 @@ class Observation(nn.Module, abc.ABC):
         """(B, *R) -> a distribution over (B, *X)."""
 
 
-class Critic(nn.Module, abc.ABC):
+class Critic(_Network):
     """Separates real from generated data (a discriminator).
 
     ``feature_size`` is F, the width of ``features``.

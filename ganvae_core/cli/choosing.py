@@ -36,7 +36,7 @@ def configuration_options(command: click.Command) -> click.Command:
         click.Option(["--steps"], metavar="N", help="Steps to train for."),
         click.Option(["--seed"], metavar="N", help="Seed of all random numbers."),
         click.Option(["--device"], metavar="D", help="auto, cpu, cuda, cuda:1, mps, …"),
-        click.Option(["--precision"], metavar="P", help="auto, fp32 or bf16."),
+        click.Option(["--precision"], metavar="P", help="auto, fp32, tf32 or bf16."),
     ):  # fmt: skip
         command.params.append(option)
     return command

@@ -24,10 +24,9 @@ def machine(engine: Engine) -> str:
     device = engine.device.type
     threads = f"{cores()} core{'s' if cores() > 1 else ''}"
     place = f"{threads}, no accelerator" if device == "cpu" else f"{engine.device}, {threads}"
-    precision = "bf16" if "bfloat16" in str(engine.precision) else "fp32"
     python = ".".join(platform.python_version_tuple()[:2])
     processes = f" · {engine.world.size} processes" if engine.world.size > 1 else ""
-    return f"python {python} · torch {version('torch').partition('+')[0]} · {place} · {precision}{processes}"
+    return f"python {python} · torch {version('torch').partition('+')[0]} · {place} · {engine.precision}{processes}"
 
 
 def amount(count: int, spec: DataSpec) -> str:

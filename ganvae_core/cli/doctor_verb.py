@@ -99,7 +99,7 @@ def device(name: str) -> dict[str, Any]:
         "model": properties.name if properties else platform.machine(),
         "memory_bytes": properties.total_memory if properties else None,
         "fast_bf16": fast,
-        "precision": "bf16" if select_precision(EngineSettings(), here) is torch.bfloat16 else "fp32",
+        "precision": select_precision(EngineSettings(), here),
         "reason": reason,
     }
 

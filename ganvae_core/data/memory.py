@@ -1,11 +1,16 @@
-"""How much memory is left on this machine."""
+"""How much memory is left on this machine, and freed memory that is kept for the next step."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from pathlib import Path
 
 UNKNOWN_MEMORY = 4 * 2**30
+KEPT_BYTES = 512 * 2**20
+LARGEST_REUSED_BYTES = 32 * 2**20
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt (malloc.h)
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
@@ -13,6 +18,17 @@ def available_memory() -> int:
     """Bytes of available physical memory, according to the system and its container."""
     limits = [limit for limit in (_system_memory(), _container_memory()) if limit is not None]
     return min(limits, default=UNKNOWN_MEMORY)
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep up to ``KEPT_BYTES`` that this process frees, for its next allocations.
+
+    Otherwise the tensors of a step may be freed to the system and allocated from it anew in each step.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, LARGEST_REUSED_BYTES)
 
 
 def _system_memory() -> int | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import ConfigurationError
+
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 def available_devices() -> list[str]:
@@ -49,34 +51,52 @@ def has_fast_bf16(device: torch.device) -> bool:
     return device.type in ("xpu",)
 
 
-def select_precision(settings: EngineSettings, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16, the type in which the networks compute.
+def has_tf32(device: torch.device) -> bool:
+    """Whether the hardware multiplies TF32 numbers."""
+    return device.type == "cuda" and torch.cuda.is_tf32_supported()
 
-    ``auto`` takes bf16 on accelerators that have it. On a CPU it takes fp32, where small networks are faster and
-    golden numbers hold; ``bf16`` may be asked for and about doubles the speed of convolutions on CPUs that have it.
+
+def select_precision(settings: EngineSettings, device: torch.device) -> Precision:
+    """The precision in which the networks compute.
+
+    ``auto`` takes bf16 on accelerators that have it, else TF32, else fp32. On a CPU it takes fp32, where small networks
+    are faster and golden numbers hold; ``bf16`` may be asked for and about doubles the speed of convolutions on CPUs
+    that have it.
 
     Raises:
-        ConfigurationError: bf16 was asked for on a device without it.
+        ConfigurationError: bf16 or TF32 was asked for on a device without it.
     """
-    if settings.precision == "fp32" or (settings.precision == "auto" and device.type == "cpu"):
-        return torch.float32
-    if has_fast_bf16(device):
-        return torch.bfloat16
-    if settings.precision == "bf16":
-        raise ConfigurationError(
-            f"engine.precision: this {device.type} has no fast bf16.", "use --precision fp32 (or auto)"
-        )
-    return torch.float32
+    wanted = settings.precision
+    if wanted == "fp32" or (wanted == "auto" and device.type == "cpu"):
+        return "fp32"
+    if wanted in ("auto", "bf16") and has_fast_bf16(device):
+        return "bf16"
+    if wanted in ("auto", "tf32") and has_tf32(device):
+        return "tf32"
+    if wanted == "auto":
+        return "fp32"
+    name = "fast bf16" if wanted == "bf16" else "TF32"
+    raise ConfigurationError(
+        f"engine.precision: this {device.type} has no {name}.", "use --precision fp32 (or auto)"
+    )
 
 
-def runtime(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
+def precision_here(settings: EngineSettings, device: torch.device) -> Precision:
+    """The precision of a run, or fp32 where this device does not have it."""
+    try:
+        return select_precision(settings, device)
+    except ConfigurationError:
+        return "fp32"
+
+
+def runtime(device: torch.device, precision: Precision) -> dict[str, Any]:
     """The causes of rounding differences: versions, threads, device and precision, as JSON values."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "device": name,
-        "precision": str(precision).removeprefix("torch."),
+        "precision": precision,
     }
 
 

@@ -10,17 +10,18 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ganvae_core.data.memory import keep_freed_memory
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split, split
 from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.callbacks import Callbacks
-from ganvae_core.engine.devices import runtime, select_device, select_precision
+from ganvae_core.engine.devices import Precision, runtime, select_device, select_precision
 from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.optimizers import OptimizerSettings, make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
-from ganvae_core.engine.precision import ComponentPrecision
+from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery
 from ganvae_core.engine.saving import Saver
@@ -36,7 +37,7 @@ from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot
 from ganvae_core.training import Callback, Metric, Objective, TrainingView
-from ganvae_core.types import HELD_OUT, Batch, Loss
+from ganvae_core.types import HELD_OUT, Batch
 
 STAGE = purpose("random numbers of a further stage")
 AFTER = purpose("random numbers after an update")
@@ -87,7 +88,9 @@ class Engine:
         self.settings = (settings or EngineSettings()).for_rows(len(self.data.training))
         self.world = world()
         self.device = self.world.own_device(select_device(self.settings.device))
-        self.precision = select_precision(self.settings, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self.precision: Precision = select_precision(self.settings, self.device)
         self.objective = objective.to(self.device)
         self.metrics = list(metrics)
         self.batch_size = min(self.settings.batch_size, len(self.data.training))
@@ -120,14 +123,17 @@ class Engine:
         # Later stages draw other numbers and another order of the data.
         seed = mixed_seed(self.settings.seed, STAGE, stage) if stage else self.settings.seed
         self._seed = seed
-        components = ComponentPrecision(objective, self.device, self.precision)
-        self._components = components
+        self._computing = Computing(objective, self.phases, self.settings, self.device, self.precision)
         self.stop_flag = StopFlag(self.world, self.device)
-        self._updates = Updates(self.state, self.phases, self.world, seed, components, self.stop_flag)
+        self._updates = Updates(
+            self.state, self.phases, self.world, seed, self._computing, self.stop_flag,
+            release_data=lambda: self._stream.release(),
+        )  # fmt: skip
         sharers = self.world.local_size if self.device.type == "cpu" else 1
         self._stream = DataStream(
-            self.data, self.batch_size, seed, self.device, rows=self._updates.rows, sharers=sharers
-        )
+            self.data, self.batch_size, seed, self.device,
+            rows=self._updates.rows, sharers=sharers, channels_last=self._channels_last,
+        )  # fmt: skip
         self._callbacks = Callbacks(callbacks, self.view, self.settings.on_callback_error)
         self.saver = saver
         self.interrupted = False
@@ -232,7 +238,7 @@ class Engine:
             if is_frozen(part):
                 part.eval()
         self._clock = (time.perf_counter(), self.state.step)
-        with borrowed_randomness(self.device) as generator, self._components.covering():
+        with borrowed_randomness(self.device) as generator, self._computing.training():
             try:
                 numbers = {} if before is None else self.world.from_first(lambda: before(generator))
                 broadcast_state(self.state, self.world, self.device, self.target_steps)
@@ -271,11 +277,10 @@ class Engine:
                 prepared.moving.put_back_where(found_inf)
                 state.log.add(state.run_step, prepared.phase.name, loss, norm)
             # Not before other modules' buffers are back: it may change them, and that is to stay.
-            if prepared.phase.after is not None and not found_inf.item():
+            if prepared.phase.after is not None:
                 # Every rank draws the same numbers in it, whatever its own rows have drawn.
                 generator.manual_seed(mixed_seed(self._seed, AFTER, state.step, prepared.index))
-                with torch.no_grad():
-                    prepared.phase.after(_averages(loss))
+                self._updates.after(prepared, loss)
 
         state.step += 1
         state.ema.update(state.samples_seen, self.batch_size)
@@ -328,6 +333,8 @@ class Engine:
         """What rounding and random numbers depend on, beside configuration and data."""
         return {
             **runtime(self.device, self.precision),
+            "compiled": bool(self._computing.compiled),
+            "deterministic": self.settings.deterministic,
             "processes": self.world.size,
             "rows_at_once": self.rows_at_once,
         }
@@ -364,8 +371,6 @@ class Engine:
     def _batch(self, generator: torch.Generator) -> Batch:
         """This rank's rows of the next batch; for a stage on codes, their codes."""
         batch = self._stream.batch_at(self.state.samples_seen)
-        if self._channels_last and batch.x.dim() == 4:
-            batch = dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
         if self.objective.batches == "codes":
             generator.manual_seed(mixed_seed(self._seed, CODES, self.state.step))
             with torch.no_grad():
@@ -546,7 +551,7 @@ class Engine:
     @property
     def _channels_last(self) -> bool:
         wanted = self.settings.channels_last
-        return self.precision != torch.float32 if wanted is None else wanted
+        return self.precision == "bf16" if wanted is None else wanted
 
 
 def _as_split(data: Any) -> Split:
@@ -555,7 +560,3 @@ def _as_split(data: Any) -> Split:
     from ganvae_core import as_source
 
     return split(as_source(data))
-
-
-def _averages(loss: Loss) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in {**loss.terms, **loss.statistics}.items()}

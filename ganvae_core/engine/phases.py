@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from ganvae_core.engine.flat import FlatTensors
 from ganvae_core.errors import ConfigurationError, TrainingError, did_you_mean
 from ganvae_core.interfaces import FittedPrior, Need, Support
 from ganvae_core.training import Objective
@@ -63,12 +65,13 @@ class BufferSnapshot:
     """Values of buffers that a phase must leave as they were: a generator's batch norm in the critic's phase.
 
     All of them are copied each time: batch norm writes its statistics without raising their version counters, so
-    that nothing tells which ones have changed.
+    that nothing tells which ones have changed. The values lie in one piece of memory, so that a few launches copy them.
     """
 
     def __init__(self, buffers: Sequence[Tensor]) -> None:
         self._buffers = [buffer.detach() for buffer in buffers if buffer.numel()]
-        self._values = [buffer.clone() for buffer in self._buffers]
+        self._stored = FlatTensors(self._buffers)
+        self._values = self._stored.views
         pairs = zip(self._buffers, self._values, strict=True)
         self._floating = [(buffer, value) for buffer, value in pairs if buffer.is_floating_point()]
 
@@ -94,8 +97,17 @@ class BufferSnapshot:
 
     def put_back_where(self, failed: Tensor) -> None:
         """Give the buffers the values that were stored if ``failed`` () is not 0, without waiting for it."""
-        for buffer, value in zip(self._buffers, self._values, strict=True):
-            buffer.copy_(torch.where(failed.bool(), value, buffer))
+        if not self._buffers:
+            return
+        current, failed = self._current, failed.bool()
+        torch._foreach_copy_(current.views, self._buffers)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+        for dtype, flat in current.flats.items():
+            torch.where(failed, self._stored.flats[dtype], flat, out=flat)
+        torch._foreach_copy_(self._buffers, current.views)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+
+    @cached_property
+    def _current(self) -> FlatTensors:
+        return FlatTensors(self._buffers)
 
 
 def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> list[PreparedPhase]:

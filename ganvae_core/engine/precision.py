@@ -1,78 +1,127 @@
-"""Mixed precision in the forwards of components only: draws, distributions and losses stay fp32."""
+"""How a run computes: the precision of its networks, TF32, deterministic kernels, compiled components."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any
+import os
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ganvae_core import interfaces
+from ganvae_core.engine.devices import Precision
+from ganvae_core.engine.phases import PreparedPhase
+from ganvae_core.engine.settings import EngineSettings
+from ganvae_core.interfaces import Critic, Encoder
+from ganvae_core.interfaces import Generator as Network
+from ganvae_core.lower_precision import networks_in
+from ganvae_core.training import Objective
+
+STEPS_WORTH_COMPILING = 20_000
+"""Steps from which ``engine.compile: auto`` compiles on CUDA, an estimate: compiling takes about a minute."""
 
 
-class ComponentPrecision:
-    """Runs the networks of an objective in a lower precision, and returns their outputs in fp32.
+@contextmanager
+def computing(device: torch.device, precision: Precision, *, deterministic: bool = False) -> Generator[None]:
+    """A context in which networks compute in a precision, and everything else in fp32.
 
-    Only the objective that is trained is touched, and only while it is: the averaged model computes in fp32, and so
-    does whatever is made of the modules afterwards.
+    On CUDA fp32 is IEEE's, convolutions included, and ``tf32`` is TF32 in both. torch's own settings are restored
+    at the end.
+
+    Args:
+        device: that is computed on.
+        precision: of the networks.
+        deterministic: take only deterministic kernels, and raise torch's error where there is none.
+    """
+    flags, tf32 = torch.backends, precision == "tf32"
+    before = (flags.cuda.matmul.allow_tf32, flags.cudnn.allow_tf32, flags.cudnn.benchmark)
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    _set_flags(tf32, tf32, device.type == "cuda" and not deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+        torch.use_deterministic_algorithms(True)
+    try:
+        with networks_in(device.type, torch.bfloat16 if precision == "bf16" else None):
+            yield
+    finally:
+        _set_flags(*before)
+        if deterministic:
+            torch.use_deterministic_algorithms(was_deterministic)
+
+
+def _set_flags(matmul_tf32: bool, convolution_tf32: bool, benchmark: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
+    torch.backends.cudnn.allow_tf32 = convolution_tf32
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@final
+class Computing:
+    """How an engine computes.
+
+    Args:
+        objective: what is trained.
+        phases: of it.
+        settings: of the engine.
+        device: of the engine.
+        precision: of the networks.
+
+    Attributes:
+        compiled: the components that are compiled in place: none that a ``second_order`` phase trains, since gradients
+            of gradients do not pass through compiled code.
     """
 
-    def __init__(self, objective: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        phases: Sequence[PreparedPhase],
+        settings: EngineSettings,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
         self.device = device
-        self.dtype = dtype
-        self.enabled = dtype != torch.float32
-        self._methods: list[tuple[nn.Module, str]] = []
-        for module in objective.modules() if self.enabled else ():
-            if isinstance(module, interfaces.Generator | interfaces.Encoder | interfaces.Critic):
-                self._methods.append((module, "forward"))
-            if isinstance(module, interfaces.Critic):
-                self._methods.append((module, "features"))
+        self.precision: Precision = precision
+        self._deterministic = settings.deterministic
+        wanted = settings.compile
+        if wanted == "auto":
+            wanted = device.type == "cuda" and settings.steps >= STEPS_WORTH_COMPILING
+        second_order = [each.phase for each in phases if each.phase.second_order]
+        twice = {
+            parameter
+            for phase in second_order
+            for module in phase.trains
+            for parameter in module.parameters()
+        }
+        self.compiled: list[nn.Module] = [
+            module
+            for module in objective.modules()
+            if wanted
+            and isinstance(module, Network | Encoder | Critic)
+            and twice.isdisjoint(module.parameters())
+        ]
 
     @contextmanager
-    def covering(self) -> Generator[None]:
-        """A context in which the networks compute in the lower precision."""
-        for module, method in self._methods:
-            self._cover(module, method)
+    def training(self) -> Generator[None]:
+        """A context for training: precision and flags are set, and components are compiled."""
+        for module in self.compiled:
+            module.compile()
         try:
-            yield
+            with self._computing(self.precision):
+                yield
         finally:
-            for module, method in self._methods:
-                delattr(module, method)
+            for module in self.compiled:
+                module._compiled_call_impl = None  # pyright: ignore[reportPrivateUsage]
 
-    @contextmanager
-    def full(self) -> Generator[None]:
-        """A context in fp32, for losses that differentiate a gradient."""
-        enabled, self.enabled = self.enabled, False
-        try:
-            yield
-        finally:
-            self.enabled = enabled
+    def update(self, *, second_order: bool) -> AbstractContextManager[object]:
+        """A context for the losses and gradients of one update.
 
-    def _cover(self, module: nn.Module, method: str) -> None:
-        inner: Callable[..., Any] = getattr(module, method)
+        In bf16, weights that are trained are cast once in it: torch keeps the casts until the outermost autocast
+        ends. Losses that differentiate a gradient are computed in fp32.
+        """
+        if second_order and self.precision != "fp32":
+            return self._computing("fp32")
+        return torch.autocast(self.device.type, enabled=False) if self.precision == "bf16" else nullcontext()
 
-        @functools.wraps(inner)
-        def covered(*args: Any, **kwargs: Any) -> Any:
-            if not self.enabled:
-                return inner(*args, **kwargs)
-            with torch.autocast(self.device.type, dtype=self.dtype):
-                outcome = inner(*args, **kwargs)
-            return as_fp32(outcome)
-
-        setattr(module, method, covered)
-
-
-def as_fp32(value: Any) -> Any:
-    """The value with all floating-point tensors in float32: tensors, tuples, and fields of posteriors."""
-    if isinstance(value, Tensor):
-        return value.float() if value.is_floating_point() else value
-    if isinstance(value, tuple | list):
-        return type(value)(as_fp32(item) for item in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: as_fp32(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return dataclasses.replace(value, **fields)
-    return value
+    def _computing(self, precision: Precision) -> AbstractContextManager[None]:
+        return computing(self.device, precision, deterministic=self._deterministic)

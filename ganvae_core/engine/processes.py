@@ -139,6 +139,17 @@ class World:
                 distributed.broadcast(values, 0, group=self.group)
             tensor.detach().copy_(values)
 
+    def count(self, flags: list[bool]) -> list[int]:
+        """How many ranks have each flag set. It does not wait for accelerators.
+
+        Raises:
+            RankLostError: a rank cannot be reached.
+        """
+        counts = torch.tensor(flags, dtype=torch.int32)
+        with _contact():
+            distributed.all_reduce(counts, group=self._messages)
+        return counts.tolist()
+
     def exchange(self, message: Any) -> list[Any]:
         """The messages of all ranks, by rank: JSON values.
 

@@ -29,7 +29,11 @@ class EngineSettings:
         device: auto (the accelerator that torch reports, else cpu), cpu, cuda, cuda:1, mps, …
         threads: of torch on a CPU, in a run: a number, or auto: one or all, whichever is faster in a few steps at the
             start, unless ``OMP_NUM_THREADS`` is set. A resumed run takes as many as before.
-        precision: auto (bf16 on accelerators that have it, else fp32), fp32 or bf16.
+        precision: auto (bf16 on accelerators that have it, else tf32 on CUDA, else fp32), fp32, tf32 or bf16. On CUDA
+            fp32 is IEEE's everywhere, convolutions included.
+        compile: compile generators, encoders and critics; auto does on CUDA, in runs that are long enough to repay it.
+        deterministic: take only deterministic kernels, without which a resumed run on CUDA equals an uninterrupted one
+            within rounding only.
         micro_batch_size: rows that a process computes at once; fewer save memory. What ties rows together (batch norm)
             stays whole.
         channels_last: how image tensors lie in memory; null means with bf16 only.
@@ -50,7 +54,9 @@ class EngineSettings:
     seed: int = 0
     device: str = "auto"
     threads: int | Literal["auto"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    compile: Literal["auto"] | bool = "auto"
+    deterministic: bool = False
     micro_batch_size: int | None = None
     channels_last: bool | None = None
     ema_half_life_samples: float = 10_000.0

@@ -8,32 +8,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ganvae_core.engine.flat import FlatTensors
 from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.engine.processes import World
 from ganvae_core.engine.state import TrainingState
 from ganvae_core.errors import TrainingError
 from ganvae_core.types import Loss
-
-
-@final
-class FlatTensors:
-    """Tensors in one flat buffer for each dtype, so that one all-reduce takes them all.
-
-    Each tensor keeps its memory order, on which the fused optimizers rely.
-    """
-
-    def __init__(self, like: Sequence[Tensor]) -> None:
-        sizes: dict[torch.dtype, int] = {}
-        for tensor in like:
-            sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
-        self.flats = {dtype: like[0].new_zeros(size, dtype=dtype) for dtype, size in sizes.items()}
-        self.views: list[Tensor] = []
-        used = dict.fromkeys(sizes, 0)
-        for tensor in like:
-            strides = torch.empty_like(tensor, device="meta").stride()
-            flat, start = self.flats[tensor.dtype], used[tensor.dtype]
-            self.views.append(flat.as_strided(tensor.shape, strides, start))
-            used[tensor.dtype] += tensor.numel()
 
 
 @final
@@ -54,8 +34,6 @@ class UpdateSum:
         self.prepared = prepared
         self._signature: object = None
         self._flat = FlatTensors([torch.zeros(())])
-        self._patterns: dict[tuple[bool, ...], Tensor] = {}
-        self._receiving: list[float] = []
 
     def over_ranks(self, loss: Loss, share: float, flags: Tensor) -> tuple[Loss, Tensor]:
         """Put the sum over ranks into the gradients and the buffers, and return that of the loss and of ``flags``.
@@ -67,15 +45,15 @@ class UpdateSum:
 
         Raises:
             RankLostError: a rank cannot be reached.
-            TrainingError: on an accelerator, a parameter got no gradient in the first update, and has one now.
         """
         parameters = self.prepared.parameters
         gradients = [parameter.grad for parameter in parameters]
-        present = tuple(gradient is not None for gradient in gradients)
+        present = [gradient is not None for gradient in gradients]
+        anywhere = self.world.count(present)
         changes = [change * share for change in self.prepared.moving.changes()]
         scalars = [loss.value.detach(), *(value.detach() for value in loss.terms.values())]
         statistics = [value.detach() for value in loss.statistics.values()]
-        others = [self._pattern(present, loss.value.device), flags, *changes, *scalars, *statistics]
+        others = [flags, *changes, *scalars, *statistics]
         self._lay_out(loss, others)
 
         views = self._flat.views
@@ -90,7 +68,8 @@ class UpdateSum:
             self.world.sum_(flat)
 
         summed = iter(views[len(parameters) :])
-        self._receive(next(summed), present)
+        for parameter, view, count in zip(parameters, views, anywhere, strict=False):
+            parameter.grad = view if count else None
         # The flat memory is reused by the next update: results that outlive this one are copied.
         flags = next(summed).clone()
         self.prepared.moving.move_by([next(summed) for _ in changes])
@@ -111,29 +90,6 @@ class UpdateSum:
                 " on some ranks than on others.",
                 "terms are scalars, and statistics have a shape that does not depend on the number of rows",
             )
-
-    def _pattern(self, present: tuple[bool, ...], device: torch.device) -> Tensor:
-        """(parameters,) 1 for each parameter that has a gradient on this rank."""
-        if present not in self._patterns:
-            self._patterns[present] = torch.tensor(present, dtype=torch.float32, device=device)
-        return self._patterns[present]
-
-    def _receive(self, counts: Tensor, present: tuple[bool, ...]) -> None:
-        """Give each parameter the summed gradient, if it has one on any rank: known from the sum of the patterns.
-
-        Reading the sum makes an accelerator wait, so there it is read in the first update alone.
-        """
-        if counts.device.type == "cpu" or not self._receiving:
-            self._receiving = counts.tolist()
-        rows = zip(self.prepared.parameters, self._flat.views, self._receiving, present, strict=False)
-        for number, (parameter, view, count, there) in enumerate(rows):
-            if there and not count:
-                raise TrainingError(
-                    f"phase '{self.prepared.phase.name}': its parameter {number}, of shape {tuple(parameter.shape)},"
-                    " has a gradient now and had none in the first update.",
-                    "with several processes on accelerators, a loss uses the same parameters in every step",
-                )
-            parameter.grad = view if count else None
 
 
 def parts(batch_size: int, processes: int, rows_at_once: int | None) -> list[tuple[int, int]]:

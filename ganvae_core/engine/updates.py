@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from ganvae_core.data.randomness import mixed_seed, purpose
-from ganvae_core.engine.phases import PreparedPhase, check_loss
-from ganvae_core.engine.precision import ComponentPrecision
+from ganvae_core.engine.optimizers import ScheduledOptimizer
+from ganvae_core.engine.phases import BufferSnapshot, PreparedPhase, check_loss
+from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import World
 from ganvae_core.engine.sharing import UpdateSum
 from ganvae_core.engine.state import TrainingState
@@ -25,8 +27,7 @@ STEP = purpose("random numbers of a step")
 class Updates:
     """Makes the updates of an objective's phases. An update that is not finite is masked on the device.
 
-    A step waits for the device in two cases only: an optimizer that cannot mask an update reads the flag, and so does
-    the loop before it calls a phase's ``after``.
+    A step waits for the device in one case only: an optimizer that cannot mask an update reads the flag.
 
     Out of memory is recognised by ``torch.OutOfMemoryError``, which CUDA and XPU raise. MPS raises a plain
     RuntimeError, which ends the run.
@@ -36,8 +37,9 @@ class Updates:
         phases: of its objective.
         world: the ranks.
         seed: of the random numbers.
-        components: the precision that losses are computed in.
+        computing: the precision that losses are computed in.
         stop: the request to stop, which is summed with the gradients.
+        release_data: gives up the memory of data that is kept on the device, and returns whether there was any.
 
     Attributes:
         found_inf: () on the device, not 0 once a loss or a gradient was not finite.
@@ -49,16 +51,19 @@ class Updates:
         phases: Sequence[PreparedPhase],
         world: World,
         seed: int,
-        components: ComponentPrecision,
+        computing: Computing,
         stop: StopFlag,
+        release_data: Callable[[], bool] = lambda: False,
     ) -> None:
         self.state = state
-        self.found_inf = torch.zeros((), dtype=torch.float32, device=components.device)
+        self.found_inf = torch.zeros((), dtype=torch.float32, device=computing.device)
         self.rows = world.rows(state.batch_size)  # of a global batch, those of this rank
+        self.masks_after = computing.device.type != "cpu"
         self._world = world
         self._seed = seed
-        self._components = components
+        self._computing = computing
         self._stop = stop
+        self._release_data = release_data
         self._sums = [UpdateSum(world, prepared) for prepared in phases]
         self._checked: set[str] = set()
 
@@ -90,16 +95,66 @@ class Updates:
         norm = self._gradient_norm(prepared.parameters, loss.value.detach())
         if optimizer.settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
-        optimizer.step(batch.samples_seen, self.found_inf)
+        self._step_within_memory(prepared, optimizer, batch.samples_seen)
         return loss, norm
+
+    def after(self, prepared: PreparedPhase, loss: Loss) -> None:
+        """Call the phase's ``after``, which leaves everything as it was where the update was not finite.
+
+        On a CPU it is not called then. An accelerator would have to be waited for: there, what it changed is put back.
+        """
+        after = prepared.phase.after
+        assert after is not None
+        averages = {name: value.detach() for name, value in {**loss.terms, **loss.statistics}.items()}
+        with torch.no_grad():
+            if self.masks_after:
+                self._everything.take()
+                after(averages)
+                self._everything.put_back_where(self.found_inf)
+            elif not self.found_inf.item():
+                after(averages)
+
+    @cached_property
+    def _everything(self) -> BufferSnapshot:
+        """All that ``after`` may change."""
+        objective = self.state.objective
+        return BufferSnapshot([*objective.parameters(), *objective.buffers()])
+
+    def _step_within_memory(
+        self, prepared: PreparedPhase, optimizer: ScheduledOptimizer, samples_seen: int
+    ) -> None:
+        """Update the parameters. An optimizer allocates its state in its first step, which is repeated if need be."""
+        first = not optimizer.torch_optimizer.state
+        while True:
+            try:
+                optimizer.step(samples_seen, self.found_inf)
+                return
+            except torch.OutOfMemoryError as error:
+                if not (first and self._release()):
+                    raise TrainingError(
+                        f"step {self.state.run_step + 1:,}: {self._computing.device} ran out of memory in the optimizer"
+                        f" of phase '{prepared.phase.name}'.",
+                        "take smaller networks, an optimizer with less state, or another device:  engine.device=cpu",
+                    ) from error
+            optimizer.torch_optimizer.state.clear()  # what it had allocated before memory ran out
+
+    def _release(self) -> bool:
+        """Whether memory was gained by reading data row by row instead of keeping it on the device."""
+        released = self._release_data()
+        if released:
+            self.state.warn(
+                f"step {self.state.run_step + 1:,}: {self._computing.device} ran out of memory; the data"
+                " is not kept on it any more, and is read ahead instead"
+            )
+        return released
 
     def _accumulate_within_memory(
         self, prepared: PreparedPhase, batch: Batch, generator: torch.Generator
     ) -> list[Loss]:
         """The losses of the micro-batches.
 
-        After an out-of-memory error they are computed again with half the rows at once. The smaller micro-batch is
-        kept for the rest of the run.
+        After an out-of-memory error they are computed again: without the data that is kept on the device, if it is,
+        else with half the rows at once. The smaller micro-batch is kept for the rest of the run.
 
         Raises:
             TrainingError: the phase ties rows together, one row is too many, or other processes take part.
@@ -110,14 +165,15 @@ class Updates:
                 losses = self._accumulate(prepared, batch, generator)
                 break
             except torch.OutOfMemoryError as error:
-                self.state.recovery.micro_batch_size = self._halved(prepared, error)
+                if not self._release():
+                    self.state.recovery.micro_batch_size = self._halved(prepared, error)
             # Outside of the except block: the traceback keeps tensors in memory.
             self.state.optimizers[prepared.phase.optimizer].clear_gradients()
             prepared.still.put_back()
             prepared.moving.put_back()
         if self.rows_at_once < before:
             self.state.warn(
-                f"step {self.state.run_step + 1:,}: {self._components.device} ran out of memory with {before:,} rows"
+                f"step {self.state.run_step + 1:,}: {self._computing.device} ran out of memory with {before:,} rows"
                 f" at once; the step was done again, and training goes on, with {self.rows_at_once:,} at once",
                 f"to begin with as many:  engine.micro_batch_size={self.rows_at_once}",
             )
@@ -126,7 +182,7 @@ class Updates:
     def _halved(self, prepared: PreparedPhase, error: torch.OutOfMemoryError) -> int:
         rows, batch_size = self.rows_at_once, self.state.batch_size
         where = (
-            f"step {self.state.run_step + 1:,}: {self._components.device} ran out of memory in phase"
+            f"step {self.state.run_step + 1:,}: {self._computing.device} ran out of memory in phase"
             f" '{prepared.phase.name}'"
         )
         if prepared.couples_rows:
@@ -152,19 +208,16 @@ class Updates:
         """The losses of the micro-batches, their gradients added up in the parameters."""
         phase = prepared.phase
         losses: list[Loss] = []
-        for row, share, part in self._micro_batches(prepared.couples_rows, batch):
-            generator.manual_seed(mixed_seed(self._seed, STEP, self.state.step, prepared.index, row))
-            if phase.second_order:
-                with self._components.full():
-                    loss = phase.loss(part)
-            else:
+        with self._computing.update(second_order=phase.second_order):
+            for row, share, part in self._micro_batches(prepared.couples_rows, batch):
+                generator.manual_seed(mixed_seed(self._seed, STEP, self.state.step, prepared.index, row))
                 loss = phase.loss(part)
-            if phase.name not in self._checked:
-                check_loss(phase, loss)
-                self._checked.add(phase.name)
-            loss = loss if share == 1.0 else _scaled(loss, share)
-            loss.value.backward()
-            losses.append(loss)
+                if phase.name not in self._checked:
+                    check_loss(phase, loss)
+                    self._checked.add(phase.name)
+                loss = loss if share == 1.0 else _scaled(loss, share)
+                loss.value.backward()
+                losses.append(loss)
         return losses
 
     def _gradient_norm(self, parameters: list[nn.Parameter], value: Tensor) -> Tensor:

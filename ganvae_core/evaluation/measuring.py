@@ -45,8 +45,16 @@ def evaluate(
     with torch.no_grad(), borrowed_randomness(device) as generator:
         for metric in metrics:
             if measurable(metric, model) and (metric.cheap or not cheap_only):
-                generator.manual_seed(mixed_seed(seed, MEASURING))
-                results.update(metric.measure(subject))
+                while True:
+                    generator.manual_seed(mixed_seed(seed, MEASURING))
+                    try:
+                        results.update(metric.measure(subject))
+                        break
+                    except torch.OutOfMemoryError:
+                        if subject.rows_at_once == 1:
+                            raise
+                    rows = -(-subject.rows_at_once // 2)
+                    subject = ModelSubject(model, data, seed=seed, device=device, rows_at_once=rows)
     return results
 
 

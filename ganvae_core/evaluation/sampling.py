@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,15 +13,53 @@ from torch import Tensor
 from ganvae_core.data.codec import batch_of
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.types import Batch
 
 SAMPLING = purpose("random numbers of sampling")
 CHUNK = 256
-"""Rows that go through a network at once outside of training."""
+"""Samples that are drawn together, and rows that go through a network at once outside of training."""
 FITTED_ROWS = 20_000
+
+T = TypeVar("T")
+
+
+@dataclass
+class RowLimit:
+    """Rows that go through a network at once; they are halved where memory runs out."""
+
+    rows: int = CHUNK
+
+
+def in_parts(compute: Callable[[slice], T], count: int, limit: RowLimit) -> Iterator[T]:
+    """The results for parts of ``count`` rows, which are computed again with fewer rows where memory runs out.
+
+    Args:
+        compute: of a slice of the rows.
+        count: of all rows.
+        limit: of the rows of a part. It is lowered where they are too many.
+
+    Raises:
+        GanvaeError: a single row is too many.
+    """
+    start = 0
+    while start < count:
+        rows = slice(start, min(start + limit.rows, count))
+        try:
+            part = compute(rows)
+        except torch.OutOfMemoryError as error:
+            if rows.stop - rows.start == 1:
+                raise GanvaeError(
+                    "memory ran out with a single row.", "take another device:  --device cpu"
+                ) from error
+        else:
+            yield part
+            start = rows.stop
+            continue
+        # Outside of the except block: the traceback keeps tensors in memory.
+        limit.rows = -(-(rows.stop - rows.start) // 2)
 
 
 class Samples(NamedTuple):
@@ -54,14 +93,15 @@ def encode_rows(
     model: Model, data: Split, indices: np.ndarray, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
     """(N, *Z) means of the posterior for chosen rows, and their conditions (N, *K) where the model takes any."""
-    codes: list[Tensor] = []
-    conditions: list[Tensor] = []
+
+    def encoded(rows: slice) -> tuple[Tensor, Tensor | None]:
+        batch = batch_of(data, indices[rows], device)
+        return model.encode(batch.x, batch.condition).mean, batch.condition
+
     with torch.no_grad():
-        for batch in batches(data, indices, device):
-            codes.append(model.encode(batch.x, batch.condition).mean)
-            if batch.condition is not None:
-                conditions.append(batch.condition)
-    return torch.cat(codes), torch.cat(conditions) if conditions else None
+        parts = list(in_parts(encoded, len(indices), RowLimit()))
+    conditions = [condition for _, condition in parts if condition is not None]
+    return torch.cat([codes for codes, _ in parts]), torch.cat(conditions) if conditions else None
 
 
 def sample_rows(
@@ -92,15 +132,21 @@ def sample_rows(
         raise ConfigurationError(
             f"there are {len(condition)} conditions for {count} samples; give one for each."
         )
-    parts: list[Tensor] = []
+    limit = RowLimit()
+    x: Tensor | None = None
     conditions: list[Tensor] = []
     for start in range(0, count, CHUNK):
         given = None if condition is None else condition[start : start + CHUNK]
-        part = sample_chunk(model, start, min(CHUNK, count - start), seed, device, given, noise=noise)
-        parts.append(part.x.cpu())
+        part = sample_chunk(
+            model, start, min(CHUNK, count - start), seed, device, given, noise=noise, limit=limit
+        )
+        if x is None:
+            x = torch.empty(count, *part.x.shape[1:], dtype=part.x.dtype)
+        x[start : start + CHUNK] = part.x
         if part.condition is not None:
             conditions.append(part.condition.cpu())
-    return Samples(torch.cat(parts), torch.cat(conditions) if conditions else None)
+    assert x is not None
+    return Samples(x, torch.cat(conditions) if conditions else None)
 
 
 def sample_chunk(
@@ -112,13 +158,24 @@ def sample_chunk(
     condition: Tensor | None = None,
     *,
     noise: bool = False,
+    limit: RowLimit | None = None,
 ) -> Samples:
-    """The samples of a seed from number ``start`` on, a multiple of ``CHUNK``: at most ``CHUNK``, on the device."""
+    """The samples of a seed from number ``start`` on, a multiple of ``CHUNK``: at most ``CHUNK``, on the device.
+
+    Their codes do not depend on ``limit``, which lowers the rows that the generator is given at once. Noise does.
+    """
     with torch.no_grad(), borrowed_randomness(device) as generator:
         generator.manual_seed(mixed_seed(seed, SAMPLING, start))
         # A whole chunk is drawn for any count: draws depend on the number of rows.
         given = model.draw_conditions(CHUNK) if condition is None else _padded(condition.to(device))
-        x = model.sample(CHUNK, given, noise=noise)
+        codes = model.prior.sample(CHUNK, given)
+
+        def observed(rows: slice) -> Tensor:
+            made = model.decode(codes[rows], None if given is None else given[rows])
+            return made.sample() if noise else made.mean
+
+        parts = list(in_parts(observed, CHUNK, limit or RowLimit()))
+        x = parts[0] if len(parts) == 1 else torch.cat(parts)
     return Samples(x[:count], None if given is None else given[:count])
 
 

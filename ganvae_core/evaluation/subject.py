@@ -13,7 +13,7 @@ from torch import Tensor
 from ganvae_core.data.codec import as_tensor, batch_of
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split
-from ganvae_core.evaluation.sampling import CHUNK, evenly, sample_chunk
+from ganvae_core.evaluation.sampling import CHUNK, RowLimit, evenly, in_parts, sample_chunk
 from ganvae_core.model import Model
 from ganvae_core.training import Subject
 from ganvae_core.types import Batch
@@ -65,6 +65,7 @@ class ModelSubject(Subject):
         self.sample_count = sample_count or (compared if most_rows is None else min(compared, most_rows))
         self._draw: Draw | None = None
         self.most_rows = most_rows
+        self._limit = RowLimit(rows_at_once)
         self._batches: dict[Hashable, Batch] = {}
         self._values: dict[tuple[Hashable, int], Tensor] = {}  # by name, and the id of a cached batch
         self._made: dict[Hashable, Any] = {}
@@ -113,7 +114,11 @@ class ModelSubject(Subject):
         Raises:
             ConfigurationError: the model has no encoder.
         """
-        return self.of_batch("codes", batch, lambda: self.model.encode(batch.x, batch.condition).mean)
+
+        def codes(rows: slice) -> Tensor:
+            return self.model.encode(batch.x[rows], _rows_of(batch.condition, rows)).mean
+
+        return self.of_batch("codes", batch, lambda: self._in_parts(codes, batch))
 
     def reconstructions(self, batch: Batch) -> Tensor:
         """(B, *X) means of the observation at the codes.
@@ -122,7 +127,11 @@ class ModelSubject(Subject):
             ConfigurationError: the model has no encoder.
         """
         codes = self.codes(batch)
-        return self.of_batch("reconstructions", batch, lambda: self.model.decode(codes, batch.condition).mean)
+
+        def reconstructions(rows: slice) -> Tensor:
+            return self.model.decode(codes[rows], _rows_of(batch.condition, rows)).mean
+
+        return self.of_batch("reconstructions", batch, lambda: self._in_parts(reconstructions, batch))
 
     def rows_of(self, indices: np.ndarray) -> Batch:
         """Chosen rows of the source by their numbers (B,), as the model takes them; they are not kept."""
@@ -140,7 +149,13 @@ class ModelSubject(Subject):
         if self._draw is not None:
             return Batch(self._draw(start, count).to(self.device), None, None, index, 0)
         made = sample_chunk(
-            self.model, start, count, self.seed, self.device, noise=self.model.shown == "draw"
+            self.model,
+            start,
+            count,
+            self.seed,
+            self.device,
+            noise=self.model.shown == "draw",
+            limit=self._limit,
         )
         return Batch(made.x, made.condition, None, index, 0)
 
@@ -173,9 +188,18 @@ class ModelSubject(Subject):
             self._made[name] = make()
         return self._made[name]
 
+    def _in_parts(self, compute: Callable[[slice], Tensor], batch: Batch) -> Tensor:
+        """What ``compute`` gives for rows of a batch, fewer at once where memory is short."""
+        parts = list(in_parts(compute, len(batch.x), self._limit))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
     def _fits(self, tensor: Tensor) -> bool:
         size = tensor.nelement() * tensor.element_size()
         if size > self._room:
             return False
         self._room -= size
         return True
+
+
+def _rows_of(condition: Tensor | None, rows: slice) -> Tensor | None:
+    return None if condition is None else condition[rows]

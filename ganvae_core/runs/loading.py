@@ -7,6 +7,7 @@ import math
 import shlex
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, final
 
@@ -21,10 +22,11 @@ from ganvae_core.config.options import Text
 from ganvae_core.data.codec import Codec, in_own_units
 from ganvae_core.data.specifications import read_spec, sizes
 from ganvae_core.data.split import Split, split
-from ganvae_core.engine.devices import select_device
+from ganvae_core.engine.devices import precision_here, select_device
+from ganvae_core.engine.precision import computing
 from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, NotFittedError, RunError
-from ganvae_core.evaluation.sampling import CHUNK, Samples, sample_rows
+from ganvae_core.evaluation.sampling import RowLimit, Samples, in_parts, sample_rows
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
@@ -119,7 +121,14 @@ class Run:
                 f"go on with it, or leave --checkpoint out:  ganvae run --resume {shlex.quote(str(self.path))}",
             )
         noise = self.model.shown == "draw" if noise is None else noise
-        return sample_rows(self.model, count, seed, self.device, condition, noise=noise)
+        with self.computing():
+            return sample_rows(self.model, count, seed, self.device, condition, noise=noise)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """A context in which the run's networks compute in the run's precision, where this device has it."""
+        settings = self.configuration.engine
+        precision = precision_here(settings, self.device)
+        return computing(self.device, precision, deterministic=settings.deterministic)
 
     def reconstruct(self, data: Split, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """Chosen rows as the model takes them, and what it makes of them: two x (B, *X).
@@ -128,11 +137,13 @@ class Run:
             ConfigurationError: the model has no encoder.
             DataError: as ``batch`` raises it.
         """
-        pairs: list[tuple[Tensor, Tensor]] = []
-        with torch.no_grad():
-            for part in chunks(indices):
-                batch = self.batch(data, part)
-                pairs.append((batch.x.cpu(), self.model.reconstruct(batch.x, batch.condition).cpu()))
+
+        def pair(rows: slice) -> tuple[Tensor, Tensor]:
+            batch = self.batch(data, indices[rows])
+            return batch.x.cpu(), self.model.reconstruct(batch.x, batch.condition).cpu()
+
+        with torch.no_grad(), self.computing():
+            pairs = list(in_parts(pair, len(indices), RowLimit()))
         originals, made = zip(*pairs, strict=True)
         return torch.cat(originals), torch.cat(made)
 
@@ -143,12 +154,13 @@ class Run:
             ConfigurationError: the model has no encoder.
             DataError: as ``batch`` raises it.
         """
-        parts: list[np.ndarray] = []
-        with torch.no_grad():
-            for part in chunks(indices):
-                batch = self.batch(data, part)
-                parts.append(self.model.encode(batch.x, batch.condition).mean.cpu().numpy())
-        return np.concatenate(parts)
+
+        def codes(rows: slice) -> np.ndarray:
+            batch = self.batch(data, indices[rows])
+            return self.model.encode(batch.x, batch.condition).mean.cpu().numpy()
+
+        with torch.no_grad(), self.computing():
+            return np.concatenate(list(in_parts(codes, len(indices), RowLimit())))
 
     @property
     def device(self) -> torch.device:
@@ -307,11 +319,6 @@ class Run:
         if steps is not None:
             given["engine.steps"] = steps
         return load(resume(self.path, data=data, overrides=given, callbacks=callbacks))
-
-
-def chunks(indices: np.ndarray) -> list[np.ndarray]:
-    """The indices in parts of as many as go through a network at once."""
-    return [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
 
 
 def _is_fixed(spec: DataSpec) -> bool:

@@ -77,7 +77,7 @@ WORDS = [
     ("run --plugin vae objective.beta=much", "objective.beta", "must be a number"),
     ("run --plugin vae objective.beta=nan", "objective.beta", "must be a number"),
     ("run --plugin vae data.condition=perhaps", "data.condition", "true or false"),
-    ("run --plugin vae --precision fp8", "one of: auto, fp32, bf16"),
+    ("run --plugin vae --precision fp8", "one of: auto, fp32, tf32, bf16"),
     ("run --plugin vae engine.device=tpu", "no device 'tpu'", "auto, cpu"),
     ("run --plugin vae --steps -5", "engine.steps: -5 is not possible: it must be at least 1."),
     ("run --plugin vae --steps 0", "engine.steps: 0"),

@@ -8,14 +8,29 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import FromPhases, Watcher, engine, model, optimizer, same, state
+from toys import (
+    FromPhases,
+    Watcher,
+    engine,
+    model,
+    optimizer,
+    regression,
+    rows,
+    same,
+    squared_error,
+    state,
+)  # fmt: skip
 
 import ganvae_core as gv
-from ganvae_core.engine.precision import ComponentPrecision
+from ganvae_core.data.stream import DataStream
+from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import World
 from ganvae_core.engine.updates import Updates
+from ganvae_core.evaluation.measuring import evaluate
+from ganvae_core.evaluation.sampling import sample_rows
 from ganvae_core.store.checkpoints import read_checkpoint
 
+CPU = torch.device("cpu")
 FITS = 3
 """Rows that fit into the memory that these losses pretend to have; a batch is of eight."""
 
@@ -131,7 +146,7 @@ def test_one_of_several_processes_does_not_split_alone() -> None:
         training.phases,
         World(rank=1, size=2),
         0,
-        ComponentPrecision(training.objective, training.device, torch.float32),
+        Computing(training.objective, training.phases, training.settings, training.device, "fp32"),
         training.stop_flag,
     )
     batch = gv.Batch(torch.zeros(4, 3), None, None, torch.arange(4), 0)
@@ -153,3 +168,117 @@ def test_another_error_is_not_taken_for_it() -> None:
     objective.make = phases  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(RuntimeError, match="says the plugin"):
         engine(objective).fit()
+
+
+def test_data_on_the_device_is_given_up_before_rows_are_split(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It even saves a phase whose rows cannot be split."""
+    resident = [True, False]
+
+    def phases(objective: Any) -> list[gv.Phase]:
+        def loss(batch: gv.Batch) -> gv.Loss:
+            if resident[0]:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return squared_error(objective)(batch)
+
+        return [gv.Phase("regression", loss, trains=[objective.model.generator], couples_rows=True)]
+
+    monkeypatch.setattr(DataStream, "release", lambda self: resident.pop(0))
+    redone = engine(FromPhases(model(encoder=False), phases)).fit()
+    assert redone.rows_at_once == 8
+    assert caplog.messages == [
+        "step 1: cpu ran out of memory; the data is not kept on it any more, and is read ahead instead"
+    ]
+    assert same(state(redone.objective), state(engine(regression()).fit().objective))
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_an_optimizer_that_cannot_allocate_its_state_is_called_again_without_the_data(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resident = [True, False]
+    monkeypatch.setattr(DataStream, "release", lambda self: resident.pop(0))
+    redone = engine(regression(), optimizers=optimizer(name, 0.01))
+    real, zeros_like, calls = redone.state.optimizers["regression"].torch_optimizer, torch.zeros_like, [0]
+
+    def limited_zeros(*arguments: Any, **options: Any) -> Tensor:
+        calls[0] += 1
+        if calls[0] == 2:  # between the two moments of the first parameter
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return zeros_like(*arguments, **options)
+
+    monkeypatch.setattr(torch, "zeros_like", limited_zeros)
+    redone.fit()
+    monkeypatch.undo()
+    assert calls[0] > 2
+    assert real.state
+    plain = engine(regression(), optimizers=optimizer(name, 0.01)).fit()
+    assert same(state(redone.objective), state(plain.objective))
+
+
+def test_where_an_optimizer_runs_out_of_memory_for_good_that_is_said() -> None:
+    training = engine(regression())
+
+    def step() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    training.state.optimizers["regression"].torch_optimizer.step = step  # pyright: ignore
+    with pytest.raises(gv.TrainingError, match="ran out of memory in the optimizer of phase 'regression'"):
+        training.fit()
+
+
+class Narrow(gv.Generator):
+    """Has memory for so many rows at once, and notes how many it is given."""
+
+    def __init__(self, fits: int) -> None:
+        super().__init__()
+        self.fits, self.given = fits, list[int]()
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        self.given.append(len(z))
+        if len(z) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self.layer(z)
+
+
+def narrow(fits: int) -> gv.Model:
+    own = model().eval()
+    torch.manual_seed(1)
+    own.generator = Narrow(fits)
+    return own
+
+
+def test_samples_are_made_in_parts_where_memory_is_short() -> None:
+    wide, short = narrow(256), narrow(100)
+    torch.testing.assert_close(
+        sample_rows(short, 300, 0, CPU).x, sample_rows(wide, 300, 0, CPU).x, rtol=1e-5, atol=1e-6
+    )
+    assert wide.generator.given == [256, 256]
+    assert short.generator.given == [256, 128, 64, 64, 64, 64, 64, 64, 64, 64]
+    with pytest.raises(gv.GanvaeError, match="memory ran out with a single row"):
+        sample_rows(narrow(0), 1, 0, CPU)
+
+
+def test_metrics_are_measured_in_parts_where_memory_is_short() -> None:
+    class Reconstruction(gv.Metric):
+        figures = (gv.Figure("error", "error", "", "lower"),)
+
+        def measure(self, subject: gv.Subject) -> dict[str, float]:
+            errors = [
+                (subject.model.reconstruct(batch.x) - batch.x)
+                .square()
+                .sum(1)  # by itself, with the whole batch
+                for batch in subject.held_out()
+            ]
+            return {"error": torch.cat(errors).mean().item()}
+
+    data = gv.split(gv.as_source(rows(400)), held_out=0.5)
+    wide, short = narrow(256), narrow(100)
+    expected = evaluate(wide, data, [Reconstruction()], 0, CPU)
+    assert evaluate(short, data, [Reconstruction()], 0, CPU) == pytest.approx(expected, rel=1e-5)
+    assert max(short.generator.given[-2:]) <= 100
+    subject = gv.ModelSubject(short, data)
+    (batch,) = subject.held_out()
+    assert len(subject.reconstructions(batch)) == 200

@@ -130,6 +130,29 @@ def test_after_runs_only_when_its_phase_does() -> None:
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("how", ["loss", "gradient"])
+def test_on_an_accelerator_what_after_changed_is_put_back_where_the_update_failed(how: str) -> None:
+    """The device is not waited for: ``after`` runs in every step, and what it did is masked."""
+    runs: list[Any] = []
+    objective = failing(2, how, runs)
+    objective.register_buffer("memory", torch.zeros(()))
+    training = engine(objective, steps=4, on_nonfinite="skip")
+    training._updates.masks_after = True  # pyright: ignore[reportPrivateUsage]
+    after = training.phases[1].phase.after
+    assert after is not None
+
+    def counting(averages: Mapping[str, Tensor]) -> None:
+        after(averages)
+        objective.get_buffer("memory").add_(1)
+        objective.model.generator.head.bias.clamp_(-0.01, 0.01)  # pyright: ignore
+
+    object.__setattr__(training.phases[1].phase, "after", counting)
+    training.fit()
+    assert len(runs) == 4
+    assert objective.get_buffer("memory").item() == 3
+    assert all(parameter.isfinite().all() for parameter in objective.parameters())
+
+
 def failing(at_step: int, how: str, after: list[Any] | None = None) -> FromPhases:
     """Two phases with one network each, the second of which meets a number that is not finite."""
 

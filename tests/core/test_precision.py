@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from toys import FromPhases, engine, model, same, state
 
 import ganvae_core as gv
+from ganvae_core.engine.devices import select_precision
+from ganvae_core.engine.precision import computing
 from ganvae_core.store.checkpoints import read_checkpoint
 
 
@@ -85,7 +90,7 @@ def test_fp32_means_fp32() -> None:
     assert inside == {torch.float32}
 
 
-def test_the_averaged_model_computes_in_fp32() -> None:
+def test_the_averaged_model_computes_in_the_runs_precision_and_stays_fp32() -> None:
     seen: list[torch.dtype] = []
 
     class Looking(gv.Callback):
@@ -93,11 +98,131 @@ def test_the_averaged_model_computes_in_fp32() -> None:
             hook = training.model.generator.get_submodule("head").register_forward_hook(
                 lambda module, inputs, output: seen.append(output.dtype)
             )
-            training.model.sample(2)
+            seen.append(training.model.sample(2).dtype)
             hook.remove()
 
     engine(game(set(), {}), precision="bf16", steps=1, callbacks=[Looking()]).fit()
-    assert seen == [torch.float32]
+    assert seen == [torch.bfloat16, torch.float32]
+
+
+class Casts(TorchDispatchMode):
+    """Counts casts from float32 to bfloat16 and back, by the shape that is cast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lower: Counter[tuple[int, ...]] = Counter()
+        self.higher: Counter[tuple[int, ...]] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outcome = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and args[0].dtype != outcome.dtype:
+            count = self.lower if outcome.dtype == torch.bfloat16 else self.higher
+            count[tuple(outcome.shape)] += 1
+        return outcome
+
+
+def judged_twice(by_parts: bool) -> gv.Engine:
+    """A critic that judges two sets of rows in each update."""
+
+    def phases(objective: Any) -> list[gv.Phase]:
+        def loss(batch: gv.Batch) -> gv.Loss:
+            with torch.no_grad():
+                objective.critic(batch.x)  # which must not take the gradient from what follows
+            return gv.Loss(objective.critic(batch.x).mean() - objective.critic(batch.x + 1).mean())
+
+        return [gv.Phase("critic", loss, trains=[objective.critic])]
+
+    torch.manual_seed(0)
+    objective = FromPhases(model().requires_grad_(False), phases, critic=Critic(set()))
+    return engine(objective, precision="bf16", steps=1, micro_batch_size=2 if by_parts else None)
+
+
+@pytest.mark.parametrize("by_parts", [False, True])
+def test_weights_are_cast_once_an_update(by_parts: bool) -> None:
+    training = judged_twice(by_parts)
+    with Casts() as casts:
+        training.fit()
+    # The forward without gradients may cast for itself.
+    assert casts.lower[4, 3] <= 1 + (4 if by_parts else 1)
+    critic: Any = training.objective.get_submodule("critic")
+    assert critic.layer.weight.grad is not None
+    assert critic.layer.weight.grad.abs().sum() > 0
+
+
+def test_features_stay_in_bf16_between_a_critics_own_layers() -> None:
+    training = judged_twice(by_parts=False)
+    with Casts() as casts:
+        training.fit()
+    assert casts.higher[8, 4] == 0, "features of 8 rows were cast to fp32 and back"
+
+
+def test_a_copied_module_computes_with_its_own_weights() -> None:
+    copies: list[Any] = []
+
+    class Copying(gv.Callback):
+        def on_step(self, training: gv.TrainingView, record: Any) -> None:
+            copied = copy.deepcopy(training.objective.get_submodule("critic"))
+            with torch.no_grad():
+                for parameter in copied.parameters():
+                    parameter.zero_()
+                copies.append(copied(torch.ones(1, 3)).item())
+
+    engine(game(set(), {}), precision="bf16", steps=1, callbacks=[Copying()]).fit()
+    assert copies == [0.0]
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_components_are_compiled_in_place_but_for_what_a_second_order_phase_trains(
+    second_order: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(type(self).__name__))  # pyright: ignore
+    engine(game(set(), {}, second_order=second_order), compile=True, steps=1).fit()
+    assert compiled == ([] if second_order else ["MLPGenerator", "MLPEncoder", "Critic"])
+    compiled.clear()
+    engine(game(set(), {}), steps=1).fit()
+    assert compiled == [], "auto does not compile on a CPU"
+
+
+def test_training_sets_torchs_flags_and_puts_them_back() -> None:
+    flags: list[tuple[Any, ...]] = []
+
+    def read() -> tuple[Any, ...]:
+        backends = torch.backends
+        return (
+            backends.cuda.matmul.allow_tf32,
+            backends.cudnn.allow_tf32,
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    class Reading(gv.Callback):
+        def on_step(self, training: gv.TrainingView, record: Any) -> None:
+            flags.append(read())
+
+    before = read()
+    engine(game(set(), {}), deterministic=True, steps=1, callbacks=[Reading()]).fit()
+    assert flags == [(False, False, True)], "fp32 is IEEE's, convolutions included"
+    with computing(torch.device("cuda"), "tf32"):
+        assert read() == (True, True, False)
+        assert torch.backends.cudnn.benchmark
+        with computing(torch.device("cuda"), "fp32", deterministic=True):
+            assert read() == (False, False, True)
+            assert not torch.backends.cudnn.benchmark
+    assert read() == before
+
+
+def test_tf32_is_refused_where_there_is_none() -> None:
+    with pytest.raises(gv.ConfigurationError, match="this cpu has no TF32"):
+        engine(game(set(), {}), precision="tf32")
+
+
+def test_auto_takes_bf16_then_tf32_then_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, found = torch.device("cuda"), []
+    for bf16, tf32 in ((True, True), (False, True), (False, False)):
+        monkeypatch.setattr("ganvae_core.engine.devices.has_fast_bf16", lambda device, has=bf16: has)
+        monkeypatch.setattr("ganvae_core.engine.devices.has_tf32", lambda device, has=tf32: has)
+        found.append(select_precision(gv.EngineSettings(), cuda))
+    assert found == ["bf16", "tf32", "fp32"]
 
 
 def test_after_training_the_modules_are_as_they_were() -> None:
@@ -126,7 +251,10 @@ def test_a_run_in_bf16_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert same(state(whole.objective), state(going_on.objective))
 
 
-def test_images_lie_in_channels_last_order_only_where_that_was_asked_for_or_with_bf16() -> None:
+@pytest.mark.parametrize("kept", ["kept", "read"])
+def test_images_lie_in_channels_last_order_only_where_that_was_asked_for_or_with_bf16(
+    kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     orders: list[bool] = []
 
     def phases(objective: Any) -> list[gv.Phase]:
@@ -137,6 +265,8 @@ def test_images_lie_in_channels_last_order_only_where_that_was_asked_for_or_with
         return [gv.Phase("a", loss, trains=[objective.layer])]
 
     x = torch.rand(20, 2, 8, 8)
+    if kept == "read":
+        monkeypatch.setattr("ganvae_core.data.stream.RESIDENT_SHARE", 0.0)
     for precision, wanted in (("fp32", None), ("bf16", None), ("fp32", True), ("bf16", False)):
         own = gv.Model(
             gv.MLPGenerator([2], [2, 8, 8]).requires_grad_(False), gv.StandardNormal([2]), gv.Point()
@@ -147,4 +277,4 @@ def test_images_lie_in_channels_last_order_only_where_that_was_asked_for_or_with
 
 
 def test_auto_takes_fp32_on_a_cpu() -> None:
-    assert engine(game(set(), {}), precision="auto").precision == torch.float32
+    assert engine(game(set(), {}), precision="auto").precision == "fp32"
