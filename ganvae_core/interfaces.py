@@ -217,7 +217,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def rows(self, indices: Indices) -> Rows:
-        """Rows by number, or by slice; the same rows each time.
+        """Rows by number, or by slice; the same rows each time. It is called from several threads.
 
         ``Rows.x`` is of the type that ``spec.units`` names. A slice should return views, so that data is
         not copied.
