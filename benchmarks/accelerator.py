@@ -1,7 +1,7 @@
 """All checks of the engine that need an accelerator, in one script of a few minutes.
 
-Speed against bare loops in CUDA graphs, no wait for the device in a step, bitwise resume, memory, and recovery after memory
-runs out. With ``--device cpu`` it runs what a CPU can show, without graphs; the tests do so on tiny networks.
+Speed against bare loops in CUDA graphs, no wait for the device in a step, bitwise resume, memory, and recovery after it
+ran out. With ``--device cpu`` it runs what a CPU can show, without graphs; the tests do so on tiny networks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def make_engine(work: Work, device: torch.device, **settings: Any) -> gv.Engine:
     values = {"steps": 10**6, "batch_size": work.batch_size, "device": str(device), "log_every": 10**6,
               "samples_every": 0, "checkpoint_every": 10**6, "compile": False} | settings  # fmt: skip
     optimizers = {"default": gv.OptimizerSettings(lr=2e-4)}
-    return gv.Engine(make_objective(work, data.spec), data, gv.EngineSettings(**values), optimizers=optimizers)
+    return gv.Engine(
+        make_objective(work, data.spec), data, gv.EngineSettings(**values), optimizers=optimizers
+    )
 
 
 class StaticBatch:
@@ -105,9 +108,7 @@ def bare_step(work: Work, device: torch.device, precision: str) -> Callable[[], 
         loop = VAELoop(model.encoder, model.generator, batches, 2e-4)
         optimizers = [loop.optimizer]
     else:
-        loop = GANLoop(
-            model.generator, objective.critic, batches, LATENT[0], lr=2e-4, betas=(0.9, 0.999)
-        )
+        loop = GANLoop(model.generator, objective.critic, batches, LATENT[0], lr=2e-4, betas=(0.9, 0.999))
         optimizers = [loop.critic_optimizer, loop.generator_optimizer]
 
     def step() -> None:
@@ -161,7 +162,7 @@ def speed(works: list[Work], device: torch.device, warm_up: int, console: Consol
             engine = make_engine(work, device, precision=precision, compile=compiled)
             peak = _peak(device)
             with borrowed_randomness(device) as generator, engine._computing.training():  # pyright: ignore
-                own = images_per_second(lambda: engine.step(generator), work, device, warm_up)
+                own = images_per_second(partial(engine.step, generator), work, device, warm_up)
             used, peak = peak(), _peak(device)
             with computing(device, "fp32" if precision == "bf16" else precision):  # pyright: ignore
                 bare = images_per_second(bare_step(work, device, precision), work, device, warm_up)
@@ -233,7 +234,11 @@ def recovers(device: torch.device) -> str:
         engine = make_engine(work, device, precision="fp32").fit(3)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
-    return f"ok, with {engine.rows_at_once:,} rows at once" if engine.rows_at_once < 32_768 else "memory sufficed"
+    return (
+        f"ok, with {engine.rows_at_once:,} rows at once"
+        if engine.rows_at_once < 32_768
+        else "memory sufficed"
+    )
 
 
 def _wait(device: torch.device) -> None:
