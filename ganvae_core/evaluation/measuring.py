@@ -54,7 +54,9 @@ def evaluate(
                         if subject.rows_at_once == 1:
                             raise
                     rows = -(-subject.rows_at_once // 2)
-                    subject = ModelSubject(model, data, seed=seed, device=device, rows_at_once=rows)
+                    subject = ModelSubject(
+                        model, data, seed=seed, device=device, rows_at_once=rows, most_rows=most_rows
+                    )
     return results
 
 
