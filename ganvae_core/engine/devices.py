@@ -53,7 +53,7 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 def has_tf32(device: torch.device) -> bool:
     """Whether the hardware multiplies TF32 numbers."""
-    return device.type == "cuda" and torch.cuda.is_tf32_supported()
+    return device.type == "cuda" and torch.cuda.is_available() and torch.cuda.is_tf32_supported()
 
 
 def select_precision(settings: EngineSettings, device: torch.device) -> Precision:
