@@ -11,10 +11,9 @@ from contextlib import contextmanager
 import click
 
 from ganvae_core.cli.output import note, print_error
+from ganvae_core.cli.stopping import exit_code
 from ganvae_core.engine.environment import LAUNCHER, is_other_rank
 from ganvae_core.errors import GanvaeError, Interrupted, TrainingError
-
-INTERRUPTED = 130
 
 
 def report(error: BaseException) -> int:
@@ -33,7 +32,7 @@ def report(error: BaseException) -> int:
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             note("stopped.")
-            return INTERRUPTED
+            return exit_code(error)
         case click.ClickException() if is_other_rank():  # rank 0 reports it
             return error.exit_code
         case click.ClickException():
@@ -71,7 +70,8 @@ def report_once() -> Generator[None]:
         else:
             reports = ranks.may_report()
         if not reports:
-            code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            code = exit_code(error) if interrupted else getattr(error, "exit_code", 1)
             raise SystemExit(code) from None
         prefix = "" if ranks.first or str(error).startswith("rank ") else f"rank {ranks.rank}: "
         if prefix and isinstance(error, GanvaeError):

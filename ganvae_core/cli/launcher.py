@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganvae_core.cli.output import print_error
+from ganvae_core.cli.stopping import stop_signals
 from ganvae_core.engine.environment import LOOPBACK, RUN_KEY, environment_of, world_size
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.store.directory import RunDirectory
@@ -42,14 +43,6 @@ def check_count(processes: int) -> None:
             f"--processes {processes}: this is one of {world_size()} processes that are there already.",
             "leave --processes out: torchrun, or whatever started them, says how many there are",
         )
-
-
-def stop_signals() -> list[signal.Signals]:
-    """The signals that end training: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as under nohup."""
-    found = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:

@@ -18,6 +18,7 @@ import click
 
 from ganvae_core.cli.frame import Settings, add_everywhere, current_catalogue
 from ganvae_core.cli.plugin_commands import ExtensibleGroup
+from ganvae_core.cli.stopping import handling_stops, stop_now
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def ganvae(context: click.Context) -> None:
 add_everywhere(ganvae)
 
 
+@handling_stops(stop_now)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and print an error in one line.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import shlex
-import signal
-import threading
 import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +16,7 @@ import click
 from ganvae_core.cli.choosing import chosen_configuration, configuration_options, typed_layer
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue, settings
 from ganvae_core.cli.output import note, said_if_slow, warn
+from ganvae_core.cli.stopping import handling_stops, stop_now
 from ganvae_core.engine.environment import end_with_launcher, world_size
 from ganvae_core.errors import ConfigurationError, Interrupted
 
@@ -293,22 +293,16 @@ def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data:
 @contextmanager
 def stopping_on_signals(stages: Stages) -> Generator[list[int]]:
     """Let SIGINT, SIGTERM and SIGHUP end training after the current step; a second one ends it at once."""
-    from ganvae_core.cli.launcher import stop_signals
-
     received: list[int] = []
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         if received:
-            raise KeyboardInterrupt
+            stop_now(number, frame)
         received.append(number)
-        stages.interrupt()
+        try:
+            stages.interrupt()
+        except KeyboardInterrupt:  # a prior is being fitted
+            stop_now(number, frame)
 
-    if threading.current_thread() is not threading.main_thread():
+    with handling_stops(stop):
         yield received
-        return
-    before = {number: signal.signal(number, stop) for number in stop_signals()}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -47,9 +47,10 @@ def stop_now(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(number)
 
 
-def exit_code(error: KeyboardInterrupt) -> int:
-    """128 and the number of the signal, SIGINT where it is unknown."""
-    given = error.args[0] if error.args else signal.SIGINT
+def exit_code(error: BaseException) -> int:
+    """128 and the number of the signal that an interrupt, or click's error for one, stands for; SIGINT if unknown."""
+    found = error if isinstance(error, KeyboardInterrupt) else error.__cause__
+    given = found.args[0] if found is not None and found.args else signal.SIGINT
     return 128 + (given if isinstance(given, int) else signal.SIGINT)
 
 
