@@ -55,7 +55,7 @@ TWO_PROCESSES = "vae/vae in two processes"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SHARE = 0.3
 """Of a run's time, before its first step."""
-PATIENCE_SECONDS = 3600.0
+LONGEST_SECONDS = 3600.0
 POLL_SECONDS = 0.0005
 
 
@@ -181,7 +181,7 @@ def waited(process: Process) -> int:
     """
     began = time.monotonic()
     while (code := process.poll()) is None:
-        if time.monotonic() - began > PATIENCE_SECONDS:
+        if time.monotonic() - began > LONGEST_SECONDS:
             raise CrashTestError(f"process {process.pid} does not end")
         time.sleep(0.002)
     return code

@@ -127,8 +127,20 @@ class Model(nn.Module):
         return _encoder_of(self)(x, condition)
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> ObservedData:
-        """A distribution over (*S, B, *X) for codes (*S, B, *Z)."""
-        return self._decode(z, condition, self._sample_axes(z))
+        """A distribution over (*S, B, *X) for codes (*S, B, *Z).
+
+        Raises:
+            ConfigurationError: the generator cannot take the codes, and the prior has no ``latent_shape``.
+        """
+        try:
+            return self._decode(z, condition, self._sample_axes(z))
+        except (RuntimeError, ValueError, IndexError) as error:
+            if getattr(self.prior, "latent_shape", None) is not None:
+                raise
+            raise ConfigurationError(
+                f"codes of shape {tuple(z.shape)} cannot be decoded: {str(error).partition(chr(10))[0]}",
+                f"several draws a row need a prior with a latent_shape, and {type(self.prior).__name__} has none",
+            ) from error
 
     def log_prior(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """(*S, B) nats: the prior's log-density of codes (*S, B, *Z)."""

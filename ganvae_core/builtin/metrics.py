@@ -165,7 +165,13 @@ class Coverage(Metric):
         return {figure.name: value for figure, value in zip(self.figures, found, strict=True)}
 
     def _all(self, subject: Subject, batches: Iterable[Batch]) -> Tensor:
-        return torch.cat([_compared(self.of, subject, batch) for batch in batches])
+        """(N, D). Of x, rows with missing values are left out: they have no distance to samples."""
+        rows: list[Tensor] = []
+        for batch in batches:
+            row = _compared(self.of, subject, batch)
+            mask = None if self.of == "codes" else batch.mask
+            rows.append(row if mask is None else row[mask.flatten(1).all(1).cpu()])
+        return torch.cat(rows)
 
 
 def neighbour_accuracy(

@@ -206,7 +206,7 @@ def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = F
 
     Raises:
         ConfigurationError: something is missing, or the prior's support is one that the loss cannot work with; or
-            ``needs`` or ``accepts`` has a word that means nothing, which would else be left unheeded in silence.
+            ``needs`` or ``accepts`` has a word that means nothing, which would have no effect.
     """
     model, name = objective.model, name or type(objective).__name__
     for attribute in WORDS:

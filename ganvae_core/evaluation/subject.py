@@ -163,7 +163,7 @@ class ModelSubject(Subject):
         batch = self._batches.get(key)
         if batch is None:
             batch = make()
-            if self._fits(batch.x):
+            if self._fits(batch.x, *([] if batch.mask is None else [batch.mask])):
                 self._batches[key] = batch
         return batch
 
@@ -193,8 +193,8 @@ class ModelSubject(Subject):
         parts = list(in_parts(compute, len(batch.x), self._limit))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _fits(self, tensor: Tensor) -> bool:
-        size = tensor.nelement() * tensor.element_size()
+    def _fits(self, *tensors: Tensor) -> bool:
+        size = sum(tensor.nelement() * tensor.element_size() for tensor in tensors)
         if size > self._room:
             return False
         self._room -= size

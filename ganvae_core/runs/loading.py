@@ -251,7 +251,7 @@ class Run:
         """The units by which other data means to the model what the training data did.
 
         Raises:
-            DataError: it lies in another range than the training data, which no numbers can tell apart.
+            DataError: it lies in another range than the training data, which the numbers do not show.
         """
         if self.spec.range is None or spec.range is None or not (_is_fixed(spec) and _is_fixed(self.spec)):
             return self.spec.units
@@ -270,7 +270,7 @@ class Run:
         if unknown:
             raise DataError(
                 f"the model was not trained on the class '{unknown[0]}'.",
-                f"it knows: {', '.join(known[:20])}",
+                f"classes: {', '.join(known[:20])}",
             )
         return np.array([known.index(name) for name in classes])
 
@@ -337,7 +337,7 @@ def load(
 ) -> Run:
     """A run from its directory, with the model of its newest checkpoint that is whole.
 
-    A newer checkpoint that is passed over because it is damaged is told by a ``UserWarning``.
+    A newer checkpoint that is passed over because it is damaged gives a ``UserWarning``.
 
     Args:
         path: the run directory.

@@ -31,7 +31,7 @@ from ganvae_core.store.manifests import (
 )
 
 CONFIG = "config.yaml"
-DRAFT, RUBBISH = ".draft", ".rubbish"
+DRAFT, REMOVED = ".draft", ".rubbish"
 """What hidden folders of a step end in while they are written, or removed."""
 
 
@@ -208,17 +208,17 @@ def remove_checkpoint(folder: Path) -> None:
     Raises:
         OSError: it, or something of it under a hidden name, stays.
     """
-    rubbish = folder.with_name(f".{folder.name.removeprefix('.')}{RUBBISH}")
-    remove(rubbish)
-    folder.rename(rubbish)
-    remove(rubbish)
+    removed = folder.with_name(f".{folder.name.removeprefix('.')}{REMOVED}")
+    remove(removed)
+    folder.rename(removed)
+    remove(removed)
 
 
 def mend_checkpoints(parent: Path) -> None:
     """Bring a folder of checkpoints into order after a process was killed that wrote there.
 
-    What was set aside to be replaced goes back where its successor has not arrived; drafts and rubbish go. What cannot
-    be moved is warned of and stays: no reader takes it for more than it is.
+    What was set aside to be replaced goes back where its successor has not arrived; drafts and half-removed checkpoints
+    go. What cannot be moved is warned of and stays, and readers pass over it.
     """
     if not parent.is_dir():
         return
@@ -227,7 +227,7 @@ def mend_checkpoints(parent: Path) -> None:
         with tidying(path):
             if name.endswith(REPLACED) and not (target := parent / name.removesuffix(REPLACED)).exists():
                 path.rename(target)
-            elif name.endswith((REPLACED, DRAFT, RUBBISH)):
+            elif name.endswith((REPLACED, DRAFT, REMOVED)):
                 remove(path)
 
 

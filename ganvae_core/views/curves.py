@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def draw_losses(
         axes.set_ylabel(label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
+        _mark_stages(axes, records, label=axes is grid[0])
         axes.legend(**BESIDE_LINES)
     grid[-1].set_xlabel("steps")
     grid[-1].xaxis.get_major_locator().set_params(integer=True)
@@ -92,3 +94,15 @@ def _mark_best(axes: Any, curve: Curve, figure: Figure) -> None:
     if finite:
         step, value = choose(finite, key=lambda point: point[1])
         axes.plot([step], [value], "o", color="C0", markersize=5, label=f"best: step {step:,}")
+
+
+def _mark_stages(axes: Any, records: Sequence[Mapping[str, Any]], *, label: bool) -> None:
+    """A line where each further stage begins, with its number above the first panel."""
+    for before, after in itertools.pairwise(records):
+        if after.get("stage", 0) != before.get("stage", 0):
+            axes.axvline(before["step"], color="0.4", linewidth=1, linestyle="--")
+            if label:
+                text = f" stage {after.get('stage', 0) + 1:.0f}"
+                axes.annotate(
+                    text, (before["step"], 1), xycoords=("data", "axes fraction"), va="bottom", color="0.4"
+                )

@@ -7,8 +7,8 @@ import networkx
 import pytest
 
 LAYERS = (
-    ("cli",), ("runs",), ("config",), ("engine",), ("evaluation", "views"), ("data",), ("store",),
-    ("training",), ("model",), ("distributions",), ("interfaces",), ("types",), ("errors",),
+    ("cli",), ("runs",), ("config",), ("engine", "builtin"), ("evaluation", "views"), ("data",), ("store",),
+    ("training",), ("model",), ("distributions", "losses"), ("interfaces",), ("types", "plugins"), ("errors",),
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -38,6 +38,7 @@ def test_arrows_point_down(imports: networkx.DiGraph) -> None:
         if (above := rank(module)) is not None and (below := rank(imported)) is not None and below < above
     ]
     assert upward == []
+    assert {module.split(".")[1] for edge in imports.edges for module in edge} - {*RANK, "__main__"} == set()
 
 
 def test_the_core_names_the_builtin_plugin_in_its_public_names_alone(imports: networkx.DiGraph) -> None:
