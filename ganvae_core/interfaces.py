@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -201,10 +201,18 @@ class Critic(_Network):
 class Source(abc.ABC):
     """Rows of data, in their own units. Sources work with numpy and import no torch.
 
-    ``notes`` are sentences for users about the data and its treatment.
+    Attributes:
+        notes: sentences for users about the data and its treatment.
+        why: what was decided about the values, why, and which option decides otherwise; empty where nothing was.
+        of_one_file: options that name things within one file, an array of an archive for example. They do not pass to
+            other data that a run's model is given.
+        is_lazy: rows are read or decoded when they are asked for, so all of them are never asked for at once.
     """
 
     notes: tuple[str, ...] = ()
+    why: str = ""
+    of_one_file: ClassVar[frozenset[str]] = frozenset()
+    is_lazy: bool = False
 
     @property
     @abc.abstractmethod

@@ -78,11 +78,13 @@ class Units:
     """The mapping of a source's values to a model's inputs, ``x = (raw - offset) / scale``, and back.
 
     Args:
-        offset: one number, or one a column.
-        scale: one number, or one a column; never zero.
+        offset: one number, or one for each position of an axis of x.
+        scale: likewise; never zero.
         dtype: the numpy name of the source's own type, in which samples are given back.
         constant: positions in ``offset`` whose values never vary: they are returned exactly, whatever a model outputs.
         whole: positions of columns of whole numbers, to which samples are rounded.
+        axis: of an event, counted from its end, that several offsets and scales are for: -1 for columns, -3 for the
+            channels of images.
     """
 
     offset: tuple[float, ...] = (0.0,)
@@ -90,6 +92,11 @@ class Units:
     dtype: str = "float32"
     constant: tuple[int, ...] = ()
     whole: tuple[int, ...] = ()
+    axis: int = -1
+
+    def shape(self, values: Sequence[float]) -> tuple[int, ...]:
+        """The shape in which offsets or scales are broadcast over x: (3, 1, 1) for three channels of images."""
+        return (len(values), *(1,) * (-1 - self.axis)) if len(values) > 1 else (1,)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ class DataSpec:
         fields: the columns of a table, in the order of x.
         classes: names of the classes, where the condition is a label.
         units: how x relates to the source's own values.
+        class_type: what the classes are in the source: ``text``, ``int`` (whole numbers) or ``bool``.
         details: further properties of a modality as JSON values: a vocabulary, a sample rate in Hz.
     """
 
@@ -118,11 +126,21 @@ class DataSpec:
     classes: tuple[str, ...] | None = None
     units: Units = field(default_factory=Units)
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    class_type: str = "text"
 
     @property
     def columns(self) -> tuple[str, ...] | None:
         """The names of the fields."""
         return None if self.fields is None else tuple(field.name for field in self.fields)
+
+    def class_values(self) -> np.ndarray:
+        """(classes,) the classes in the type that they have in the source: text, whole numbers or booleans."""
+        import numpy as np
+
+        classes = self.classes or ()
+        if self.class_type == "bool":
+            return np.array([name == "True" for name in classes])
+        return np.array(classes, dtype=np.int64 if self.class_type == "int" else None)
 
     def as_dict(self) -> dict[str, Any]:
         """This specification as plain JSON values."""

@@ -6,7 +6,7 @@ from ganvae_core.plugins import ComponentSpec, Kind, hookimpl
 
 ganvae_api = 1
 
-IMAGES = ("jp*g", "png", "bmp", "gif", "webp", "tif*")
+IMAGES = ("jp*g", "jfif", "png", "bmp", "gif", "webp", "tif*", "avif", "p[bgnp]m")
 COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
     ("generator", "builtin.networks"): {
         "mlp": ("MLPGenerator", "fully connected layers, for data of any shape")
@@ -96,7 +96,7 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
 READS = {
     "array": ("*.npy", "*.npz"),
     "idx": ("*-ubyte", "*-ubyte.gz", "*.idx", "*.idx.gz"),
-    "folder": ("*/", *(f"*/**/*.{ending}" for ending in IMAGES)),
+    "folder": ("*/", *(f"*/**/*.{ending}" for ending in IMAGES), *(f"*.{ending}" for ending in IMAGES)),
     "table": ("*.csv", "*.tsv", "*.parquet"),
 }
 """Patterns of the paths that sources read."""

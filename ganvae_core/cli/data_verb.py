@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LISTED_CLASSES = 20
 LISTED_COLUMNS = 40
+LOOKED_AT = 1_000
+"""Rows whose values are looked at where each has to be decoded."""
 PREVIEWED = 32
 """Rows in a preview that is a grid."""
 PIECE_VALUES = 2**22
@@ -108,7 +110,7 @@ def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def look_through(source: Source) -> Contents:
-    """Go through all rows once, in pieces."""
+    """Go through all rows once, in pieces; through some of them where each has to be decoded."""
     import numpy as np
 
     spec = source.spec
@@ -117,10 +119,17 @@ def look_through(source: Source) -> Contents:
     counts = np.bincount(np.asarray(source.labels()), minlength=len(spec.classes)) if spec.classes else None
     lows: list[np.ndarray] = []
     highs: list[np.ndarray] = []
-    for start in range(0, len(source), count):
-        x = source.rows(slice(start, start + count)).x
-        lows.append(x.min(axis=axes))
-        highs.append(x.max(axis=axes))
+    chosen = np.arange(len(source))
+    if source.is_lazy:
+        from ganvae_core.evaluation.sampling import evenly
+
+        chosen = evenly(chosen, LOOKED_AT)
+    for start in range(0, len(chosen), count):
+        rows = source.rows(chosen[start : start + count] if source.is_lazy else slice(start, start + count))
+        missing = None if rows.mask is None else ~rows.mask
+        x = np.ma.masked_array(rows.x, missing) if missing is not None else rows.x
+        lows.append(np.asarray(x.min(axis=axes)))
+        highs.append(np.asarray(x.max(axis=axes)))
     return Contents(np.min(lows, axis=0), np.max(highs, axis=0), counts)
 
 
@@ -137,6 +146,7 @@ def facts(choice: Choice, split: Split, contents: Contents) -> list[tuple[str, s
         ("shape", f"{spec.shape}, {spec.modality}"),
         ("values", f"{low:g} to {high:g}, {spec.units.dtype}"),
         ("models see", scaling(spec)),
+        *([("because", source.why)] if source.why else []),
     ]
     if contents.counts is not None and spec.classes is not None:
         found.append(("classes", classes(spec.classes, contents.counts)))
@@ -149,7 +159,12 @@ def scaling(spec: DataSpec) -> str:
     """The mapping from the source's values to the model's inputs."""
     offset, scale = spec.units.offset, spec.units.scale
     if len(scale) != 1 or len(offset) != 1:
-        return "each column standardised: (value − mean) / scale"
+        kind = "column" if len(spec.shape) == 1 else "channel"
+        if spec.range is None:
+            return f"each {kind} standardised: (value − mean) / scale"
+        return (
+            f"each {kind} from its lowest to its highest value, within {spec.range[0]:g} to {spec.range[1]:g}"
+        )
     shifted = f"(value {'−' if offset[0] > 0 else '+'} {abs(offset[0]):g})" if offset[0] else "value"
     text = f"{shifted} / {scale[0]:g}" if scale[0] != 1 else shifted
     text = "the values as they are" if text == "value" else text
@@ -235,6 +250,7 @@ def as_plain(choice: Choice, split: Split, contents: Contents, file: Path | None
         "classes": counted,
         "columns": columns(spec, contents),
         "bytes": size_in_memory(source),
+        "why": source.why,
         "notes": source.notes,
         "preview": file,
     }

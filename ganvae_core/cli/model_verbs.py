@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ganvae_core.cli.describe import preference
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import note, said_if_slow, warn
+from ganvae_core.cli.output import note, said_if_slow, warn, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ganvae_core.types import View
 
 RUN = click.argument("path", metavar="RUN", type=PathName())
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 CHECKPOINT = click.option("--checkpoint", metavar="STEP|best", help="Another than the newest checkpoint.")
 DEVICE = click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps, …")
 DATA = click.option("--data", metavar="S", help="Other data than the run's.")
@@ -31,7 +33,7 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
 
 @click.command()
 @RUN
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@OVERRIDES
 @click.option(
     "-n",
     "--count",
@@ -64,13 +66,13 @@ def sample(
     The ending of FILE says how they are written: .png (a grid, or a plot), .npz or .npy, and what else fits the data:
     a folder (a name without an ending) of PNG files for images, .csv or .parquet with the columns and units of the data
     for tables. Tables and .npz also have the conditions of the samples, where a model takes any. The same seed gives
-    the same samples. KEY=VALUE changes an option that may change after training.
+    the same samples. KEY=VALUE changes an option that may change after training, or how the run's data is read.
 
     \b
     ganvae sample runs/vae-digits-1 -n 100 -o samples.png
     ganvae sample runs/vae-wine-1 -n 1000 -o made.csv
     """
-    run = _load(path, checkpoint, device, overrides)
+    run, options = _load(path, checkpoint, device, overrides)
     view, spec = run.view, run.spec
     count = count or (64 if view.as_grid else 1000)
     of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
@@ -100,7 +102,7 @@ def sample(
         made, given = run.samples(count, seed=seed, condition=conditions, noise=noise)
         drawing = Drawing(
             shown_rows(made, spec, view),
-            real=_real(run, PLOTTED) if drawn and not view.as_grid else None,
+            real=_real(run, PLOTTED, options) if drawn and not view.as_grid else None,
             labels=class_numbers(given, spec),
             headings=headings,
         )
@@ -113,6 +115,7 @@ def sample(
 
 @click.command()
 @RUN
+@OVERRIDES
 @DATA
 @click.option(
     "-n",
@@ -126,6 +129,7 @@ def sample(
 @OUTPUT
 def reconstruct(
     path: Path,
+    overrides: tuple[str, ...],
     data: str | None,
     count: int | None,
     checkpoint: str | None,
@@ -135,9 +139,12 @@ def reconstruct(
     """Pass data through the encoder and the generator: originals beside their reconstructions.
 
     Takes held-out rows of the run's data, or rows of other data. A .png shows originals and reconstructions, and .npz
-    has both; other files have the reconstructed rows.
+    has both; other files have the reconstructed rows. KEY=VALUE says how data is read, as with ganvae run.
+
+    \b
+    ganvae reconstruct runs/vae-photos-1 --data one.png data.resize=64
     """
-    run = _load(path, checkpoint, device)
+    run, options = _load(path, checkpoint, device, overrides)
     _need_encoder(run, path)
     view, spec = run.view, run.spec
     output = (
@@ -149,8 +156,8 @@ def reconstruct(
     from ganvae_core.views.showing import show, shown_rows
 
     _check_output(run, output, "reconstructions", data)
-    with said_if_slow("reading and reconstructing the data"):
-        split = run.open_data(data)
+    with said_if_slow("reading and reconstructing the data"), warnings_as_notes():
+        split = run.open_data(data, options)
         rows = split.held_out if len(split.held_out) else split.training
         indices = evenly(rows, count or (32 if view.as_grid else len(rows)))
         originals, made = (shown_rows(x, spec, view) for x in run.reconstruct(split, indices))
@@ -161,16 +168,28 @@ def reconstruct(
 
 @click.command()
 @RUN
+@OVERRIDES
 @DATA
 @CHECKPOINT
 @DEVICE
 @OUTPUT
-def encode(path: Path, data: str | None, checkpoint: str | None, device: str, output: Path | None) -> None:
+def encode(
+    path: Path,
+    overrides: tuple[str, ...],
+    data: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
     """Write the codes of data: the means of the encoder's posterior, in the order of the data.
 
-    FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any.
+    FILE is a .npz with ``codes`` (rows, *latent shape), and ``labels`` where the data has any. KEY=VALUE says how data
+    is read, as with ganvae run.
+
+    \b
+    ganvae encode runs/vae-mnist-1 --data mnist.npz data.key=x_test
     """
-    run = _load(path, checkpoint, device)
+    run, options = _load(path, checkpoint, device, overrides)
     output = output or path / "codes.npz"
     _need_encoder(run, path)
     _check_output(run, output, "codes", data, (".npz",))
@@ -179,28 +198,32 @@ def encode(path: Path, data: str | None, checkpoint: str | None, device: str, ou
 
     from ganvae_core.views.showing import write_arrays
 
-    with said_if_slow("reading and encoding the data"):
-        split = run.open_data(data)
+    with said_if_slow("reading and encoding the data"), warnings_as_notes():
+        split = run.open_data(data, options)
         indices = np.arange(len(split.source))
         arrays = {"codes": run.encode(split, indices)}
-        classes = split.source.spec.classes
-        if classes:
-            arrays["labels"] = np.asarray(classes)[np.asarray(split.source.labels())]
+        if split.source.spec.classes:
+            arrays["labels"] = split.source.spec.class_values()[np.asarray(split.source.labels())]
         write_arrays(output, arrays)
     codes = arrays["codes"]
     note(f"{len(codes):,} codes of shape {codes.shape[1:]} by {path} at step {run.step:,}")
     click.echo(str(output))
 
 
-def _load(path: Path, checkpoint: str | None, device: str, overrides: tuple[str, ...] = ()) -> Run:
+def _load(
+    path: Path, checkpoint: str | None, device: str, overrides: tuple[str, ...]
+) -> tuple[Run, Mapping[str, Any]]:
+    """A run, and the settings of data among the overrides."""
+    from ganvae_core.config.configuration import as_named
     from ganvae_core.config.layers import parse_overrides
     from ganvae_core.runs.loading import read_run
 
-    layer = parse_overrides(overrides)
+    layer = dict(parse_overrides(overrides))
+    options = as_named(layer.pop("data"), "data") if "data" in layer else {}
     run = read_run(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue(), layer=layer)
     for passed_over in run.damage:
         warn(passed_over)
-    return run
+    return run, options
 
 
 def _need_encoder(run: Run, path: Path) -> None:
@@ -233,7 +256,6 @@ def _check_output(
 
 def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.ndarray]:
     """The conditions of samples as they are written to files: names of classes, or numbers."""
-    import numpy as np
 
     from ganvae_core.runs.observers import class_numbers
     from ganvae_core.views.files import ARRAYS, ending_of
@@ -246,17 +268,18 @@ def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.nd
     column = (
         None if ending_of(output) in ARRAYS else run.configuration.components["data"].options.get("label")
     )
-    return {column or "label": np.asarray(run.spec.classes)[numbers]}
+    return {column or "label": run.spec.class_values()[numbers]}
 
 
-def _real(run: Run, count: int) -> np.ndarray | None:
+def _real(run: Run, count: int, options: Mapping[str, Any]) -> np.ndarray | None:
     """Rows to draw samples over, if the run's data can be read."""
     from ganvae_core.errors import RunError
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.views.showing import shown_rows
 
     try:
-        split = run.open_data()
+        with warnings_as_notes():
+            split = run.open_data(None, options)
     except (DataError, RunError) as error:
         note(f"note: drawn without the real data: {error.message}")
         return None

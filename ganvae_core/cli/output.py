@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -76,6 +77,16 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Print a message on standard error, also with --quiet."""
     click.echo(f"{coloured('warning:', 'yellow')} {text}", err=True)
+
+
+@contextmanager
+def warnings_as_notes() -> Generator[None]:
+    """Print each distinct ``UserWarning`` once, as a note."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for text in dict.fromkeys(str(each.message) for each in caught):
+        note(f"note: {text}")
 
 
 @contextmanager

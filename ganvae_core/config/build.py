@@ -379,8 +379,15 @@ class Builder:
         )
 
 
-def open_data(catalogue: Catalogue, *layers: Mapping[str, Any]) -> tuple[Choice, Split]:
+def open_data(
+    catalogue: Catalogue, *layers: Mapping[str, Any], like: DataSpec | None = None
+) -> tuple[Choice, Split]:
     """The data that layers of settings name, opened and divided as a run would do it.
+
+    Args:
+        catalogue: where sources come from.
+        layers: of settings.
+        like: images become gray or coloured as these, where the source's option ``grayscale`` leaves that open.
 
     Raises:
         ConfigurationError, PluginError: there is no such source or option, or it cannot be used.
@@ -390,7 +397,10 @@ def open_data(catalogue: Catalogue, *layers: Mapping[str, Any]) -> tuple[Choice,
     for layer in layers:
         draft.apply(layer)
     configuration = draft.finish("", "", needed=("data",))
-    return configuration.components["data"], Builder(configuration, catalogue).split()
+    choice = configuration.components["data"]
+    if like is not None and like.modality == "image" and choice.options.get("grayscale", True) is None:
+        choice.options["grayscale"] = like.shape[0] == 1
+    return choice, Builder(configuration, catalogue).split()
 
 
 def has(model: Model, source: DataSpec) -> set[Need]:

@@ -52,6 +52,7 @@ class Codec:
         exact = spec.units.dtype in ("bool", "int8", "uint8", "int16", "uint16", "float16", "float32")
         wide = not exact and device.type != "mps"  # float32 would lose some of their digits
         self._dtype = torch.float64 if wide else torch.float32
+        self._units = spec.units
         self._offset = self._constant(spec.units.offset, 0.0)
         self._scale = self._constant(spec.units.scale, 1.0)
         self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
@@ -84,10 +85,12 @@ class Codec:
         return x if mask is None else x.where(mask, 0.0)
 
     def _constant(self, values: tuple[float, ...], neutral: float) -> Tensor | float | None:
-        """A number, or numbers to broadcast over the last axis; None for the identity."""
+        """A number, or numbers along an axis of x; None for the identity."""
         if all(value == neutral for value in values):
             return None
-        return values[0] if len(values) == 1 else torch.tensor(values, dtype=self._dtype, device=self.device)
+        if len(values) == 1:
+            return values[0]
+        return torch.tensor(values, dtype=self._dtype, device=self.device).reshape(self._units.shape(values))
 
     def condition(self, raw: Tensor | None) -> Tensor | None:
         """(B,) labels -> (B, classes) one-hot; other conditions as numbers in torch's default type."""
@@ -122,7 +125,8 @@ def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
     """Outputs of a model (N, *X), in the source's units and type."""
     scale = np.array(units.scale)
     scale[list(units.constant)] = 0.0
-    raw = x.astype(np.float64) * scale + np.asarray(units.offset)
+    offset = np.reshape(units.offset, units.shape(units.offset))
+    raw = x.astype(np.float64) * scale.reshape(units.shape(units.scale)) + offset
     if units.whole:
         raw[..., list(units.whole)] = np.rint(raw[..., list(units.whole)])
     kind = np.dtype(units.dtype)

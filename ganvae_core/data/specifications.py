@@ -14,6 +14,9 @@ DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"
           "float16", "float32", "float64")  # fmt: skip
 
 
+CLASS_TYPES = ("text", "int", "bool")
+
+
 def read_spec(values: Mapping[str, Any]) -> DataSpec:
     """The specification that ``DataSpec.as_dict`` wrote.
 
@@ -29,7 +32,10 @@ def read_spec(values: Mapping[str, Any]) -> DataSpec:
         "classes": None in (spec.classes, spec.condition) or spec.condition == (len(spec.classes or ()),),
         "count": spec.count >= 0,
         "fields": spec.fields is None or starts == [*(field.start for field in spec.fields), width],
-        "units": {len(units.offset), len(units.scale)} <= {1, width} and 0.0 not in units.scale,
+        "axis": -len(spec.shape) <= units.axis < 0,
+        "units": 0.0 not in units.scale
+        and {len(units.offset), len(units.scale)} <= {1, spec.shape[max(units.axis, -len(spec.shape))]},
+        "class_type": spec.class_type in CLASS_TYPES,
         "dtype": units.dtype in DTYPES,
         "constant": all(0 <= at < len(units.scale) for at in units.constant),
         "whole": all(0 <= at < width for at in units.whole),

@@ -112,7 +112,7 @@ class DataStream:
         """Keep the data on the device, if it fits in a share of what is free."""
         spec = self.data.source.spec
         size = len(self.data.source) * int(np.prod(spec.shape)) * np.dtype(spec.units.dtype).itemsize
-        if size > RESIDENT_SHARE * _free_memory(self.device) / self._sharers:
+        if self.data.source.is_lazy or size > RESIDENT_SHARE * _free_memory(self.device) / self._sharers:
             return
         rows = self._rows_at(slice(None))
         if self._channels_last:

@@ -32,12 +32,20 @@ from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
 from ganvae_core.runs.resuming import resume
 from ganvae_core.runs.stages import prior_waits
+from ganvae_core.runs.starting import fingerprint
 from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import load_tensors
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.training import Callback, Objective
 from ganvae_core.types import Batch, DataSpec, Units, View
 from ganvae_core.views.finding import view_of
+
+SLACK = 1e-3
+"""Values may lie beyond the range by this share of it, as rounding makes them."""
+MOST_BEYOND = 1.0
+"""Values that lie farther beyond the range, as a share of it, are in other units."""
+DEPTHS = tuple(float(2**bits - 1) for bits in (10, 12, 14, 16))
+"""The highest values of pixels of more than 8 bits."""
 
 
 @final
@@ -183,11 +191,16 @@ class Run:
         load_objective(made, checkpoint.state(), str(checkpoint.folder))
         return made.eval().to(self.device)
 
-    def open_data(self, data: Any = None) -> Split:
+    def open_data(self, data: Any = None, options: Mapping[str, Any] | None = None) -> Split:
         """The run's data again, or other data that its model can take.
+
+        Other data is read with the run's options, except those that name things within one file. The run's own data is
+        divided as in training, unless it has changed since then, of which a ``UserWarning`` tells: all of its rows are
+        then returned as rows to learn from.
 
         Args:
             data: a source's name, a path, an array, a tensor or a dataset; None for what the run was trained on.
+            options: of the source, and settings of data, in place of the run's: ``{"key": "x_test"}``.
 
         Raises:
             DataError: it cannot be read, or does not have the shape and columns that the model was trained on.
@@ -199,9 +212,9 @@ class Run:
                 f"'{self.path}' was trained on data given from Python, which is not stored with it.",
                 "name data:  --data PATH",
             )
-        if data is None:
-            return Builder(self.configuration, self.catalogue).split()
-        found = self._other_data(data)
+        if data is None and not options:
+            return self._own_data()
+        found = self._other_data(data, options or {})
         spec = found.source.spec
         if spec.shape != self.spec.shape or spec.columns != self.spec.columns:
             raise DataError(
@@ -209,20 +222,50 @@ class Run:
                 if spec.shape != self.spec.shape
                 else "this table does not fit the run: its columns differ.",
                 f"columns of the run: {', '.join(self.spec.columns)}" if self.spec.columns else "",
-                f"scale the images to {self.spec.shape[1]} × {self.spec.shape[2]} before"
-                if len(self.spec.shape) == len(spec.shape) == 3
-                else "",
+                self._fitting(spec),
             )
         return found
 
-    def _other_data(self, data: Any) -> Split:
+    def _fitting(self, spec: DataSpec) -> str:
+        """A hint on images that do not fit."""
+        if len(self.spec.shape) != 3 or len(spec.shape) != 3:
+            return ""
+        (channels, height, width), found = self.spec.shape, spec.shape
+        if channels != found[0]:
+            return f"the images have {found[0]} channels, and the model takes {channels}:  data.grayscale=true or false"
+        size = f"{width}" if width == height else f"[{width},{height}]"
+        return f"scale the images to {height} × {width} before; those of a folder:  data.resize={size}"
+
+    def _own_data(self) -> Split:
+        found = Builder(self.configuration, self.catalogue).split()
+        if self.directory.data_record().get("fingerprint") == fingerprint(found):
+            return found
+        warnings.warn(
+            f"the run's data has changed since training, from {self.source_spec.count:,} to {len(found.source):,} rows:"
+            " which of them it learned from is not known, so none is held out",
+            stacklevel=3,
+        )
+        return split(found.source, held_out=0.0, conditional=found.conditional)
+
+    def _other_data(self, data: Any, options: Mapping[str, Any]) -> Split:
         """Data other than the run's, all of it, read with the run's options where the same source reads it."""
-        if not isinstance(data, str | Path):
+        if data is not None and not isinstance(data, str | Path):
             from ganvae_core import as_source
 
             return split(as_source(data), held_out=0.0, conditional=self.configuration.data.condition)
-        before = {"data": self.configuration.as_dict()["data"]}
-        _, found = open_data(self.catalogue, before, {"data": {"name": Text(data), "held_out": 0.0}})
+        choice = self.configuration.components["data"]
+        before: dict[str, Any] = dict(self.configuration.as_dict()["data"])
+        named = {}
+        if data is not None:
+            source = self.catalogue.load(self.catalogue.component("source", choice.id)[1])
+            before = {
+                name: value
+                for name, value in before.items()
+                if name not in getattr(source, "of_one_file", ())
+            }
+            named = {"name": Text(data)}
+        layers = ({"data": before}, {"data": {**named, "held_out": 0.0}}, {"data": dict(options)})
+        _, found = open_data(self.catalogue, *layers, like=self.spec)
         return found
 
     def batch(self, data: Split, indices: np.ndarray) -> Batch:
@@ -242,9 +285,19 @@ class Run:
         seen = batch.x if batch.mask is None else batch.x[batch.mask]
         if self.spec.range is not None and seen.numel():
             low, high = self.spec.range
-            slack = 1e-3 * (high - low)
-            if seen.min() < low - slack or seen.max() > high + slack:
-                raise DataError("this data has values beyond the range that the model was trained on.")
+            least, most = seen.min().item(), seen.max().item()
+            beyond = max(low - least, most - high) / (high - low)
+            if beyond > MOST_BEYOND:
+                raise DataError(
+                    "this data has values far beyond the range that the model was trained on:"
+                    f" a model sees {least:.3g} to {most:.3g} in place of {low:g} to {high:g}.",
+                    "is it in other units? Scale it as the training data was, and store it anew",
+                )
+            if beyond > SLACK:
+                warnings.warn(
+                    "some values lie beyond the range of the training data; the model is given them as they are",
+                    stacklevel=2,
+                )
         return batch
 
     def _fitting_units(self, spec: DataSpec) -> Units:
@@ -324,7 +377,7 @@ class Run:
 def _is_fixed(spec: DataSpec) -> bool:
     """Whether the scaling follows from the type, or from lying in a unit range, and not from the extreme values."""
     units = spec.units
-    return units.dtype in ("uint8", "bool") or units == Units(dtype=units.dtype)
+    return units in [Units(scale=(scale,), dtype=units.dtype) for scale in (1.0, 255.0, *DEPTHS)]
 
 
 def load(

@@ -61,7 +61,9 @@ class ImageView(View):
 
 def unit_range(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
     """Rows in the source's units -> [0, 1], by the data's range, or by that of the rows where the data has none."""
-    x = (rows - np.asarray(spec.units.offset)) / np.asarray(spec.units.scale)
+    units = spec.units
+    offset, scale = (np.reshape(each, units.shape(each)) for each in (units.offset, units.scale))
+    x = (rows - offset) / scale
     low, high = spec.range or (float(x.min()), float(x.max()))
     return (x - low) / (high - low or 1.0)
 

@@ -50,7 +50,7 @@ def specification(component: Component) -> None:
 
 
 def _wrong_in(spec: DataSpec, count: int) -> str:
-    width, values = spec.shape[-1] if spec.shape else 0, math.prod(spec.shape)
+    width = spec.shape[-1] if spec.shape else 0
     if not spec.shape or any(type(size) is not int or size < 1 for size in spec.shape):
         return f"its shape is {spec.shape}, not a tuple of sizes"
     if count < 1:
@@ -63,8 +63,9 @@ def _wrong_in(spec: DataSpec, count: int) -> str:
         return f"it names {len(spec.columns)} columns for {width} values"
     if spec.classes is not None and spec.condition != (len(spec.classes),):
         return f"it has {len(spec.classes)} classes, and its condition is {spec.condition}, not ({len(spec.classes)},)"
-    if any(size not in (1, width, values) for size in (len(spec.units.offset), len(spec.units.scale))):
-        return f"its units have {len(spec.units.offset)} offsets and {len(spec.units.scale)} scales for {width} columns"
+    places = spec.shape[spec.units.axis] if -len(spec.shape) <= spec.units.axis < 0 else 0
+    if any(size not in (1, places) for size in (len(spec.units.offset), len(spec.units.scale))):
+        return f"its units have {len(spec.units.offset)} offsets and {len(spec.units.scale)} scales for {places} places"
     if any(scale == 0 or not math.isfinite(scale) for scale in spec.units.scale):
         return "one of its scales is 0 or not finite"
     return ""

@@ -237,7 +237,7 @@ def test_files_say_which_class_each_sample_was_made_for(conditional: Path, folde
     # The labels are those that the samples were made for: codes are drawn after them, from the same random numbers.
     assert np.array_equal(made["samples"], run.sample(40))
     done("sample", conditional, "-n", "4", "--condition", "7", "-o", "sevens.npz")
-    assert np.load("sevens.npz", allow_pickle=False)["labels"].tolist() == ["7"] * 4
+    assert np.load("sevens.npz", allow_pickle=False)["labels"].tolist() == [7] * 4
     made_of = done("sample", conditional, "-n", "4", "--condition", "7").out
     assert made_of == f"{conditional}/samples/seed-0-n-4-of-7.png\n"  # and not the file of another class
 
@@ -371,7 +371,7 @@ def test_codes_are_the_means_of_the_posterior_in_the_order_of_the_data(vae: Path
     x = run.batch(split, np.arange(300)).x
     assert np.allclose(codes[:300], run.model.encode(x).mean.numpy(), atol=1e-5)
     assert (codes.shape, labels.shape) == ((1797, 16), (1797,))
-    assert labels[:10].tolist() == [str(digit) for digit in range(10)]
+    assert labels[:10].tolist() == list(range(10))
 
 
 def test_data_without_labels_has_none_beside_its_codes(points: Path, folder: Path, done: Say) -> None:

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ganvae_core.builtin.sources.arrays import NPY_MAGIC, Arrays
+from ganvae_core.builtin.sources.describe import Scale
 from ganvae_core.builtin.sources.digits import Digits
+from ganvae_core.data.codec import Codec, in_own_units
+from ganvae_core.data.specifications import read_spec
 from ganvae_core.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -96,11 +100,18 @@ def test_channels_last_are_moved_to_the_front_without_a_copy(tmp_path: Path) -> 
         (np.linspace(-1, 1, 48).reshape(3, 4, 4), 0.0, 1.0, (-1.0, 1.0)),
         (np.linspace(-3, 5, 48, dtype=np.float32).reshape(3, 4, 4), -3.0, 8.0, (0.0, 1.0)),
         (np.arange(48, dtype=np.int32).reshape(3, 4, 4), 0.0, 47.0, (0.0, 1.0)),
-        (np.linspace(0, 1, 51).reshape(3, 17), 0.0, 1.0, (0.0, 1.0)),
-        (np.arange(51, dtype=np.uint8).reshape(3, 17), 0.0, 255.0, (0.0, 1.0)),
+        (np.arange(192).reshape(3, 64) / 255, 0.0, 1.0, (0.0, 1.0)),
+        (np.arange(192, dtype=np.uint8).reshape(3, 64), 0.0, 255.0, (0.0, 1.0)),
+        (IMAGES.astype(np.float32), 0.0, 255.0, (0.0, 1.0)),
+        (IMAGES % 2, 0.0, 1.0, (0.0, 1.0)),
+        (np.arange(48, dtype=np.uint8).reshape(3, 4, 4) % 5, 0.0, 4.0, (0.0, 1.0)),
+        (np.eye(20, dtype=np.uint8), 0.0, 1.0, (0.0, 1.0)),
+        (np.eye(3, dtype=np.float32), 0.0, 1.0, (0.0, 1.0)),
+        (np.arange(48, dtype=np.uint16).reshape(3, 4, 4) * 87, 0.0, 4089.0, (0.0, 1.0)),
     ],
-    ids=["uint8", "bool", "unit", "symmetric", "any float", "integers", "flat unit", "flat uint8"],
-)
+    ids=["uint8", "bool", "unit", "symmetric", "any float", "integers", "flat grey", "flat uint8", "float pixels",
+         "masks", "classes", "one-hot bytes", "one-hot", "12 bits"],
+)  # fmt: skip
 def test_values_tell_the_range_and_the_scale(
     tmp_path: Path, x: np.ndarray, offset: float, scale: float, bounds: tuple[float, float]
 ) -> None:
@@ -120,8 +131,56 @@ def test_a_table_is_standardised_by_column_and_has_no_bound(tmp_path: Path, colu
     assert spec.range is None
 
 
-def test_few_columns_between_0_and_1_are_a_table_all_the_same(tmp_path: Path) -> None:
-    assert Arrays(path=save(tmp_path, RNG.uniform(size=(9, 16)))).spec.range is None
+@pytest.mark.parametrize("columns", [16, 17, 784])
+def test_continuous_columns_between_0_and_1_are_a_table_and_no_bits(tmp_path: Path, columns: int) -> None:
+    spec = Arrays(path=save(tmp_path, RNG.uniform(size=(9, columns)))).spec
+    assert (spec.range, spec.modality) == (None, "table")
+
+
+def test_flattened_images_are_shown_as_means_and_no_draws_of_0_and_1(tmp_path: Path) -> None:
+    assert Arrays(path=save(tmp_path, RNG.integers(0, 256, (9, 64), dtype=np.uint8))).spec.modality == "array"
+
+
+def test_counts_in_bytes_are_columns_of_a_table(tmp_path: Path) -> None:
+    spec = Arrays(path=save(tmp_path, RNG.integers(0, 90, (50, 20), dtype=np.uint8))).spec
+    assert (spec.range, spec.modality, spec.units.dtype) == (None, "table", "uint8")
+
+
+@pytest.mark.parametrize(("scale", "wanted"), [("pixels", 255.0), ("range", 4.0), ("none", 1.0)])
+def test_the_scale_can_be_chosen(tmp_path: Path, scale: Scale, wanted: float) -> None:
+    x = np.arange(48, dtype=np.uint8).reshape(3, 4, 4) % 5
+    assert Arrays(path=save(tmp_path, x), scale=scale).spec.units.scale == (wanted,)
+
+
+def test_what_was_decided_is_said_with_the_option_that_changes_it(tmp_path: Path) -> None:
+    source = Arrays(path=save(tmp_path, np.arange(48, dtype=np.uint8).reshape(3, 4, 4) % 5))
+    assert source.why.startswith("bytes up to 4;  data.scale=range|standardise|pixels|none")
+    assert "data.scale=pixels" in source.notes[0]
+
+
+def test_channels_of_different_scale_are_scaled_apart(tmp_path: Path) -> None:
+    x = np.stack([101_325 + 500 * RNG.normal(size=(9, 6, 7)), 15 + 8 * RNG.normal(size=(9, 6, 7))], axis=1)
+    source = Arrays(path=save(tmp_path, x))
+    units = source.spec.units
+    assert units.axis == -3
+    np.testing.assert_allclose(units.offset, x.min(axis=(0, 2, 3)))
+    seen = Codec(source.spec, torch.device("cpu")).x(torch.from_numpy(x))
+    np.testing.assert_allclose(seen.amax(dim=(0, 2, 3)), [1.0, 1.0])
+    np.testing.assert_allclose(seen.amin(dim=(0, 2, 3)), [0.0, 0.0])
+    np.testing.assert_allclose(in_own_units(seen.numpy(), units), x, rtol=1e-5)
+    assert read_spec(source.spec.as_dict()) == source.spec
+
+
+def test_channels_of_colour_share_one_scale(tmp_path: Path) -> None:
+    assert Arrays(path=save(tmp_path, RNG.uniform(0, 300, (9, 3, 6, 7)))).spec.units.axis == -1
+
+
+def test_windows_of_a_series_are_no_images(tmp_path: Path) -> None:
+    x = RNG.normal(size=(200, 24, 3)) * [1.0, 50.0, 0.1]
+    source = Arrays(path=save(tmp_path, x))
+    assert (source.spec.modality, source.spec.shape, source.spec.range) == ("array", (24, 3), None)
+    np.testing.assert_allclose(source.spec.units.scale, x.std(axis=(0, 1)))
+    assert "windows of a series" in source.notes[0]
 
 
 def test_statistics_in_pieces_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

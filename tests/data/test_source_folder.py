@@ -7,23 +7,30 @@ import tarfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ganvae_core.builtin.sources import storage
+from ganvae_core.builtin.sources import pictures, storage
 from ganvae_core.builtin.sources.folder import Folder
+from ganvae_core.builtin.sources.images import Fit
 from ganvae_core.errors import DataError
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
 def pixels(height: int = 6, width: int = 8, channels: int = 3) -> np.ndarray:
     return RNG.integers(0, 256, (height, width, channels), dtype=np.uint8).squeeze()
 
 
-def write(path: Path, image: np.ndarray | Image.Image | None = None, **options: object) -> Path:
+def write(path: Path, image: np.ndarray | Image.Image | None = None, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = (
         image if isinstance(image, Image.Image) else Image.fromarray(pixels() if image is None else image)
@@ -94,6 +101,18 @@ def test_gray_images_have_one_channel(tmp_path: Path) -> None:
     assert np.array_equal(x[0, 0], gray)
     assert np.array_equal(x[1, 0], (gray > 99) * 255)
     assert np.array_equal(x[2, 0], gray)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_grays_of_more_than_8_bits_keep_their_gradient(tmp_path: Path, bits: int) -> None:
+    values = np.arange(64).reshape(8, 8) * ((2**bits - 1) // 63)
+    write(tmp_path / "a.png", values.astype(np.uint16))
+    write(tmp_path / "b.tif", values.astype(np.int32))
+    source = Folder(path=str(tmp_path))
+    assert np.array_equal(source.rows(slice(None)).x[:, 0], np.stack([values, values]))
+    assert source.spec.units.scale == (2.0**bits - 1,)
+    assert source.rows(slice(None)).x.dtype == source.spec.units.dtype
+    assert bits == 8 or source.why == f"grays up to {2**bits - 1}, the white of {bits} bits"
 
 
 def test_one_colour_image_makes_all_rgb_unless_gray_is_asked_for(tmp_path: Path) -> None:
@@ -172,7 +191,7 @@ def test_images_that_differ_once_they_stand_upright_are_refused(tmp_path: Path) 
     exif[0x0112] = 6
     write(tmp_path / "a.png")
     write(tmp_path / "b.png", exif=exif)
-    with pytest.raises(DataError, match=r"a\.png is 8 × 6 and .*b\.png is 6 × 8"):
+    with pytest.raises(DataError, match=r"a\.png is 6 × 8 and .*b\.png is 8 × 6"):
         Folder(path=str(tmp_path))
 
 
@@ -183,7 +202,7 @@ def test_differing_sizes_name_two_files_and_the_way_out(
     write(tmp_path / "in/b.png")
     write(tmp_path / "in/c.png", pixels(9, 9))
     monkeypatch.chdir(tmp_path)
-    message = r"^the images differ in size: in/a\.png is 8 × 6 and in/c\.png is 9 × 9\."
+    message = r"^the images differ in size: in/a\.png is 6 × 8 and in/c\.png is 9 × 9 \(height × width\)\."
     with pytest.raises(DataError, match=message) as caught:
         Folder(path="in")
     assert "data.resize=64" in caught.value.hints[0]
@@ -312,8 +331,13 @@ def test_a_missing_folder_or_a_file_in_its_place_is_explained(
     write(tmp_path / "photos/a.png")
     with pytest.raises(DataError, match=r"^there is no folder 'photo'\. Did you mean 'photos'\?$"):
         Folder(path="photo")
-    with pytest.raises(DataError, match=r"'photos/a\.png' is a file"):
-        Folder(path="photos/a.png")
+
+
+def test_one_image_file_is_data_of_one_row(tmp_path: Path) -> None:
+    image = pixels()
+    write(tmp_path / "a.png", image)
+    write(tmp_path / "b.png")
+    assert np.array_equal(rows(tmp_path / "a.png"), image.transpose(2, 0, 1)[None])
 
 
 def test_what_is_too_large_for_memory_is_decoded_into_a_file(
@@ -343,3 +367,138 @@ def test_cifar_is_read_as_a_folder_a_class(data_dir: Path, tmp_path: Path) -> No
     assert len(counts) == 10
     assert labels is not None
     assert np.bincount(labels).tolist() == [counts[kind] for kind in sorted(counts)]
+
+
+def test_formats_of_pillow_are_read_and_other_files_are_counted(tmp_path: Path) -> None:
+    for name in ("a.png", "b.ppm", "c.tga"):
+        write(tmp_path / name)
+    write(tmp_path / "d.jfif", format="JPEG")
+    write(tmp_path / "without_ending", format="PNG")
+    for name in ("notes.txt", "labels.csv", "Thumbs.db", "desktop.ini", "README"):
+        (tmp_path / name).write_text("hello")
+    source = Folder(path=str(tmp_path))
+    assert len(source) == 5
+    assert source.notes == (f"3 other files are no image and left out: {tmp_path}/README",)
+
+
+def test_frames_are_said_or_read(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((6, 8), 20 * page, np.uint8)) for page in range(4)]
+    for name in ("a.tif", "b.gif"):
+        write(tmp_path / name, pages[0], save_all=True, append_images=pages[1:])
+    source = Folder(path=str(tmp_path))
+    assert len(source) == 2
+    assert "2 of 2 pictures hold several frames" in source.notes[0]
+    assert rows(tmp_path, frames="all", grayscale=True)[:, 0, 0, 0].tolist() == [0, 20, 40, 60] * 2
+
+
+def test_parts_of_a_data_set_are_no_classes(tmp_path: Path) -> None:
+    for part, count in (("train", 3), ("val", 2)):
+        for kind in ("cats", "dogs"):
+            for number in range(count):
+                write(tmp_path / part / kind / f"{number}.png")
+    source = Folder(path=str(tmp_path))
+    assert (len(source), source.spec.classes) == (6, ("cats", "dogs"))
+    assert "'train' is read;  data.part=val" in source.notes[0]
+    assert len(Folder(path=str(tmp_path), part="val")) == 4
+    with pytest.raises(DataError, match="there is no 'vale'"):
+        Folder(path=str(tmp_path), part="vale")
+
+
+def test_classes_that_lie_deeper_are_found(tmp_path: Path) -> None:
+    for kind in ("cats", "dogs"):
+        write(tmp_path / "photos/photos" / kind / "0.png")
+    source = Folder(path=str(tmp_path))
+    assert source.spec.classes == ("cats", "dogs")
+    assert source.notes == (f"the classes are the sub-folders of '{tmp_path}/photos/photos'",)
+
+
+@pytest.mark.parametrize(
+    ("fit", "left", "middle"), [("crop", 255, 255), ("pad", 0, 255), ("stretch", 9, 255)]
+)
+def test_other_proportions_are_cut_padded_or_stretched(
+    tmp_path: Path, fit: Fit, left: int, middle: int
+) -> None:
+    image = np.full((60, 20), 255, np.uint8)
+    image[:20] = image[-20:] = 9
+    write(tmp_path / "a.png", image if fit != "pad" else np.full((60, 20), 255, np.uint8))
+    x = rows(tmp_path, resize=12, fit=fit)[0, 0]
+    edge = x[6, 0] if fit == "pad" else x[2, 6]
+    assert np.abs(np.array([edge, x[6, 6]], int) - [left, middle]).max() < 6
+
+
+def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("../gone/b.png")
+    with pytest.raises(DataError, match=r"it is a link to '\.\./gone/b\.png', which does not exist"):
+        Folder(path=str(tmp_path))
+
+
+def test_an_image_of_many_pixels_can_be_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    write(tmp_path / "b.png", pixels(6, 8))
+    with pytest.raises(DataError, match=r"data\.max_pixels=48"):
+        Folder(path=str(tmp_path), resize=4)
+    assert len(Folder(path=str(tmp_path), resize=4, max_pixels=48)) == 1
+
+
+@pytest.fixture
+def lazily(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "DECODED_AT_ONCE", 0)
+
+
+@pytest.mark.usefixtures("lazily")
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_many_images_are_decoded_as_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    monkeypatch.setattr(storage, "available_memory", lambda: memory)
+    images = [pixels() for _ in range(6)]
+    for number, image in enumerate(images):
+        write(tmp_path / f"{number}.png", image)
+    source = Folder(path=str(tmp_path))
+    assert source.is_lazy
+    wanted = np.array([4, 0, 4])
+    for _ in range(2):
+        assert np.array_equal(
+            source.rows(wanted).x, np.stack([images[row] for row in wanted]).transpose(0, 3, 1, 2)
+        )
+    assert np.array_equal(source.rows(slice(1, 3)).x, np.stack(images[1:3]).transpose(0, 3, 1, 2))
+
+
+@pytest.mark.usefixtures("lazily")
+def test_damage_that_is_met_later_is_fatal_or_skipped(tmp_path: Path) -> None:
+    images = [pixels(64, 64) for _ in range(3)]
+    for number, image in enumerate(images):
+        write(tmp_path / f"{'ab'[number % 2]}/{number}.png", image)
+    cut(tmp_path / "b/1.png")
+    source = Folder(path=str(tmp_path))
+    with pytest.raises(DataError, match=r"b/1\.png is not an image that can be read \(truncated"):
+        source.rows(np.array([2]))
+    source = Folder(path=str(tmp_path), skip_corrupt=True)
+    with pytest.warns(UserWarning, match=r"b/1\.png cannot be read"):
+        found = source.rows(np.array([2, 1]))
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 0]  # the first picture stands in for the last
+    assert np.array_equal(found.x, np.stack([images[0], images[2]]).transpose(0, 3, 1, 2))
+
+
+@pytest.mark.usefixtures("lazily")
+def test_headers_are_read_once_and_again_where_a_file_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.png")
+    read: list[str] = []
+    original = pictures.read_header
+    monkeypatch.setattr(
+        pictures, "read_header", lambda file, most: read.append(file.name) or original(file, most)
+    )
+    Folder(path=str(tmp_path))
+    assert sorted(read) == ["a.png", "b.png", "c.png"]
+    Folder(path=str(tmp_path))
+    assert len(read) == 3
+    write(tmp_path / "b.png", pixels(9, 9))
+    write(tmp_path / "d.png")
+    with pytest.raises(DataError, match=r"b\.png is 9 × 9"):
+        Folder(path=str(tmp_path))
+    assert sorted(read[3:]) == ["b.png", "d.png"]

@@ -203,3 +203,27 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert memory.available_memory() == 500000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.available_memory() > 10**7
+
+
+def test_masked_entries_are_missing_and_no_values() -> None:
+    x = np.ma.masked_less(np.array([[1.0, 2.0], [-999.0, 4.0], [3.0, 6.0]]), 0)
+    source = as_source(x)
+    rows = source.rows(slice(None))
+    assert rows.mask is not None
+    assert rows.mask.tolist() == [[True, True], [False, True], [True, True]]
+    assert source.spec.units.offset == (2.0, 4.0)
+    assert source.spec.units.scale[0] == 1.0
+
+
+def test_masked_values_that_are_not_finite_are_no_error() -> None:
+    x = np.ma.masked_invalid(np.array([[[np.nan, 2.0], [0.5, 4.0]]] * 3))
+    assert as_source(x).spec.units.offset == (0.5,)
+
+
+def test_labels_keep_their_type() -> None:
+    x = np.zeros((4, 3))
+    for labels, kind in (([7, 3, 7, 10], "int"), (["b", "a", "b", "a"], "text"), ([True, False] * 2, "bool")):
+        spec = as_source(x, labels).spec
+        assert spec.class_type == kind
+        assert spec.class_values().tolist() == sorted(set(labels))
+    assert as_source(x, np.array(["b", "a", "b", "a"], dtype=object)).spec.classes == ("a", "b")

@@ -12,7 +12,7 @@ from numpy.lib.npyio import NpzFile
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from ganvae_core.builtin.sources.describe import describe
+from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.paths import existing_file, readable, reason
 from ganvae_core.builtin.sources.storage import allocate, native
 from ganvae_core.builtin.sources.stored import InMemory, StoredSource, encode_labels
@@ -33,9 +33,20 @@ class Arrays(StoredSource):
         path: the .npy or .npz file
         key: which array of an .npz; needed where it holds several
         labels: an array of the .npz, or a .npy file; default: one called labels, y or targets; empty for none
+        scale: how values become a model's: ``pixels`` are divided by 255, ``range`` maps the lowest and the highest to
+            0 and 1, ``standardise`` makes mean 0 and deviation 1, ``none`` keeps them; by default the values decide
     """
 
-    def __init__(self, *, path: str | None = None, key: str | None = None, labels: str | None = None) -> None:
+    of_one_file = frozenset({"key", "labels"})
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        key: str | None = None,
+        labels: str | None = None,
+        scale: Scale = "auto",
+    ) -> None:
         if path is None:
             raise DataError(
                 "data.path is missing: the .npy or .npz file to read.", "for example  --data x.npy"
@@ -53,7 +64,7 @@ class Arrays(StoredSource):
             raise DataError(
                 f"data.key: '{path}' is a .npy file, which holds a single array.", "leave data.key out"
             )
-        described = describe(native(x), f"'{path}'")
+        described = describe(native(x), f"'{path}'", scale=scale)
         encoded = None if given is None else encode_labels(given, len(x), f"'{labels or path}'")
         super().__init__(described, encoded)
 
@@ -63,8 +74,8 @@ def as_source(x: object, labels: Any = None) -> Source:
 
     Args:
         x: a source, an array or a tensor (N, ...), which is not copied, or a map-style dataset whose items
-            are x or (x, label).
-        labels: (N,) integers or strings.
+            are x or (x, label). Masked entries of a ``numpy.ma`` array are missing values.
+        labels: (N,) integers, strings or booleans.
 
     Raises:
         DataError: x is none of these, the values are unfit, or the labels do not match.
@@ -95,7 +106,7 @@ def as_array(values: Any) -> np.ndarray:
         DataError: a tensor is not a dense one of numbers that NumPy has.
     """
     if not isinstance(values, Tensor):
-        return np.asarray(values)
+        return np.asanyarray(values) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
     try:
         return values.detach().cpu().resolve_conj().resolve_neg().numpy()
     except (TypeError, RuntimeError) as error:

@@ -3,176 +3,235 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, final
+from typing import final
 
 import numpy as np
 
-from ganvae_core.builtin.sources.describe import describe
-from ganvae_core.builtin.sources.images import (
-    SUFFIXES,
-    Header,
-    UnreadableImageError,
-    read_header,
-    read_image,
-    strict_pillow,
-)
-from ganvae_core.builtin.sources.paths import data_files, existing_folder, readable
-from ganvae_core.builtin.sources.storage import allocate
-from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
-from ganvae_core.errors import DataError
+from ganvae_core.builtin.sources.images import Fit, UnreadableImageError, read_header, suffixes
+from ganvae_core.builtin.sources.paths import data_files, existing, readable
+from ganvae_core.builtin.sources.pictures import Encoded, Frames, Pictures, Treatment
+from ganvae_core.builtin.sources.stored import Labels, encode_labels
+from ganvae_core.errors import DataError, did_you_mean
 
-Result = TypeVar("Result")
+TRAINING_PARTS = ("train", "training")
+PARTS = (*TRAINING_PARTS, "val", "valid", "validation", "dev", "test", "testing", "holdout")
+"""Sub-folders of these names alone are parts of a data set, and no classes."""
+NO_DATA = ("thumbs.db", "desktop.ini", "__macosx")
+"""What systems leave in folders. Names that begin with a dot are left out, too."""
 
 
 @final
-class Folder(StoredSource):
-    """All images under a folder, in the order of their paths; sub-folders at its first level are labels.
+class Folder(Pictures):
+    """All images under a folder, in the order of their paths, or one image file. Sub-folders are labels.
+
+    A single sub-folder is entered. Where all sub-folders are called ``train``, ``val``, ``test`` and their like, they
+    are parts, and the classes are below them.
 
     Args:
-        path: the folder
-        resize: side of the square that the middle of each image is scaled to; default: as they are
-        grayscale: make all images gray; default: gray where all are
+        path: the folder, or an image file
+        part: of the data set, one of such sub-folders; by default ``train``
+        resize: side of the square that each image is scaled to; default: as they are
+        fit: what becomes of other proportions: ``crop`` takes the middle square, ``pad`` adds black borders,
+            ``stretch`` scales all of it
+        grayscale: make all images gray, or none of them; default: gray where all are
+        frames: of animations and of files with several pages
+        max_pixels: of one image; by default Pillow's limit
         skip_corrupt: leave out images that cannot be read
     """
 
+    of_one_file = frozenset({"part"})
+
     def __init__(
-        self, *, path: str, resize: int | None = None, grayscale: bool = False, skip_corrupt: bool = False
+        self,
+        *,
+        path: str,
+        part: str | None = None,
+        resize: int | None = None,
+        fit: Fit = "crop",
+        grayscale: bool | None = None,
+        frames: Frames = "first",
+        max_pixels: int | None = None,
+        skip_corrupt: bool = False,
     ) -> None:
-        if resize is not None and resize < 1:
-            raise DataError(f"data.resize: {resize} is not possible: it is a side in pixels.")
-        folder = existing_folder(path)
-        files = _images_under(folder)
-        with strict_pillow():
-            x, reasons = _read(files, resize, grayscale, skip_corrupt)
-        notes: tuple[str, ...] = ()
-        if reasons:
-            file = next(file for file in files if file in reasons)
-            notes = (
-                f"{len(reasons):,} of {len(files):,} files left out: {file} ({reasons[file]}) is the first",
-            )
-        kept = [file for file in files if file not in reasons]
-        super().__init__(describe(x, f"'{path}'"), _labels(folder, kept), notes)
+        treatment = Treatment(resize, fit, grayscale, frames, max_pixels, skip_corrupt)
+        found = existing(path, "folder")
+        root = found if found.is_dir() else found.parent
+        with readable(found):
+            files, strays = _found(found)
+        if not files:
+            _refuse(root, strays)
+        places = _places([file.name for file in files], path, part)
+        encoded = _Files(root, files)
+        notes = places.notes
+        if strays:
+            count = f"{len(strays):,} other files are" if len(strays) > 1 else "1 other file is"
+            notes += (f"{count} no image and left out: {root / min(strays)}",)
+
+        def label(numbers: np.ndarray) -> Labels | None:
+            if places.classes is None:
+                return None
+            values = places.classes[np.searchsorted(places.chosen, numbers)]
+            return encode_labels(values, len(numbers), f"'{path}'") if len(np.unique(values)) > 1 else None
+
+        super().__init__(encoded, treatment, label, places.chosen, notes)
 
 
-def _read(
-    files: list[Path], resize: int | None, grayscale: bool, skip_corrupt: bool
-) -> tuple[np.ndarray, dict[Path, str]]:
-    """The images (N, C, H, W), and the reason for each file that is left out."""
-    reasons: dict[Path, str] = {}
-    headers = _in_threads(read_header, files, reasons)
-    if resize is None:
-        _check_sizes(headers)
-    images = list(headers)
-    channels = 1 if grayscale or all(header.gray for header in headers.values()) else 3
-    shape = (channels, resize, resize) if resize else _first_shape(images, channels)
-    x = allocate((len(images), *shape), np.uint8)
-    position = {file: number for number, file in enumerate(images)}
+@dataclass(frozen=True)
+class _File:
+    """A file under a folder.
 
-    def decode(file: Path) -> None:
-        image = read_image(file, channels, resize)
-        if image.shape != shape:  # turned by their EXIF orientation, images of one size can differ
-            raise _differ(images[0], shape[:0:-1], file, image.shape[:0:-1])
-        x[position[file]] = image
+    Args:
+        name: relative to the folder.
+        size: in bytes.
+        time: of its last change, in nanoseconds.
+    """
 
-    decoded = _in_threads(decode, images, reasons)
-    if reasons:
-        _report(files, reasons, skip_corrupt)
-        for number, file in enumerate(decoded):  # in place: the data is never held twice
-            x[number] = x[position[file]]
-    return x[: len(decoded)], reasons
+    name: str
+    size: int
+    time: int
 
 
-def _in_threads(
-    function: Callable[[Path], Result], files: list[Path], reasons: dict[Path, str]
-) -> dict[Path, Result]:
-    """The function of each file, while Pillow decodes without Python's lock; adds a reason where there is no result."""
+class _Files(Encoded):
+    """Files under a folder."""
 
-    def attempt(file: Path) -> Result | UnreadableImageError:
-        try:
-            return function(file)
-        except UnreadableImageError as error:
-            return error
+    def __init__(self, root: Path, files: Sequence[_File]) -> None:
+        stamps = np.array([(file.size, file.time) for file in files], np.int64).reshape(-1, 2)
+        super().__init__([file.name for file in files], stamps, str(root.resolve()))
+        self._root = root
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = dict(zip(files, threads.map(attempt, files), strict=True))
-    reasons |= {
-        file: str(result) for file, result in results.items() if isinstance(result, UnreadableImageError)
-    }
-    return {file: result for file, result in results.items() if not isinstance(result, UnreadableImageError)}
+    def get(self, number: int) -> Path:
+        return self._root / self.names[number]
+
+    def called(self, number: int) -> str:
+        return str(self.get(number))
 
 
-def _first_shape(files: list[Path], channels: int) -> tuple[int, int, int]:
-    """The shape of the first image that can be read."""
-    for file in files:
-        with suppress(UnreadableImageError):
-            _, height, width = read_image(file, channels, None).shape
-            return channels, height, width
-    return channels, 1, 1
+@dataclass(frozen=True)
+class _Places:
+    """Which files are read, and the classes that their places say.
+
+    Args:
+        chosen: their numbers, sorted.
+        classes: a name for each of them; None where the places say none.
+        notes: sentences for users.
+    """
+
+    chosen: np.ndarray
+    classes: np.ndarray | None
+    notes: tuple[str, ...]
 
 
-def _check_sizes(headers: dict[Path, Header]) -> None:
-    """Refuse images of different sizes from their headers alone, before any is decoded."""
-    for file, header in headers.items():
-        first, expected = next(iter(headers.items()))
-        if sorted(header.size) != sorted(expected.size):
-            raise _differ(first, expected.size, file, header.size)
+def _places(names: Sequence[str], path: str, part: str | None) -> _Places:
+    """Go down through single folders and parts to the folders that are classes."""
+    places = [name.split("/") for name in names]
+    chosen, depth, notes = np.arange(len(names)), 0, []
+    while True:
+        beside = sum(len(places[number]) == depth + 1 for number in chosen)
+        firsts = sorted({places[number][depth] for number in chosen if len(places[number]) > depth + 1})
+        if beside or not firsts:
+            if beside and len(firsts) > 1:
+                notes.append(
+                    f"{beside:,} images lie beside the sub-folders {firsts[0]}, {firsts[1]} …, so there are no labels"
+                )
+            classes = None
+            break
+        if all(first.lower() in PARTS for first in firsts) and (len(firsts) > 1 or part is not None):
+            read, note = _part(firsts, part)
+            if read:
+                chosen = np.array([number for number in chosen if places[number][depth] == read])
+            notes.append(note)
+            part = None
+        elif len(firsts) > 1:
+            classes = np.array([places[number][depth] for number in chosen])
+            break
+        depth += 1
+    if part is not None:
+        raise DataError(
+            f"data.part: '{path}' has no parts: its sub-folders are {', '.join(firsts[:5]) or 'none'}.",
+            f"parts are sub-folders that are all called {', '.join(PARTS)}",
+        )
+    if depth and classes is not None:
+        above = "/".join([path.rstrip("/"), *places[chosen[0]][:depth]])
+        notes.append(f"the classes are the sub-folders of '{above}'")
+    return _Places(chosen, classes, tuple(notes))
 
 
-def _differ(one: Path, one_size: tuple[int, ...], other: Path, other_size: tuple[int, ...]) -> DataError:
-    return DataError(
-        f"the images differ in size: {one} is {one_size[0]} × {one_size[1]}"
-        f" and {other} is {other_size[0]} × {other_size[1]}.",
-        "scale the middle square of each to one size:  data.resize=64",
+def _part(firsts: Sequence[str], part: str | None) -> tuple[str, str]:
+    """Which part of a data set is read, empty for all, and a note."""
+    if part is not None and part not in firsts:
+        raise DataError(
+            f"data.part: there is no '{part}'.{did_you_mean(part, firsts)}", f"parts: {', '.join(firsts)}"
+        )
+    listed = ", ".join(firsts)
+    read = part or next((first for first in firsts if first.lower() in TRAINING_PARTS), "")
+    if not read:
+        return (
+            "",
+            f"the sub-folders {listed} are parts and no classes, and all are read: data.part=NAME reads one",
+        )
+    other = next((first for first in firsts if first != read), read)
+    return read, (
+        f"the sub-folders {listed} are parts and no classes: '{read}' is read;  data.part={other} reads another"
     )
 
 
-def _report(files: list[Path], reasons: dict[Path, str], skip_corrupt: bool) -> None:
-    """Raise an error if unreadable files may not be skipped, or all are unreadable."""
-    file = next(file for file in files if file in reasons)
-    if len(reasons) == len(files):
-        raise DataError(
-            f"not one of {len(files):,} images can be read: {file} is the first ({reasons[file]})."
-        )
-    if not skip_corrupt:
-        raise DataError(
-            f"{file} is not an image that can be read ({reasons[file]}).",
-            "leave such files out:  data.skip_corrupt=true",
-            f"{len(reasons):,} of {len(files):,} files are like this",
-        )
+def _found(path: Path) -> tuple[list[_File], list[str]]:
+    """The image files under a folder, sorted by path, and the names of other files."""
+    if not path.is_dir():
+        status = path.stat()
+        return [_File(path.name, status.st_size, status.st_mtime_ns)], []
+    files: list[_File] = []
+    strays: list[str] = []
+    endings = suffixes()
+    for entry, name in _walk(str(path), "", set()):
+        ending = os.path.splitext(name)[1].lower()
+        if ending in endings or (not ending and _is_image(entry.path)):
+            files.append(_file(entry, name))
+        else:
+            strays.append(name)
+    return sorted(files, key=lambda file: file.name.split("/")), strays
 
 
-def _images_under(folder: Path) -> list[Path]:
-    """Images in a folder and in its sub-folders, links included, sorted by path; hidden ones are skipped."""
-    with readable(folder):
-        files = sorted(_walk(folder, seen=set()), key=lambda file: file.relative_to(folder).parts)
-    if files:
-        return files
-    hints = [f"it has data of another kind:  --data {folder / name}" for name in data_files(folder)[:3]]
-    raise DataError(
-        f"there is no image under '{folder}'.", *hints, f"formats that are read: {' '.join(SUFFIXES)}"
-    )
+def _file(entry: os.DirEntry[str], name: str) -> _File:
+    try:
+        status = entry.stat()
+    except OSError:  # a link to a file that is gone, which is said where it is read
+        status = entry.stat(follow_symlinks=False)
+    return _File(name, status.st_size, status.st_mtime_ns)
 
 
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+def _is_image(path: str) -> bool:
+    """Whether a file without an ending is an image."""
+    try:
+        read_header(Path(path), None)
+    except UnreadableImageError:
+        return False
+    return True
+
+
+def _walk(folder: str, above: str, seen: set[str]) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """Files in a folder and in its sub-folders, links included, with their names relative to the first."""
     real = os.path.realpath(folder)
     if real in seen:  # a link to a folder above it
         return
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(folder / entry.name, seen | {real})
-        elif entry.name.lower().endswith(SUFFIXES):
-            yield folder / entry.name
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.lower() in NO_DATA:
+                continue
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{above}{entry.name}/", seen | {real})
+            else:
+                yield entry, above + entry.name
 
 
-def _labels(folder: Path, files: list[Path]) -> Labels | None:
-    """The first sub-folders as classes, where all images lie in one and there are several."""
-    places = [file.relative_to(folder).parts for file in files]
-    if any(len(parts) == 1 for parts in places) or len({parts[0] for parts in places}) < 2:
-        return None
-    return encode_labels(np.asarray([parts[0] for parts in places]), len(files), f"'{folder}'")
+def _refuse(folder: Path, strays: Sequence[str]) -> None:
+    hints = [f"it has data of another kind:  --data {folder / name}" for name in data_files(folder)[:3]]
+    raise DataError(
+        f"there is no image under '{folder}'.",
+        *hints,
+        f"{len(strays):,} files there are no images, {min(strays)} for example" if strays else "",
+        "formats that are read: those of Pillow, such as .png .jpg .webp .tif .bmp .gif .avif .ppm",
+    )

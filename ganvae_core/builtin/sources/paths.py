@@ -19,7 +19,7 @@ def existing_file(path: str) -> Path:
     Raises:
         DataError: there is none (with the nearest name that there is), it is a folder, or it is empty.
     """
-    file = _existing(path, "file")
+    file = existing(path, "file")
     if file.is_dir():
         raise DataError(f"'{path}' is a folder, and this source reads a file.", *_within(file))
     with readable(file):
@@ -35,7 +35,7 @@ def existing_folder(path: str) -> Path:
     Raises:
         DataError: there is none (with the nearest name that there is), or it is a file.
     """
-    folder = _existing(path, "folder")
+    folder = existing(path, "folder")
     if not folder.is_dir():
         raise DataError(
             f"'{path}' is a file, and this source reads a folder.",
@@ -70,8 +70,13 @@ def reason(error: BaseException) -> str:
     return text.strip().splitlines()[0].rstrip(".")
 
 
-def _existing(path: str, kind: str) -> Path:
-    found = Path(os.path.expanduser(path))  # of an unknown user it is left as it is
+def existing(path: str, kind: str) -> Path:
+    """The file or folder of that name; ``kind`` is what it is called in an error.
+
+    Raises:
+        DataError: there is none, with the nearest name that there is.
+    """
+    found = Path(os.path.expanduser(path))
     if os.path.exists(found):
         return found
     parent = found.parent

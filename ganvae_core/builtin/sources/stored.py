@@ -21,10 +21,12 @@ class Labels:
     Args:
         indices: (N,) int64, positions in ``classes``.
         classes: names of the classes.
+        type: what they are in the source: ``text``, ``int`` or ``bool``.
     """
 
     indices: np.ndarray
     classes: tuple[str, ...]
+    type: str = "text"
 
 
 class StoredSource(Source):
@@ -40,12 +42,13 @@ class StoredSource(Source):
     def __init__(
         self, described: Description, labels: Labels | None = None, notes: tuple[str, ...] = ()
     ) -> None:
-        self._x = described.x
+        self._x, self._observed = described.x, described.observed
         self._labels = labels
         self._spec = described.spec
         if labels is not None:
-            self._spec = replace(self._spec, condition=(len(labels.classes),), classes=labels.classes)
+            self._spec = labelled(self._spec, labels)
         self.notes = (*notes, *described.notes)
+        self.why = described.why
 
     @property
     def spec(self) -> DataSpec:
@@ -55,7 +58,8 @@ class StoredSource(Source):
         return len(self._x)
 
     def rows(self, indices: Indices) -> Rows:
-        return Rows(self._x[indices], self.labels(indices))
+        observed = None if self._observed is None else self._observed[indices]
+        return Rows(self._x[indices], self.labels(indices), observed)
 
     def labels(self, indices: Indices | None = None) -> np.ndarray | None:
         if self._labels is None:
@@ -71,8 +75,14 @@ class InMemory(StoredSource):
         super().__init__(described, labels)
 
 
+def labelled(spec: DataSpec, labels: Labels) -> DataSpec:
+    """A specification with the classes of labels."""
+    classes = labels.classes
+    return replace(spec, condition=(len(classes),), classes=classes, class_type=labels.type)
+
+
 def encode_labels(values: np.ndarray, count: int, where: str) -> Labels:
-    """Integers or strings (N,) or (N, 1) as classes, which are sorted by value.
+    """Integers, strings or booleans (N,) or (N, 1) as classes, which are sorted by value and keep their type.
 
     Args:
         values: the labels.
@@ -90,6 +100,8 @@ def encode_labels(values: np.ndarray, count: int, where: str) -> Labels:
         )
     if len(values) != count:
         raise DataError(f"labels do not match: {where} has {len(values):,} labels for {count:,} rows.")
+    if values.dtype.kind in "OT" and all(isinstance(value, str) for value in values):
+        values = values.astype(str)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "f":
@@ -99,7 +111,9 @@ def encode_labels(values: np.ndarray, count: int, where: str) -> Labels:
         values = values.astype(np.int64)
     if values.dtype.kind not in "iubU":
         raise DataError(
-            f"labels must be integers or strings; {where} has values of type {values.dtype.name}."
+            f"labels must be integers or strings; {where} has values of type {values.dtype.name}.",
+            "make them text:  labels.astype(str)" if values.dtype.kind in "OmM" else "",
         )
     classes, indices = np.unique(values, return_inverse=True)
-    return Labels(indices.astype(np.int64, copy=False), tuple(str(name) for name in classes))
+    kind = {"b": "bool", "U": "text"}.get(values.dtype.kind, "int")
+    return Labels(indices.astype(np.int64, copy=False), tuple(str(name) for name in classes), kind)

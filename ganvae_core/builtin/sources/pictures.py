@@ -1,0 +1,389 @@
+"""Pictures that are decoded as they are asked for: in a folder, in tar files, in columns of bytes.
+
+What is known of each picture without its pixels is stored in the user's cache, so that only the first start reads all
+headers. Pictures that fit in memory are decoded once.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+
+from ganvae_core.builtin.sources.images import (
+    Fit,
+    Form,
+    Header,
+    UnreadableImageError,
+    highest_value,
+    quiet_pillow,
+    read_header,
+    read_image,
+)
+from ganvae_core.builtin.sources.storage import allocate, fits_in_memory
+from ganvae_core.builtin.sources.stored import Labels, labelled
+from ganvae_core.errors import DataError, GanvaeError
+from ganvae_core.interfaces import Indices, Source
+from ganvae_core.store.files import cache_folder, whole_path
+from ganvae_core.types import DataSpec, Rows, Units
+
+Frames = Literal["first", "all"]
+Result = TypeVar("Result")
+
+DECODED_AT_ONCE = 64 * 2**20
+"""Encoded pictures of at most so many bytes are decoded before training, which takes some seconds."""
+DEPTHS = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
+"""The values of white of cameras and scanners; grays of more than 8 bits have the least that holds them."""
+LOOKED_AT = 64
+"""Pictures from which this value is found."""
+FIELDS = ("height", "width", "gray", "wide", "frames")
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How pictures are read.
+
+    Args:
+        resize: side of the square that each is scaled to.
+        fit: what becomes of other proportions.
+        grayscale: make all gray, or none; None makes them gray where all are.
+        frames: of animations and files of several pages.
+        max_pixels: of one picture.
+        skip_corrupt: leave out pictures that cannot be read.
+    """
+
+    resize: int | None = None
+    fit: Fit = "crop"
+    grayscale: bool | None = None
+    frames: Frames = "first"
+    max_pixels: int | None = None
+    skip_corrupt: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resize is not None and self.resize < 1:
+            raise DataError(f"data.resize: {self.resize} is not possible: it is a side in pixels.")
+
+
+class Encoded(abc.ABC):
+    """Pictures in their own encoding, by number.
+
+    Args:
+        names: of the pictures, for errors.
+        stamps: (N, 2) integers that change when a picture changes: its size in bytes, and a time.
+        place: of all of them, which names their index in the cache.
+    """
+
+    def __init__(self, names: Sequence[str], stamps: np.ndarray, place: str) -> None:
+        self.names, self.stamps, self.place = names, stamps, place
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abc.abstractmethod
+    def get(self, number: int) -> Path | bytes:
+        """A picture's file, or its bytes."""
+
+    def called(self, number: int) -> str:
+        """The name of a picture in an error."""
+        return str(self.names[number])
+
+
+class Pictures(Source):
+    """Rows of encoded pictures.
+
+    Args:
+        encoded: the pictures.
+        treatment: how they are read.
+        label: classes of chosen pictures, by their numbers in ``encoded``.
+        chosen: the numbers of the pictures to read.
+        notes: sentences for users.
+
+    Raises:
+        DataError: they differ in size, or one cannot be read and may not be skipped.
+    """
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        treatment: Treatment,
+        label: Callable[[np.ndarray], Labels | None],
+        chosen: np.ndarray,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._encoded, self._treatment = encoded, treatment
+        headers, reasons = index(encoded, chosen, treatment.max_pixels)
+        kept = np.array([number for number in chosen if number not in reasons], np.int64)
+        few = int(encoded.stamps[kept, 0].sum()) <= DECODED_AT_ONCE
+        if not few or not len(kept):
+            _report(encoded, chosen, reasons, treatment)
+        self.is_lazy = not few
+        self._form, self._shape = self._found_form(headers, kept)
+        counts = headers["frames"][kept]
+        self._number, self._frame = kept, np.zeros(len(kept), np.int64)
+        several = int((counts > 1).sum())
+        further: list[str] = []
+        if several and treatment.frames == "all":
+            self._number = np.repeat(kept, counts)
+            self._frame = np.concatenate([np.arange(count) for count in counts])
+        elif several:
+            further.append(
+                f"{several:,} of {len(kept):,} pictures hold several frames, and the first of each is read:"
+                " data.frames=all reads all"
+            )
+        self._x: np.ndarray | None = None
+        self._done: np.ndarray | None = None
+        self._prepare_memory(chosen, reasons)
+        further = [*_left_out(encoded, chosen, reasons), *further]
+        self._labels = label(self._number)
+        units = Units(scale=(float(self._form.top),), dtype="uint8" if self._form.top == 255 else "uint16")
+        self._spec = DataSpec(self._shape, (0.0, 1.0), "image", None, len(self._number), units=units)
+        if self._labels is not None:
+            self._spec = labelled(self._spec, self._labels)
+        self.notes = (*further, *notes)
+        white = self._form.top
+        self.why = (
+            "bytes, so pixels"
+            if white == 255
+            else f"grays up to {white}, the white of {white.bit_length()} bits"
+        )
+
+    @property
+    def spec(self) -> DataSpec:
+        return self._spec
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
+        if self._labels is None:
+            return None
+        return self._labels.indices if indices is None else self._labels.indices[indices]
+
+    def rows(self, indices: Indices) -> Rows:
+        if self._x is not None and self._done is None:
+            return Rows(self._x[indices], self.labels(indices))
+        chosen = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices)
+        if self._x is None or self._done is None:
+            x = np.empty((len(chosen), *self._shape), self.spec.units.dtype)
+            read = self._decoded(chosen, lambda place, image: x.__setitem__(place, image))
+            return Rows(x, self.labels(read))
+        into = self._x
+        wanted = np.flatnonzero(~self._done[chosen])
+        read = chosen.copy()
+        read[wanted] = self._decoded(
+            chosen[wanted], lambda place, image: into.__setitem__(chosen[wanted[place]], image)
+        )
+        fully = wanted[read[wanted] == chosen[wanted]]  # a substitute is found again the next time
+        x = into[chosen]
+        self._done[chosen[fully]] = True
+        return Rows(x, self.labels(read))
+
+    def _decoded(self, rows: np.ndarray, put: Callable[[int, np.ndarray], None]) -> np.ndarray:
+        """Decode rows, and give each to ``put`` with its place; the rows that were read, which may be substitutes."""
+
+        def decode(place: int) -> int:
+            row = int(rows[place])
+            for _ in range(len(self)):
+                try:
+                    put(place, self._read(row))
+                    return row
+                except UnreadableImageError as error:
+                    name = self._encoded.called(int(self._number[row]))
+                    if not self._treatment.skip_corrupt:
+                        raise DataError(
+                            f"{name} is not an image that can be read ({error}).",
+                            "take another picture in place of such ones:  data.skip_corrupt=true",
+                        ) from error
+                    row = (row + 1) % len(self)
+                    warnings.warn(
+                        f"{name} cannot be read ({error}); the next picture takes its place", stacklevel=1
+                    )
+            raise DataError("not one picture can be read.")
+
+        return np.array(in_threads(decode, range(len(rows))), np.int64)
+
+    def _read(self, row: int) -> np.ndarray:
+        number = int(self._number[row])
+        image = read_image(self._encoded.get(number), self._form, int(self._frame[row]))
+        if image.shape != self._shape:
+            raise UnreadableImageError(f"it is {image.shape[1]} × {image.shape[2]} once decoded")
+        return image
+
+    def _prepare_memory(self, chosen: np.ndarray, reasons: dict[int, str]) -> None:
+        """Memory for decoded pictures, where they fit. Few of them are decoded now, so that damage is found now."""
+        size = len(self._number) * int(np.prod(self._shape)) * (1 if self._form.top == 255 else 2)
+        if not self.is_lazy or fits_in_memory(size):
+            self._x = allocate(
+                (len(self._number), *self._shape), "uint8" if self._form.top == 255 else "uint16"
+            )
+            self._done = np.zeros(len(self._number), bool)
+        if self.is_lazy or self._x is None:
+            return
+        into = self._x
+
+        def attempt(row: int) -> str | None:
+            try:
+                into[row] = self._read(row)
+            except UnreadableImageError as error:
+                return str(error)
+            return None
+
+        with quiet_pillow():
+            failed = in_threads(attempt, range(len(self._number)))
+        bad = {int(self._number[row]): why for row, why in enumerate(failed) if why is not None}
+        self._done = None
+        reasons |= bad
+        _report(self._encoded, chosen, reasons, self._treatment)
+        if bad:
+            good = np.flatnonzero([number not in bad for number in self._number.tolist()])
+            for place, row in enumerate(good.tolist()):  # in place: the data is never held twice
+                into[place] = into[row]
+            self._x, self._number, self._frame = into[: len(good)], self._number[good], self._frame[good]
+
+    def _found_form(self, headers: dict[str, np.ndarray], kept: np.ndarray) -> tuple[Form, tuple[int, ...]]:
+        """The form of all pictures, and the shape of one."""
+        treatment = self._treatment
+        heights, widths = headers["height"][kept], headers["width"][kept]
+        if treatment.resize is None:
+            other = np.flatnonzero((heights != heights[0]) | (widths != widths[0]))
+            if len(other):
+                raise self._differ(kept, 0, int(other[0]), heights, widths)
+        gray, wide = headers["gray"][kept], headers["wide"][kept]
+        channels = 1 if (bool(gray.all()) if treatment.grayscale is None else treatment.grayscale) else 3
+        form = Form(channels, treatment.resize, treatment.fit, max_pixels=treatment.max_pixels)
+        if wide.any():
+            some = kept[wide][np.linspace(0, wide.sum() - 1, min(LOOKED_AT, int(wide.sum()))).astype(int)]
+            highest = max(self._highest(int(number)) for number in some)
+            white = next((top for top in DEPTHS if top >= highest), DEPTHS[-1])
+            form = replace(form, source_top=white, top=white if channels == 1 and wide.all() else 255)
+        side = treatment.resize
+        return form, (channels, side or int(heights[0]), side or int(widths[0]))
+
+    def _highest(self, number: int) -> int:
+        try:
+            return highest_value(self._encoded.get(number), self._treatment.max_pixels)
+        except UnreadableImageError:  # it is reported where it is decoded
+            return 0
+
+    def _differ(
+        self, kept: np.ndarray, one: int, other: int, heights: np.ndarray, widths: np.ndarray
+    ) -> DataError:
+        names = [self._encoded.called(int(kept[place])) for place in (one, other)]
+        return DataError(
+            f"the images differ in size: {names[0]} is {heights[one]} × {widths[one]}"
+            f" and {names[1]} is {heights[other]} × {widths[other]} (height × width).",
+            "scale the middle square of each to one size:  data.resize=64",
+            "or all of it, with borders or stretched:  data.resize=64 data.fit=pad   or   data.fit=stretch",
+        )
+
+
+def in_threads(function: Callable[[int], Result], numbers: Sequence[int]) -> list[Result]:
+    """The function of each number, while Pillow decodes without Python's lock."""
+    if len(numbers) <= 1:
+        return [function(number) for number in numbers]
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="ganvae-decode") as threads:
+        return list(threads.map(function, numbers))
+
+
+def index(
+    encoded: Encoded, chosen: np.ndarray, max_pixels: int | None
+) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    """What is known of each picture without its pixels, and the reasons for those that cannot be read.
+
+    Headers that were read before, of pictures with the same names and stamps, come from the user's cache.
+    """
+    file = (
+        cache_folder()
+        / "indexes"
+        / f"{hashlib.sha256(f'{encoded.place}|{max_pixels}'.encode()).hexdigest()}.arrow"
+    )
+    headers = {name: np.zeros(len(encoded), np.int64) for name in FIELDS}
+    reasons: dict[int, str] = {}
+    missing = np.intersect1d(_known(file, encoded, headers), chosen)
+    if len(missing):
+        with quiet_pillow():
+            read = in_threads(lambda number: _header(encoded, number, max_pixels), missing.tolist())
+        for number, header in zip(missing.tolist(), read, strict=True):
+            if isinstance(header, Header):
+                for name in FIELDS:
+                    headers[name][number] = int(getattr(header, name))
+            else:
+                reasons[number] = header
+        if len(reasons) < len(missing):
+            _store(file, encoded, headers)
+    return headers | {name: headers[name].astype(bool) for name in ("gray", "wide")}, reasons
+
+
+def _header(encoded: Encoded, number: int, max_pixels: int | None) -> Header | str:
+    try:
+        return read_header(encoded.get(number), max_pixels)
+    except UnreadableImageError as error:
+        return str(error)
+
+
+def _known(file: Path, encoded: Encoded, headers: dict[str, np.ndarray]) -> np.ndarray:
+    """Fill in what the cache has, and return the numbers of the pictures that it has not."""
+    try:
+        table: Any = pyarrow.feather.read_table(file, memory_map=False)
+        names, known = (
+            table.column("name").to_pylist(),
+            {name: table.column(name).to_numpy() for name in FIELDS},
+        )
+        stamps = np.stack([table.column("size").to_numpy(), table.column("time").to_numpy()], 1)
+    except (OSError, KeyError, pa.ArrowException):  # none, or of another version: the headers are read again
+        return np.arange(len(encoded))
+    before = {name: row for row, name in enumerate(names)}
+    rows = np.array([before.get(name, -1) for name in encoded.names], np.int64)
+    same = (rows >= 0) & (stamps[rows] == encoded.stamps).all(axis=1) & (known["frames"][rows] > 0)
+    for name in FIELDS:
+        headers[name][same] = known[name][rows[same]]
+    return np.flatnonzero(~same)
+
+
+def _store(file: Path, encoded: Encoded, headers: dict[str, np.ndarray]) -> None:
+    stamps = {"size": encoded.stamps[:, 0], "time": encoded.stamps[:, 1]}
+    table = pa.table({"name": list(encoded.names), **stamps, **headers})
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_path(file) as draft:
+            pyarrow.feather.write_feather(table, str(draft), compression="uncompressed")
+    except (
+        OSError,
+        GanvaeError,
+    ):  # a cache that cannot be written costs time at the next start, and nothing else
+        return
+
+
+def _report(encoded: Encoded, chosen: np.ndarray, reasons: dict[int, str], treatment: Treatment) -> None:
+    """Raise an error if unreadable pictures may not be skipped, or all are unreadable."""
+    if not reasons:
+        return
+    first = min(reasons)
+    name, why, total = encoded.called(first), reasons[first], len(chosen)
+    if len(reasons) == total:
+        raise DataError(f"not one of {total:,} images can be read: {name} is the first ({why}).")
+    if not treatment.skip_corrupt:
+        raise DataError(
+            f"{name} is not an image that can be read ({why}).",
+            "leave such files out:  data.skip_corrupt=true",
+            f"{len(reasons):,} of {total:,} files are like this",
+        )
+
+
+def _left_out(encoded: Encoded, chosen: np.ndarray, reasons: dict[int, str]) -> list[str]:
+    if not reasons:
+        return []
+    first = min(reasons)
+    return [
+        f"{len(reasons):,} of {len(chosen):,} files left out: {encoded.called(first)} ({reasons[first]}) is the first"
+    ]
