@@ -57,6 +57,9 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
     ("source", "builtin.sources.folder"): {
         "folder": ("Folder", "a folder of images, with labels from sub-folders")
     },
+    ("source", "builtin.sources.parts"): {
+        "parts": ("parts", "shards, columns of images, arrays in several files, read as needed")
+    },
     ("source", "builtin.sources.table"): {"table": ("Table", "a table of numbers, standardised by column")},
     ("view", "views.image"): {"image": ("ImageView", "images: grids, and folders of PNG files")},
     ("view", "views.points"): {"points": ("PointsView", "points in the plane: scatter plots")},
@@ -97,6 +100,16 @@ READS = {
     "array": ("*.npy", "*.npz"),
     "idx": ("*-ubyte", "*-ubyte.gz", "*.idx", "*.idx.gz"),
     "folder": ("*/", *(f"*/**/*.{ending}" for ending in IMAGES), *(f"*.{ending}" for ending in IMAGES)),
+    "parts": (
+        "*.tar",
+        "*/*.tar",
+        "*/*.npy",
+        "*/*-ubyte",
+        "*/*.idx",
+        "*/*.parquet",
+        "*/*.arrow",
+        "*/dataset_dict.json",
+    ),
     "table": ("*.csv", "*.tsv", "*.parquet"),
 }
 """Patterns of the paths that sources read."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,18 +51,33 @@ class Contents:
     counts: np.ndarray | None
 
 
-@click.command()
-@click.argument("source", metavar="S")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("-o", "file", type=PathName(), metavar="FILE", help="Draw a preview: a .png file.")
-def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | None) -> None:
+class Describing(click.Group):
+    """Verbs on data; without one of their names, the first argument is a source to describe."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["describe", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Describing, subcommand_metavar="S [KEY=VALUE]... | prepare S -o FOLDER")
+def data() -> None:
     """Describe S: the name of a source, or the path of your data, as with ganvae run --data S.
 
     \b
     ganvae data digits -o preview.png
-    ganvae data photos/ data.resize=64
+    ganvae data photos/ data.resize=64 --json
+    ganvae data prepare photos/ data.resize=64 -o photos-64
     """
+
+
+@data.command(name="describe")
+@click.argument("source", metavar="S")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-o", "file", type=PathName(), metavar="FILE", help="Draw a preview: a .png file.")
+def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | None) -> None:
+    """Describe S, as ganvae data S does."""
     layer = read_arguments(source, overrides)
     if file is not None and file.suffix.lower() != ".png":
         raise ConfigurationError(f"-o {file}: a preview is a .png file.", "-o preview.png")
@@ -89,6 +106,51 @@ def data(source: str, overrides: tuple[str, ...], as_json: bool, file: Path | No
         note(f"a preview:  ganvae data {typed} -o preview.png")
     names = catalogue.with_recipes()
     note(f"next:  ganvae run --plugin {'vae' if 'vae' in names or not names else names[0]} --data {typed}")
+
+
+@data.command()
+@click.argument("source", metavar="S")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("-o", "folder", type=PathName(), metavar="FOLDER", required=True, help="Where to write.")
+def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
+    """Decode and resize the rows of S once, and pack them in FOLDER, which --data reads by mapping it.
+
+    After an interruption the same command goes on where it was.
+
+    \b
+    ganvae data prepare photos/ data.resize=64 -o photos-64
+    ganvae run --plugin vae --data photos-64
+    """
+    layer = read_arguments(source, overrides)
+    with said_if_slow(f"reading {source}"):
+        catalogue = current_catalogue()
+
+        from ganvae_core.builtin.sources.parts import pack
+        from ganvae_core.config.build import open_data
+
+        _, split = open_data(catalogue, layer)
+    typed = shlex.join([source, *overrides])
+    with counting(len(split.source)) as advance:
+        pack(split.source, typed, folder, advance)
+    for remark in split.source.notes:
+        note(f"note: {remark}")
+    note(f"{len(split.source):,} rows of {split.source.spec.shape}, {split.source.spec.units.dtype}")
+    note(f"next:  ganvae run --plugin vae --data {shlex.quote(str(folder))}")
+    click.echo(str(folder))
+
+
+@contextmanager
+def counting(total: int) -> Generator[Callable[[int], None]]:
+    """A progress bar in a terminal; a function that is called with what is done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("preparing", total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:

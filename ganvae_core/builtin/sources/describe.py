@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ganvae_core.builtin.sources.storage import Joined
 from ganvae_core.errors import DataError
 from ganvae_core.types import DataSpec, Field, Units
 
@@ -55,14 +56,14 @@ class Description:
         observed: (N, *X) bool, false where a value is missing; None where all are there.
     """
 
-    x: np.ndarray
+    x: np.ndarray | Joined
     spec: DataSpec
     notes: tuple[str, ...] = ()
     why: str = ""
     observed: np.ndarray | None = None
 
 
-def describe(x: np.ndarray, where: str, *, scale: Scale = "auto") -> Description:
+def describe(x: np.ndarray | Joined, where: str, *, scale: Scale = "auto") -> Description:
     """Any array of numbers as rows of images, points, a table or plain arrays.
 
     Values decide more than the shape: how they are scaled, and whether flat rows are a table or flattened images.
@@ -76,8 +77,11 @@ def describe(x: np.ndarray, where: str, *, scale: Scale = "auto") -> Description
     Raises:
         DataError: there is no row, the values are not numbers, or one of them is NaN or infinite.
     """
-    observed = _observed(x)
-    shaped = _arranged(np.asarray(x), where, observed)
+    if isinstance(x, Joined):
+        each = [_arranged(part, where, None) for part in x.parts]
+        shaped = each[0]._replace(x=Joined([one.x for one in each]))
+    else:
+        shaped = _arranged(np.asarray(x), where, _observed(x))
     values = _Values(shaped.x, where, shaped.observed)
     found = _scaled(values, shaped.modality, scale)
     modality = "array" if found.flattened else shaped.modality
@@ -112,7 +116,7 @@ def describe_table(
 
 
 class _Shaped(NamedTuple):
-    x: np.ndarray
+    x: np.ndarray | Joined
     observed: np.ndarray | None
     modality: str
     notes: tuple[str, ...]
@@ -227,7 +231,11 @@ class _Values:
     """
 
     def __init__(
-        self, x: np.ndarray, where: str, observed: np.ndarray | None = None, columns: Sequence[str] = ()
+        self,
+        x: np.ndarray | Joined,
+        where: str,
+        observed: np.ndarray | None = None,
+        columns: Sequence[str] = (),
     ) -> None:
         self.x, self.where, self.observed, self.columns = x, where, observed, columns
         self.event = x.shape[1:]

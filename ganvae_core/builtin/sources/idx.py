@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 import zlib
@@ -13,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from ganvae_core.builtin.sources.describe import describe
+from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.paths import existing_file, readable
 from ganvae_core.builtin.sources.storage import allocate, native
 from ganvae_core.builtin.sources.stored import StoredSource, encode_labels
@@ -32,10 +33,13 @@ class Idx(StoredSource):
     Args:
         path: the file of images, or of any array
         labels: the file of labels; default: the one beside it that is named like MNIST's; empty for none
+        scale: how values become a model's, as with arrays
     """
 
-    def __init__(self, *, path: str, labels: str | None = None) -> None:
-        described = describe(read_idx(existing_file(path)), f"'{path}'")
+    of_one_file = frozenset({"labels"})
+
+    def __init__(self, *, path: str, labels: str | None = None, scale: Scale = "auto") -> None:
+        described = describe(map_idx(existing_file(path)), f"'{path}'", scale=scale)
         beside = _labels_beside(Path(os.path.expanduser(path))) if labels is None else labels
         encoded = None
         if beside:
@@ -64,6 +68,29 @@ def read_idx(path: Path) -> np.ndarray:
             if stream.read(1):
                 raise DataError(f"'{path}' is longer than its header says: more than {x.nbytes:,} bytes.")
     return native(x)
+
+
+def map_idx(path: Path) -> np.ndarray:
+    """The array of an IDX file, mapped where it is not gzipped and of this machine's byte order.
+
+    Raises:
+        DataError: as ``read_idx`` raises it.
+    """
+    with readable(path, EOFError), path.open("rb") as file:
+        zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        dtype, shape = ("", ()) if zipped else _header(path, file)
+        if (
+            zipped
+            or not np.dtype(dtype).isnative
+            or path.stat().st_size != file.tell() + _bytes(dtype, shape)
+        ):
+            return read_idx(path)
+        return np.asarray(np.memmap(path, dtype, "r", file.tell(), shape))
+
+
+def _bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _header(path: Path, stream: BufferedIOBase) -> tuple[str, tuple[int, ...]]:

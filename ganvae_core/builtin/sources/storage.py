@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,35 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
             f" nor on the disk of {tempfile.gettempdir()}.",
             "choose a folder on a larger disk for temporary files:  export TMPDIR=FOLDER",
         ) from error
+
+
+class Joined:
+    """Arrays of equal shape and type of rows, one after the other, as far as an array is needed for reading rows."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self.parts = list(parts)
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+        self.dtype, self.ndim = parts[0].dtype, parts[0].ndim
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: int | slice | np.ndarray) -> np.ndarray:
+        """Rows: a view where a slice lies in one part, else a copy."""
+        if isinstance(indices, slice):
+            start, stop, step = indices.indices(len(self))
+            part = int(np.searchsorted(self._starts, start, "right")) - 1
+            if step == 1 and start < stop <= self._starts[part + 1]:
+                return self.parts[part][start - self._starts[part] : stop - self._starts[part]]
+            indices = np.arange(start, stop, step)
+        rows = np.asarray(indices)
+        wanted = np.atleast_1d(rows)
+        found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        of = np.searchsorted(self._starts, wanted, "right") - 1
+        for part in np.unique(of):
+            found[of == part] = self.parts[part][wanted[of == part] - self._starts[part]]
+        return found if rows.ndim else found[0]
 
 
 def native(x: np.ndarray) -> np.ndarray:
