@@ -405,6 +405,7 @@ class Engine:
         """Make sure that what is about to be logged or saved is finite."""
         first = self.state.log.first_not_finite()
         if first is not None and self.settings.on_nonfinite != SKIP:
+            self.state.log.read()  # the next fit begins without it
             raise NotFiniteError(first)
 
     def _finish(self, *, ended: bool) -> None:

@@ -13,7 +13,7 @@ import ganvae_core as gv
 class Budget(gv.Callback):
     """Ends training, as complete, at the first logging interval after so many seconds of training.
 
-    Time counts on where a run is resumed. It makes the number of steps depend on the machine; a budget in steps
+    Where a run is resumed, time counts on from the last logging interval. It makes the number of steps depend on the machine; a budget in steps
     (``engine.steps``) does not.
 
     Args:
@@ -36,20 +36,16 @@ class Budget(gv.Callback):
 
     def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
         """End training where the time is spent."""
-        self._count()
+        now = time.monotonic()
+        self._spent += now - self._since
+        self._since = now
         if self._spent >= self.seconds:
             training.stop(f"the budget of {self.seconds:g} s is spent")
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds so far."""
-        self._count()
         return {"spent": self._spent}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on counting from there."""
         self._spent = float(state["spent"])
-
-    def _count(self) -> None:
-        now = time.monotonic()
-        self._spent += now - self._since
-        self._since = now

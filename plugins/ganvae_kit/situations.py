@@ -323,7 +323,8 @@ def opened_from(identity: str, path: Path, catalogue: Catalogue) -> Source:
     """
     draft = Draft(catalogue)
     draft.apply({"data": {"name": identity, "path": str(path)}})
-    return Builder(draft.finish("", "", needed=()), catalogue).component("data", {})
+    configuration = draft.finish("", "", needed=())
+    return Builder(configuration, catalogue).component(configuration.components["data"])
 
 
 def small_encoder(data: DataSpec, latent_shape: Sequence[int]) -> nn.Module:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from command_line import LONG, SMALL, VAE, Refused, Say, files_in, write_table
+from command_line import LONG, SMALL, VAE, Refused, Say, files_in, train, write_table
 from warm import Warm
 
 from ganvae_core.cli.launcher import how_to_go_on
@@ -318,7 +318,8 @@ def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(
     assert "it has: 2, 4, best" in refused("sample", vae, "--checkpoint", wanted)
 
 
-def test_there_is_no_best_checkpoint_where_nothing_was_measured(gan: Path, refused: Refused) -> None:
+def test_there_is_no_best_checkpoint_where_nothing_was_measured(folder: Path, refused: Refused) -> None:
+    gan = train(folder / "gan", "--plugin", "gan", "generator.hidden=[4]", "critic.hidden=[4]", "metrics=[]")
     assert "no best checkpoint" in refused("sample", gan, "--checkpoint", "best")
     assert "it has: 2\n" in refused("sample", gan, "--checkpoint", "9")
 

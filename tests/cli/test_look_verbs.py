@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -254,6 +255,8 @@ def test_the_newest_checkpoint_is_told_by_its_number(run: Path) -> None:
 
 def test_an_unfinished_run_can_be_gone_on_with(run: Path, say: Say) -> None:
     change_config(run, "engine", steps=100)
+    newest = run / "checkpoints/step-000006/manifest.json"
+    newest.write_text(json.dumps(json.loads(newest.read_text()) | {"complete": False}))
     _, out, err = say("show", run)
     assert "unfinished: 6 of 100 steps" in out.splitlines()[0]
     assert err.splitlines()[0] == f"go on:  ganvae run --resume {run}"
@@ -493,7 +496,9 @@ def test_doctor_says_what_this_machine_has_and_concludes(say: Say) -> None:
     assert (code, err) == (0, "")
     assert f"torch         {torch.__version__}\n" in out
     assert f"torch uses {torch.get_num_threads()} thread" in out
-    assert "ready: ae, bigan, builtin, cgan, dcgan, gan, infogan, kit, ssgan, vae" in out
+    ready = re.search(r"ready: (.*)", out)
+    assert ready is not None
+    assert {"builtin", "compare", "gan", "kit", "metrics", "vae"} <= set(ready[1].split(", "))
     assert str(Path("runs").absolute()) in out
     assert out.splitlines()[-1].startswith("all is well; training takes ")
 

@@ -34,5 +34,5 @@ def test_what_a_new_run_cannot_begin_with_is_refused(vae: Path, refused: Refused
     assert "there is no run 'nowhere'" in refused("run", "--from", "nowhere")
     assert "--from does not go with --resume" in refused("run", "--resume", vae, "--from", vae)
     said = refused("run", "--from", vae, "generator.hidden=[5]", "--out", "new")
-    assert "has shape" in said
+    assert "has the shape" in said
     assert not Path("new").exists()

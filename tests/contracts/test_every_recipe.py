@@ -50,9 +50,9 @@ def prepared(recipe: str, data: np.ndarray, labels: np.ndarray | None = None, **
     return prepare(configure(CATALOGUE, plugin, name, [layer]), CATALOGUE, gv.as_source(data, labels))
 
 
-def attempted(make: Callable[[], Preparation]) -> gv.Engine | gv.ConfigurationError:
+def attempted(make: Callable[[], Preparation]) -> Preparation | gv.ConfigurationError:
     try:
-        return make().engine
+        return make()
     except gv.ConfigurationError as error:
         return error
 
@@ -115,13 +115,14 @@ def test_a_recipe_trains_on_any_data_or_says_before_the_first_step_why_not(
     recipe: str, kind: str, conditional: bool
 ) -> None:
     x, labels = DATA[kind], np.arange(40) % 3
-    engine = attempted(lambda: prepared(recipe, x, labels, **{"data.condition": conditional}))
-    if isinstance(engine, gv.ConfigurationError):
-        assert engine.hints, engine
-        assert recipe in OF_IMAGES, f"only convolutions may refuse data: {engine}"
+    preparation = attempted(lambda: prepared(recipe, x, labels, **{"data.condition": conditional}))
+    if isinstance(preparation, gv.ConfigurationError):
+        assert preparation.hints, preparation
+        assert recipe in OF_IMAGES, f"only convolutions may refuse data: {preparation}"
         assert "images" not in kind
         return
-    engine.fit()
+    preparation.stages.fit_stage()
+    engine = preparation.engine
     made = engine.model.sample(5)
     assert made.shape == (5, *engine.data.spec.shape)
     assert made.isfinite().all()
@@ -130,9 +131,10 @@ def test_a_recipe_trains_on_any_data_or_says_before_the_first_step_why_not(
 
 @pytest.mark.parametrize("recipe", recipes())
 def test_a_batch_of_a_few_rows_can_be_learned_from(recipe: str) -> None:
-    engine = prepared(recipe, images(5), np.arange(5) % 2).engine
+    preparation = prepared(recipe, images(5), np.arange(5) % 2)
+    engine = preparation.engine
     assert engine.batch_size <= 5
-    engine.fit()
+    preparation.stages.fit_stage()
     assert engine.model.sample(2).isfinite().all()
 
 
@@ -172,12 +174,12 @@ def trained(objective: str, prior: str, choice: tuple[Any, ...], source: gv.Sour
         **NEEDED.get(prior, {}), **widths,
     }  # fmt: skip
     layer = nest(list(chosen.items()))
-    engine = attempted(lambda: prepare(configure(CATALOGUE, "vae", None, [layer]), CATALOGUE, source))
-    if isinstance(engine, gv.ConfigurationError):
-        assert engine.hints, engine
+    preparation = attempted(lambda: prepare(configure(CATALOGUE, "vae", None, [layer]), CATALOGUE, source))
+    if isinstance(preparation, gv.ConfigurationError):
+        assert preparation.hints, preparation
         return False
-    engine.fit()
-    assert engine.model.sample(2).isfinite().all()
+    preparation.stages.fit_stage()
+    assert preparation.engine.model.sample(2).isfinite().all()
     return True
 
 

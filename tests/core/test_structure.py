@@ -8,7 +8,8 @@ import pytest
 
 LAYERS = (
     ("cli",), ("runs",), ("config",), ("engine", "builtin"), ("evaluation", "views"), ("data",), ("store",),
-    ("training",), ("model",), ("distributions", "losses"), ("interfaces",), ("types", "plugins"), ("errors",),
+    ("training",), ("model",), ("distributions", "losses"), ("interfaces",), ("lower_precision",),
+    ("types", "plugins"), ("errors",),
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
