@@ -13,8 +13,8 @@ import ganvae_core as gv
 class Budget(gv.Callback):
     """Ends training, as complete, at the first logging interval after so many seconds of training.
 
-    Where a run is resumed, time counts on from the last logging interval. It makes the number of steps depend on the machine; a budget in steps
-    (``engine.steps``) does not.
+    Where a run is resumed, time counts on from the last logging interval. A budget of time makes the number of steps
+    depend on the machine; one in steps (``engine.steps``) does not.
 
     Args:
         seconds: of training, measuring and saving included.
