@@ -16,7 +16,7 @@ import click
 from ganvae_compare.plan import ganvae
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import note
-from ganvae_core.config.options import Text
+from ganvae_core.config.layers import Text
 from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
@@ -121,15 +121,16 @@ def _new(
 ) -> Sweep:
     """What was asked for, with one trial's configuration checked."""
     from ganvae_compare.sweeping import SWEEP, Sweep, parse_range
-    from ganvae_core.cli.choosing import chosen_configuration, settings_pairs
+    from ganvae_core.cli.choosing import chosen_configuration
     from ganvae_core.config.build import Builder
+    from ganvae_core.config.layers import nest, pair
     from ganvae_core.runs.preparation import prepare
 
     if plugin is None:
         raise ConfigurationError(
             "--plugin: say what to train.", "ganvae sweep --plugin vae latent.shape=[2..64]"
         )
-    settings = tuple((str(key), str(value)) for key, value in settings_pairs(tuple(words), {}))
+    settings = tuple((key, str(value)) for key, value in map(pair, words))
     ranges = {key: found for key, text in settings if (found := parse_range(key, text)) is not None}
     if not ranges:
         raise ConfigurationError("there is no range to search.",
@@ -137,7 +138,7 @@ def _new(
     catalogue = current_catalogue()
     tried = [(key, _first(ranges[key]) if key in ranges else Text(text)) for key, text in settings]
     pairs = [*tried, *([("data", data)] if data else [])]
-    preparation = prepare(chosen_configuration(catalogue, plugin, recipe, None, pairs), catalogue)
+    preparation = prepare(chosen_configuration(catalogue, plugin, recipe, None, nest(pairs)), catalogue)
     builder = Builder(preparation.configuration, catalogue)
     model, spec = preparation.engine.model, preparation.data.source.spec
     figures = {figure.name: figure for one in builder.metrics(model, spec) for figure in one.figures}

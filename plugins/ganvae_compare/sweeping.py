@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import ganvae_core as gv
-from ganvae_core.config.layers import as_overrides, nest
-from ganvae_core.config.options import Text
+from ganvae_core.config.layers import Text, as_overrides, nest
 from ganvae_core.store.files import whole_file
 
 if TYPE_CHECKING:

@@ -108,7 +108,7 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(
         (["--plugin", "vae", "latent.shape=[2]"], "no range"),
         (["--plugin", "vae", "latent.shpe=[2..4]"], "Did you mean"),
         (["--plugin", "vae", "latent.shape=[2..4]", "--metric", "fid"], "elbo_nats"),
-        (["--plugin", "gan", "latent.shape=[2..4]"], "nothing is measured"),
+        (["--plugin", "gan", "latent.shape=[2..4]", "metrics=[]"], "nothing is measured"),
         (["--resume", "nowhere"], "is no sweep"),
     ],
 )
