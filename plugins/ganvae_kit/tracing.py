@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,7 +43,7 @@ def line_that(run: Callable[[], object], owns: Owns, happened: Callable[[FrameTy
 
 def line_of_return(run: Callable[[], object], owns: Owns, function: Callable[..., Any]) -> Place | None:
     """The line from which a function returned last."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
     found: Place | None = None
 
     def each_line(frame: FrameType, event: str, argument: Any) -> Any:

@@ -45,9 +45,9 @@ def curves(recipe: str, **changes: Any) -> Curves:
     catalogue = installed_plugins()
     configuration = configure(catalogue, plugin, name, [nest(list(settings.items()))])
     watcher = Watcher()
-    engine = prepare(configuration, catalogue).engine
-    engine.callbacks.append(watcher)
-    engine.fit()
+    preparation = prepare(configuration, catalogue)
+    preparation.engine.callbacks.append(watcher)
+    preparation.stages.fit_stage()
     found: Curves = {}
     for record in watcher.records:
         for key, value in record.items():
