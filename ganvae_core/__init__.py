@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from ganvae_core.builtin.augmentation import AdaptiveAugmentation
     from ganvae_core.builtin.layers import CriticHead, centred, check_condition
     from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
-    from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point
+    from ganvae_core.builtin.observations.basic import Bernoulli, Gaussian, Point
     from ganvae_core.builtin.optimizers import SGD, Adam, AdamW, RMSprop
+    from ganvae_core.builtin.priors.autoregressive import Autoregressive
     from ganvae_core.builtin.priors.codes import Categorical, Composite, Mixture
     from ganvae_core.builtin.priors.continuous import Hypersphere, StandardNormal, TruncatedNormal, Uniform
     from ganvae_core.builtin.priors.flow import Flow
     from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
+    from ganvae_core.builtin.priors.latent_flow import LatentFlow
+    from ganvae_core.builtin.priors.standardised import StandardisedPrior
+    from ganvae_core.builtin.priors.vamp import Vamp
+    from ganvae_core.builtin.quantised import QuantisedCodes, QuantisedEncoder
+    from ganvae_core.builtin.resnet import ResNetCritic, ResNetEncoder, ResNetGenerator
     from ganvae_core.builtin.schedule import as_schedule
     from ganvae_core.builtin.sources.arrays import as_source
     from ganvae_core.builtin.spectral import normalise_spectrally
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
         TorchPrior,
         kl,
         register_kl,
+        squared_error,
         sum_event,
     )
     from ganvae_core.engine.loop import Engine
@@ -81,18 +88,24 @@ _HOMES = {
     "ganvae_core.builtin.augmentation": "AdaptiveAugmentation",
     "ganvae_core.builtin.layers": "CriticHead centred check_condition",
     "ganvae_core.builtin.networks": "MLPCritic MLPEncoder MLPGenerator",
-    "ganvae_core.builtin.observations": "Bernoulli Gaussian Point",
+    "ganvae_core.builtin.observations.basic": "Bernoulli Gaussian Point",
     "ganvae_core.builtin.optimizers": "SGD Adam AdamW RMSprop",
+    "ganvae_core.builtin.priors.autoregressive": "Autoregressive",
     "ganvae_core.builtin.priors.codes": "Categorical Composite Mixture",
     "ganvae_core.builtin.priors.continuous": "Hypersphere StandardNormal TruncatedNormal Uniform",
     "ganvae_core.builtin.priors.flow": "Flow",
     "ganvae_core.builtin.priors.gaussian_mixture": "GaussianMixture",
+    "ganvae_core.builtin.priors.latent_flow": "LatentFlow",
+    "ganvae_core.builtin.priors.standardised": "StandardisedPrior",
+    "ganvae_core.builtin.priors.vamp": "Vamp",
+    "ganvae_core.builtin.quantised": "QuantisedCodes QuantisedEncoder",
+    "ganvae_core.builtin.resnet": "ResNetCritic ResNetEncoder ResNetGenerator",
     "ganvae_core.builtin.schedule": "as_schedule",
     "ganvae_core.builtin.sources.arrays": "as_source",
     "ganvae_core.builtin.spectral": "normalise_spectrally",
     "ganvae_core.data.split": "Split split",
     "ganvae_core.distributions": "DiagonalNormal Dirac TorchObserved TorchPosterior TorchPrior kl register_kl"
-    " sum_event",
+    " squared_error sum_event",
     "ganvae_core.engine.loop": "Engine",
     "ganvae_core.engine.optimizers": "OptimizerSettings",
     "ganvae_core.engine.settings": "EngineSettings",
@@ -116,18 +129,20 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "AdaptiveAugmentation", "Batch", "Bernoulli", "Callback", "Categorical", "CheckpointWriter",
-    "CommandSpec", "ComponentSpec", "Composite", "ConfigurationError", "Critic", "CriticHead", "DataError",
-    "DataSpec", "DecodeModule", "DiagonalNormal", "Dirac", "Drawing", "EncodeModule", "Encoder", "Engine",
-    "EngineSettings", "FactorisedPosterior", "Field", "Figure", "FittedPrior", "Flow", "GanvaeError",
-    "Gaussian", "GaussianMixture", "Generator", "Hypersphere", "LatentPrior", "Loss", "MLPCritic",
-    "MLPEncoder", "MLPGenerator", "Metric", "Mixture", "Model", "ModelSubject", "NotApplicable", "NotFittedError",
-    "Objective", "Observation", "ObservedData", "Optimizer", "OptimizerSettings", "Phase", "PluginError", "Point",
-    "Posterior", "RMSprop", "RecipeSpec", "Rows", "Run", "RunError", "Schedule", "Source", "Split",
-    "StandardNormal", "Subject", "TorchObserved", "TorchPosterior", "TorchPrior", "TrainingError",
-    "TrainingView", "TruncatedNormal", "Uniform", "Units", "View", "__version__", "as_schedule", "as_source",
-    "batches", "cache_folder", "centred", "check_condition", "divergences", "hookimpl", "kl", "load",
-    "normalise_spectrally", "penalties", "register_kl", "save_picture", "schedule", "split", "sum_event", "train",
+    "SGD", "Adam", "AdamW", "AdaptiveAugmentation", "Autoregressive", "Batch", "Bernoulli", "Callback",
+    "Categorical", "CheckpointWriter", "CommandSpec", "ComponentSpec", "Composite", "ConfigurationError",
+    "Critic", "CriticHead", "DataError", "DataSpec", "DecodeModule", "DiagonalNormal", "Dirac", "Drawing",
+    "EncodeModule", "Encoder", "Engine", "EngineSettings", "FactorisedPosterior", "Field", "Figure",
+    "FittedPrior", "Flow", "GanvaeError", "Gaussian", "GaussianMixture", "Generator", "Hypersphere",
+    "LatentFlow", "LatentPrior", "Loss", "MLPCritic", "MLPEncoder", "MLPGenerator", "Metric", "Mixture",
+    "Model", "ModelSubject", "NotApplicable", "NotFittedError", "Objective", "Observation", "ObservedData",
+    "Optimizer", "OptimizerSettings", "Phase", "PluginError", "Point", "Posterior", "QuantisedCodes",
+    "QuantisedEncoder", "RMSprop", "RecipeSpec", "ResNetCritic", "ResNetEncoder", "ResNetGenerator", "Rows",
+    "Run", "RunError", "Schedule", "Source", "Split", "StandardNormal", "StandardisedPrior", "Subject",
+    "TorchObserved", "TorchPosterior", "TorchPrior", "TrainingError", "TrainingView", "TruncatedNormal",
+    "Uniform", "Units", "Vamp", "View", "__version__", "as_schedule", "as_source", "batches", "cache_folder",
+    "centred", "check_condition", "divergences", "hookimpl", "kl", "load", "normalise_spectrally",
+    "penalties", "register_kl", "save_picture", "schedule", "split", "squared_error", "sum_event", "train",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -275,3 +275,15 @@ def sum_event(values: Tensor, event_dimensions: int, mask: Tensor | None = None)
     if mask is not None:
         values = values.where(mask, 0)
     return values.flatten(-event_dimensions).sum(-1) if event_dimensions else values
+
+
+def squared_error(observed: ObservedData, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """() ||x - mean||², summed over the entries that were observed and averaged over the batch.
+
+    Args:
+        observed: a distribution over (B, *X).
+        x: (B, *X).
+        mask: (B, *X) bool, true where x was observed; None where all of it was.
+    """
+    squares = (observed.mean - x).square()
+    return sum_event(squares, squares.dim() - 1, mask).mean()

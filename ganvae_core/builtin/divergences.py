@@ -79,24 +79,52 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 50) -> Tensor:
     return ((x @ chosen).sort(0).values - (y @ chosen).sort(0).values).square().mean()
 
 
-def total_correlation(posterior: FactorisedPosterior, z: Tensor, count: int) -> Tensor:
+def total_correlation(
+    posterior: FactorisedPosterior,
+    z: Tensor,
+    count: int,
+    *,
+    sampling: Literal["weighted", "stratified"] = "weighted",
+) -> Tensor:
     """() nats: how far the coordinates of codes depend on each other, KL(q(z) || Π q(z_d)).
 
-    The minibatch-weighted estimate of Chen et al., Isolating Sources of Disentanglement in VAEs, 2018: the density of
-    all codes is estimated from the posteriors of the batch. This adds a constant that depends on ``count`` alone.
+    An estimate of Chen et al., Isolating Sources of Disentanglement in VAEs, 2018: the density of all codes is
+    estimated from the posteriors of the batch. ``weighted`` weights them alike, which adds a constant that depends on
+    ``count`` alone. ``stratified`` weights the code's own row as one of all rows and the others
+    as a sample of the rest, which is unbiased for the densities. (Their appendix C gives one of the others a smaller
+    weight, with the same expectation.)
 
     Args:
         posterior: q(z|x) of a batch, whose coordinates are independent.
         z: (B, *Z) a draw from it.
         count: number of rows of the training data.
+        sampling: weighted or stratified.
+
+    Raises:
+        ConfigurationError: stratified sampling of fewer than two rows, or of more than there are.
     """
+    one_of("sampling", sampling, ("weighted", "stratified"))
     each = posterior.coordinate_log_prob(z.unsqueeze(1).expand(-1, len(z), *z.shape[1:])).flatten(
         2
     )  # (B, B, D)
-    log_weight = math.log(count * len(z))
-    joint = each.sum(2).logsumexp(1) - log_weight
-    product = (each.logsumexp(1) - log_weight).sum(1)
+    if sampling == "weighted":
+        log_weights = each.new_full(each.shape[:2], -math.log(count * len(z)))
+    else:
+        log_weights = _stratified_weights(len(z), count).log().to(each)
+    joint = (each.sum(2) + log_weights).logsumexp(1)
+    product = (each + log_weights.unsqueeze(2)).logsumexp(1).sum(1)
     return (joint - product).mean()
+
+
+def _stratified_weights(rows: int, count: int) -> Tensor:
+    """(B, B) weights of the batch's posteriors in the density at each row's code; each row of weights adds up to 1."""
+    if not 2 <= rows <= count:
+        raise ConfigurationError(
+            f"stratified sampling takes two rows to all {count:,}, and this batch has {rows}.",
+            "take  sampling: weighted",
+        )
+    weights = torch.full((rows, rows), (count - 1) / (count * (rows - 1)))
+    return weights.fill_diagonal_(1 / count)
 
 
 def _kernel(squares: Tensor, kernel: str, bandwidth: float) -> Tensor:

@@ -67,6 +67,19 @@ def squared_gradient_norm(logits: Tensor, x: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1)
 
 
+def squared_jacobian_norm(output: Tensor, x: Tensor) -> Tensor:
+    """(B,) an unbiased estimate of ||∂ output / ∂ x||², the squared Frobenius norm, differentiable.
+
+    One random projection of the output, ||∂ (v · output) / ∂ x||² with v ~ N(0, I) (Hutchinson 1989), in place of a
+    gradient for each of its numbers.
+
+    Args:
+        output: (B, …) computed from ``x``, row by row.
+        x: (B, …), requiring a gradient.
+    """
+    return squared_gradient_norm((output * torch.randn_like(output)).flatten(1).sum(1), x)
+
+
 def one_centred_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """E (||∇ₓ C(x)|| - 1)²: keeps a critic near 1-Lipschitz at x (Gulrajani et al. 2017; Kodali et al. 2017).
 

@@ -8,6 +8,33 @@ ganvae_api = 1
 
 IMAGES = ("jp*g", "jfif", "png", "bmp", "gif", "webp", "tif*", "avif", "p[bgnp]m")
 COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
+    ("generator", "builtin.automatic"): {
+        "auto": ("auto_generator", "resnet for images of 16 pixels and more, else mlp")
+    },
+    ("encoder", "builtin.automatic"): {
+        "auto": ("auto_encoder", "resnet for images of 16 pixels and more, else mlp")
+    },
+    ("critic", "builtin.automatic"): {
+        "auto": ("auto_critic", "resnet for images of 16 pixels and more, else mlp")
+    },
+    ("generator", "builtin.resnet"): {
+        "resnet": ("ResNetGenerator", "convolutions with residual blocks and group norm, for images")
+    },
+    ("encoder", "builtin.resnet"): {
+        "resnet": ("ResNetEncoder", "convolutions with residual blocks and group norm, for images")
+    },
+    ("critic", "builtin.resnet"): {
+        "resnet": ("ResNetCritic", "convolutions with residual blocks, without normalisation, for images")
+    },
+    ("encoder", "builtin.quantised"): {
+        "quantised": ("QuantisedEncoder", "codes that are entries of a codebook, or rounded to levels")
+    },
+    ("objective", "builtin.prior_likelihood"): {
+        "prior-likelihood": (
+            "PriorLikelihood",
+            "the likelihood of an encoder's codes, which trains the prior alone",
+        )
+    },
     ("generator", "builtin.networks"): {
         "mlp": ("MLPGenerator", "fully connected layers, for data of any shape")
     },
@@ -32,7 +59,19 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
     ("prior", "builtin.priors.flow"): {
         "flow": ("Flow", "a normalising flow, trained by its likelihood (ganvae[flows])")
     },
-    ("observation", "builtin.observations"): {
+    ("prior", "builtin.priors.latent_flow"): {
+        "latent-flow": ("LatentFlow", "flow matching on codes, solved by Heun's method")
+    },
+    ("prior", "builtin.priors.vamp"): {
+        "vamp": ("Vamp", "the posteriors of learned pseudo-inputs, trained with the model")
+    },
+    ("prior", "builtin.priors.autoregressive"): {
+        "autoregressive": (
+            "Autoregressive",
+            "a transformer over the entries of a quantised encoder's codebook",
+        )
+    },
+    ("observation", "builtin.observations.basic"): {
         "auto": ("auto", "Bernoulli where the data has a range, else Gaussian"),
         "bernoulli": ("Bernoulli", "logits of values within the data's range"),
         "gaussian": ("Gaussian", "a normal distribution around the mean"),

@@ -1,10 +1,27 @@
-"""The variational autoencoder."""
+"""The evidence lower bound, and the importance-weighted one."""
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+import dataclasses
+import math
+from typing import Any, ClassVar, final
 
-from ganvae_core import Batch, ConfigurationError, Loss, Model, Objective, Phase, Schedule, as_schedule, kl
+from torch import Tensor
+
+from ganvae_core import (
+    Batch,
+    ConfigurationError,
+    DiagonalNormal,
+    Loss,
+    Model,
+    Objective,
+    Phase,
+    Posterior,
+    Schedule,
+    StandardNormal,
+    as_schedule,
+)
+from ganvae_vae.terms import bound_terms, not_negative
 
 
 @final
@@ -16,32 +33,144 @@ class ELBO(Objective):
         -E_q(z|x)[log p(x|z)] + beta KL(q(z|x) || p(z))
 
     with one reparameterised draw of z. Kingma and Welling, Auto-Encoding Variational Bayes, 2013; beta from Higgins et
-    al., beta-VAE, 2017.
+    al., beta-VAE, 2017. With ``capacity`` C the second term is beta |KL - C|, which holds the information in the
+    codes at C (Burgess et al., Understanding Disentangling in beta-VAE, 2018).
 
     Args:
         beta: weight of the KL term, or a schedule of it; 1 is the bound itself, more gives up detail for a tidier
             latent space.
+        free_bits: nats of each coordinate, averaged over the batch, that cost nothing: max(KL_d, free_bits) (Kingma et
+            al., Improved Variational Inference with Inverse Autoregressive Flow, 2016). For a normal posterior and
+            prior.
+        capacity: C in nats, or a schedule of it; null leaves it out.
+
+    Raises:
+        ConfigurationError: an option is negative, free_bits and capacity are both given, or free_bits has no closed
+            form for this model.
     """
 
     accepts: ClassVar = frozenset({"real"})
     needs: ClassVar = frozenset({"prior", "posterior", "likelihood"})
 
-    def __init__(self, model: Model, *, beta: Schedule | float = 1.0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        beta: Schedule | float = 1.0,
+        free_bits: float = 0.0,
+        capacity: Schedule | float | None = None,
+    ) -> None:
         super().__init__()
-        if not isinstance(beta, Schedule) and beta < 0:
-            raise ConfigurationError(f"objective.beta: {beta} is not possible: it must not be negative.")
-        self.model = model
+        not_negative(beta=beta, free_bits=free_bits, capacity=capacity)
+        if free_bits and capacity is not None:
+            raise ConfigurationError(
+                "objective: free_bits and capacity both say how much the codes hold.", "give one of them"
+            )
+        if free_bits and not isinstance(model.prior, StandardNormal):
+            raise ConfigurationError(
+                "objective.free_bits counts the nats of each coordinate, which only the normal prior has.",
+                "take it:  prior=normal      or hold the whole KL at a capacity:  objective.capacity=20",
+            )
+        self.model, self.free_bits = model, free_bits
         self.beta = as_schedule(beta)
+        self.capacity = None if capacity is None else as_schedule(capacity)
 
     def phases(self) -> list[Phase]:
-        """One phase that trains the whole model."""
-        return [Phase("elbo", self.loss, trains=[self.model])]
+        """One phase that trains the whole model; the batch's average of free bits ties its rows together."""
+        return [
+            Phase(
+                "elbo",
+                self.loss,
+                trains=[self.model],
+                couples_rows=self.free_bits > 0 or self.capacity is not None,
+            )
+        ]
 
     def loss(self, batch: Batch) -> Loss:
         """Negative bound () in nats, with its two terms."""
+        found = bound_terms(self.model, batch)
+        divergence = found.divergence
+        cost = divergence
+        if self.free_bits:
+            cost = _of_each_coordinate(found.posterior).mean(0).clamp(min=self.free_bits).sum()
+        if self.capacity is not None:
+            cost = (divergence - self.capacity(batch.samples_seen)).abs()
+        value = found.reconstruction + self.beta(batch.samples_seen) * cost
+        return Loss(value, {"reconstruction": found.reconstruction, "kl": divergence})
+
+
+@final
+class ImportanceWeighted(Objective):
+    """The importance-weighted bound of several draws, which is tighter than the evidence lower bound.
+
+    Minimises, in nats a row,
+
+        -E log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x)      with z_1 … z_K drawn from q(z|x)
+
+    Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2015. With more draws the plain gradient of
+    the encoder drowns in noise (Rainforth et al. 2018); the doubly reparameterised one does not (Tucker et al., Doubly
+    Reparameterized Gradient Estimators, 2019), and is that of the same bound.
+
+    Args:
+        draws: K.
+        doubly_reparameterised: take that gradient for the encoder.
+
+    Raises:
+        ConfigurationError: there is no draw, or the posterior is no dataclass of tensors.
+    """
+
+    accepts: ClassVar = frozenset({"real"})
+    needs: ClassVar = frozenset({"prior", "posterior", "likelihood"})
+
+    def __init__(self, model: Model, *, draws: int = 5, doubly_reparameterised: bool = False) -> None:
+        super().__init__()
+        if draws < 1:
+            raise ConfigurationError(
+                f"objective.draws: {draws} is not possible: the bound needs a draw.",
+                "take  objective.draws=5",
+            )
+        self.model, self.draws, self.doubly = model, draws, doubly_reparameterised
+
+    def phases(self) -> list[Phase]:
+        """One phase that trains the whole model."""
+        return [Phase("iwae", self.loss, trains=[self.model])]
+
+    def loss(self, batch: Batch) -> Loss:
+        """Negative bound () in nats; ``effective_draws`` is (Σ w)² / Σ w² of the weights w."""
         posterior = self.model.encode(batch.x, batch.condition)
-        z = posterior.rsample()  # (B, *Z)
-        reconstruction = -self.model.decode(z, batch.condition).log_prob(batch.x, batch.mask).mean()
-        divergence = kl(posterior, self.model.prior, z=z, condition=batch.condition).mean()
-        value = reconstruction + self.beta(batch.samples_seen) * divergence
-        return Loss(value, {"reconstruction": reconstruction, "kl": divergence})
+        z = posterior.rsample((self.draws,))  # (K, B, *Z)
+        density = _without_gradient(posterior) if self.doubly else posterior
+        log_weights = (
+            self.model.decode(z, batch.condition).log_prob(batch.x, batch.mask)
+            + self.model.log_prior(z, batch.condition)
+            - density.log_prob(z)
+        )  # (K, B)
+        bound = (log_weights.logsumexp(0) - math.log(self.draws)).mean()
+        weights = log_weights.detach().softmax(0)
+        terms = {"effective_draws": 1 / weights.square().sum(0).mean(), "bound": bound.detach()}
+        if self.doubly and z.requires_grad:
+            # What reaches the encoder through z is weighted once more; the generator's gradient is that of the bound.
+            z.register_hook(lambda gradient: gradient * weights.reshape(*weights.shape, *[1] * (z.dim() - 2)))
+        return Loss(-bound, terms)
+
+
+def _of_each_coordinate(posterior: Posterior) -> Tensor:
+    """(B, D) nats: KL of each coordinate from N(0, 1)."""
+    if not isinstance(posterior, DiagonalNormal):
+        raise ConfigurationError(
+            "objective.free_bits needs a normal posterior.", "set:  encoder.posterior=normal"
+        )
+    location, log_variance = posterior.location.flatten(1), posterior.log_variance.flatten(1)
+    return 0.5 * (location.square() + log_variance.exp() - log_variance - 1)
+
+
+def _without_gradient(posterior: Posterior) -> Posterior:
+    """The posterior with its parameters detached."""
+    given: Any = posterior  # a dataclass, as the interface says
+    values = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+    if not all(isinstance(value, Tensor) for value in values.values()):
+        raise ConfigurationError(
+            "objective.doubly_reparameterised needs a posterior that is a dataclass of tensors.",
+            "set:  objective.doubly_reparameterised=false",
+        )
+    return dataclasses.replace(given, **{name: value.detach() for name, value in values.items()})

@@ -81,6 +81,24 @@ class TestBuiltin(PluginSuite):
     settings: ClassVar = {
         "generator/mlp": [{}, {"generator.batch_norm": True, "generator.activation": "maxout"}],
         "encoder/mlp": [{}, {"encoder.posterior": "dirac", "encoder.batch_norm": True}],
+        "generator/resnet": [{"generator.filters": 4}, {"generator.filters": 4, "latent.shape": [2, 3, 2]}],
+        "encoder/resnet": [
+            {"encoder.filters": 4},
+            {"encoder.filters": 4, "encoder.posterior": "dirac", "latent.shape": [2, 3, 2]},
+        ],
+        "critic/resnet": [{"critic.filters": 4}, {"critic.filters": 4, "critic.conditioning": "projection"}],
+        "generator/auto": [{"generator.hidden": [8]}, {"generator.filters": 4, "generator.blocks": 1}],
+        "encoder/auto": [{"encoder.hidden": [8]}, {"encoder.filters": 4, "encoder.posterior": "dirac"}],
+        "critic/auto": [{"critic.hidden": [8]}, {"critic.filters": 4}],
+        "encoder/quantised": [
+            {"encoder.codes": 5, "encoder.network": {"name": "mlp", "hidden": [8], "posterior": "dirac"}},
+            {
+                "encoder.quantiser": "scalar",
+                "encoder.levels": [4, 3],
+                "latent.shape": [2, 3],
+                "encoder.network": {"name": "mlp", "hidden": [8], "posterior": "dirac"},
+            },
+        ],
         "critic/mlp": [
             {},
             {"critic.dropout": 0.3},
@@ -98,6 +116,8 @@ class TestBuiltin(PluginSuite):
             {"prior.transforms": 1, "prior.hidden": [8]},
             {"prior.transform": "affine", "prior.coupling": False, "latent.shape": [2], "prior.hidden": [8]},
         ],
+        "prior/latent-flow": [{"prior.width": 8, "prior.layers": 1, "prior.steps": 12}],
+        "prior/vamp": [{"prior.components": 3}],
         "prior/composite": [
             {
                 "latent.shape": [3],
@@ -146,7 +166,20 @@ class TestBuiltin(PluginSuite):
 
 class TestVAE(PluginSuite):
     plugin = "vae"
-    settings: ClassVar = {"objective/elbo": [{}, {"objective.beta": 0.5}]}
+    settings: ClassVar = {
+        "objective/elbo": [
+            {},
+            {"objective.free_bits": 0.2},
+            {
+                "objective.capacity": {"name": "linear", "from": 0.0, "to": 5.0, "samples": 100},
+                "objective.beta": 9.0,
+            },
+        ],
+        "objective/iwae": [{}, {"objective.doubly_reparameterised": True}],
+        "objective/tc": [{}, {"objective.sampling": "stratified"}],
+        "objective/dip": [{"objective.kind": "one"}, {"objective.kind": "two"}],
+        "objective/mmd": [{}, {"objective.kl_weight": 0.5, "objective.reconstruction": "likelihood"}],
+    }
     closed_forms: ClassVar = {"objective/elbo": [knows_nothing]}
 
 
@@ -157,7 +190,11 @@ class TestAE(PluginSuite):
             {},
             {"objective.code_weight": 0.1},
             {"objective.reconstruction": "likelihood"},
-        ]
+            {"objective.noise": 0.1, "objective.masking": 0.2},
+            {"objective.contraction": 0.1, "objective.generator_gradient": 0.1},
+            {"objective.generator_decay": 1e-3, "objective.spectral_norm": True},
+        ],
+        "objective/adversarial-autoencoder": [{}, {"objective.kl_weight": 0.1}],
     }
     closed_forms: ClassVar = {"objective/autoencoder": [always_half]}
 

@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
-import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.layers import check_condition
 from ganvae_core.builtin.option_checks import one_of, positive_sizes
+from ganvae_core.builtin.priors.standardised import StandardisedPrior
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import LatentPrior, Support
+from ganvae_core.interfaces import Support
 
 
 @final
-class Flow(LatentPrior):
+class Flow(StandardisedPrior):
     """A normalising flow over flattened codes, by zuko: a normal distribution, transformed without loss of density.
 
     Each coordinate is transformed by a function whose parameters a masked network computes from other coordinates:
@@ -24,7 +24,7 @@ class Flow(LatentPrior):
     (Papamakarios et al., Masked Autoregressive Flow, 2017). Both are made for codes of mean 0 and deviation 1: an
     objective that trains the flow on other codes calls ``standardise`` in its phase's ``after``.
 
-    It is trained by its likelihood on an autoencoder's codes (objective ``ae/prior-likelihood``, a stage of its own),
+    It is trained by its likelihood on an autoencoder's codes (objective ``prior-likelihood``, a stage of its own),
     by the KL divergence of a VAE, or through its draws in a GAN.
 
     Args:
@@ -42,9 +42,6 @@ class Flow(LatentPrior):
     """
 
     support: Support = "real"
-    mean: Tensor
-    square: Tensor
-    batches: Tensor
 
     def __init__(
         self,
@@ -57,9 +54,8 @@ class Flow(LatentPrior):
         bins: int = 8,
         coupling: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(latent_shape)
         flows = _zuko_flows()
-        self.latent_shape = positive_sizes("the latent shape", latent_shape)
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         one_of("transform", transform, ("spline", "affine"))
         positive_sizes("transforms, hidden and bins", [transforms, *hidden, bins])
@@ -74,33 +70,15 @@ class Flow(LatentPrior):
             hidden_features=hidden,
             **options,
         )
-        self.register_buffer("mean", torch.zeros(size))  # of the codes so far, by coordinate
-        self.register_buffer("square", torch.ones(size))
-        self.register_buffer("batches", torch.zeros(()))
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
         standardised = self._made(condition).rsample(() if condition is not None else (count,))
-        return (standardised * self._deviation() + self.mean).reshape(count, *self.latent_shape)
+        return (standardised * self.deviation() + self.mean).reshape(count, *self.latent_shape)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        deviation = self._deviation()
+        deviation = self.deviation()
         standardised = (z.flatten(1) - self.mean) / deviation
         return self._made(condition).log_prob(standardised) - deviation.log().sum()
-
-    def standardise(self, mean: Tensor, square: Tensor) -> None:
-        """Take one more batch of codes into the averages by which codes are standardised.
-
-        Args:
-            mean: (D,) of the batch's flattened codes.
-            square: (D,) mean of their squares.
-        """
-        self.batches += 1
-        self.mean.lerp_(mean, 1 / self.batches)
-        self.square.lerp_(square, 1 / self.batches)
-
-    def _deviation(self) -> Tensor:
-        """(D,), 1 before the first batch; a coordinate that never varies gets a small one."""
-        return (self.square - self.mean.square()).clamp(min=1e-8).sqrt()
 
     def _made(self, condition: Tensor | None) -> Any:
         check_condition(condition, self.condition_shape)

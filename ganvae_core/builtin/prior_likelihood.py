@@ -1,4 +1,4 @@
-"""The prior of a trained autoencoder."""
+"""The objective that trains the prior of a trained autoencoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from ganvae_core import Batch, ConfigurationError, Flow, Loss, Model, Objective, Phase
+from ganvae_core.builtin.priors.latent_flow import LatentFlow
+from ganvae_core.builtin.priors.standardised import StandardisedPrior
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.model import Model
+from ganvae_core.training import Objective
+from ganvae_core.types import Batch, Loss, Phase
 
 
 @final
@@ -16,8 +21,9 @@ class PriorLikelihood(Objective):
     """Trains the prior, and nothing else, on the codes of a trained encoder.
 
     Minimises -E log p(z | condition) in nats, over the codes z that the averaged encoder gives for the data (two-stage
-    training: Dai and Wipf, Diagnosing and Enhancing VAE Models, 2019; Ghosh et al. 2020). Its place is a stage after
-    that of the autoencoder, with a prior that has parameters, such as ``flow`` or ``mixture``.
+    training: Dai and Wipf, Diagnosing and Enhancing VAE Models, 2019; Ghosh et al. 2020). For ``latent-flow`` it is
+    the flow-matching loss in place of the likelihood, which would take a solution of its equation. Its place is a
+    stage after that of the autoencoder, with a prior that has parameters, such as ``flow`` or ``mixture``.
 
     Raises:
         ConfigurationError: the prior has no parameters.
@@ -37,19 +43,23 @@ class PriorLikelihood(Objective):
 
     def phases(self) -> list[Phase]:
         """One phase that trains the prior."""
-        after = self._standardise if isinstance(self.model.prior, Flow) else None
+        after = self._standardise if isinstance(self.model.prior, StandardisedPrior) else None
         return [Phase("prior", self.loss, trains=[self.model.prior], after=after)]
 
     def loss(self, batch: Batch) -> Loss:
-        """-log p(z) () in nats, of codes (B, *Z)."""
-        value = -self.model.prior.log_prob(batch.x, batch.condition).mean()
-        if not isinstance(self.model.prior, Flow):
+        """-log p(z) () in nats of codes (B, *Z), or the flow-matching loss."""
+        prior = self.model.prior
+        if isinstance(prior, LatentFlow):
+            value = prior.matching(batch.x, batch.condition).mean()
+        else:
+            value = -prior.log_prob(batch.x, batch.condition).mean()
+        if not isinstance(prior, StandardisedPrior):
             return Loss(value)
         codes = batch.x.flatten(1)
         # The first batch gives the codes' scale and trains nothing: its gradient is that of codes of another scale.
-        value = torch.where(self.model.prior.batches > 0, value, value.detach())
+        value = torch.where(prior.batches > 0, value, value.detach())
         return Loss(value, {}, {"mean": codes.mean(0), "square": codes.square().mean(0)})
 
     def _standardise(self, averages: Mapping[str, Tensor]) -> None:
-        assert isinstance(self.model.prior, Flow)
+        assert isinstance(self.model.prior, StandardisedPrior)
         self.model.prior.standardise(averages["mean"], averages["square"])

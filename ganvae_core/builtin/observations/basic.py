@@ -1,4 +1,4 @@
-"""Observations: distributions over data, parameterised by a generator's raw output."""
+"""Bernoulli and normal observations, points, and the choice among them that follows from the data."""
 
 from __future__ import annotations
 

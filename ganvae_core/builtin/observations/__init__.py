@@ -1,0 +1,1 @@
+"""Observations: distributions over data, parameterised by a generator's raw output."""

@@ -1,0 +1,91 @@
+"""The autoencoder of discrete codes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, final
+
+from ganvae_core import (
+    Batch,
+    Categorical,
+    ConfigurationError,
+    Loss,
+    Model,
+    Objective,
+    Phase,
+    QuantisedCodes,
+    QuantisedEncoder,
+    squared_error,
+)
+
+
+@final
+class VectorQuantised(Objective):
+    """Reconstruction through entries of a codebook: VQ-VAE, and with a scalar quantiser FSQ-VAE.
+
+    Minimises, averaged over the batch,
+
+        E c(x, decode(q(e))) + commitment || e - q(e) ||²      with e the encoder's output, and q(e) fixed
+
+    The gradient passes the quantisation unchanged. The codebook is no parameter: it follows moving averages, which are
+    updated after each step. Van den Oord, Vinyals and Kavukcuoglu, Neural Discrete Representation Learning, 2017. A
+    scalar quantiser (Mentzer et al. 2024) has a fixed codebook and takes no commitment.
+
+    ``usage``, the share of the codebook's entries that are in use, and ``perplexity``, the number of entries that would
+    have the same entropy if used alike, are logged.
+
+    Args:
+        reconstruction: squared-error (with any observation) or likelihood, in nats.
+        commitment: weight of the encoder's distance from the codebook, summed over the code.
+
+    Raises:
+        ConfigurationError: the encoder has no codebook, or the prior is not over one.
+    """
+
+    accepts: ClassVar = frozenset({"discrete"})
+    needs: ClassVar = frozenset({"encoder"})
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        reconstruction: Literal["squared-error", "likelihood"] = "squared-error",
+        commitment: float = 0.25,
+    ) -> None:
+        super().__init__()
+        if not isinstance(model.encoder, QuantisedEncoder):
+            raise ConfigurationError(
+                "objective 'vq' needs an encoder with a codebook.", "take it:  encoder=quantised"
+            )
+        if isinstance(model.prior, Categorical):
+            raise ConfigurationError(
+                "the prior 'categorical' draws one-hot codes, and these are entries of a codebook.",
+                "take  prior=autoregressive",
+            )
+        if commitment < 0:
+            raise ConfigurationError("objective.commitment must not be negative.")
+        self.model, self.encoder = model, (model.encoder,)
+        self.reconstruction, self.commitment = reconstruction, commitment
+        if reconstruction == "likelihood":
+            self.needs = frozenset({"encoder", "likelihood"})  # pyright: ignore[reportAttributeAccessIssue]
+
+    def phases(self) -> list[Phase]:
+        """One phase that trains encoder, generator and observation, and moves the codebook."""
+        return [Phase("vq", self.loss, trains=[self.model], after=self.encoder[0].learn)]
+
+    def loss(self, batch: Batch) -> Loss:
+        """Reconstruction error () and commitment."""
+        posterior = self.model.encode(batch.x, batch.condition)
+        assert isinstance(posterior, QuantisedCodes)
+        (encoder,) = self.encoder
+        observed = self.model.decode(posterior.mean, batch.condition)
+        if self.reconstruction == "likelihood":
+            error = -observed.log_prob(batch.x, batch.mask).mean()
+        else:
+            error = squared_error(observed, batch.x, batch.mask)
+        terms = {"reconstruction": error, **encoder.usage()}
+        value = error
+        if encoder.learns:
+            entries = encoder.codebook[posterior.indices].to(posterior.encoded)
+            terms["commitment"] = (posterior.encoded - entries).square().flatten(1).sum(1).mean()
+            value = value + self.commitment * terms["commitment"]
+        return Loss(value, terms, encoder.statistics(posterior))

@@ -1,0 +1,82 @@
+"""What the objectives of this plugin have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from torch import Tensor
+
+from ganvae_core import (
+    Batch,
+    ConfigurationError,
+    DataSpec,
+    Model,
+    ObservedData,
+    Posterior,
+    Schedule,
+    kl,
+    squared_error,
+)
+
+Reconstruction = Literal["likelihood", "squared-error"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of the evidence lower bound of a batch.
+
+    Args:
+        posterior: q(z|x).
+        z: (B, *Z) the draw from it.
+        reconstruction: () -E log p(x|z), in nats.
+        divergence: () KL(q(z|x) || p(z)), in nats.
+    """
+
+    posterior: Posterior
+    z: Tensor
+    reconstruction: Tensor
+    divergence: Tensor
+
+
+def bound_terms(model: Model, batch: Batch) -> Terms:
+    """The evidence lower bound of a batch, in its parts."""
+    posterior = model.encode(batch.x, batch.condition)
+    z = posterior.rsample()  # (B, *Z)
+    reconstruction = -model.decode(z, batch.condition).log_prob(batch.x, batch.mask).mean()
+    return Terms(
+        posterior, z, reconstruction, kl(posterior, model.prior, z=z, condition=batch.condition).mean()
+    )
+
+
+def reconstruction_error(observed: ObservedData, batch: Batch, how: Reconstruction) -> Tensor:
+    """() -log p(x|z) in nats, or the squared error of the mean."""
+    if how == "squared-error":
+        return squared_error(observed, batch.x, batch.mask)
+    return -observed.log_prob(batch.x, batch.mask).mean()
+
+
+def needs_of(
+    encoder: Literal["encoder", "posterior"], how: Reconstruction
+) -> frozenset[Literal["prior", "encoder", "posterior", "likelihood", "labels"]]:
+    """The needs of an objective that samples the prior, by how it measures reconstructions."""
+    if how == "likelihood":
+        return frozenset({"prior", encoder, "likelihood"})
+    return frozenset({"prior", encoder})
+
+
+def of_codes(latent_shape: tuple[int, ...]) -> DataSpec:
+    """The specification of flattened codes, for a critic of them."""
+    return DataSpec((prod(latent_shape),), None, "array")
+
+
+def not_negative(**options: Schedule | float | None) -> None:
+    """Check numbers among the objective's options.
+
+    Raises:
+        ConfigurationError: one of them is negative.
+    """
+    for name, value in options.items():
+        if value is not None and not isinstance(value, Schedule) and value < 0:
+            raise ConfigurationError(f"objective.{name}: {value} is not possible: it must not be negative.")
