@@ -77,6 +77,20 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
         "gaussian": ("Gaussian", "a normal distribution around the mean"),
         "point": ("Point", "values without a likelihood, as GANs use them"),
     },
+    ("observation", "builtin.observations.further"): {
+        "continuous-bernoulli": ("ContinuousBernoulli", "a normalised density of values between two bounds"),
+        "categorical": ("CategoricalObservation", "one-hot values along the last axis"),
+        "negative-binomial": ("NegativeBinomial", "counts, with or without additional zeros"),
+    },
+    ("observation", "builtin.observations.discretised"): {
+        "discretised-logistic": (
+            "DiscretisedLogistic",
+            "levels such as those of 8-bit images, or a mixture of them",
+        )
+    },
+    ("observation", "builtin.observations.pixelcnn"): {
+        "pixelcnn": ("PixelCNN", "each pixel of a small image given those before it")
+    },
     ("source", "builtin.sources.digits"): {
         "digits": ("Digits", "1,797 handwritten digits of 8 × 8, with labels")
     },
@@ -90,6 +104,9 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
         "ring": ("Ring", "8 Gaussians on a circle: PacGAN's 2D-ring"),
         "grid": ("Grid", "25 Gaussians on a grid: PacGAN's 2D-grid"),
         "stacked": ("Stacked", "three grey images as the channels of one"),
+    },
+    ("source", "builtin.sources.shapes"): {
+        "shapes": ("Shapes", "sprites with known factors, in the grid of dSprites")
     },
     ("source", "builtin.sources.arrays"): {"array": ("Arrays", "an array in a file")},
     ("source", "builtin.sources.idx"): {"idx": ("Idx", "IDX files, the format of MNIST, gzipped or not")},

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core.builtin.option_checks import positive_number
+from ganvae_core.builtin.option_checks import one_of, positive_number
 from ganvae_core.distributions import LOG_2_PI, sum_event
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, ObservedData
@@ -77,7 +77,13 @@ class Bernoulli(Observation):
 @final
 @dataclass(frozen=True, eq=False)
 class GaussianData(ObservedData):
-    """N(location, exp(log_scale)² I) with location (B, *X) and log_scale ()."""
+    """N(location, exp(log_scale)²), coordinate by coordinate.
+
+    Args:
+        location: (B, *X).
+        log_scale: () for one scale, (*X) or (B, *X).
+        bounds: of the data, where it has any.
+    """
 
     location: Tensor
     log_scale: Tensor
@@ -88,11 +94,14 @@ class GaussianData(ObservedData):
         return self.location
 
     def sample(self) -> Tensor:
-        draw = self.location + torch.randn_like(self.location) * self.log_scale.exp()
+        draw = torch.addcmul(self.location, torch.randn_like(self.location), self.log_scale.exp())
         return draw if self.bounds is None else draw.clamp(*self.bounds)
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         event = self.location.dim() - 1
+        if self.log_scale.dim():
+            whitened = (x - self.location) * (-self.log_scale).exp()
+            return sum_event(-0.5 * (whitened.square() + LOG_2_PI) - self.log_scale, event, mask)
         squared_distance = sum_event((x - self.location).square(), event, mask)
         values = math.prod(self.location.shape[1:]) if mask is None else sum_event(mask.to(x.dtype), event)
         return (
@@ -104,7 +113,7 @@ class GaussianData(ObservedData):
 
 @final
 class Gaussian(Observation):
-    """N(mean, scale² I) with one scale for all values, in units of x.
+    """A normal distribution around the mean, with one scale for all values or one for each, in units of x.
 
     The mean is raw for unbounded data. For bounded data it is sigmoid(raw) mapped to the range, as in
     Kingma and Welling 2013, so that the mean is within it. ``sample`` clips its draws to the range, and the
@@ -114,35 +123,52 @@ class Gaussian(Observation):
         data: what the data is; unbounded by default.
         scale: standard deviation; where it is learned, what it starts from.
         learn_scale: learn the scale too, never below exp(-6) (sigma-VAE, Rybkin et al. 2021).
+        scales: shared by all values, per-dimension (learned, one for each value of x), or predicted by the generator
+            for each value of each row, as Kingma and Welling did.
 
     Raises:
-        ConfigurationError: the scale is not positive.
+        ConfigurationError: the scale is not positive, or one for each value of data that is not known.
     """
 
     log_scale: Tensor
 
     def __init__(
-        self, data: DataSpec | None = None, *, scale: float = 1.0, learn_scale: bool = False
+        self,
+        data: DataSpec | None = None,
+        *,
+        scale: float = 1.0,
+        learn_scale: bool = False,
+        scales: Literal["shared", "per-dimension", "predicted"] = "shared",
     ) -> None:
         super().__init__()
         positive_number("scale", scale)
         self.bounds = None if data is None else data.range
-        self.learn_scale = learn_scale
-        if not learn_scale:
+        one_of("scales", scales, ("shared", "per-dimension", "predicted"))
+        if scales == "per-dimension" and data is None:
+            raise ConfigurationError(
+                "a scale for each dimension needs the data's specification.", "Gaussian(data)"
+            )
+        self.predicts = scales == "predicted"
+        self.learn_scale = learn_scale = learn_scale or scales == "per-dimension"
+        if self.predicts or not learn_scale:
             self.register_buffer("log_scale", torch.tensor(math.log(scale)), persistent=False)
             return
         if scale <= math.exp(LOWEST_LOG_SCALE):
             raise ConfigurationError(f"a learned scale must start above {math.exp(LOWEST_LOG_SCALE):.2g}.")
         # forward() gives LOWEST + softplus(log_scale - LOWEST): this is where it equals log(scale).
         excess = math.log(scale) - LOWEST_LOG_SCALE
-        self.log_scale = nn.Parameter(torch.tensor(LOWEST_LOG_SCALE + math.log(math.expm1(excess))))
+        shape = data.shape if data is not None and scales == "per-dimension" else ()
+        self.log_scale = nn.Parameter(torch.full(shape, LOWEST_LOG_SCALE + math.log(math.expm1(excess))))
 
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
-        return data.shape
+        return (2 * data.shape[0], *data.shape[1:]) if self.predicts else data.shape
 
     def forward(self, raw: Tensor) -> GaussianData:
         log_scale = self.log_scale
-        if self.learn_scale:
+        if self.predicts:
+            raw, further = raw.chunk(2, 1)
+            log_scale = LOWEST_LOG_SCALE + F.softplus(further + log_scale - LOWEST_LOG_SCALE)
+        elif self.learn_scale:
             log_scale = LOWEST_LOG_SCALE + F.softplus(log_scale - LOWEST_LOG_SCALE)
         location = raw if self.bounds is None else _from_unit(raw.sigmoid(), *self.bounds)
         return GaussianData(location, log_scale, self.bounds)
