@@ -177,6 +177,33 @@ class Watcher(gv.Callback):
         self.errors.append(error)
 
 
+SMALL_NETWORKS: dict[str, Any] = {"generator.hidden": [8], "encoder.hidden": [8]}
+OF_CODES = {"prior.width": 8, "prior.layers": 1}
+AS_THEY_ARE = ("vae/vae", "ae/ae")
+"""Recipes of the family whose own networks are trained in tests."""
+
+
+def small_settings(recipe: str) -> dict[str, Any]:
+    """Settings with which a recipe of the VAE and autoencoder family has small networks; none for others."""
+    plugin, _, name = recipe.partition("/")
+    if plugin not in ("vae", "ae") or recipe in AS_THEY_ARE:
+        return {}
+    settings = dict(SMALL_NETWORKS)
+    if name in ("vq-vae", "fsq-vae"):
+        del settings["encoder.hidden"]
+        network = {"name": "mlp", "hidden": [8], "posterior": "dirac"}
+        settings |= {"encoder.network": network, "encoder.codes": 16, "prior.heads": 2, **OF_CODES}
+    if name in ("latent-flow", "adversarial-ae"):
+        settings |= {"prior.steps": 2, **OF_CODES}
+    if name in ("factor-vae", "aae", "vae-gan", "adversarial-ae"):
+        settings["critic.hidden"] = [8]
+    if name == "vamp-vae":
+        settings["prior.components"] = 5
+    if name in ("flow", "flow-vae"):
+        settings |= {"prior.hidden": [8], "prior.transforms": 1}
+    return settings
+
+
 def recipes() -> list[str]:
     """``plugin/recipe`` of every recipe that is installed and ready."""
     return [

@@ -44,7 +44,7 @@ def auto_generator(
         return ResNetGenerator(
             latent_shape, raw_shape, condition_shape, filters=filters or FILTERS, blocks=blocks
         )
-    return MLPGenerator(latent_shape, raw_shape, condition_shape, hidden=hidden or HIDDEN)
+    return MLPGenerator(latent_shape, raw_shape, condition_shape, hidden=HIDDEN if hidden is None else hidden)
 
 
 def auto_encoder(
@@ -80,7 +80,9 @@ def auto_encoder(
             blocks=blocks,
             posterior=posterior,
         )
-    return MLPEncoder(data, latent_shape, condition_shape, hidden=hidden or HIDDEN, posterior=posterior)
+    return MLPEncoder(
+        data, latent_shape, condition_shape, hidden=HIDDEN if hidden is None else hidden, posterior=posterior
+    )
 
 
 def auto_critic(
@@ -110,7 +112,9 @@ def auto_critic(
         return ResNetCritic(
             data, condition_shape, filters=filters or FILTERS, blocks=blocks, conditioning=conditioning
         )
-    return MLPCritic(data, condition_shape, hidden=hidden or HIDDEN, conditioning=conditioning)
+    return MLPCritic(
+        data, condition_shape, hidden=HIDDEN if hidden is None else hidden, conditioning=conditioning
+    )
 
 
 def _convolves(data: DataSpec, hidden: Sequence[int] | None, filters: int | None) -> bool:

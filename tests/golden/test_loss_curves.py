@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import Watcher, recipes
+from toys import Watcher, recipes, small_settings
 
 from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
@@ -38,6 +38,7 @@ def curves(recipe: str, **changes: Any) -> Curves:
     """Every logged number of the first steps of a recipe on the CPU, with batches of 64."""
     plugin, _, name = recipe.partition("/")
     settings: dict[str, Any] = {
+        **small_settings(recipe),
         "engine.steps": STEPS, "engine.batch_size": 64, "engine.log_every": 1, "engine.samples_every": 0,
         "engine.device": "cpu", "engine.precision": "fp32", "engine.micro_batch_size": None, "metrics": [],
         **changes,

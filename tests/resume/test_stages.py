@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "generator.hidden": [8],
     "encoder.hidden": [8],
     "prior": {"name": "flow"},
-    "stages": [{"objective": "ae/prior-likelihood", "steps": SECOND, "train": ["prior"]}],
+    "stages": [{"objective": "prior-likelihood", "steps": SECOND, "train": ["prior"]}],
 }
 
 
@@ -77,7 +77,7 @@ def test_each_stage_trains_what_it_says_and_freezes_the_rest(whole: Path) -> Non
 def test_the_second_stage_learns_the_codes(tmp_path: Path) -> None:
     watcher = Watcher()
     train(tmp_path / "run", watcher, **{"engine.steps": 50, "stages": [
-        {"objective": "ae/prior-likelihood", "steps": 150, "train": ["prior"]}]})  # fmt: skip
+        {"objective": "prior-likelihood", "steps": 150, "train": ["prior"]}]})  # fmt: skip
     losses = [record["prior/loss"] for record in watcher.records if "prior/loss" in record]
     assert losses[-1] < losses[1] - 0.5
 
@@ -264,7 +264,7 @@ def test_a_new_run_begins_with_the_weights_of_another_and_trains_a_new_prior(
     whole: Path, tmp_path: Path
 ) -> None:
     new = train(tmp_path / "run", **{
-        "from.path": str(whole), "objective": "ae/prior-likelihood", "train": ["prior"], "stages": []})  # fmt: skip
+        "from.path": str(whole), "objective": "prior-likelihood", "train": ["prior"], "stages": []})  # fmt: skip
     before, after = state(gv.load(whole).model), state(new.model)
     networks = [name for name in before if name.startswith(("generator.", "encoder."))]
     assert all(torch.equal(before[name], after[name]) for name in networks)
