@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHORT = {
     "data": "data",
+    "prior": "prior",
     "steps": "engine.steps",
     "seed": "engine.seed",
     "device": "engine.device",
@@ -33,6 +34,7 @@ def configuration_options(command: click.Command) -> click.Command:
         click.Option(["--config", "file"], metavar="FILE", type=PathName(),
                      help="Settings from a YAML file; a run's config.yaml is one."),
         click.Option(["--data"], metavar="S", help="A source's name, or the path of your data."),
+        click.Option(["--prior"], metavar="P", help="The prior's name."),
         click.Option(["--steps"], metavar="N", help="Steps to train for."),
         click.Option(["--seed"], metavar="N", help="Seed of all random numbers."),
         click.Option(["--device"], metavar="D", help="auto, cpu, cuda, cuda:1, mps, …"),

@@ -22,6 +22,7 @@ from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
     from ganvae_core.engine.loop import Engine
+    from ganvae_core.plugins import Catalogue
     from ganvae_core.runs.preparation import Preparation
     from ganvae_core.runs.stages import Stages
     from ganvae_core.store.directory import RunDirectory
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 SMALL = "small"
 """The name of recipes for short trainings on a CPU."""
+PRIOR_OBJECTIVE = "builtin/prior-likelihood"
+"""What trains a prior alone."""
 DIGITS = "builtin/digits"
 """Data sets for which the next command suggests data of one's own."""
 
@@ -72,6 +75,7 @@ def run(
     ganvae run --plugin dcgan --processes 2
     ganvae run --resume runs/vae-digits-1 engine.steps=10000
     ganvae run --from runs/vae-digits-1 --steps 500
+    ganvae run --from runs/ae-digits-1 --prior latent-flow
     """
     catalogue = current_catalogue()
     if processes is not None and processes > 1 and world_size() == 1:
@@ -94,7 +98,14 @@ def run(
     def prepared() -> tuple[RunDirectory | None, Preparation]:
         if processes is not None:
             check_count(processes)
-        layer = typed_layer(overrides, short, [("from.path", str(initial))] if initial else ())
+        further: list[tuple[str, Any]] = []
+        if initial is not None:
+            further.append(("from.path", str(initial)))
+            if short["prior"] is not None:
+                further += prior_alone(
+                    catalogue, short["prior"], [*overrides, *(["steps"] if short["steps"] else [])]
+                )
+        layer = typed_layer(overrides, short, further)
         if resume is not None:
             new_runs = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs,
                         "--from": initial}  # fmt: skip
@@ -133,6 +144,61 @@ def run(
 
 
 configuration_options(run)
+
+
+@click.command("fit-prior")
+@click.argument("path", metavar="RUN", type=PathName())
+@click.option("--prior", required=True, metavar="P", help="The new prior's name.")
+@click.option("--steps", metavar="N", help="Steps to train it for.")
+@click.option("--out", type=PathName(), metavar="DIR", help="The new run's directory itself.")
+@click.option("--quiet", is_flag=True, help="Print the run directory and nothing else.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.pass_context
+def fit_prior(
+    context: click.Context,
+    path: Path,
+    prior: str,
+    steps: str | None,
+    out: Path | None,
+    quiet: bool,
+    overrides: tuple[str, ...],
+) -> int:
+    """Give a trained autoencoder another prior, in a new run: short for ganvae run --from RUN --prior P.
+
+    \b
+    ganvae fit-prior runs/ae-digits-1 --prior latent-flow
+    ganvae fit-prior runs/ae-digits-1 --prior gaussian-mixture prior.components=20
+    """
+    return context.invoke(
+        run, initial=path, prior=prior, steps=steps, out=out, quiet=quiet, overrides=overrides,
+        plugin=None, recipe=None, file=None, resume=None, epochs=None, processes=None, dry_run=False,
+        data=None, seed=None, device=None, precision=None,
+    )  # fmt: skip
+
+
+def prior_alone(catalogue: Catalogue, prior: str, given: list[str]) -> list[tuple[str, Any]]:
+    """Settings of a run that gives a trained model another prior and leaves the rest as it is.
+
+    A prior with parameters is trained on the codes. One that is fitted in closed form takes no training: its run has
+    one step of the model's own objective, with a learning rate of zero.
+
+    Args:
+        catalogue: where the prior is looked up.
+        prior: its name.
+        given: what was typed as KEY=VALUE, which is left as it was; ``steps`` for an option of that name.
+    """
+    from ganvae_core.interfaces import FittedPrior
+
+    component: Any = catalogue.load(catalogue.component("prior", prior)[1])
+    if isinstance(component, type) and issubclass(component, FittedPrior):
+        alone: dict[str, Any] = {
+            "engine.steps": 1, "optimizers.default.lr": 0, "engine.ema_half_life_samples": 0,
+            "train": None, "stages": [],
+        }  # fmt: skip
+    else:
+        alone = {"objective": PRIOR_OBJECTIVE, "critic": None, "train": ["prior"], "stages": []}
+    typed = {"engine.steps" if word == "steps" else word.partition("=")[0] for word in given}
+    return [(key, value) for key, value in alone.items() if key not in typed]
 
 
 def _refuse_with_resume(path: Path, options: dict[str, Any]) -> None:

@@ -23,6 +23,11 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 }
 """Valid values in an objective's attributes."""
 
+EXAMPLES: Mapping[Support, str] = {
+    "bounded": "uniform", "discrete": "autoregressive", "mixed": "composite", "real": "normal", "sphere": "hypersphere",
+}  # fmt: skip
+"""A prior for each support."""
+
 
 @dataclass(frozen=True)
 class PreparedPhase:
@@ -215,7 +220,7 @@ def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = F
         raise ConfigurationError(
             f"{name} cannot work with the prior {type(model.prior).__name__}: the support of its codes is"
             f" {model.prior.support}, and this loss takes {' or '.join(sorted(objective.accepts))} codes.",
-            "take another:  prior=normal",
+            f"take another:  prior={EXAMPLES['real' if 'real' in objective.accepts else min(objective.accepts)]}",
         )
     waits = isinstance(model.prior, FittedPrior) and not model.prior.fitted and not fitted_before
     if "prior" in objective.needs and waits:

@@ -1,4 +1,4 @@
-"""Warnings of collapse: samples that are nearly alike, a critic that has won."""
+"""Warnings of collapse: samples that are nearly alike, a critic that has won, codes or a codebook without use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ganvae_core.interfaces import Critic
 from ganvae_core.training import Callback, TrainingView
 from ganvae_core.types import Phase
 
-ACCURACY = "accuracy"
+ACCURACY, KL, USAGE = "accuracy", "kl", "usage"
 SPREAD, NEAREST = "samples/spread", "samples/nearest"
 COMPARED = 256
 """Samples, and rows of data, that are measured."""
@@ -30,6 +30,12 @@ ALIKE_STEPS = 500
 """Steps for which samples must stay so: those of untrained networks are all alike."""
 WON, NO_LONGER_WON = 0.998, 0.98
 """Share of pairs that a critic ranks correctly in each logging interval."""
+EMPTY, NO_LONGER_EMPTY = 0.05, 0.2
+"""Nats that all codes hold about their rows: below the first, the posterior has collapsed to the prior."""
+UNUSED, NO_LONGER_UNUSED = 0.25, 0.5
+"""Share of a codebook's entries that are in use."""
+CODE_STEPS = 500
+"""Steps for which codes must stay so: a codebook takes some to be spread out, and a weight on the KL may rise slowly."""
 WON_UPDATES = 1000
 """Updates of the generator over which a critic must win: at the beginning every critic does."""
 
@@ -38,7 +44,8 @@ WON_UPDATES = 1000
 class CollapseMonitor(Callback):
     """Warns of samples that are nearly alike, and of a critic that has won.
 
-    It measures a fixed batch of samples at each sampling interval, and reads the critics' accuracy at each logging
+    It also warns of codes that hold nothing, and of a codebook of which little is used. It measures a fixed batch of
+    samples at each sampling interval, and reads the terms ``accuracy`` of critics, ``kl`` and ``usage`` at each logging
     interval. A warning is given once, and again only after a recovery.
     """
 
@@ -47,9 +54,10 @@ class CollapseMonitor(Callback):
         self._problems: dict[str, _Problem] = {}
 
     def on_step(self, training: TrainingView, record: Mapping[str, Any]) -> None:
-        """Follow the critics' accuracy."""
+        """Follow the critics' accuracy, the information in codes and the use of codebooks."""
         for phase in training.phases:
             name, step = phase.name, training.step
+            self._codes(training, name, record)
             accuracy = record.get(f"{name}/{ACCURACY}")
             if accuracy is None or not trains_critic(phase):
                 continue
@@ -61,6 +69,24 @@ class CollapseMonitor(Callback):
                     f"try  {_slower(training, phase)}, a gradient penalty, or dropout, noise or less capacity in the"
                     " critic",
                 )
+
+    def _codes(self, training: TrainingView, phase: str, record: Mapping[str, Any]) -> None:
+        """Warn of a posterior or a codebook that has collapsed."""
+        for term, low, recovered, said, means in (
+            (KL, EMPTY, NO_LONGER_EMPTY, "the posterior has collapsed: codes hold {:.2g} nats about their rows",
+             "objective.free_bits=0.1 (nats of each coordinate), a smaller objective.beta or one that rises, or a"
+             " generator and observation that can do less without the code"),
+            (USAGE, UNUSED, NO_LONGER_UNUSED, "the codebook has collapsed: {:.0%} of its entries are in use",
+             "fewer entries (encoder.codes=64), a smaller learning rate, or encoder.quantiser=scalar, which has no"
+             " codebook to learn"),
+        ):  # fmt: skip
+            value = record.get(f"{phase}/{term}")
+            if value is None:
+                continue
+            problem = self._problem(f"{phase}/{term}")
+            steps = problem.lasts(training.step, value < low, recovered=value > recovered)
+            if problem.is_due(steps, CODE_STEPS):
+                training.warn(f"step {training.step:,}: {said.format(value)}", f"try  {means}")
 
     def on_samples(self, training: TrainingView) -> None:
         """Measure how far samples are from each other."""
