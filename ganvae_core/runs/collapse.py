@@ -35,7 +35,7 @@ EMPTY, NO_LONGER_EMPTY = 0.05, 0.2
 UNUSED, NO_LONGER_UNUSED = 0.25, 0.5
 """Share of a codebook's entries that are in use."""
 CODE_STEPS = 500
-"""Steps for which codes must stay so: a codebook takes some to be spread out, and a weight on the KL may rise slowly."""
+"""Steps for which codes must stay so: a codebook takes some to be spread out, and a weight of the KL may rise."""
 WON_UPDATES = 1000
 """Updates of the generator over which a critic must win: at the beginning every critic does."""
 
