@@ -36,3 +36,29 @@ def test_what_a_new_run_cannot_begin_with_is_refused(vae: Path, refused: Refused
     said = refused("run", "--from", vae, "generator.hidden=[5]", "--out", "new")
     assert "has the shape" in said
     assert not Path("new").exists()
+
+
+def test_fit_prior_gives_a_trained_model_another_prior_and_leaves_the_rest(vae: Path, done: Say) -> None:
+    done("fit-prior", vae, "--prior", "latent-flow", "--steps", 3, "--out", "flow", "--quiet",
+         "prior.width=8", "prior.layers=1", "prior.steps=2")  # fmt: skip
+    done(
+        "run",
+        "--from",
+        vae,
+        "--prior",
+        "gaussian-mixture",
+        "--out",
+        "fitted",
+        "--quiet",
+        "prior.components=2",
+    )
+    old, flow, fitted = (gv.load(run).model for run in (vae, "flow", "fitted"))
+    for made in (flow, fitted):
+        for part in ("generator", "encoder"):
+            before, after = getattr(old, part).state_dict(), getattr(made, part).state_dict()
+            assert all(torch.equal(before[name], after[name]) for name in before)
+    assert isinstance(flow.prior, gv.LatentFlow)
+    assert flow.prior.batches == 3
+    assert isinstance(fitted.prior, gv.GaussianMixture)
+    assert fitted.prior.fitted
+    assert fitted.prior.components == 2

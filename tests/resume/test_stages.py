@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from toys import Watcher, state
+from toys import Watcher, small_settings, state
 
 import ganvae_core as gv
 from ganvae_core.cli.run_files import outline
@@ -296,3 +296,24 @@ def test_a_fitted_prior_may_change_until_it_is_fitted(tmp_path: Path) -> None:
     resumed = run.resume(overrides={"prior.components": 3})
     assert resumed.configuration.components["prior"].options["components"] == 3
     assert len(resumed.sample(2)) == 2
+
+
+@pytest.mark.parametrize("recipe", ["latent-flow", "vq-vae", "fsq-vae", "adversarial-ae"])
+@pytest.mark.parametrize("step", [2, 5])
+def test_recipes_with_a_prior_of_their_own_go_on_bit_for_bit_in_either_stage(
+    recipe: str, step: int, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {
+        **{key: value for key, value in SETTINGS.items() if key.startswith("engine.")},
+        **small_settings(f"ae/{recipe}"),
+        "engine.steps": 3,
+        "stages": [{"objective": "prior-likelihood", "steps": 3, "train": ["prior"]}],
+    }
+    whole = gv.train("ae", recipe=recipe, out=tmp_path / "whole", overrides=changes)
+    cut = gv.train("ae", recipe=recipe, out=tmp_path / "cut", overrides=changes, callbacks=[Interrupt(step)])
+    assert cut.step == step
+    resumed = cut.resume()
+    assert resumed.step == whole.step == 6
+    expected, found = tensors(whole.path, 6), tensors(resumed.path, 6)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
