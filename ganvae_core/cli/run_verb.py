@@ -193,10 +193,10 @@ def prior_alone(catalogue: Catalogue, prior: str, given: list[str]) -> list[tupl
     if isinstance(component, type) and issubclass(component, FittedPrior):
         alone: dict[str, Any] = {
             "engine.steps": 1, "optimizers.default.lr": 0, "engine.ema_half_life_samples": 0,
-            "train": None, "stages": [],
+            "stages": [],
         }  # fmt: skip
     else:
-        alone = {"objective": PRIOR_OBJECTIVE, "critic": None, "train": ["prior"], "stages": []}
+        alone = {"objective": PRIOR_OBJECTIVE, "train": ["prior"], "stages": []}
     typed = {"engine.steps" if word == "steps" else word.partition("=")[0] for word in given}
     return [(key, value) for key, value in alone.items() if key not in typed]
 
