@@ -230,7 +230,7 @@ def check_trained(objective: Objective, parts: Sequence[str] | None) -> None:
         raise ConfigurationError(
             f"train=[{', '.join(parts)}]: {name} does not train {' and '.join(f'the {part}' for part in parts)}.",
             "leave train out, or name parts that its loss uses",
-            "an objective of its own trains a prior on codes:  objective=ae/prior-likelihood  with --from RUN"
+            "an objective of its own trains a prior on codes:  objective=prior-likelihood  with --from RUN"
             if "prior" in parts
             else "",
         )

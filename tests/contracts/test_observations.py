@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Independent, Normal
 
-from ganvae_core.builtin.observations import Bernoulli, Gaussian, Point, auto
+from ganvae_core.builtin.observations.basic import Bernoulli, Gaussian, Point, auto
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation
 from ganvae_core.types import DataSpec

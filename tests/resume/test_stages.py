@@ -232,13 +232,13 @@ def test_the_last_stage_can_be_lengthened_and_those_before_cannot(whole: Path, t
         run.resume(steps=FIRST + 5)
     assert "stages.0.steps=N" in str(refused.value)
     longer = run.resume(overrides={"stages.0.steps": SECOND + 2})
-    stages = [{"objective": "ae/prior-likelihood", "steps": SECOND + 2, "train": ["prior"]}]
+    stages = [{"objective": "prior-likelihood", "steps": SECOND + 2, "train": ["prior"]}]
     assert equal(train(tmp_path / "long", stages=stages).path, longer.path, FIRST + SECOND + 2)
 
 
 def test_other_stages_are_named_by_their_settings(whole: Path) -> None:
     with pytest.raises(gv.ConfigurationError, match=r"stages.0.train \(\['prior'\] → null\)"):
-        gv.load(whole).resume(overrides={"stages": [{"objective": "ae/prior-likelihood", "steps": SECOND}]})
+        gv.load(whole).resume(overrides={"stages": [{"objective": "prior-likelihood", "steps": SECOND}]})
 
 
 @pytest.mark.parametrize("changes", [
