@@ -199,7 +199,7 @@ class ResNetEncoder(Encoder):
         if not self.grid:
             hidden = hidden.flatten(1)
         elif tuple(hidden.shape[2:]) != self.latent_shape[1:]:
-            hidden = F.adaptive_avg_pool2d(hidden, self.latent_shape[1:])
+            hidden = F.adaptive_avg_pool2d(hidden, (self.latent_shape[1], self.latent_shape[2]))
         parameters = self.head(hidden)
         if self.deterministic:
             return Dirac(parameters.reshape(len(x), *self.latent_shape))

@@ -27,10 +27,10 @@ class _MaskedConvolution(nn.Conv2d):
         mask[size // 2 + 1 :] = 0
         self.register_buffer("mask", mask, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         mask = self.mask
         assert isinstance(mask, Tensor)
-        return F.conv2d(x, self.weight * mask, self.bias, padding=self.padding)
+        return F.conv2d(input, self.weight * mask, self.bias, padding=self.padding)
 
 
 @final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -17,6 +17,8 @@ from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Support
 
 FREQUENCIES = 8
+Field = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""State (B, D), time (B, 1) and what is given, to the velocity (B, D) and a rate (B,)."""
 
 
 @final
@@ -107,10 +109,9 @@ class LatentFlow(StandardisedPrior):
         return base + change - deviation.log().sum()
 
     def _heun(
-        self, state: Tensor, time: float, step: float, given: Tensor | None, field: object
+        self, state: Tensor, time: float, step: float, given: Tensor | None, field: Field
     ) -> tuple[Tensor, Tensor]:
         """The state after one step of Heun's method, and the integral (B,) of what the field gives besides."""
-        assert callable(field)
         first, rate = field(state, state.new_full((len(state), 1), time), given)
         second, later = field(state + step * first, state.new_full((len(state), 1), time + step), given)
         return state + step / 2 * (first + second), step / 2 * (rate + later)
