@@ -125,8 +125,8 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
     with said_if_slow(f"reading {source}"):
         catalogue = current_catalogue()
 
-        from ganvae_core.builtin.sources.parts import pack
         from ganvae_core.config.build import open_data
+        from ganvae_core.data.packed import pack
 
         _, split = open_data(catalogue, layer)
     typed = shlex.join([source, *overrides])

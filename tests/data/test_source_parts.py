@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from ganvae_core.builtin.sources.arrays import as_source
-from ganvae_core.builtin.sources.parts import RECORD, pack, parts
+from ganvae_core.builtin.sources.parts import parts
+from ganvae_core.data.packed import RECORD, pack
 from ganvae_core.errors import DataError
 
 IMAGES = [np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8) for number in range(7)]
@@ -95,7 +96,7 @@ def test_parts_that_differ_are_named(tmp_path: Path) -> None:
 def test_rows_are_packed_and_an_interrupted_call_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvae_core.builtin.sources.parts.CHUNK_BYTES", ROWS[:2].nbytes)
+    monkeypatch.setattr("ganvae_core.data.packed.CHUNK_BYTES", ROWS[:2].nbytes)
     source, folder, done = as_source(ROWS, ["b", "a"] * 3 + ["a"]), tmp_path / "packed", list[int]()
 
     def interrupted(count: int) -> None:

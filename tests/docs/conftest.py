@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ganvae_compare import jobs
+from ganvae_compare.plan import ganvae
 from own_files import make_own_files
 from reader import Reader
 
@@ -22,16 +24,26 @@ from ganvae_core.plugins import installed_plugins
 STEPS = 3
 
 
+def quick(words: Sequence[str]) -> list[str]:
+    """The command of a process that ``compare`` starts, with two steps or one metric."""
+    if words[0] == "run":
+        kept = list(words)
+        if "--steps" in kept:
+            del kept[kept.index("--steps") : kept.index("--steps") + 2]
+        return ganvae([*kept, "--steps", "2"])
+    return ganvae([*words, *([] if "--metrics" in words else ["--metrics", "kernel"])])
+
+
 def shortened(fit: Callable[..., Any]) -> Callable[..., Any]:
     """``Engine.fit`` that does at most ``STEPS`` steps, and takes them for all that there are."""
 
     @functools.wraps(fit)
-    def short_fit(engine: Engine, steps: int | None = None) -> Any:
+    def short_fit(engine: Engine, steps: int | None = None, **further: Any) -> Any:
         asked = engine.settings.steps if steps is None else steps
         few = (
             asked - engine.step_index <= 20
         )  # as the checks of the kit, which run in this process, count them
-        return fit(engine, asked if few else engine.step_index + STEPS)
+        return fit(engine, asked if few else engine.step_index + STEPS, **further)
 
     return short_fit
 
@@ -50,6 +62,7 @@ def reader(
 ) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
+    monkeypatch.setattr(jobs, "ganvae", quick)
     monkeypatch.setattr("ganvae_core.cli.launcher.launch", short_launch)
     make_own_files(tmp_path)
     before = set(sys.modules)

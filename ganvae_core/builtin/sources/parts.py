@@ -24,17 +24,14 @@ from ganvae_core.builtin.sources.paths import existing, existing_file, existing_
 from ganvae_core.builtin.sources.pictures import Encoded, Pictures, Treatment
 from ganvae_core.builtin.sources.storage import Joined
 from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
+from ganvae_core.data.packed import LABELS, MASK, RECORD, X
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.errors import DataError, did_you_mean
 from ganvae_core.interfaces import Source
 from ganvae_core.store.files import cache_folder, whole_path
-from ganvae_core.types import DataSpec
 
-RECORD, X, LABELS, MASK = "ganvae-data.json", "x.npy", "labels.npy", "observed.npy"
-"""The files of a folder that ``ganvae data prepare`` writes."""
 LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label", "cls")
 DATASET, DATASETS = "dataset_info.json", "dataset_dict.json"
-CHUNK_BYTES = 2**26
 
 _COMPUTE: Any = pc
 """Arrow's functions, which are made when it is imported."""
@@ -353,57 +350,3 @@ class Packed(StoredSource):
 def _record(folder: Path) -> dict[str, Any]:
     with readable(folder / RECORD, ValueError):
         return json.loads((folder / RECORD).read_text("utf-8"))
-
-
-def pack(source: Source, name: str, folder: Path, advance: Callable[[int], None]) -> None:
-    """Write the rows of a source to a folder, from which they are mapped.
-
-    An interrupted call goes on after the last chunk that was written.
-
-    Args:
-        source: whose rows are read in order.
-        name: of the source with its options, as it is typed.
-        folder: a new one, or one that was begun with the same source.
-        advance: called with the number of rows that are done.
-
-    Raises:
-        DataError: the folder holds something else.
-    """
-    spec: DataSpec = source.spec
-    record: dict[str, Any] = {
-        "source": name, "rows": len(source), "done": 0, "spec": spec.as_dict(),
-        "why": source.why, "notes": list(source.notes),
-    }  # fmt: skip
-    if folder.exists() and any(folder.iterdir()):
-        before = _record(folder) if (folder / RECORD).exists() else {}
-        if {**before, "done": 0} != json.loads(json.dumps(record)):
-            raise DataError(
-                f"-o {folder}: this folder holds something else.", "name a folder that does not exist yet"
-            )
-        record = before
-    folder.mkdir(parents=True, exist_ok=True)
-    first, begun = source.rows(np.arange(1)), record["done"] > 0
-
-    def opened(file: str, row: np.ndarray) -> np.ndarray:
-        if begun:
-            return np.load(folder / file, mmap_mode="r+")
-        return np.lib.format.open_memmap(folder / file, "w+", row.dtype, (len(source), *row.shape[1:]))
-
-    x = opened(X, first.x)
-    observed = None if first.mask is None else opened(MASK, first.mask)
-    if (labels := source.labels()) is not None:
-        np.save(folder / LABELS, labels)
-    count = max(1, CHUNK_BYTES // first.x.nbytes)
-    while record["done"] < len(source):
-        start = record["done"]
-        rows = source.rows(np.arange(start, min(start + count, len(source))))
-        stop = start + len(rows.x)
-        x[start:stop] = rows.x
-        x.flush()  # pyright: ignore[reportAttributeAccessIssue]
-        if observed is not None and rows.mask is not None:
-            observed[start:stop] = rows.mask
-            observed.flush()  # pyright: ignore[reportAttributeAccessIssue]
-        record["done"] = stop
-        with whole_path(folder / RECORD) as draft:
-            draft.write_text(json.dumps(record, indent=1), "utf-8")
-        advance(stop)
