@@ -165,11 +165,13 @@ class ObservedData(abc.ABC):
 class Observation(nn.Module, abc.ABC):
     """Maps a generator's raw output to a distribution over x within the data's range.
 
-    ``has_likelihood`` is false for points, whose ``log_prob`` raises. ``shown`` selects whether users are shown the
-    observation's mean or a draw from it; None leaves it to the view of the data.
+    ``has_likelihood`` is false for points, whose ``log_prob`` raises. ``has_levels`` is true where ``log_prob`` is of
+    levels, such as the 256 of 8-bit images, so that bits per dimension have a meaning. ``shown`` selects whether users
+    are shown the observation's mean or a draw from it; None leaves it to the view of the data.
     """
 
     has_likelihood: bool = True
+    has_levels: bool = False
     shown: Shown | None = None
 
     @abc.abstractmethod

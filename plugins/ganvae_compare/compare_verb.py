@@ -67,7 +67,7 @@ def compare(
     the seeds separate them. Ctrl-C saves; --resume trains nothing twice. Runs that exist are compared by their folders.
 
     \b
-    ganvae compare --plugin gan --plugin vae --plugin ae --data photos/ data.resize=32 --budget 5m
+    ganvae compare --plugin gan --plugin vae --data photos/ data.resize=32 --seeds 1 --budget 5m
     ganvae compare runs/vae-digits-1 runs/gan-digits-1
     ganvae compare --resume compare-photos-1
     """

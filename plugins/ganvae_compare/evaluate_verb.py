@@ -125,7 +125,7 @@ def print_table(found: list[Evaluation]) -> None:
         beside = [first.result(figure.name, other) for other in others]
         rows.append([label, figure.better, *(shown(cell) for cell in cells),
                      *("" if cell.value is None else shown(cell) for cell in beside)])  # fmt: skip
-    for name in ("parameters", "megabytes", "samples_per_second"):
+    for name in ("parameters", "megabytes", "training_seconds", "samples_per_second"):
         cells = [number(one.cost[name]) if name in one.cost else NOT_AVAILABLE for one in found]
         rows.append([name.replace("_", " "), "", *cells, *("" for _ in others)])
     table(rows, headings)

@@ -218,10 +218,12 @@ def default_metrics(run: gv.Run) -> list[Any]:
 
 
 def cost(run: gv.Run) -> dict[str, float]:
-    """Parameters, the size of the weights in megabytes, samples a second. The last one depends on the machine."""
+    """Parameters, the weights in megabytes, seconds of training, samples a second. Times depend on the machine."""
     parameters = sum(weight.numel() for weight in run.model.parameters())
     size = sum(weight.numel() * weight.element_size() for weight in run.model.state_dict().values())
     found = {"parameters": float(parameters), "megabytes": size / 1e6}
+    if seconds := training_seconds(run.metrics):
+        found["training_seconds"] = seconds
     if can_sample(run.model):
         sample_chunk(run.model, 0, 1, 0, run.device)  # the first call is slower
         begun, chunks = time.perf_counter(), 0
@@ -230,6 +232,18 @@ def cost(run: gv.Run) -> dict[str, float]:
             chunks += 1
         found["samples_per_second"] = 256 * chunks / (time.perf_counter() - begun)
     return found
+
+
+def training_seconds(records: Sequence[Mapping[str, Any]]) -> float:
+    """Time of training without pictures and saving: rows over rows a second, summed over the logging intervals."""
+    total, before = 0.0, 0
+    for record in records:
+        seen, speed = record.get("samples_seen"), record.get("samples_per_second")
+        if seen is None or not speed:
+            continue
+        total += (seen - before if seen > before else seen) / speed  # a stage counts from zero
+        before = seen
+    return total
 
 
 def data_identity(run: gv.Run) -> dict[str, Any]:

@@ -111,30 +111,23 @@ def entries_of(plan: Plan) -> list[Entry]:
     entries: list[Entry] = []
     for name, jobs in grouped.items():
         done = [job for job in jobs if job.is_done]
+        evaluations = [json.loads(job.evaluation.read_text("utf-8"))[0] for job in done]
         failures = [f"seed {job.seed}: {text}" for job in jobs if not job.is_done and (text := _failure(job))]
         entries.append(
             Entry(
                 name,
-                [json.loads(job.evaluation.read_text("utf-8"))[0] for job in done],
+                evaluations,
                 [job.run for job in done],
                 [typed(job.train) for job in jobs if job.train],
-                [seconds for job in done if (seconds := training_seconds(job.run)) is not None],
+                [
+                    seconds
+                    for one in evaluations
+                    if (seconds := one["cost"].get("training_seconds")) is not None
+                ],
                 failures,
             )
         )
     return entries
-
-
-def training_seconds(run: Path) -> float | None:
-    """Rows seen over rows a second, summed over the logging intervals: time of training without pictures and saving."""
-    total, before = 0.0, 0
-    for record in gv.load(run).metrics if run.is_dir() else []:
-        seen, speed = record.get("samples_seen"), record.get("samples_per_second")
-        if seen is None or not speed:
-            continue
-        total += max(0, seen - before) / speed
-        before = seen
-    return total or None
 
 
 def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:

@@ -57,7 +57,7 @@ class ImportanceBound(gv.Metric):
         values = {nats: float(bound.mean())}
         if len(bound) > 1:
             values[f"{nats}_error"] = float(bound.std()) / len(bound) ** 0.5
-        if getattr(subject.model.observation, "has_levels", False):
+        if subject.model.observation.has_levels:
             values[bits] = -values[nats] / (math.prod(subject.spec.shape) * math.log(2))
         return values
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ganvae_compare import jobs
+from ganvae_compare import jobs, sweeping
 from ganvae_compare.plan import ganvae
+from ganvae_compare.sweeping import run_trials
 from own_files import make_own_files
 from reader import Reader
 
@@ -32,6 +34,12 @@ def quick(words: Sequence[str]) -> list[str]:
             del kept[kept.index("--steps") : kept.index("--steps") + 2]
         return ganvae([*kept, "--steps", "2"])
     return ganvae([*words, *([] if "--metrics" in words else ["--metrics", "kernel"])])
+
+
+def few_trials(sweep: sweeping.Sweep, say: Any) -> None:
+    """``run_trials`` for two trials more."""
+    ended = sum(trial.state.is_finished() for trial in sweeping.study_of(sweep).get_trials())
+    run_trials(replace(sweep, trials=min(sweep.trials, ended + 2)), say)
 
 
 def shortened(fit: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,6 +71,7 @@ def reader(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
     monkeypatch.setattr(jobs, "ganvae", quick)
+    monkeypatch.setattr(sweeping, "run_trials", few_trials)
     monkeypatch.setattr("ganvae_core.cli.launcher.launch", short_launch)
     make_own_files(tmp_path)
     before = set(sys.modules)

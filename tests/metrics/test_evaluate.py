@@ -180,3 +180,13 @@ def test_a_table_has_figures_of_columns(tmp_path: Path, cache: Path) -> None:
         constant = subject.with_samples(references(subject)["the mean"])
         assert TableSimilarity().measure(constant)["marginals"] < 60
         assert ClassifierTwoSample().measure(constant)["classifier_auc"] > 95
+
+
+def test_bits_per_dimension_are_those_of_levels(tmp_path: Path) -> None:
+    """64 pixels in 16 levels: minus the bound in nats over 64 log 2."""
+    run = train(tmp_path / "run", "--plugin", "vae", "encoder.hidden=[4]", "generator=mlp", "encoder=mlp", *TINY,
+                "observation={name: discretised-logistic, levels: 17}")  # fmt: skip
+    found = evaluate(gv.load(run), [{"name": "importance-bound", "draws": 2}], with_references=False)
+    nats, bits = found.result("iw2_nats").value, found.result("iw2_bits").value
+    assert nats is not None
+    assert bits == pytest.approx(-nats / (64 * np.log(2)))

@@ -118,6 +118,8 @@ class DiscretisedLogistic(Observation):
         ConfigurationError: the data has no bounds, or an option is out of its range.
     """
 
+    has_levels = True
+
     def __init__(self, data: DataSpec, *, levels: int = 256, components: int = 1) -> None:
         super().__init__()
         self.bounds = bounds_of(data, "a discretised")

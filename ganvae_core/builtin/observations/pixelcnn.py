@@ -103,6 +103,7 @@ class PixelCNN(Observation):
         ConfigurationError: the data is no images with bounds, or an option is out of its range.
     """
 
+    has_levels = True
     shown = "draw"
 
     def __init__(self, data: DataSpec, *, levels: int = 256, width: int = 32, layers: int = 4) -> None:
