@@ -97,6 +97,7 @@ SECTIONS: dict[str, dict[str, Collection[str] | None]] = {
 }
 """Public names by section, with the members of a class that are shown; None shows all public ones."""
 MODULES = {
+    "gv.latent": "ganvae_core.latent",
     "gv.losses": "ganvae_core.losses",
     "gv.penalties": "ganvae_core.builtin.penalties",
     "gv.divergences": "ganvae_core.builtin.divergences",
@@ -177,11 +178,13 @@ def reference() -> str:
     for title, name in MODULES.items():
         module = importlib.import_module(name)
         source = Source(inspect.getsource(module))
-        stubs = (
-            stub((node, source), None)
+        own = (
+            (node, source)
             for node in source.tree.body
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
         )
+        from_elsewhere = (definition(getattr(module, each)) for each in getattr(module, "__all__", ()))
+        stubs = (stub(found, None) for found in (*from_elsewhere, *own))
         about = paragraphs(inspect.getdoc(module) or "")
         parts.append(f"## {title}\n\n{about}\n\n```pyi\n" + "\n\n".join(stubs) + "\n```")
     return "\n\n".join(parts) + "\n"

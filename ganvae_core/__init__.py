@@ -1,8 +1,8 @@
 """ganvae: train, compare and explore generative latent-variable models.
 
 The names below are the public API. They are resolved when first used (PEP 562), so that importing this package
-imports neither torch nor any plugin. ``losses`` has adversarial losses, ``penalties`` gradient penalties,
-``divergences`` divergences from samples.
+imports neither torch nor any plugin. ``latent`` has functions on latent spaces, ``losses`` adversarial losses,
+``penalties`` gradient penalties, ``divergences`` divergences from samples.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        if name == "losses":
-            return importlib.import_module("ganvae_core.losses")
+        if name in ("latent", "losses"):
+            return importlib.import_module(f"ganvae_core.{name}")
         if name not in _HOME:
             raise AttributeError(f"module 'ganvae_core' has no attribute '{name}'")
         home = importlib.import_module(_HOME[name])

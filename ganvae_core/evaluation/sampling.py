@@ -179,6 +179,31 @@ def sample_chunk(
     return Samples(x[:count], None if given is None else given[:count])
 
 
+def sample_codes(
+    model: Model, count: int, seed: int, device: torch.device, condition: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """(count, *Z) codes, and their conditions (count, *K) if any: those of which ``sample_rows`` makes its samples.
+
+    Args:
+        model: in evaluation mode.
+        count: number of codes.
+        seed: of the random numbers.
+        device: where the model is.
+        condition: (count, *K); None draws conditions as frequent as in the training data.
+    """
+    codes: list[Tensor] = []
+    conditions: list[Tensor] = []
+    for start in range(0, count, CHUNK):
+        given = None if condition is None else _padded(condition[start : start + CHUNK].to(device))
+        with torch.no_grad(), borrowed_randomness(device) as generator:
+            generator.manual_seed(mixed_seed(seed, SAMPLING, start))
+            given = model.draw_conditions(CHUNK) if given is None else given
+            codes.append(model.prior.sample(CHUNK, given))
+        if given is not None:
+            conditions.append(given)
+    return torch.cat(codes)[:count], torch.cat(conditions)[:count] if conditions else None
+
+
 def _padded(condition: Tensor) -> Tensor:
     """(CHUNK, *K): the last condition is repeated where there are fewer."""
     missing = CHUNK - len(condition)

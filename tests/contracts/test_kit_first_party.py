@@ -274,3 +274,7 @@ class TestMetrics(PluginSuite):
 
 class TestCompare(PluginSuite):
     plugin = "compare"
+
+
+class TestLatent(PluginSuite):
+    plugin = "latent"

@@ -7,7 +7,7 @@ import networkx
 import pytest
 
 LAYERS = (
-    ("cli",), ("runs",), ("config",), ("engine", "builtin"), ("evaluation", "views"), ("data",), ("store",),
+    ("cli",), ("runs",), ("config",), ("engine", "builtin"), ("evaluation", "latent", "views"), ("data",), ("store",),
     ("training",), ("model",), ("distributions", "losses"), ("interfaces",), ("lower_precision",),
     ("types", "plugins"), ("errors",),
 )  # fmt: skip

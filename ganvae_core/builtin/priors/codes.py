@@ -45,6 +45,10 @@ class Categorical(PlacedPrior):
         codes = torch.zeros(count, classes, **self.placed)
         return codes.scatter_(1, chosen, 1.0)
 
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, K) standard normal -> (B, K) draws: the class whose noise is largest."""
+        return (noise == noise.amax(1, keepdim=True)).to(noise.dtype)
+
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         one_hot = ((z == 0) | (z == 1)).all(1) & (z.sum(1) == 1)
         return z.new_full((len(z),), -math.log(z.shape[1])).where(one_hot, -math.inf)
@@ -173,6 +177,22 @@ class Composite(LatentPrior):
         for part, shape, code in zip(self._priors, self.shapes, self.split(z), strict=True):
             total = total + part.log_prob(code.reshape(-1, *shape), condition)
         return total
+
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, D) standard normal -> (B, D) draws, where each part is made of noise.
+
+        Raises:
+            ConfigurationError: a part is not.
+        """
+        codes: list[Tensor] = []
+        for part, shape, given in zip(self._priors, self.shapes, self.split(noise), strict=True):
+            make = getattr(part, "from_noise", None)
+            if make is None:
+                raise ConfigurationError(
+                    f"the part {type(part).__name__} of the prior is no function of noise."
+                )
+            codes.append(make(given.reshape(-1, *shape), condition).flatten(1))
+        return torch.cat(codes, dim=1)
 
     @property
     def _priors(self) -> Iterable[LatentPrior]:

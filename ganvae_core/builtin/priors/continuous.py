@@ -61,6 +61,10 @@ class StandardNormal(PlacedPrior):
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
         return torch.randn((count, *self.latent_shape), **self.placed)
 
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) standard normal -> (B, *Z) draws: the noise itself."""
+        return noise
+
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         z = z.flatten(1)
         return -0.5 * (z.square().sum(1) + z.shape[1] * LOG_2_PI)
@@ -84,6 +88,10 @@ class Uniform(PlacedPrior):
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
         unit = torch.rand((count, *self.latent_shape), **self.placed)
         return unit * 2 - 1
+
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) standard normal -> (B, *Z) draws: 2 Φ(noise) - 1."""
+        return torch.erf(noise / math.sqrt(2))
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         z = z.flatten(1)
@@ -167,6 +175,11 @@ class Hypersphere(PlacedPrior):
         z = z.where(z.any(1, keepdim=True), 1.0)
         z = self.radius * z / z.norm(dim=1, keepdim=True)
         return z.reshape(count, *self.latent_shape)
+
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) standard normal -> (B, *Z) draws: the direction of the noise."""
+        flat = noise.flatten(1)
+        return (self.radius * flat / flat.norm(dim=1, keepdim=True)).reshape(noise.shape)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         norm = z.flatten(1).norm(dim=1)

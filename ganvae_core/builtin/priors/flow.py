@@ -80,6 +80,16 @@ class Flow(StandardisedPrior):
         standardised = (z.flatten(1) - self.mean) / deviation
         return self._made(condition).log_prob(standardised) - deviation.log().sum()
 
+    def to_noise(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) codes -> (B, *Z) the normal noise that is transformed into them."""
+        standardised = (z.flatten(1) - self.mean) / self.deviation()
+        return self._made(condition).transform(standardised).reshape(z.shape)
+
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) normal noise -> (B, *Z) the codes that it is transformed into."""
+        standardised = self._made(condition).transform.inv(noise.flatten(1))
+        return (standardised * self.deviation() + self.mean).reshape(noise.shape)
+
     def _made(self, condition: Tensor | None) -> Any:
         check_condition(condition, self.condition_shape)
         return self.flow() if condition is None else self.flow(condition.flatten(1))

@@ -1,0 +1,275 @@
+"""Parts of a model as modules of tensors that take and give rows in the data's own units, for other runtimes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal, Protocol, cast, final, get_args, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from ganvae_core.errors import ConfigurationError
+from ganvae_core.model import DecodeModule, EncodeModule, Model
+from ganvae_core.training import Objective
+from ganvae_core.types import DataSpec, Units
+
+Part = Literal["generator", "encoder", "reconstruct", "sample", "critic"]
+PARTS: tuple[Part, ...] = get_args(Part)
+EXAMPLE_ROWS = 2
+"""Of the inputs that a graph is traced with; the number of rows stays free."""
+TOLERANCE = 1e-5
+
+
+@runtime_checkable
+class MadeOfNoise(Protocol):
+    """A prior whose draws are a function of standard normal noise."""
+
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) standard normal -> (B, *Z) a draw of the prior."""
+        ...
+
+
+@final
+class ToModel(nn.Module):
+    """Rows in the source's own units -> x within the model's range.
+
+    Args:
+        units: of the source.
+    """
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, units: Units) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.tensor(units.offset, dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(units.scale, dtype=torch.float64))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """(B, *X) -> (B, *X) float32."""
+        return ((raw.double() - self.offset) / self.scale).float()
+
+
+@final
+class FromModel(nn.Module):
+    """x within the model's range -> rows in the source's own units and type.
+
+    Args:
+        units: of the source.
+        rounds: whether whole numbers are rounded and have a type of whole numbers.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    whole: Tensor
+
+    def __init__(self, units: Units, *, rounds: bool = True) -> None:
+        super().__init__()
+        scale = torch.tensor(units.scale, dtype=torch.float64)
+        for position in units.constant:
+            scale[position] = 0.0
+        whole = torch.zeros(max(len(units.scale), len(units.offset)), dtype=torch.bool)
+        whole[list(units.whole)] = True
+        self.register_buffer("offset", torch.tensor(units.offset, dtype=torch.float64))
+        self.register_buffer("scale", scale)
+        self.register_buffer("whole", whole)
+        self.kind = row_type(units) if rounds else torch.float64
+        self.rounds_columns = rounds and bool(units.whole)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *X) -> (B, *X)."""
+        raw = x.double() * self.scale + self.offset
+        if self.rounds_columns:
+            raw = torch.where(self.whole, raw.round(), raw)
+        if self.kind == torch.bool:
+            return raw >= 0.5
+        if not self.kind.is_floating_point:
+            limits = torch.iinfo(self.kind)
+            return raw.round().clamp(limits.min, limits.max).to(self.kind)
+        return raw.to(self.kind)
+
+
+@final
+class ExportedPart(nn.Module):
+    """One part of a model as a function of tensors: inputs in own units in, outputs in own units out.
+
+    Args:
+        model: in evaluation mode.
+        spec: of its data.
+        part: which part.
+        critic: of the objective, for ``critic``.
+        rounds: whether rows of whole numbers are rounded, as ``ganvae sample`` does.
+
+    Raises:
+        ConfigurationError: the model has no such part.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        spec: DataSpec,
+        part: Part,
+        critic: nn.Module | None = None,
+        *,
+        rounds: bool = True,
+    ) -> None:
+        super().__init__()
+        if part not in PARTS:
+            raise ConfigurationError(f"there is no part '{part}'.", f"parts: {', '.join(PARTS)}")
+        self.part, self.spec = part, spec
+        self.takes_rows = part in ("encoder", "reconstruct", "critic")
+        self.gives_rows = part in ("generator", "reconstruct", "sample")
+        self.to_model = ToModel(spec.units) if self.takes_rows else None
+        self.from_model = FromModel(spec.units, rounds=rounds) if self.gives_rows else None
+        self.decode = DecodeModule(model) if self.gives_rows else None
+        self.encode = EncodeModule(model) if part in ("encoder", "reconstruct") else None
+        self.prior = model.prior if part == "sample" else None
+        self.critic = critic if part == "critic" else None
+        self.latent_shape: tuple[int, ...] | None = getattr(model.prior, "latent_shape", None)
+        if part == "critic" and critic is None:
+            raise ConfigurationError("this run has no critic.", f"parts: {', '.join(PARTS[:-1])}")
+        if part == "sample" and not isinstance(model.prior, MadeOfNoise):
+            raise ConfigurationError(
+                f"the prior {type(model.prior).__name__} is no function of normal noise, so whole samples are not"
+                " exported.",
+                "export the generator, and give it codes:  --part generator",
+            )
+        if not self.takes_rows and self.latent_shape is None:
+            raise ConfigurationError(
+                f"the prior {type(model.prior).__name__} does not say the shape of its codes."
+            )
+
+    def forward(self, given: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, …) rows, codes or noise, (B, *K)? -> (B, …) rows, codes or logits."""
+        if self.to_model is not None:
+            given = self.to_model(given)
+        if self.critic is not None:
+            return self.critic(given, condition)
+        if self.encode is not None:
+            given = self.encode(given, condition)
+        if self.prior is not None:
+            given = cast(MadeOfNoise, self.prior).from_noise(given, condition)
+        if self.decode is not None and self.from_model is not None:
+            return self.from_model(self.decode(given, condition))
+        return given
+
+    @property
+    def names(self) -> tuple[list[str], str]:
+        """Of the inputs and of the output."""
+        first = "rows" if self.takes_rows else "noise" if self.part == "sample" else "codes"
+        last = "rows" if self.gives_rows else "logits" if self.part == "critic" else "codes"
+        more = [] if self.spec.condition is None else ["condition"]
+        return [f"{first}_in" if first == last else first, *more], last
+
+    def example(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Random inputs of ``count`` rows on the CPU."""
+        if self.takes_rows:
+            low, high = self.spec.range or (-2.0, 2.0)
+            unit = torch.rand((count, *self.spec.shape), generator=generator, dtype=torch.float64)
+            first = FromModel(self.spec.units)((unit * (high - low) + low).float())
+        else:
+            first = torch.randn((count, *(self.latent_shape or ())), generator=generator)
+        if self.spec.condition is None:
+            return (first,)
+        if self.spec.classes:
+            chosen = torch.randint(len(self.spec.classes), (count,), generator=generator)
+            return first, torch.eye(len(self.spec.classes))[chosen]
+        return first, torch.randn((count, *self.spec.condition), generator=generator)
+
+
+def row_type(units: Units) -> torch.dtype:
+    """The type of a row in own units: that of the source where runtimes have it, else the next wider one."""
+    exact = {"uint8": torch.uint8, "bool": torch.bool, "float32": torch.float32, "float16": torch.float32}
+    return exact.get(units.dtype, torch.float64 if units.dtype == "float64" else torch.int64)
+
+
+def as_program(module: ExportedPart) -> ExportedProgram:
+    """The part as a graph of ``torch.export``, with any number of rows.
+
+    Raises:
+        ConfigurationError: a component cannot be exported.
+    """
+    inputs = module.example(EXAMPLE_ROWS, torch.Generator().manual_seed(0))
+    rows = Dim("rows", min=1)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(module, inputs, dynamic_shapes=(*({0: rows} for _ in inputs),))
+    except ConfigurationError:
+        raise
+    except Exception as error:  # torch.export raises nearly every kind of error on what it cannot trace
+        raise ConfigurationError(
+            f"'{module.part}' cannot be exported, because of {_named(module)}: {_first_line(error)}",
+            "use the model from Python:  gv.load(RUN).model",
+        ) from error
+
+
+def as_onnx(module: ExportedPart) -> Any:
+    """The part as an ``ONNXProgram`` of torch, whose ``save`` writes a file.
+
+    Raises:
+        ConfigurationError: a component cannot be exported, or onnx and onnxscript are not installed.
+    """
+    program = as_program(module)
+    inputs, output = module.names
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = torch.onnx.export(
+                program, input_names=inputs, output_names=[output], dynamo=True, verbose=False
+            )
+    except ImportError as error:
+        raise ConfigurationError(
+            "ONNX files need onnx and onnxscript, which are not installed.", "pip install 'ganvae[onnx]'"
+        ) from error
+    except Exception as error:  # as above
+        raise ConfigurationError(
+            f"'{module.part}' has no ONNX form, because of {_named(module)}: {_first_line(error)}",
+            "write a .pt2 file, which torch reads",
+        ) from error
+    assert made is not None
+    return made
+
+
+def difference(made: Tensor, exact: Tensor, units: Units) -> float:
+    """How far a runtime's output is from torch's, as a share of the units' scale.
+
+    Args:
+        made: what the runtime gave. Whole numbers count as right where torch's number, before it is rounded, rounds to
+            them.
+        exact: what torch gives, not rounded.
+        units: of the data.
+    """
+    if made.dtype == torch.bool:
+        apart = torch.where(made == (exact >= 0.5), 0.0, (exact - 0.5).abs())
+        return apart.max().item()
+    if not made.dtype.is_floating_point:
+        limits = torch.iinfo(made.dtype)
+        inside = exact.double().clamp(limits.min, limits.max)
+        apart = ((made.double() - inside).abs() - 0.5).clamp(min=0)
+    else:
+        apart = (made.double() - exact.double()).abs()
+        whole = list(units.whole)
+        if whole and apart.shape[-1] == len(units.scale):
+            apart[..., whole] = (apart[..., whole] - 0.5).clamp(min=0)
+    scale = torch.tensor(units.scale, dtype=torch.float64).abs()
+    fits = len(units.scale) in (1, apart.shape[-1])
+    return (apart / scale if fits else apart).max().item()
+
+
+def _named(module: ExportedPart) -> str:
+    """The components that take part, for a message."""
+    parts = (module.encode and module.encode.encoder, module.prior, module.decode and module.decode.generator,
+             module.decode and module.decode.observation, module.critic)  # fmt: skip
+    return " or ".join(type(part).__name__ for part in parts if part is not None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def critic_of(objective: Objective) -> nn.Module | None:
+    """The critic that an objective trains, or None."""
+    critic = getattr(objective, "critic", None)
+    return critic if isinstance(critic, nn.Module) else None

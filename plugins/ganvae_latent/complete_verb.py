@@ -1,0 +1,151 @@
+"""``ganvae complete``: missing entries of rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from ganvae_core.cli.frame import WholeNumber
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.output import note, said_if_slow, table
+from ganvae_core.errors import ConfigurationError
+from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, refuse_output, usual_ending
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvae_core.runs.loading import Run
+
+COMPARED_ROWS = 2_000
+"""Training rows that the mean and the nearest rows are taken from, which completions are compared with."""
+COVERING = (0.05, 0.95)
+ENOUGH_DRAWS = 20
+"""Draws of a row from which on its 5th and 95th percentiles mean something."""
+
+
+@click.command()
+@RUN
+@FILES
+@DATA
+@ROWS
+@RESIZE
+@click.option("--mask", metavar="M", help="What is hidden: box:x,y,w,h, random:0.5, columns:a,b, or a picture whose"
+              " white pixels are; by default the missing cells of the data.")  # fmt: skip
+@click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Held-out rows.")
+@click.option(
+    "--draws", type=WholeNumber(min=1), metavar="N", help="Completions of each row; by default 5 or 50."
+)
+@click.option("--method", type=click.Choice(["auto", "conditional", "optimise"]), default="auto", metavar="M",
+              help="conditional (iterated sampling, for VAEs), optimise (any model), or auto.")  # fmt: skip
+@click.option(
+    "--steps", type=WholeNumber(min=1), default=100, metavar="N", help="Of the chain or the optimisation."
+)
+@SEED
+@CONDITION
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def complete(
+    path: Path,
+    files: tuple[Path, ...],
+    data: str | None,
+    rows: str | None,
+    resize: bool,
+    mask: str | None,
+    count: int,
+    draws: int | None,
+    method: Any,
+    steps: int,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Fill in missing pixels or cells: several completions of each row, and their error where the truth is known.
+
+    A picture has the row, what is visible of it, the completions, and their mean in each line. Tables are written with
+    the mean of the completions, and how far these spread. Errors stand beside those of the training rows' mean and of
+    the five nearest training rows.
+
+    \b
+    ganvae complete runs/vae-digits-1 --mask box:0,4,8,4 -o halves.png
+    ganvae complete runs/vae-wine-1 --mask random:0.2 -n 100 -o filled.csv
+    """
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.evaluation.sampling import evenly
+    from ganvae_latent.giving import rows_of
+    from ganvae_latent.masks import read_mask
+    from ganvae_latent.showing import endings, write
+
+    run = load_run(path, checkpoint, device)
+    output = output or path / f"completions/seed-{seed}{usual_ending(run.view)}"
+    refuse_output(run, output, "completions", data, endings(run))
+    if files or rows is not None:
+        batch = rows_of(run, files, data, rows, condition, resize)
+    else:
+        split = run.open_data(data)
+        batch = run.batch(split, evenly(split.held_out if len(split.held_out) else split.training, count))
+    known = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
+    visible = known
+    if mask is not None:
+        visible = known & torch.as_tensor(read_mask(mask, run.spec, len(batch.x), seed), device=run.device)
+    if bool(visible.all()):
+        raise ConfigurationError("nothing is missing in these rows.", "hide something:  --mask random:0.5")
+    number = draws or (5 if run.view.as_grid else 50)
+    with said_if_slow("completing rows"), borrowed_randomness(run.device) as generator:
+        generator.manual_seed(seed)
+        made = latent.complete(
+            run.model, batch.x, visible, batch.condition, draws=number, steps=steps,
+            method=method, noise=run.model.shown == "draw",
+        )  # fmt: skip
+    mean, spread = made.mean(0), made.std(0) if number > 1 else torch.zeros_like(made[0])
+    if run.view.as_grid:
+        low = run.spec.range[0] if run.spec.range else 0.0
+        parts = [batch.x, batch.x.where(visible, low), *made, *([mean] if number > 1 else [])]
+        headings = [
+            "row",
+            "visible",
+            *(str(each + 1) for each in range(number)),
+            *(["mean"] if number > 1 else []),
+        ]
+        write(run, torch.stack(parts, 1).flatten(0, 1), output, columns=len(parts), headings=headings)
+    else:
+        scale = torch.tensor(run.spec.units.scale, device=run.device)
+        write(run, mean, output, further={"spread": (spread * scale).cpu().numpy()})
+    hidden = known & ~visible  # whose truth is known
+    if bool(hidden.any()):
+        _report(run, batch.x, visible, hidden, made)
+    note(f"{number} completions of {len(batch.x):,} rows by {path} at step {run.step:,}")
+    click.echo(str(output))
+
+
+def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor) -> None:
+    """Errors of hidden entries, beside those of simpler ways to fill them in."""
+    import torch
+    from sklearn.impute import KNNImputer
+
+    from ganvae_core.evaluation.sampling import evenly
+
+    split = run.open_data()
+    chosen = evenly(split.training, COMPARED_ROWS)
+    training = run.batch(split, chosen)
+    seen = training.x if training.mask is None else training.x.where(training.mask, torch.nan)
+    means = seen.nanmean(0).expand_as(x)
+    holes = x.where(visible, torch.nan).flatten(1).double().cpu().numpy()
+    imputer = KNNImputer(n_neighbors=5, keep_empty_features=True).fit(seen.flatten(1).double().cpu().numpy())
+    nearest = torch.as_tensor(np.asarray(imputer.transform(holes)), device=x.device).float().reshape(x.shape)
+    ways = {"mean of the completions": made.mean(0), "one completion": made[0],
+            "five nearest training rows": nearest, "mean of training rows": means}  # fmt: skip
+    table([[name, f"{(way - x)[hidden].square().mean().sqrt().item():.4f}"] for name, way in ways.items()],
+          ["way", "error of hidden entries"])  # fmt: skip
+    if len(made) >= ENOUGH_DRAWS:
+        low, high = (made.quantile(share, dim=0) for share in COVERING)
+        inside = ((x >= low) & (x <= high))[hidden].float().mean().item()
+        note(f"the 5th to the 95th percentile of the completions covers {inside:.0%} of the hidden entries")

@@ -1,0 +1,197 @@
+"""``ganvae directions``: find directions, and keep them by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from ganvae_core.cli.frame import WholeNumber
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.output import note, said_if_slow, table
+from ganvae_core.errors import ConfigurationError
+from ganvae_latent.giving import CONDITION, SEED, load_run, need_encoder, refuse_output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvae_core.runs.loading import Run
+
+DRAWS = 4_000
+CODED_ROWS = 5_000
+AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+"""Of the picture, in standard deviations of codes along the direction."""
+
+
+@click.command()
+@RUN
+@DATA
+@click.option("--by", type=click.Choice(["pca", "sefa", "label", "column"]), metavar="M",
+              help="pca (of a layer or of codes), sefa (of first weights), label or column (supervised).")  # fmt: skip
+@click.option(
+    "-n", "--count", type=WholeNumber(min=1), default=6, metavar="N", help="Directions of pca and sefa."
+)
+@click.option("--layer", metavar="L", help="A layer of the generator, for pca; by default the data's codes.")
+@click.option(
+    "--of", metavar="NAME", help="The label, or the column of a table, that a direction is found for."
+)
+@click.option("--keep", multiple=True, metavar="NAME", help="A stored direction that is to stay as it is.")
+@click.option("--name", metavar="NAME", help="To store it by; by default pca-1, sefa-1, … or what --of says.")
+@SEED
+@CONDITION
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def directions(
+    path: Path,
+    data: str | None,
+    by: str | None,
+    count: int,
+    layer: str | None,
+    of: str | None,
+    keep: tuple[str, ...],
+    name: str | None,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Find directions of the latent space, store them by name in the run, and draw what they do.
+
+    Unsupervised ones are the principal components of the data's codes, or of the activations of a layer (pca,
+    GANSpace; the first layer where there is no encoder), or of the generator's first weights (sefa). Supervised ones
+    are found from the codes of the data: for a label, or for a column of a table. Each line of
+    the picture is a direction, from -3 to 3 standard deviations of codes along it. `edit` uses them.
+
+    \b
+    ganvae directions runs/vae-digits-1 --by pca -n 4
+    ganvae directions runs/vae-digits-1 --by label --of 3 --name three
+    """
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_core.latent.directions import first_layer
+    from ganvae_latent.giving import samples
+    from ganvae_latent.showing import endings, write
+    from ganvae_latent.store import Direction, save_direction
+
+    run = load_run(path, checkpoint, device)
+    by = by or ("pca" if of is None else "label" if run.source_spec.classes else "column")
+    if of is not None and by in ("pca", "sefa"):
+        raise ConfigurationError(
+            f"--of names what a supervised direction is for, and {by} takes none.", "--by label"
+        )
+    output = (
+        output or path / f"directions/{name or of or by}{'.png' if '.png' in run.view.endings else '.npz'}"
+    )
+    refuse_output(run, output, "directions", data, endings(run))
+    given = samples(run, DRAWS, seed, condition)
+    with said_if_slow("finding directions"):
+        if by == "pca":
+            codes, of_codes = given.z, given.condition
+            if layer is None and run.model.encoder is not None:
+                codes, of_codes, origin = _encoded(run, data), None, "pca of codes"
+            else:
+                layer = layer or first_layer(run.model)
+                origin = f"pca of {layer}"
+            found, scores = latent.pca_directions(run.model, codes, count, layer=layer, condition=of_codes)
+            measure = "share of variance"
+            named = [f"{name or 'pca'}-{number + 1}" for number in range(len(found))]
+        elif by == "sefa":
+            found, scores = latent.closed_form_directions(run.model, tuple(given.z.shape[1:]), count)
+            found = found.to(given.z)
+            origin, measure = "sefa", "stretch"
+            named = [f"{name or 'sefa'}-{number + 1}" for number in range(len(found))]
+            codes = given.z
+        else:
+            one, score, origin, codes = _supervised(run, data, by, of, keep)
+            found, scores, measure = one[None], torch.tensor([score]), "held-out score"
+            named = [name or str(of).replace(" ", "-")]
+    for label, vector in zip(named, found, strict=True):
+        spread = (codes.flatten(1) @ vector.flatten()).std().item()
+        save_direction(run, Direction(label, vector, spread, origin, run.step))
+    lines: list[Tensor] = []
+    with torch.no_grad():
+        for number, vector in enumerate(found):
+            base = given.z[[0 if len(found) > 1 else number]]
+            several = base if len(found) > 1 else given.z[:6]
+            spread = (codes.flatten(1) @ vector.flatten()).std().item()
+            for row, code in enumerate(several):
+                amounts = torch.tensor(AMOUNTS, device=code.device) * spread
+                conditions = (
+                    None if given.condition is None else given.condition[row].expand(len(AMOUNTS), -1)
+                )
+                lines.append(
+                    run.model(
+                        latent.moved(code.expand(len(AMOUNTS), *code.shape), vector, amounts), conditions
+                    )
+                )
+    write(run, torch.cat(lines), output, headings=[f"{amount:+g}" if amount else "0" for amount in AMOUNTS])
+    table(
+        [[label, f"{float(score):.3g}"] for label, score in zip(named, scores, strict=True)],
+        ["name", measure],
+    )
+    note(f"stored in {path}/directions;  ganvae edit {path} --direction {named[0]}=2")
+    click.echo(str(output))
+
+
+def _encoded(run: Run, data: str | None) -> Tensor:
+    """(N, *Z) codes of the data."""
+    import torch
+
+    from ganvae_core.evaluation.sampling import evenly
+
+    split = run.open_data(data)
+    return torch.as_tensor(
+        run.encode(split, evenly(np.arange(len(split.source)), CODED_ROWS)), device=run.device
+    )
+
+
+def _supervised(
+    run: Run, data: str | None, by: str, of: str | None, keep: tuple[str, ...]
+) -> tuple[Tensor, float, str, Tensor]:
+    """A direction for a label or a column, its score, its origin in words, and the codes that it was found from."""
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_core.errors import did_you_mean
+    from ganvae_core.evaluation.sampling import evenly
+    from ganvae_latent.store import load_direction
+
+    need_encoder(run, run.path)
+    split = run.open_data(data)
+    spec = split.source.spec
+    indices = evenly(np.arange(len(split.source)), CODED_ROWS)
+    if by == "label":
+        known: tuple[str, ...] = spec.classes or ()
+        what = "label"
+        if not known:
+            raise ConfigurationError(
+                "this data has no labels.", "name a column of a table:  --by column --of NAME"
+            )
+    else:
+        known, what = spec.columns or (), "column"
+        if not known:
+            raise ConfigurationError("this data has no columns.", "name a label:  --by label --of NAME")
+    if of is None or of not in known:
+        near = "" if of is None else did_you_mean(of, known)
+        said = f"which {what}?  --of NAME" if of is None else f"--of: there is no {what} '{of}'.{near}"
+        raise ConfigurationError(said, f"{what}s: {', '.join(known[:20])}")
+    if by == "label":
+        labels: Any = split.source.labels(indices)
+        target = np.asarray(labels) == known.index(of)
+    else:
+        field = next(field for field in spec.fields or () if field.name == of)
+        if field.width > 1:
+            raise ConfigurationError(f"--of: '{of}' is a category; a direction is found for a number.")
+        target = split.source.rows(indices).x[:, field.start].astype(np.float64)
+    others = [load_direction(run, each).vector for each in keep]
+    codes = torch.as_tensor(run.encode(split, indices), device=run.device)
+    found, score = latent.supervised_direction(
+        codes, target, orthogonal_to=torch.stack(others) if others else None
+    )
+    aside = f", orthogonal to {', '.join(keep)}" if keep else ""
+    return found, score, f"{what} {of}{aside}", codes

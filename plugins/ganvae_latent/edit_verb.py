@@ -1,0 +1,177 @@
+"""``ganvae edit``: move codes along directions, and add and subtract codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ganvae_core.cli.frame import WholeNumber
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.output import note
+from ganvae_core.errors import ConfigurationError, did_you_mean
+from ganvae_latent.giving import (
+    CONDITION,
+    RESIZE,
+    ROWS,
+    SEED,
+    Given,
+    PathName,
+    load_run,
+    need_encoder,
+    refuse_output,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvae_core.runs.loading import Run
+
+MEAN_ROWS = 5_000
+
+
+@click.command()
+@RUN
+@click.option("--direction", "moves", multiple=True, metavar="NAME=AMOUNT",
+              help="A stored direction, and how far: in standard deviations of codes.")  # fmt: skip
+@click.option(
+    "--image", "files", multiple=True, type=PathName(), metavar="FILE", help="Edit these; data, too."
+)
+@click.option("--arithmetic", metavar="'A - B + C'", help="Files, or labels for the mean code of their rows.")
+@DATA
+@ROWS
+@RESIZE
+@click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Samples to edit.")
+@SEED
+@CONDITION
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def edit(
+    path: Path,
+    moves: tuple[str, ...],
+    files: tuple[Path, ...],
+    arithmetic: str | None,
+    data: str | None,
+    rows: str | None,
+    resize: bool,
+    count: int,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Edit samples, rows or pictures along directions that were stored, or by arithmetic on codes.
+
+    A picture has the originals in its first line, what the model makes of them unedited in the second where they are
+    rows or files, and the edited ones in the last. With --arithmetic it has the terms, and then the result.
+
+    \b
+    ganvae edit runs/vae-digits-1 --direction three=2.5
+    ganvae edit runs/vae-digits-1 --rows 4,9 --direction three=2 --direction pca-1=-1
+    ganvae edit runs/vae-digits-1 --arithmetic '8 - 3 + 1'
+    """
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_latent.giving import codes_of, rows_of, samples
+    from ganvae_latent.showing import endings, write
+    from ganvae_latent.store import load_direction
+
+    run = load_run(path, checkpoint, device)
+    output = output or path / f"edits/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
+    refuse_output(run, output, "edits", data, endings(run))
+    if bool(moves) == (arithmetic is not None):
+        raise ConfigurationError("give either --direction NAME=AMOUNT or --arithmetic 'A - B + C'.")
+    if arithmetic is not None:
+        terms, codes, given_condition = _terms(run, arithmetic, data, condition, resize, seed)
+        signs = torch.tensor([sign for sign, _ in terms], device=codes.device, dtype=codes.dtype)
+        result = torch.einsum("n,n...->...", signs, codes)[None]
+        with torch.no_grad():
+            made = run.model(torch.cat([codes, result]), given_condition)
+        headings = [f"{'+' if sign > 0 else '-'} {name}" for sign, name in terms]
+        headings[0] = headings[0].removeprefix("+ ")
+        write(run, made, output, headings=[*headings, "="])
+        note(f"{arithmetic} by {path} at step {run.step:,}")
+        click.echo(str(output))
+        return
+    chosen = [(load_direction(run, name), amount) for name, amount in map(_move, moves)]
+    if files or rows is not None:
+        given = codes_of(run, rows_of(run, files, data, rows, condition, resize), seed)
+    else:
+        given = samples(run, count, seed, condition)
+    z = given.z
+    for direction, amount in chosen:
+        if direction.step != run.step:
+            note(
+                f"note: '{direction.name}' was found at step {direction.step:,}, and this is step {run.step:,}"
+            )
+        z = latent.moved(z, direction.vector, amount * direction.spread)
+    with torch.no_grad():
+        before, after = run.model(given.z, given.condition), run.model(z, given.condition)
+    parts = [before, after] if given.x is None else [given.x, before, after]
+    if run.view.as_grid:
+        write(run, torch.cat(parts), output, columns=len(z))
+    else:
+        write(run, after, output)
+    said = ", ".join(f"{direction.name} {amount:+g}" for direction, amount in chosen)
+    note(f"{len(z):,} edits ({said}) by {path} at step {run.step:,}")
+    click.echo(str(output))
+
+
+def _move(text: str) -> tuple[str, float]:
+    """``smile=2.5`` as a name and a number."""
+    name, sign, amount = text.partition("=")
+    try:
+        number = float(amount)
+    except ValueError:
+        number = float("nan")
+    if not sign or not abs(number) < float("inf"):
+        raise ConfigurationError(f"--direction: '{text}' is not NAME=AMOUNT.", "like  --direction smile=2.5")
+    return name, number
+
+
+def _terms(
+    run: Run, text: str, data: str | None, condition: str | None, resize: bool, seed: int
+) -> tuple[list[tuple[float, str]], Tensor, Tensor | None]:
+    """The signed names of a sum, the code of each (N, *Z), and conditions for all of them and the result."""
+    import numpy as np
+    import torch
+
+    from ganvae_core.evaluation.sampling import evenly
+    from ganvae_latent.giving import codes_of, condition_for, rows_of
+
+    words = re.split(r"(?:^|\s+)([+-])\s+", f"+ {text.strip()}")[1:]
+    terms = [
+        (1.0 if sign == "+" else -1.0, name.strip())
+        for sign, name in zip(words[::2], words[1::2], strict=True)
+    ]
+    if len(terms) < 2 or not all(name for _, name in terms):
+        raise ConfigurationError(f"--arithmetic: '{text}' is no sum.", "like  --arithmetic '8 - 3 + 1'")
+    classes = run.source_spec.classes or ()
+    split = labels = None
+    codes: list[Given] = []
+    for _, name in terms:
+        if name in classes:
+            need_encoder(run, run.path)
+            if split is None:
+                split = run.open_data(data)
+                labels = np.asarray(split.source.labels())
+            rows = evenly(np.flatnonzero(labels == (split.source.spec.classes or ()).index(name)), MEAN_ROWS)
+            mean = torch.as_tensor(run.encode(split, rows), device=run.device).mean(0, keepdim=True)
+            codes.append(Given(mean, condition_for(run, condition, 1)))
+        elif Path(name).exists():
+            codes.append(codes_of(run, rows_of(run, [Path(name)], None, None, condition, resize), seed))
+        else:
+            raise ConfigurationError(
+                f"--arithmetic: '{name}' is neither a label nor a file.{did_you_mean(name, classes)}",
+                f"labels: {', '.join(classes[:20])}" if classes else "",
+            )
+    z = torch.cat([one.z[:1] for one in codes])
+    if codes[0].condition is None:
+        return terms, z, None
+    conditions = [one.condition[:1] for one in codes if one.condition is not None]
+    return terms, z, torch.cat([*conditions, conditions[0]])

@@ -1,0 +1,255 @@
+"""What the verbs are given: rows of data or files, their codes, and codes of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
+from ganvae_core.cli.output import note, said_if_slow, warn
+from ganvae_core.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvae_core.data.split import Split
+    from ganvae_core.runs.loading import Run
+    from ganvae_core.types import View
+
+SEED = click.option(
+    "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
+)
+CONDITION = click.option(
+    "--condition", metavar="C", help="A class's name, or numbers like 0.5,1, for all codes."
+)
+ROWS = click.option("--rows", metavar="N,…", help="Numbers of rows of the data.")
+RESIZE = click.option("--resize", is_flag=True, help="Scale images to the size that the model takes.")
+FILES = click.argument("files", nargs=-1, metavar="[FILE]...", type=PathName())
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Codes, and what they come from.
+
+    Args:
+        z: (N, *Z).
+        condition: (N, *K), where the model takes any.
+        x: (N, *X) the rows of which these are the codes; None for samples.
+    """
+
+    z: Tensor
+    condition: Tensor | None
+    x: Tensor | None = None
+
+
+def load_run(path: Path, checkpoint: str | None, device: str) -> Run:
+    """The run, with a warning for each damaged checkpoint that was passed over."""
+    from ganvae_core.runs.loading import read_run
+
+    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
+    for passed_over in run.damage:
+        warn(passed_over)
+    return run
+
+
+def need_encoder(run: Run, path: Path) -> None:
+    """Refuse a run without an encoder.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    if run.model.encoder is None:
+        raise ConfigurationError(
+            f"{path} has no encoder: {run.configuration.plugin} makes data from codes and not codes from data.",
+            "train a model that has one:  ganvae run --plugin vae",
+        )
+
+
+def usual_ending(view: View) -> str:
+    """Of the files that rows of this view are written to by default."""
+    return view.endings[0] if view.endings else ".npz"
+
+
+def refuse_output(run: Run, output: Path, what: str, data: str | None, endings: tuple[str, ...]) -> None:
+    """Refuse an output that cannot be written, the run's own data, and the data to be read.
+
+    Raises:
+        ConfigurationError: it is one of these.
+    """
+    from ganvae_core.views.files import check_output
+
+    check_output(output, what, endings)
+    learned_from = run.configuration.components["data"].options.get("path")
+    read = [Path(each).expanduser().resolve() for each in (learned_from, data) if isinstance(each, str)]
+    if output.resolve() in read:
+        raise ConfigurationError(f"-o {output}: this is data that is read; name another file.")
+
+
+def numbers(text: str) -> np.ndarray:
+    """Row numbers as they are typed: ``3,17``.
+
+    Raises:
+        ConfigurationError: they are no whole numbers from 0 on.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigurationError(f"--rows: '{text}' is no list of row numbers.", "like  --rows 0,3,17")
+    return np.array([int(part) for part in parts])
+
+
+def condition_for(run: Run, text: str | None, count: int) -> Tensor | None:
+    """(count, *K) what ``--condition`` says, or None without it."""
+    return None if text is None else run.condition(text, count)
+
+
+def samples(run: Run, count: int, seed: int, condition: str | None) -> Given:
+    """The codes of which ``ganvae sample --seed`` makes its samples.
+
+    Raises:
+        ConfigurationError: the prior is not trained yet.
+    """
+    from ganvae_core.evaluation.sampling import can_sample, sample_codes
+
+    if not can_sample(run.model):
+        raise ConfigurationError(
+            f"this run has no samples yet: its prior is trained in a further stage, and it is at step {run.step:,}.",
+            f"go on with it:  ganvae run --resume {run.path}",
+        )
+    z, given = sample_codes(run.model, count, seed, run.device, condition_for(run, condition, count))
+    return Given(z, given)
+
+
+def rows_of(
+    run: Run,
+    files: Sequence[Path],
+    data: str | None,
+    rows: str | None,
+    condition: str | None,
+    resize: bool,
+) -> Any:
+    """A batch of the rows that are given by files or by number.
+
+    Raises:
+        ConfigurationError: both are given.
+        DataError: a file cannot be read or has another shape, or there is no such row.
+    """
+    import dataclasses
+
+    if files and (rows is not None or data is not None):
+        raise ConfigurationError("files are given, so --rows and --data have no use.", "give one of them")
+    if files:
+        batches = [batch for file in files for batch in [_file(run, file, resize)]]
+        batch = joined(batches)
+    else:
+        split = run.open_data(data)
+        chosen = numbers(rows or "0,1")
+        if chosen.max() >= len(split.source):
+            raise DataError(f"--rows: there is no row {chosen.max():,}: the data has {len(split.source):,}.")
+        batch = run.batch(split, chosen)
+    if condition is not None:
+        batch = dataclasses.replace(batch, condition=run.condition(condition, len(batch.x)))
+    if run.spec.condition is not None and batch.condition is None:
+        raise ConfigurationError(
+            "this model takes a condition, and the files have none.", "give  --condition C"
+        )
+    return batch
+
+
+def joined(batches: Sequence[Any]) -> Any:
+    """Batches as one."""
+    import torch
+
+    from ganvae_core.types import Batch
+
+    first = batches[0]
+
+    def all_of(name: str) -> Any:
+        parts = [getattr(batch, name) for batch in batches]
+        return None if any(part is None for part in parts) else torch.cat(parts)
+
+    masks = [batch.mask for batch in batches]
+    mask = None
+    if any(one is not None for one in masks):
+        mask = torch.cat([torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
+                          for batch in batches])  # fmt: skip
+    return Batch(all_of("x"), all_of("condition"), mask, all_of("index"), first.samples_seen)
+
+
+def _file(run: Run, file: Path, resize: bool) -> Any:
+    """All rows of one file: an image, or anything that is data."""
+    split = open_file(run, file, resize)
+    return run.batch(split, np.arange(len(split.source)))
+
+
+def open_file(run: Run, file: Path, resize: bool) -> Split:
+    """An image file, or any other data, as the run's model can take it.
+
+    Raises:
+        DataError: it cannot be read, or has another shape.
+    """
+    from ganvae_core.views.files import ending_of
+
+    if run.spec.modality != "image" or ending_of(file) not in images_endings():
+        return run.open_data(str(file))
+    return run.open_data(read_picture(file, run.spec.shape, resize)[None])
+
+
+def images_endings() -> tuple[str, ...]:
+    """Of the files that hold one image each."""
+    from ganvae_core.builtin.sources.images import SUFFIXES
+
+    return SUFFIXES
+
+
+def read_picture(file: Path, shape: Sequence[int], resize: bool) -> np.ndarray:
+    """An image file as (C, H, W) bytes of the size that the model takes.
+
+    Raises:
+        DataError: it cannot be read, or has another size and is not to be scaled.
+    """
+    from PIL import Image
+
+    from ganvae_core.builtin.sources.images import UnreadableImageError, read_image, strict_pillow
+    from ganvae_core.builtin.sources.paths import existing_file
+
+    channels, height, width = shape
+    existing_file(str(file))
+    if channels not in (1, 3):
+        raise DataError(f"the model takes images of {channels} channels, which image files do not have.")
+    try:
+        with strict_pillow():
+            pixels = read_image(file, channels, None)
+    except UnreadableImageError as error:
+        raise DataError(f"'{file}' cannot be read: {error}.") from error
+    if pixels.shape[1:] == (height, width):
+        return pixels
+    if not resize:
+        raise DataError(
+            f"'{file}' has {pixels.shape[1]} × {pixels.shape[2]} pixels, and the model takes {height} × {width}.",
+            "--resize scales it",
+        )
+    image = Image.fromarray(pixels[0] if channels == 1 else np.moveaxis(pixels, 0, -1))
+    scaled = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    return scaled[None] if channels == 1 else np.moveaxis(scaled, -1, 0)
+
+
+def codes_of(run: Run, batch: Any, seed: int = 0) -> Given:
+    """The codes of rows: the encoder's, or those that optimisation finds where there is no encoder."""
+    import torch
+
+    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.latent import invert
+
+    if run.model.encoder is not None:
+        with torch.no_grad():
+            return Given(run.model.encode(batch.x, batch.condition).mean, batch.condition, batch.x)
+    note(f"{run.path} has no encoder: codes are found by optimisation")
+    with borrowed_randomness(run.device) as generator, said_if_slow("looking for codes"):
+        generator.manual_seed(seed)
+        found = invert(run.model, batch.x, batch.condition, mask=batch.mask)
+    return Given(found.z, batch.condition, batch.x)

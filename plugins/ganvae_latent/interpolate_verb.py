@@ -1,0 +1,134 @@
+"""``ganvae interpolate``: paths between codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganvae_core.cli.frame import WholeNumber
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.output import note
+from ganvae_core.errors import ConfigurationError
+from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, Given, load_run, refuse_output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@click.command()
+@RUN
+@FILES
+@DATA
+@ROWS
+@RESIZE
+@click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Paths between samples.")
+@click.option(
+    "--steps",
+    type=WholeNumber(min=2),
+    metavar="N",
+    help="Codes on each path; by default 10, or 24 of a film.",
+)
+@click.option(
+    "--path",
+    "kind",
+    default="auto",
+    metavar="P",
+    type=click.Choice(["auto", "linear", "spherical", "prior"]),
+    help="linear, spherical, prior (along a sphere or through a flow's noise), or auto.",
+)
+@SEED
+@CONDITION
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def interpolate(
+    path: Path,
+    files: tuple[Path, ...],
+    data: str | None,
+    rows: str | None,
+    resize: bool,
+    count: int,
+    steps: int | None,
+    kind: Any,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Draw paths through the latent space: from sample to sample, or from row to row.
+
+    Without rows each path joins two samples. With --rows, or with FILEs (pictures, or data), the path passes through
+    the codes of all of them in turn; a model without an encoder looks for them by optimisation. The ending of the
+    output says how it is written: .png, a .gif or .webp film of images, .csv or .parquet for tables, .npz or .npy.
+
+    \b
+    ganvae interpolate runs/vae-digits-1 -o paths.png
+    ganvae interpolate runs/vae-digits-1 --rows 0,7,12 -o film.gif
+    """
+    import numpy as np
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_core.views.files import ending_of
+    from ganvae_latent.giving import codes_of, rows_of, samples
+    from ganvae_latent.showing import FILMS, endings, write, write_film
+
+    run = load_run(path, checkpoint, device)
+    output = output or path / f"interpolations/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
+    refuse_output(run, output, "interpolations", data, endings(run, films=True))
+    film = ending_of(output) in FILMS
+    length = steps or (24 if film else 10)
+    if files or rows is not None or data is not None:
+        batch = rows_of(run, files, data, rows, condition, resize)
+        if len(batch.x) < 2:
+            raise ConfigurationError("a path needs two rows at least.", "give more files, or  --rows 0,1")
+        given = codes_of(run, batch, seed)
+        start, end = _slice(given, slice(None, -1)), _slice(given, slice(1, None))
+    else:
+        given = samples(run, 2 * count, seed, condition)
+        start, end = _slice(given, slice(None, count)), _slice(given, slice(count, None))
+    with torch.no_grad():
+        codes = latent.interpolate(
+            run.model,
+            start.z,
+            end.z,
+            length,
+            path=kind,
+            condition=start.condition,
+        )
+        conditions = _conditions(start, end, length)
+        made = torch.stack(
+            [
+                run.model(code, None if conditions is None else conditions[step])
+                for step, code in enumerate(codes)
+            ]
+        )  # (steps, paths, *X)
+    if film:
+        one_after_another = given.x is not None
+        frames = made.transpose(0, 1).flatten(0, 1)[:, None] if one_after_another else made
+        write_film(run, frames, output)
+    else:
+        number = np.repeat(np.arange(len(start.z)), length)
+        share = np.tile(np.linspace(0, 1, length), len(start.z))
+        write(run, made.transpose(0, 1).flatten(0, 1), output, columns=length,
+              further={"path": number, "share": share})  # fmt: skip
+    note(f"{len(start.z):,} paths of {length} codes by {path} at step {run.step:,}")
+    click.echo(str(output))
+
+
+def _slice(given: Given, chosen: slice) -> Given:
+    condition = None if given.condition is None else given.condition[chosen]
+    return Given(given.z[chosen], condition, None if given.x is None else given.x[chosen])
+
+
+def _conditions(start: Given, end: Given, steps: int) -> Tensor | None:
+    """(steps, B, *K) conditions on the straight line between those of both ends."""
+    import torch
+
+    if start.condition is None or end.condition is None:
+        return None
+    shares = torch.linspace(0, 1, steps, device=start.z.device)
+    return torch.lerp(start.condition, end.condition, shares.reshape(-1, *[1] * start.condition.dim()))

@@ -1,0 +1,116 @@
+"""``ganvae invert``: the codes of given rows, by optimisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganvae_core.cli.frame import WholeNumber
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.errors import ConfigurationError
+from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, refuse_output
+
+
+@click.command()
+@RUN
+@FILES
+@DATA
+@ROWS
+@RESIZE
+@click.option("--samples", "own", is_flag=True, help="Find the run's own samples again.")
+@click.option(
+    "-n", "--count", type=WholeNumber(min=1), default=16, metavar="N", help="Held-out rows, or samples."
+)
+@click.option(
+    "--starts", type=WholeNumber(min=0), default=8, metavar="N", help="Draws of the prior to start from."
+)
+@click.option("--steps", type=WholeNumber(min=1), default=300, metavar="N", help="Of the optimisation.")
+@click.option("--prior-weight", type=click.FloatRange(min=0), default=0.01, metavar="W",
+              help="How much the prior's density counts.")  # fmt: skip
+@SEED
+@CONDITION
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def invert(
+    path: Path,
+    files: tuple[Path, ...],
+    data: str | None,
+    rows: str | None,
+    resize: bool,
+    own: bool,
+    count: int,
+    starts: int,
+    steps: int,
+    prior_weight: float,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Find the codes of pictures or rows, by optimisation from several starts, and from the encoder's code.
+
+    Takes FILEs, --rows of the data, the run's own --samples, or held-out rows. A .png shows originals and what the
+    codes decode to; .npz has both, and the codes.
+
+    \b
+    ganvae invert runs/gan-digits-1 --samples -n 64 -o found.png
+    ganvae invert runs/gan-digits-1 --rows 3,5 -o codes.npz
+    """
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.evaluation.sampling import evenly
+    from ganvae_core.types import Drawing
+    from ganvae_core.views.showing import show, shown_rows
+    from ganvae_latent.giving import rows_of, samples
+    from ganvae_latent.showing import endings
+
+    run = load_run(path, checkpoint, device)
+    output = output or path / f"inversions/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
+    refuse_output(run, output, "inversions", data, endings(run))
+    if own and (files or rows is not None or data is not None):
+        raise ConfigurationError(
+            "--samples takes the run's own samples, so files, --rows and --data have no use."
+        )
+    mask = None
+    if own:
+        given = samples(run, count, seed, condition)
+        with torch.no_grad():
+            x, conditions = run.model(given.z, given.condition), given.condition
+    else:
+        if files or rows is not None:
+            batch = rows_of(run, files, data, rows, condition, resize)
+        else:
+            split = run.open_data(data)
+            batch = run.batch(split, evenly(split.held_out if len(split.held_out) else split.training, count))
+        x, conditions, mask = batch.x, batch.condition, batch.mask
+    with said_if_slow("looking for codes"), borrowed_randomness(run.device) as generator:
+        generator.manual_seed(seed + 1)
+        found = latent.invert(
+            run.model, x, conditions, mask=mask, starts=starts, steps=steps, prior_weight=prior_weight
+        )
+    drawing = Drawing(
+        shown_rows(found.x, run.spec, run.view), "inversions", originals=shown_rows(x, run.spec, run.view)
+    )
+    show(run.view, drawing, run.spec, output, {"code": found.z.cpu().numpy()})
+    error = found.error.median().item()
+    note(
+        f"{len(x):,} codes by {path} at step {run.step:,}: median error {error:.3g}{_decibels(error, run.spec.range)}"
+    )
+    click.echo(str(output))
+
+
+def _decibels(error: float, bounds: tuple[float, float] | None) -> str:
+    """The peak signal-to-noise ratio of a root mean squared error, where the data has bounds."""
+    import math
+
+    return (
+        ""
+        if bounds is None
+        else f", PSNR {20 * math.log10((bounds[1] - bounds[0]) / max(error, 1e-8)):.1f} dB"
+    )

@@ -1,0 +1,98 @@
+"""Masks as they are typed: which entries of rows are hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ganvae_core.errors import ConfigurationError, did_you_mean
+from ganvae_core.types import DataSpec
+
+EXAMPLES = "like  box:0,14,28,14   random:0.5   columns:height,legs   a picture whose white pixels are hidden"
+
+
+def read_mask(text: str, spec: DataSpec, rows: int, seed: int) -> np.ndarray:
+    """(rows, *X) bool, true where an entry stays visible.
+
+    Args:
+        text: ``box:x,y,width,height`` in pixels, ``random:share``, ``columns:a,b``, or the path of a picture whose
+            white pixels are hidden.
+        spec: of the rows.
+        rows: their number.
+        seed: of random masks.
+
+    Raises:
+        ConfigurationError: it is none of these, or does not fit the data.
+    """
+    kind, colon, values = text.partition(":")
+    visible = np.ones((rows, *spec.shape), bool)
+    if colon and kind == "box":
+        left, top, width, height = _numbers(text, values, 4)
+        _need_image(text, spec)
+        _, high, wide = spec.shape
+        if min(left, top) < 0 or min(width, height) < 1 or left + width > wide or top + height > high:
+            raise ConfigurationError(f"--mask {text}: such a box is not within images of {high} × {wide}.")
+        visible[:, :, top : top + height, left : left + width] = False
+        return visible
+    if colon and kind == "random":
+        try:
+            share = float(values)
+        except ValueError:
+            share = -1.0
+        if not 0 < share < 1:
+            raise ConfigurationError(
+                f"--mask {text}: the share of hidden entries lies between 0 and 1.", EXAMPLES
+            )
+        drawn = np.random.default_rng(seed).random((rows, *_places(spec)))
+        return np.broadcast_to(drawn >= share, visible.shape).copy()
+    if colon and kind == "columns":
+        fields = {field.name: field for field in spec.fields or ()}
+        for name in values.split(","):
+            field = fields.get(name.strip())
+            if field is None:
+                near = did_you_mean(name.strip(), fields)
+                raise ConfigurationError(
+                    f"--mask {text}: this data has no column '{name.strip()}'.{near}",
+                    f"columns: {', '.join(fields)}" if fields else "this data is no table",
+                )
+            visible[:, field.start : field.start + field.width] = False
+        if not visible.any():
+            raise ConfigurationError(f"--mask {text}: all columns are hidden.")
+        return visible
+    if not Path(text).is_file():
+        raise ConfigurationError(f"--mask: '{text}' is neither a mask nor a file.", EXAMPLES)
+    return visible & ~_picture(Path(text), spec)
+
+
+def _picture(file: Path, spec: DataSpec) -> np.ndarray:
+    """(1, height, width) bool, true where the picture is white."""
+    from ganvae_latent.giving import read_picture
+
+    _need_image(f"of '{file}'", spec)
+    pixels = read_picture(file, (1, *spec.shape[1:]), resize=False)
+    hidden = pixels >= 128
+    if not hidden.any() or hidden.all():
+        which = "every" if hidden.any() else "no"
+        raise ConfigurationError(f"--mask: {which} pixel of '{file}' is white, which is what is hidden.")
+    return hidden
+
+
+def _places(spec: DataSpec) -> Sequence[int]:
+    """What is hidden together: the channels of a pixel."""
+    return (1, *spec.shape[1:]) if spec.modality == "image" else spec.shape
+
+
+def _need_image(what: str, spec: DataSpec) -> None:
+    if len(spec.shape) != 3:
+        raise ConfigurationError(
+            f"a mask {what} is for images, and rows have the shape {spec.shape}.", EXAMPLES
+        )
+
+
+def _numbers(text: str, values: str, count: int) -> list[int]:
+    parts = values.split(",")
+    if len(parts) != count or not all(part.strip().lstrip("-").isdecimal() for part in parts):
+        raise ConfigurationError(f"--mask {text}: a box has {count} whole numbers.", EXAMPLES)
+    return [int(part) for part in parts]

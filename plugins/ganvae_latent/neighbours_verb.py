@@ -1,0 +1,111 @@
+"""``ganvae neighbours``: the nearest training rows of samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganvae_core.cli.frame import WholeNumber
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.errors import ConfigurationError
+from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, need_encoder, refuse_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from ganvae_core.runs.loading import Run
+
+
+@click.command()
+@RUN
+@FILES
+@DATA
+@ROWS
+@RESIZE
+@click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Samples.")
+@click.option(
+    "-k", "--neighbours", "near", type=WholeNumber(min=1), default=7, metavar="K", help="Rows beside each."
+)
+@click.option("--space", type=click.Choice(["pixels", "codes", "critic"]), default="pixels", metavar="S",
+              help="Where distances are taken: pixels (x itself), codes, or features of the critic.")  # fmt: skip
+@SEED
+@CONDITION
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def neighbours(
+    path: Path,
+    files: tuple[Path, ...],
+    data: str | None,
+    rows: str | None,
+    resize: bool,
+    count: int,
+    near: int,
+    space: str,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Draw the nearest training rows of samples, or of given rows: is it a copy?
+
+    Each line begins with the sample, and its neighbours follow, the nearest first. A .csv of a table has all of them
+    with their distance.
+
+    \b
+    ganvae neighbours runs/gan-digits-1 -o neighbours.png
+    ganvae neighbours runs/vae-digits-1 --rows 3,5 --space codes
+    """
+    import numpy as np
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_latent.giving import rows_of, samples
+    from ganvae_latent.showing import endings, write
+
+    run = load_run(path, checkpoint, device)
+    output = (
+        output or path / f"neighbours/{space}-seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
+    )
+    refuse_output(run, output, "neighbours", data, endings(run))
+    if space == "codes":
+        need_encoder(run, path)
+    features = _features(run, space)
+    with said_if_slow("comparing with the training rows"), torch.no_grad():
+        if files or rows is not None:
+            batch = rows_of(run, files, data, rows, condition, resize)
+            queries, of_queries = batch.x, batch.condition
+        else:
+            given = samples(run, count, seed, condition)
+            queries, of_queries = run.model(given.z, given.condition), given.condition
+        split = run.open_data(None if files else data)
+        among = split.training
+        batches = [run.batch(split, part) for part in np.array_split(among, max(1, len(among) // 256))]
+        known = torch.cat([features(batch.x, batch.condition) for batch in batches])
+        distances, places = latent.nearest(features(queries, of_queries), known, near)
+        chosen = among[places.cpu().numpy()]  # (N, K)
+        found = run.batch(split, chosen.reshape(-1)).x.unflatten(0, chosen.shape)
+    lines = torch.cat([queries[:, None], found], 1).flatten(0, 1)
+    beside = np.concatenate([np.zeros((len(queries), 1)), distances.cpu().numpy()], 1).reshape(-1)
+    number = np.concatenate([np.full((len(queries), 1), -1), chosen], 1).reshape(-1)
+    write(run, lines, output, columns=near + 1, further={"row": number, "distance": beside})
+    note(f"{len(queries):,} rows beside {near} of {len(among):,} training rows, by distance of {space}")
+    click.echo(str(output))
+
+
+def _features(run: Run, space: str) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """(B, *X), (B, *K)? -> (B, F) of the space that distances are taken in."""
+    if space == "pixels":
+        return lambda x, condition: x.flatten(1)
+    if space == "codes":
+        return lambda x, condition: run.model.encode(x, condition).mean.flatten(1)
+    critic: Any = getattr(run.objective(), "critic", None)
+    if critic is None or not hasattr(critic, "features"):
+        raise ConfigurationError(f"{run.path} has no critic.", "take  --space pixels  or  --space codes")
+    return critic.features

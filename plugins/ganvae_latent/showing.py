@@ -1,0 +1,84 @@
+"""Where the verbs write what they have made: pictures, films and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganvae_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvae_core.runs.loading import Run
+
+FILMS = (".gif", ".webp")
+FRAME_MILLISECONDS = 80
+
+
+def endings(run: Run, *, films: bool = False) -> tuple[str, ...]:
+    """Of the files that rows of a run can be written to."""
+    from ganvae_core.views.files import ARRAYS
+
+    film = FILMS if films and run.spec.modality == "image" else ()
+    return (*run.view.endings, *film, *ARRAYS)
+
+
+def write(
+    run: Run,
+    x: Tensor,
+    output: Path,
+    *,
+    columns: int = 0,
+    headings: Sequence[str] = (),
+    rows_together: int = 0,
+    further: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write rows (N, *X) of a model as the output's ending says."""
+    from ganvae_core.types import Drawing
+    from ganvae_core.views.showing import show, shown_rows
+
+    drawing = Drawing(
+        shown_rows(x, run.spec, run.view), columns=columns, headings=headings, rows_together=rows_together
+    )
+    show(run.view, drawing, run.spec, output, further or {})
+
+
+def write_film(run: Run, frames: Tensor, output: Path) -> None:
+    """Write images (frames, N, *X) as an animation of grids, there and back.
+
+    Args:
+        run: whose images they are.
+        frames: the grids in order.
+        output: a .gif or .webp file.
+    """
+    from ganvae_core.store.files import whole_path
+    from ganvae_core.views.image import columns_for, image_grid, unit_range
+    from ganvae_core.views.showing import shown_rows
+
+    columns = columns_for(frames.shape[1])
+    grids = [
+        image_grid(unit_range(shown_rows(frame, run.spec, run.view), run.spec), columns) for frame in frames
+    ]
+    film: list[Any] = [*grids, *grids[-2:0:-1]]
+    kind = output.suffix.lower().removeprefix(".")
+    with whole_path(output) as draft:
+        film[0].save(
+            draft, format=kind.upper(), save_all=True, append_images=film[1:],
+            duration=FRAME_MILLISECONDS, loop=0,
+        )  # fmt: skip
+
+
+def need_images(run: Run, what: str) -> None:
+    """Refuse data that is no images.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if run.spec.modality != "image":
+        raise ConfigurationError(
+            f"{what} are of images, and this run's data is of modality '{run.spec.modality}'."
+        )

@@ -1,0 +1,114 @@
+"""``ganvae traverse``: one dimension at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganvae_core.cli.frame import WholeNumber
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.output import note, said_if_slow, table
+from ganvae_core.errors import DataError, RunError
+from ganvae_latent.giving import CONDITION, RESIZE, ROWS, SEED, load_run, refuse_output
+
+RANKED_ROWS = 2_000
+"""Rows by whose posterior dimensions are ranked."""
+CHANGED_CODES = 16
+"""Codes at which the change of the output is measured."""
+
+
+@click.command()
+@RUN
+@click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
+@DATA
+@ROWS
+@RESIZE
+@click.option("-n", "--count", type=WholeNumber(min=1), default=10, metavar="N", help="Dimensions to draw.")
+@click.option("--steps", type=WholeNumber(min=2), default=10, metavar="N", help="Values of each dimension.")
+@click.option("--by", type=click.Choice(["kl", "change"]), metavar="R",
+              help="Rank by kl (from the prior, of each dimension) or by change (of the output).")  # fmt: skip
+@SEED
+@CONDITION
+@CHECKPOINT
+@DEVICE
+@OUTPUT
+def traverse(
+    path: Path,
+    file: Path | None,
+    data: str | None,
+    rows: str | None,
+    resize: bool,
+    count: int,
+    steps: int,
+    by: Any,
+    seed: int,
+    condition: str | None,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Draw what each dimension of the latent space does, those that matter most first.
+
+    Each line of the picture is one dimension, which takes values from its 2nd to its 98th percentile under the prior;
+    everything else stays as in one sample, or as in the row that --rows or FILE gives. Categorical parts have a line
+    with all their classes. Dimensions are ranked by their KL divergence from the prior where there are an encoder and
+    data, and otherwise by the change of the output.
+
+    \b
+    ganvae traverse runs/vae-digits-1 -o dimensions.png
+    ganvae traverse runs/gan-digits-1 -n 5 --steps 12
+    """
+    import numpy as np
+    import torch
+
+    from ganvae_core import latent
+    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.evaluation.sampling import evenly
+    from ganvae_latent.giving import codes_of, rows_of, samples
+    from ganvae_latent.showing import endings, write
+
+    run = load_run(path, checkpoint, device)
+    output = output or path / f"dimensions/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
+    refuse_output(run, output, "traversals", data, endings(run))
+    several = samples(run, CHANGED_CODES, seed, condition)
+    if file is not None or rows is not None:
+        batch = rows_of(run, () if file is None else (file,), data, rows, condition, resize)
+        given = codes_of(run, batch, seed)
+        base, of_base = given.z[:1], None if given.condition is None else given.condition[:1]
+    else:
+        base, of_base = several.z[:1], None if several.condition is None else several.condition[:1]
+    x = None
+    if run.model.encoder is not None and by != "change" and several.condition is None:
+        try:
+            split = run.open_data(data)
+            x = run.batch(split, evenly(split.training, RANKED_ROWS)).x
+        except (DataError, RunError) as error:
+            note(f"note: ranked by the change of the output: {error.message}")
+    with said_if_slow("ranking dimensions"), borrowed_randomness(run.device) as generator:
+        generator.manual_seed(seed)
+        found = latent.axes(
+            run.model, several.z, steps=steps, x=x, condition=several.condition,
+            by=by,
+        )  # fmt: skip
+    shown = found[:count]
+    columns = max(len(axis.values) for axis in shown)
+    lines: list[torch.Tensor] = []
+    for axis in shown:
+        made = latent.traverse(run.model, base, axis, of_base)[0]
+        blank = made.new_full(
+            (columns - len(made), *made.shape[1:]), run.spec.range[1] if run.spec.range else 0.0
+        )
+        lines.append(torch.cat([made, blank]) if run.view.as_grid else made)
+    values = np.concatenate([axis.values.argmax(1).cpu().numpy() if axis.discrete
+                             else axis.values[:, 0].cpu().numpy() for axis in shown])  # fmt: skip
+    further = {} if run.view.as_grid else {
+        "dimension": np.concatenate([np.full(len(axis.values), axis.start) for axis in shown]), "value": values,
+    }  # fmt: skip
+    write(run, torch.cat(lines), output, columns=columns, further=further)
+    unit = "KL, nats" if shown[0].measure == "kl" else "change of x"
+    table([[number + 1, axis.name, f"{axis.score:.3g}"] for number, axis in enumerate(shown)],
+          ["line", "what", unit])  # fmt: skip
+    note(f"{len(shown)} of {len(found)} dimensions by {path} at step {run.step:,}")
+    click.echo(str(output))

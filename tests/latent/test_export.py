@@ -1,0 +1,131 @@
+"""Exported parts give what torch gives, with the units of the data inside, for any number of rows."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import Say, train, write_table
+from torch import Tensor
+
+import ganvae_core as gv
+from ganvae_core.latent.export import ExportedPart, as_program, difference
+
+TINY = ("generator.hidden=[4]", "latent.shape=[2]")
+needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxscript") is None, reason="needs ganvae[onnx]")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    train(folder / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
+    train(folder / "cgan", "--plugin", "cgan", "critic.hidden=[4]", *TINY)
+    train(folder / "table", "--plugin", "vae", "--data", write_table(folder / "table.csv"),
+          "data.columns=[height,weight,legs]", "encoder.hidden=[4]", *TINY)  # fmt: skip
+    return folder
+
+
+def test_bytes_go_in_and_come_out(runs: Path, tmp_path: Path, say: Say) -> None:
+    file = tmp_path / "both.pt2"
+    outcome = say("export", runs / "vae", "--part", "reconstruct", "-o", file)
+    assert outcome.code == 0, outcome.err
+    run = gv.load(runs / "vae")
+    data = run.open_data()
+    rows = data.source.rows(np.arange(3)).x
+    made = torch.export.load(file).module()(torch.from_numpy(rows))
+    assert made.dtype == torch.uint8
+    with torch.no_grad():
+        expected = run.model.reconstruct(run.batch(data, np.arange(3)).x) * 16
+    np.testing.assert_array_equal(made.numpy(), expected.round().numpy())
+
+
+def test_noise_becomes_rows_of_a_table(runs: Path, tmp_path: Path, say: Say) -> None:
+    file = tmp_path / "made.pt2"
+    assert say("export", runs / "table", "--part", "sample", "-o", file).code == 0
+    made = torch.export.load(file).module()(torch.randn(7, 2))
+    assert made.shape == (7, 3)
+    assert (made[:, 2] == 5).all()  # a column that never varies is returned exactly
+    assert (made[:, 1] > 1000).all()
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("run", "part"), [("vae", "encoder"), ("table", "reconstruct"), ("cgan", "sample"), ("cgan", "critic")]
+)
+def test_onnx_files_are_within_1e_5_of_torch(
+    run: str, part: str, runs: Path, tmp_path: Path, say: Say
+) -> None:
+    file = tmp_path / "part.onnx"
+    outcome = say("export", runs / run, "--part", part, "-o", file)
+    assert outcome.code == 0, outcome.err
+    assert "of torch" in outcome.err
+    assert file.stat().st_size > 100
+
+
+def test_weights_are_written_with_what_they_are(runs: Path, tmp_path: Path, say: Say) -> None:
+    from safetensors import safe_open
+
+    file = tmp_path / "weights.safetensors"
+    assert say("export", runs / "vae", "-o", file).code == 0
+    with safe_open(str(file), framework="pt") as opened:
+        assert opened.metadata()["part"] == "generator"
+        assert "decode.generator.head.weight" in set(opened.keys())
+
+
+def test_a_wrong_number_is_noticed_and_a_rounded_one_is_not() -> None:
+    units = gv.Units((0.0,), (255.0,), "uint8")
+    exact = torch.tensor([[1.49, 254.7, 300.0]], dtype=torch.float64)
+    assert difference(torch.tensor([[1, 255, 255]], dtype=torch.uint8), exact, units) == 0
+    assert difference(torch.tensor([[2, 255, 255]], dtype=torch.uint8), exact, units) > 1e-5
+    assert difference(torch.tensor([[1.49, 254.7, 300.1]]), exact, units) == pytest.approx(
+        0.1 / 255, rel=1e-3
+    )
+
+
+class DependsOnValues(gv.Generator):
+    """Python's control flow on values, which no graph has."""
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return z if float(z.sum()) > 0 else -z
+
+
+def test_a_component_that_does_not_export_is_named(runs: Path, tmp_path: Path, say: Say) -> None:
+    spec = gv.DataSpec((2,), None)
+    model = gv.Model(DependsOnValues(), gv.StandardNormal([2]), gv.Point(spec)).eval()
+    with pytest.raises(gv.ConfigurationError, match="DependsOnValues"):
+        as_program(ExportedPart(model, spec, "generator"))
+    mixture = gv.Model(DependsOnValues(), gv.Mixture([2]), gv.Point(spec)).eval()
+    with pytest.raises(gv.ConfigurationError, match="Mixture is no function of normal noise"):
+        ExportedPart(mixture, spec, "sample")
+    file = tmp_path / "x.onnx"
+    for words, message in (
+        ((runs / "cgan", "--part", "encoder"), "no encoder"),
+        ((runs / "vae", "--part", "critic"), "no critic"),
+    ):
+        outcome = say("export", *words, "-o", file)
+        assert (outcome.code, file.exists()) == (2, False)
+        assert message in outcome.err
+    assert "not written to '.bin'" in say("export", runs / "vae", "-o", tmp_path / "x.bin").err
+
+
+def test_draws_made_of_noise_have_the_distribution_of_the_prior() -> None:
+    torch.manual_seed(0)
+    parts = gv.Composite([5], parts=[gv.Uniform([2]), gv.Categorical([3])])
+    for prior in (gv.StandardNormal([5]), gv.Hypersphere([5]), parts):
+        made = prior.from_noise(torch.randn(20_000, 5))
+        assert prior.log_prob(made[:100]).isfinite().all()
+        torch.testing.assert_close(made.mean(0), prior.sample(20_000).mean(0), atol=0.03, rtol=0)
+        torch.testing.assert_close(made.std(0), prior.sample(20_000).std(0), atol=0.03, rtol=0)
+
+
+def test_a_flow_takes_noise_there_and_back() -> None:
+    pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    flow = gv.Flow([2], hidden=(8,), transforms=2)
+    flow.standardise(torch.tensor([1.0, -1.0]), torch.tensor([3.0, 5.0]))
+    noise = torch.randn(6, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(flow.to_noise(flow.from_noise(noise)), noise, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,165 @@
+"""Codes that are found by optimisation, and entries that are filled in."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pytest
+import torch
+from command_line import Say, size_of, train, write_table
+from PIL import Image
+from torch import Tensor
+
+import ganvae_core as gv
+from ganvae_core.distributions import DiagonalNormal
+from ganvae_core.latent import complete, invert
+
+DATA = gv.DataSpec((2,), None)
+TINY = ("generator.hidden=[4]", "latent.shape=[2]")
+
+
+class Loadings(gv.Generator):
+    """x = (z, 2 z): a factor model with known conditionals."""
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return torch.cat([z[:, :1], 2 * z[:, :1]], 1)
+
+
+class Exact(gv.Encoder):
+    """p(z|x) of the factor model with noise of deviation 1."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal:
+        mean = (x[:, :1] + 2 * x[:, 1:]) / 6
+        return DiagonalNormal(mean, torch.full_like(mean, -math.log(6)))
+
+
+class Loose(gv.Encoder):
+    """A posterior that is too wide and displaced, as an encoder's is."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal:
+        mean = (x[:, :1] + 2 * x[:, 1:]) / 6 + 0.2
+        return DiagonalNormal(mean, torch.full_like(mean, -math.log(3)))
+
+
+def test_a_code_is_found_again_and_stays_in_the_support_of_its_prior() -> None:
+    torch.manual_seed(0)
+    generator = gv.MLPGenerator([4], (6,), hidden=(16,)).eval().requires_grad_(False)
+    spec = gv.DataSpec((6,), None)
+    for prior in (gv.StandardNormal([4]), gv.Uniform([4]), gv.Hypersphere([4])):
+        model = gv.Model(generator, prior, gv.Point(spec)).eval()
+        x = model.sample(3)
+        found = invert(model, x, starts=4, steps=150, prior_weight=1e-4)
+        assert (found.error < 0.02).all(), type(prior).__name__
+        torch.testing.assert_close(model(found.z), found.x)
+        if prior.support != "real":
+            assert prior.log_prob(found.z).isfinite().all()
+    parts = gv.Composite([5], parts=[gv.StandardNormal([2]), gv.Categorical([3])])
+    model = gv.Model(gv.MLPGenerator([5], (6,), hidden=(16,)), parts, gv.Point(spec)).eval()
+    found = invert(model.requires_grad_(False), model.sample(2).detach(), starts=6, steps=20)
+    assert parts.log_prob(found.z).isfinite().all()  # classes stay one-hot
+    with pytest.raises(gv.ConfigurationError, match="a start where there is no encoder"):
+        invert(model, x, starts=0)
+
+
+def test_what_is_hidden_has_no_part_in_the_error() -> None:
+    model = gv.Model(Loadings(), gv.StandardNormal([1]), gv.Point(DATA)).eval()
+    x = torch.tensor([[1.5, 99.0]])
+    mask = torch.tensor([[True, False]])
+    found = invert(model, x, mask=mask, steps=100)
+    assert found.error.item() < 0.05
+    assert found.x[0, 1].item() == pytest.approx(3.0, abs=0.1)
+
+
+@pytest.mark.parametrize("encoder", [Exact(), Loose()], ids=["exact", "loose"])
+def test_chains_end_in_the_models_own_conditional_distribution(encoder: gv.Encoder) -> None:
+    """For x₁ = 3, z has the mean 1.5 and the variance 1/2, so x₂ has the mean 3 and the variance 4/2 + 1."""
+    model = gv.Model(Loadings(), gv.StandardNormal([1]), gv.Gaussian(DATA), encoder).eval()
+    torch.manual_seed(0)
+    x, mask = torch.tensor([[3.0, 0.0]]), torch.tensor([[True, False]])
+    made = complete(model, x, mask, draws=4000, steps=60, noise=True)[:, 0]
+    assert (made[:, 0] == 3).all()
+    assert made[:, 1].mean().item() == pytest.approx(3.0, abs=0.15)
+    assert made[:, 1].var().item() == pytest.approx(3.0, abs=0.35)
+
+
+def test_any_model_completes_by_optimisation_and_wrong_masks_are_refused() -> None:
+    model = gv.Model(Loadings(), gv.StandardNormal([1]), gv.Point(DATA)).eval()
+    x, mask = torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]])
+    made = complete(model, x, mask, draws=2, steps=80)
+    assert made.shape == (2, 1, 2)
+    torch.testing.assert_close(made[:, 0, 1], torch.full((2,), 4.0), atol=0.1, rtol=0)
+    with pytest.raises(gv.ConfigurationError, match="the mask has shape"):
+        complete(model, x, mask[:, :1])
+    with pytest.raises(gv.ConfigurationError, match="posterior has a density"):
+        complete(model, x, mask, method="conditional")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    train(folder / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
+    train(folder / "gan", "--plugin", "gan", "critic.hidden=[4]", *TINY)
+    train(folder / "table", "--plugin", "vae", "--data", write_table(folder / "table.csv"),
+          "data.columns=[height,weight,legs]", "encoder.hidden=[4]", *TINY)  # fmt: skip
+    return folder
+
+
+def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, say: Say) -> None:
+    output = tmp_path / "out.png"
+    outcome = say("invert", runs / "gan", "--samples", "-n", "4", "--steps", "20", "-o", output)
+    assert outcome.code == 0, outcome.err
+    assert "PSNR" in outcome.err
+    codes = tmp_path / "codes.npz"
+    assert say("invert", runs / "vae", "--rows", "1,2,3", "--steps", "5", "-o", codes).code == 0
+    with np.load(codes) as arrays:
+        assert arrays["codes"].shape == (3, 2)
+    asked = ("complete", runs / "vae", "-n", "2", "--draws", "3", "--steps", "4")
+    outcome = say(*asked, "--mask", "box:0,4,8,4", "-o", output)
+    assert outcome.code == 0, outcome.err
+    assert "five nearest training rows" in outcome.out
+    assert size_of(output) == (6 * 58 - 2, 16 + 2 * 58 - 2)  # row, visible, three draws, their mean
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    assert say(*asked, "--mask", tmp_path / "mask.png", "-o", output).code == 0
+    filled = tmp_path / "filled.csv"
+    outcome = say("complete", runs / "table", "--rows", "0,1,2", "--mask", "columns:height", "-o", filled)
+    assert outcome.code == 0, outcome.err
+    assert "covers" in outcome.err
+    made = pyarrow.csv.read_csv(filled).to_pydict()
+    given = pyarrow.csv.read_csv(runs / "table.csv").slice(0, 3).to_pydict()
+    np.testing.assert_allclose(made["weight"], given["weight"], rtol=1e-5)
+    assert made["spread_0"] != [0, 0, 0]
+    assert made["spread_1"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("run", "mask", "message"),
+    [
+        ("vae", "box:0,4,9,4", "not within images of 8 × 8"),
+        ("vae", "box:0,4", "4 whole numbers"),
+        ("vae", "random:1.5", "between 0 and 1"),
+        ("vae", "columns:a", "no column 'a'"),
+        ("vae", "half", "neither a mask nor a file"),
+        ("table", "columns:hight", "Did you mean 'height'?"),
+        ("table", "columns:height,weight,legs", "all columns are hidden"),
+        ("table", "box:0,0,1,1", "for images"),
+    ],
+)
+def test_wrong_masks_are_refused(
+    run: str, mask: str, message: str, runs: Path, tmp_path: Path, say: Say
+) -> None:
+    outcome = say("complete", runs / run, "--mask", mask, "-o", tmp_path / "out.npz")
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+def test_a_mask_of_another_size_and_rows_without_holes_are_refused(
+    runs: Path, tmp_path: Path, say: Say
+) -> None:
+    Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    outcome = say("complete", runs / "vae", "--mask", tmp_path / "mask.png", "-o", tmp_path / "out.npz")
+    assert outcome.code == 2
+    assert "9 × 9" in outcome.err
+    assert "nothing is missing" in say("complete", runs / "table", "-o", tmp_path / "out.npz").err
