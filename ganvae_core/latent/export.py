@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol, cast, final, get_args, runtime_checkable
 
 import torch
@@ -214,7 +217,7 @@ def as_onnx(module: ExportedPart) -> Any:
     program = as_program(module)
     inputs, output = module.names
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _without_log():
             warnings.simplefilter("ignore")
             made = torch.onnx.export(
                 program, input_names=inputs, output_names=[output], dynamo=True, verbose=False
@@ -256,6 +259,17 @@ def difference(made: Tensor, exact: Tensor, units: Units) -> float:
     scale = torch.tensor(units.scale, dtype=torch.float64).abs()
     fits = len(units.scale) in (1, apart.shape[-1])
     return (apart / scale if fits else apart).max().item()
+
+
+@contextmanager
+def _without_log() -> Generator[None]:
+    """Leave out warnings of the exporter's about packages that it does without."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _named(module: ExportedPart) -> str:

@@ -74,6 +74,7 @@ def invert(
     if steps < 1 or starts < 0 or (starts == 0 and model.encoder is None):
         raise ConfigurationError("inversion takes at least one step, and a start where there is no encoder.")
     rows, device = len(x), x.device
+    scale = _scale(x if mask is None else x[mask])
 
     def loss(z: Tensor, repeats: int) -> Tensor:
         """(repeats · B,) of codes (repeats · B, *Z)."""
@@ -83,7 +84,7 @@ def invert(
         if model.observation.has_likelihood:
             total = -observed.log_prob(target, seen)
         else:
-            squares = ((observed.mean - target) / _scale(x)).square()
+            squares = ((observed.mean - target) / scale).square()
             total = 0.5 * (squares if seen is None else squares.where(seen, 0)).flatten(1).sum(1)
         if prior_weight and model.prior.support == "real":
             total = total - prior_weight * model.log_prior(z, given)
@@ -181,7 +182,7 @@ def _repeated(values: Tensor | None, repeats: int) -> Tensor | None:
     return None if values is None else values.repeat(repeats, *[1] * (values.dim() - 1))
 
 
-def _scale(x: Tensor) -> float:
-    """The standard deviation by which points are compared."""
-    span = cast(float, (x.max() - x.min()).item())
+def _scale(seen: Tensor) -> float:
+    """The standard deviation by which points are compared, from the entries that were observed."""
+    span = cast(float, (seen.max() - seen.min()).item()) if seen.numel() else 1.0
     return SCALE * (span or 1.0)

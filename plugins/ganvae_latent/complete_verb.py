@@ -12,7 +12,17 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, refuse_output, usual_ending
+from ganvae_latent.giving import (
+    CONDITION,
+    FILES,
+    RESIZE,
+    ROWS,
+    SEED,
+    load_run,
+    open_data,
+    refuse_output,
+    usual_ending,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +100,7 @@ def complete(
     if files or rows is not None:
         batch = rows_of(run, files, data, rows, condition, resize)
     else:
-        split = run.open_data(data)
+        split = open_data(run, data)
         batch = run.batch(split, evenly(split.held_out if len(split.held_out) else split.training, count))
     known = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
     visible = known
@@ -133,7 +143,7 @@ def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor) 
 
     from ganvae_core.evaluation.sampling import evenly
 
-    split = run.open_data()
+    split = open_data(run)
     chosen = evenly(split.training, COMPARED_ROWS)
     training = run.batch(split, chosen)
     seen = training.x if training.mask is None else training.x.where(training.mask, torch.nan)

@@ -12,7 +12,7 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, SEED, load_run, need_encoder, refuse_output
+from ganvae_latent.giving import CONDITION, SEED, load_run, need_encoder, open_data, refuse_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,7 +144,7 @@ def _encoded(run: Run, data: str | None) -> Tensor:
 
     from ganvae_core.evaluation.sampling import evenly
 
-    split = run.open_data(data)
+    split = open_data(run, data)
     return torch.as_tensor(
         run.encode(split, evenly(np.arange(len(split.source)), CODED_ROWS)), device=run.device
     )
@@ -162,7 +162,7 @@ def _supervised(
     from ganvae_latent.store import load_direction
 
     need_encoder(run, run.path)
-    split = run.open_data(data)
+    split = open_data(run, data)
     spec = split.source.spec
     indices = evenly(np.arange(len(split.source)), CODED_ROWS)
     if by == "label":

@@ -21,6 +21,7 @@ from ganvae_latent.giving import (
     PathName,
     load_run,
     need_encoder,
+    open_data,
     refuse_output,
 )
 
@@ -158,7 +159,7 @@ def _terms(
         if name in classes:
             need_encoder(run, run.path)
             if split is None:
-                split = run.open_data(data)
+                split = open_data(run, data)
                 labels = np.asarray(split.source.labels())
             rows = evenly(np.flatnonzero(labels == (split.source.spec.classes or ()).index(name)), MEAN_ROWS)
             mean = torch.as_tensor(run.encode(split, rows), device=run.device).mean(0, keepdim=True)

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import note, said_if_slow, warn
+from ganvae_core.cli.output import note, said_if_slow, warn, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ganvae_core.runs.loading import Run
     from ganvae_core.types import View
 
+DATA_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet")
+"""Of files that hold arrays or tables, which are read as they are."""
 SEED = click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
@@ -146,7 +148,7 @@ def rows_of(
         batches = [batch for file in files for batch in [_file(run, file, resize)]]
         batch = joined(batches)
     else:
-        split = run.open_data(data)
+        split = open_data(run, data)
         chosen = numbers(rows or "0,1")
         if chosen.max() >= len(split.source):
             raise DataError(f"--rows: there is no row {chosen.max():,}: the data has {len(split.source):,}.")
@@ -181,61 +183,56 @@ def joined(batches: Sequence[Any]) -> Any:
 
 
 def _file(run: Run, file: Path, resize: bool) -> Any:
-    """All rows of one file: an image, or anything that is data."""
+    """All rows of one file: a picture, or anything that is data.
+
+    Black and white of a picture are the lowest and the highest value of the data's range, whatever the units of the
+    data: 0 and 16 of the digits.
+    """
+    import torch
+
+    from ganvae_core.types import Batch
+
     split = open_file(run, file, resize)
-    return run.batch(split, np.arange(len(split.source)))
+    indices = np.arange(len(split.source))
+    pixels = split.source.rows(indices).x
+    if not is_picture(run, file) or run.spec.range is None or pixels.dtype.kind != "u":
+        return run.batch(split, indices)
+    low, high = run.spec.range
+    x = low + (high - low) * pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+    return Batch(
+        torch.as_tensor(x, device=run.device), None, None, torch.as_tensor(indices, device=run.device), 0
+    )
+
+
+def is_picture(run: Run, file: Path) -> bool:
+    """Whether a file is a picture, and not an array or a table."""
+    return run.spec.modality == "image" and file.suffix.lower() not in DATA_SUFFIXES
+
+
+def open_data(run: Run, data: str | None = None) -> Split:
+    """The run's data, or other data that its model can take; warnings are printed as notes."""
+    with warnings_as_notes():
+        return run.open_data(data)
 
 
 def open_file(run: Run, file: Path, resize: bool) -> Split:
-    """An image file, or any other data, as the run's model can take it.
+    """A picture, or any other file of data, as the run's model can take it.
 
     Raises:
         DataError: it cannot be read, or has another shape.
     """
-    from ganvae_core.views.files import ending_of
-
-    if run.spec.modality != "image" or ending_of(file) not in images_endings():
-        return run.open_data(str(file))
-    return run.open_data(read_picture(file, run.spec.shape, resize)[None])
-
-
-def images_endings() -> tuple[str, ...]:
-    """Of the files that hold one image each."""
-    from ganvae_core.builtin.sources.images import SUFFIXES
-
-    return SUFFIXES
-
-
-def read_picture(file: Path, shape: Sequence[int], resize: bool) -> np.ndarray:
-    """An image file as (C, H, W) bytes of the size that the model takes.
-
-    Raises:
-        DataError: it cannot be read, or has another size and is not to be scaled.
-    """
-    from PIL import Image
-
-    from ganvae_core.builtin.sources.images import UnreadableImageError, read_image, strict_pillow
-    from ganvae_core.builtin.sources.paths import existing_file
-
-    channels, height, width = shape
-    existing_file(str(file))
-    if channels not in (1, 3):
-        raise DataError(f"the model takes images of {channels} channels, which image files do not have.")
+    if not is_picture(run, file):
+        return open_data(run, str(file))
+    channels, height, width = run.spec.shape
+    options: dict[str, Any] = {"grayscale": channels == 1}
+    if resize:
+        options["resize"] = width if width == height else [width, height]
     try:
-        with strict_pillow():
-            pixels = read_image(file, channels, None)
-    except UnreadableImageError as error:
-        raise DataError(f"'{file}' cannot be read: {error}.") from error
-    if pixels.shape[1:] == (height, width):
-        return pixels
-    if not resize:
-        raise DataError(
-            f"'{file}' has {pixels.shape[1]} × {pixels.shape[2]} pixels, and the model takes {height} × {width}.",
-            "--resize scales it",
-        )
-    image = Image.fromarray(pixels[0] if channels == 1 else np.moveaxis(pixels, 0, -1))
-    scaled = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
-    return scaled[None] if channels == 1 else np.moveaxis(scaled, -1, 0)
+        with warnings_as_notes():
+            return run.open_data(str(file), options)
+    except DataError as error:
+        differs = "does not fit" in error.message and not resize
+        raise DataError(f"{file}: {error.message}", "--resize scales pictures" if differs else "") from error
 
 
 def codes_of(run: Run, batch: Any, seed: int = 0) -> Given:

@@ -10,7 +10,7 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, refuse_output
+from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, open_data, refuse_output
 
 
 @click.command()
@@ -86,7 +86,7 @@ def invert(
         if files or rows is not None:
             batch = rows_of(run, files, data, rows, condition, resize)
         else:
-            split = run.open_data(data)
+            split = open_data(run, data)
             batch = run.batch(split, evenly(split.held_out if len(split.held_out) else split.training, count))
         x, conditions, mask = batch.x, batch.condition, batch.mask
     with said_if_slow("looking for codes"), borrowed_randomness(run.device) as generator:

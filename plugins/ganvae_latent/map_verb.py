@@ -11,7 +11,7 @@ import click
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow
-from ganvae_latent.giving import CONDITION, load_run, need_encoder, refuse_output
+from ganvae_latent.giving import CONDITION, load_run, need_encoder, open_data, refuse_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def draw_map(
     refuse_output(run, output, "maps", data, (".png",) if grid else (".png", ".parquet"))
     if thumbnails or grid:
         need_images(run, "grids" if grid else "thumbnails")
-    split = run.open_data(data)
+    split = open_data(run, data)
     indices = evenly(np.arange(len(split.source)), count)
     with said_if_slow("encoding"):
         codes = run.encode(split, indices)

@@ -10,6 +10,7 @@ import numpy as np
 from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.types import DataSpec
 
+WHITE = 128
 EXAMPLES = "like  box:0,14,28,14   random:0.5   columns:height,legs   a picture whose white pixels are hidden"
 
 
@@ -68,11 +69,21 @@ def read_mask(text: str, spec: DataSpec, rows: int, seed: int) -> np.ndarray:
 
 def _picture(file: Path, spec: DataSpec) -> np.ndarray:
     """(1, height, width) bool, true where the picture is white."""
-    from ganvae_latent.giving import read_picture
+    from PIL import Image
 
     _need_image(f"of '{file}'", spec)
-    pixels = read_picture(file, (1, *spec.shape[1:]), resize=False)
-    hidden = pixels >= 128
+    _, height, width = spec.shape
+    try:
+        with Image.open(file) as image:
+            size = image.size
+            pixels = np.asarray(image.convert("L")) if size == (width, height) else None
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ConfigurationError(f"--mask: '{file}' cannot be read as a picture.") from error
+    if pixels is None:
+        raise ConfigurationError(
+            f"--mask: '{file}' has {size[1]} × {size[0]} pixels, and the model's images {height} × {width}."
+        )
+    hidden = pixels[None] >= WHITE
     if not hidden.any() or hidden.all():
         which = "every" if hidden.any() else "no"
         raise ConfigurationError(f"--mask: {which} pixel of '{file}' is white, which is what is hidden.")

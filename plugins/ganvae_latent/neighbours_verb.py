@@ -11,7 +11,17 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, need_encoder, refuse_output
+from ganvae_latent.giving import (
+    CONDITION,
+    FILES,
+    RESIZE,
+    ROWS,
+    SEED,
+    load_run,
+    need_encoder,
+    open_data,
+    refuse_output,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +94,7 @@ def neighbours(
         else:
             given = samples(run, count, seed, condition)
             queries, of_queries = run.model(given.z, given.condition), given.condition
-        split = run.open_data(None if files else data)
+        split = open_data(run, None if files else data)
         among = split.training
         batches = [run.batch(split, part) for part in np.array_split(among, max(1, len(among) // 256))]
         known = torch.cat([features(batch.x, batch.condition) for batch in batches])

@@ -11,7 +11,7 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
 from ganvae_core.errors import DataError, RunError
-from ganvae_latent.giving import CONDITION, RESIZE, ROWS, SEED, load_run, refuse_output
+from ganvae_latent.giving import CONDITION, RESIZE, ROWS, SEED, load_run, open_data, refuse_output
 
 RANKED_ROWS = 2_000
 """Rows by whose posterior dimensions are ranked."""
@@ -82,7 +82,7 @@ def traverse(
     x = None
     if run.model.encoder is not None and by != "change" and several.condition is None:
         try:
-            split = run.open_data(data)
+            split = open_data(run, data)
             x = run.batch(split, evenly(split.training, RANKED_ROWS)).x
         except (DataError, RunError) as error:
             note(f"note: ranked by the change of the output: {error.message}")
