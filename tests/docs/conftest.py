@@ -6,6 +6,7 @@ The pages say what a person would type, which trains for minutes. What is tested
 from __future__ import annotations
 
 import functools
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ganvae_compare import jobs, sweeping
+from ganvae_compare import jobs, sweep_verb, sweeping
 from ganvae_compare.plan import ganvae
 from ganvae_compare.sweeping import run_trials
 from own_files import make_own_files
@@ -72,6 +73,7 @@ def reader(
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
     monkeypatch.setattr(jobs, "ganvae", quick)
     monkeypatch.setattr(sweeping, "run_trials", few_trials)
+    monkeypatch.setattr(sweep_verb, "_join", lambda sweep: subprocess.Popen([sys.executable, "-c", ""]))
     monkeypatch.setattr("ganvae_core.cli.launcher.launch", short_launch)
     make_own_files(tmp_path)
     before = set(sys.modules)

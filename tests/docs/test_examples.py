@@ -15,7 +15,13 @@ from ganvae_core.plugins import installed_plugins
 
 # What a page takes as done before: such a page tells no story from the beginning.
 BEFORE = {
-    "docs/command-line.md": ["ganvae run --plugin vae --data wine.csv"],
+    "docs/command-line.md": [
+        "ganvae run --plugin vae --data wine.csv",
+        "ganvae run --plugin vae --data photos/ data.resize=64",
+        "ganvae run --plugin vae --data mnist.npz data.key=x_train",
+        "ganvae run --plugin ae",
+        "ganvae run --plugin gan",
+    ],
     "docs/configuration.md": ["ganvae run --plugin vae"],
 }
 TUTORIAL = DOCS / "first-objective.md"

@@ -465,7 +465,7 @@ def test_runtime_notes_are_told_since_they_round_otherwise(tmp_path: Path) -> No
     assert told.startswith(
         "it goes on within rounding and not bit for bit: it was trained with torch 2.0.0, now "
     )
-    assert "threads 64, now 1" in told
+    assert "threads" not in told  # the run goes on with as many
 
 
 DRAWS, COMPUTES = "draws other random numbers", "computes otherwise"

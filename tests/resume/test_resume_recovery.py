@@ -18,7 +18,7 @@ from ganvae_core.store.manifests import manifest_text
 DIVERGING: dict[str, Any] = {
     "optimizers.default.name": "sgd", "optimizers.default.lr": 1.5, "engine.batch_size": 64,
     "generator.hidden": [16], "encoder.hidden": [16], "engine.device": "cpu", "engine.precision": "fp32",
-    "engine.checkpoint_every": 4, "engine.log_every": 2, "engine.on_nonfinite": "skip",
+    "engine.checkpoint_every": 4, "engine.log_every": 2, "engine.on_nonfinite": "skip", "metrics": [],
 }  # fmt: skip
 """A learning rate at which a VAE does not stay finite: updates are dropped from step 8 on."""
 
