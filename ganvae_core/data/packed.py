@@ -49,7 +49,7 @@ def pack(source: Source, name: str, folder: Path, advance: Callable[[int], None]
 
     def opened(file: str, row: np.ndarray) -> np.ndarray:
         if begun:
-            return np.load(folder / file, mmap_mode="r+")
+            return np.load(folder / file, mmap_mode="r+", allow_pickle=False)
         return np.lib.format.open_memmap(folder / file, "w+", row.dtype, (len(source), *row.shape[1:]))
 
     x = opened(X, first.x)

@@ -442,7 +442,7 @@ class Engine:
         judged_as = judged_by(self.metrics, values)
         judged = None if judged_as is None else values[judged_as[0]]
         if last and judged_as is not None and len(self.data.held_out) > WATCHED_ROWS:
-            judged = found(self.metrics[:1], WATCHED_ROWS, cheap=False)[judged_as[0]]
+            judged = found(self.metrics[:1], WATCHED_ROWS, cheap=False).get(judged_as[0], judged)
         state.results = Results(values, state.run_step, judged_as, judged, figures_of(self.metrics))
         if not last:
             state.pending.update({HELD_OUT + name: value for name, value in values.items()})

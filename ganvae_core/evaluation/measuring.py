@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
 
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split
+from ganvae_core.errors import NotApplicable
 from ganvae_core.evaluation.sampling import can_sample
 from ganvae_core.evaluation.subject import ModelSubject
 from ganvae_core.model import Model
 from ganvae_core.training import Metric
 from ganvae_core.types import Better, Figure
 
+LOGGER = logging.getLogger("ganvae")
 MEASURING = purpose("random numbers of measuring")
 
 
@@ -49,6 +52,9 @@ def evaluate(
                     generator.manual_seed(mixed_seed(seed, MEASURING))
                     try:
                         results.update(metric.measure(subject))
+                        break
+                    except NotApplicable as error:
+                        LOGGER.warning("the metric %s is left out: %s", type(metric).__name__, error.message)
                         break
                     except torch.OutOfMemoryError:
                         if subject.rows_at_once == 1:

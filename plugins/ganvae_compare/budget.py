@@ -18,20 +18,27 @@ class Budget(gv.Callback):
 
     Args:
         seconds: of training, measuring and saving included.
+        stages: of the recipe; each has an equal part of the seconds.
 
     Raises:
         ConfigurationError: the budget is not positive.
     """
 
-    def __init__(self, *, seconds: float = 60.0) -> None:
+    def __init__(self, *, seconds: float = 60.0, stages: int = 1) -> None:
         if seconds <= 0:
             raise gv.ConfigurationError(f"budget: seconds={seconds} is not possible: it must be positive.")
+        if stages < 1:
+            raise gv.ConfigurationError(f"budget: stages={stages} is not possible: it must be at least 1.")
         self.seconds = seconds
+        self.stages = stages
+        self._stage = 0
         self._spent = 0.0
         self._since = time.monotonic()
 
     def on_start(self, training: gv.TrainingView) -> None:
-        """Begin to count."""
+        """Begin to count, in each stage anew."""
+        if training.stage != self._stage:
+            self._stage, self._spent = training.stage, 0.0
         self._since = time.monotonic()
 
     def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
@@ -39,13 +46,13 @@ class Budget(gv.Callback):
         now = time.monotonic()
         self._spent += now - self._since
         self._since = now
-        if self._spent >= self.seconds:
+        if self._spent >= self.seconds / self.stages:
             training.stop(f"the budget of {self.seconds:g} s is spent")
 
     def state_dict(self) -> dict[str, Any]:
-        """The seconds so far."""
-        return {"spent": self._spent}
+        """The seconds so far in this stage."""
+        return {"spent": self._spent, "stage": self._stage}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on counting from there."""
-        self._spent = float(state["spent"])
+        self._spent, self._stage = float(state["spent"]), int(state["stage"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Generator, Sequence
@@ -132,17 +133,21 @@ def _new_plan(
     if (plan.folder / PLAN).is_file():
         raise ConfigurationError(f"'{plan.folder}' holds a comparison already.",
                                  f"go on:  ganvae compare --resume {shlex.quote(str(plan.folder))}")  # fmt: skip
-    _check(catalogue, plan)
-    return plan
+    return dataclasses.replace(plan, stages=_check(catalogue, plan))
 
 
-def _check(catalogue: Catalogue, plan: Plan) -> None:
-    """Build every candidate once, and load every run: mistakes come before the first step."""
+def _check(catalogue: Catalogue, plan: Plan) -> dict[str, int]:
+    """Build every candidate once, and load every run: mistakes come before the first step.
+
+    Returns:
+        The number of stages of each candidate that has several.
+    """
     from ganvae_compare.evaluate_verb import parse_metrics
     from ganvae_core.cli.choosing import chosen_configuration, typed_layer
     from ganvae_core.runs.loading import read_run
     from ganvae_core.runs.preparation import prepare
 
+    stages: dict[str, int] = {}
     parse_metrics(plan.metrics or None)
     for path in plan.runs:
         read_run(path, catalogue=catalogue)
@@ -153,7 +158,11 @@ def _check(catalogue: Catalogue, plan: Plan) -> None:
         plugin, _, recipe = candidate.partition("/")
         short = {"data": plan.data or None, "steps": None if plan.steps is None else str(plan.steps)}
         layer = typed_layer(plan.overrides, short)
-        prepare(chosen_configuration(catalogue, plugin, recipe or None, None, layer), catalogue)
+        configuration = chosen_configuration(catalogue, plugin, recipe or None, None, layer)
+        prepare(configuration, catalogue)
+        if configuration.stages:
+            stages[candidate] = 1 + len(configuration.stages)
+    return stages
 
 
 def _next_free(name: str) -> Path:
@@ -220,6 +229,8 @@ class _shown:  # noqa: N801 - used like a function
             self._live.update(self._table(states))
             return
         for name, (state, share) in states.items():
+            if state == "trains" and share >= 1:
+                state = "draws its last pictures"
             tenths = f" {int(100 * share) // QUIET_STEPS * QUIET_STEPS} %" if state == "trains" else ""
             if state != "waits" and self._said.get(name) != state + tenths:
                 if name in self._said or state != "done":

@@ -124,7 +124,7 @@ def print_table(found: list[Evaluation]) -> None:
         label = f"{figure.label}, {figure.unit}" if figure.unit else figure.label
         beside = [first.result(figure.name, other) for other in others]
         rows.append([label, figure.better, *(shown(cell) for cell in cells),
-                     *("" if cell.value is None else shown(cell) for cell in beside)])  # fmt: skip
+                     *("–" if cell.value is None else shown(cell) for cell in beside)])  # fmt: skip
     for name in ("parameters", "megabytes", "training_seconds", "samples_per_second"):
         cells = [number(one.cost[name]) if name in one.cost else NOT_AVAILABLE for one in found]
         rows.append([name.replace("_", " "), "", *cells, *("" for _ in others)])
@@ -132,7 +132,7 @@ def print_table(found: list[Evaluation]) -> None:
     note(f"{first.samples:,} samples, seed {first.seed}, against {first.held_out:,} held-out rows")
     for reason, figures in reasons.items():
         if reason:
-            note(f"{NOT_AVAILABLE}: {', '.join(dict.fromkeys(figures))}: {reason}")
+            note(f"{NOT_AVAILABLE}: {' · '.join(dict.fromkeys(figures))}: {reason}")
     for one in found:
         note(f"written to {one.path}/metrics")
 

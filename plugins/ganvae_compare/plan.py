@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Plan:
         metrics: as ``ganvae evaluate --metrics`` takes them; empty for those that suit the data.
         samples: that are measured; None for the default.
         runs: existing runs that are compared, instead of candidates.
+        stages: of the candidates that have several, which share the budget evenly.
     """
 
     folder: Path
@@ -82,6 +83,7 @@ class Plan:
     metrics: str = ""
     samples: int | None = None
     runs: tuple[str, ...] = ()
+    stages: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
 
     @property
     def jobs(self) -> list[Job]:
@@ -102,10 +104,14 @@ class Plan:
         words = ["run", "--plugin", plugin]
         words += ["--recipe", recipe] if recipe else []
         words += ["--data", self.data] if self.data else []
-        words += ["--steps", str(self.steps)] if self.steps is not None else []
+        stages = self.stages.get(candidate, 1)
+        if self.steps is not None:
+            words += ["--steps", str(self.steps - (stages - 1) * (self.steps // stages))]
+            words += [f"stages.{number}.steps={self.steps // stages}" for number in range(stages - 1)]
         words += ["--seed", str(seed), *self.overrides]
         if self.seconds is not None:
-            words.append(f"callbacks=[{{name: compare/budget, seconds: {self.seconds:g}}}]")
+            shared = f", stages: {stages}" if stages > 1 else ""
+            words.append(f"callbacks=[{{name: compare/budget, seconds: {self.seconds:g}{shared}}}]")
         return tuple(words)
 
     def _job(self, candidate: str, seed: int, run: Path, train: tuple[str, ...]) -> Job:

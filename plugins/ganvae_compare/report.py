@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,14 @@ from ganvae_core.store.files import whole_file
 
 REPORT, MARKDOWN, LEADERBOARD = "report.html", "report.md", "leaderboard.csv"
 NOT_AVAILABLE = "n/a"
-GENERATES = ("kd_", "fd_", "modes")
 PURPOSES = {
-    "to generate": GENERATES,
+    "to generate": ("kd_", "fd_", "modes"),
     "to cover the data": ("coverage_",),
     "to represent": ("neighbours", "linear_probe"),
     "to reconstruct": ("psnr", "mse"),
-    "to compress": ("iw",),
+    "to compress": (r"iw\d+_bits",),
 }
-"""By purpose, the beginnings of the names of figures that decide, the first that is there."""
+"""By purpose, patterns of the beginnings of the names of figures that decide, the first that is there."""
 MAIN = ("kd_", "coverage_", "nn_", "modes", "high_quality", "marginals", "pairs", "classifier_auc", "iw", "psnr", "mse",
         "neighbours", "as_asked")  # fmt: skip
 """Figures of the leaderboard; all of them are in the full table below."""
@@ -320,8 +320,7 @@ def as_text(report: Report) -> list[str]:
 
 
 def _matching(figures: Mapping[str, gv.Figure], beginnings: Sequence[str]) -> list[gv.Figure]:
-    return [figure for begin in beginnings for name, figure in figures.items()
-            if name.startswith(begin) and not name.endswith("_bits")]  # fmt: skip
+    return [figure for begin in beginnings for name, figure in figures.items() if re.match(begin, name)]
 
 
 def _failure(job: Job) -> str:

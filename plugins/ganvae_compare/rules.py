@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from ganvae_core.types import Better
 
-SPREADS = 2.0
-"""A difference counts as one from so many standard errors on."""
+CERTAINTY = 0.95
+"""Of a difference between two candidates, by Student's t."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,17 @@ def summary(values: Sequence[float], errors: Sequence[float | None]) -> Summary 
 
 
 def is_ahead(first: Summary, second: Summary, better: Better) -> bool:
-    """Whether the first is better than the second by more than their spread.
+    """Whether the first is better than the second by more than the spread of their seeds.
 
-    Without a spread, of one seed and a figure without a standard error, it is never.
+    One seed never is: its standard error says nothing of how training varies.
     """
-    if first.error is None or second.error is None:
+    from scipy.stats import t as student
+
+    if min(first.count, second.count) < 2 or first.error is None or second.error is None:
         return False
     gain = first.mean - second.mean if better == "higher" else second.mean - first.mean
-    return gain > SPREADS * math.hypot(first.error, second.error)
+    limit = float(student.ppf((1 + CERTAINTY) / 2, first.count + second.count - 2))
+    return gain > limit * math.hypot(first.error, second.error)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import signal
@@ -39,7 +40,9 @@ ENDING_SECONDS = 60.0
 @click.option(
     "--processes", type=WholeNumber(min=1), default=1, metavar="N", help="Processes of this machine."
 )
-@click.option("--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Of the search.")
+@click.option(
+    "--seed", type=WholeNumber(min=0), metavar="N", help="Of the search by this process; 0 by default."
+)
 @click.option("--out", type=PathName(), metavar="DIR", help="The folder of the sweep.")
 @click.option("--resume", type=PathName(), metavar="DIR", help="Go on with a sweep, or join one that runs.")
 def sweep(
@@ -50,7 +53,7 @@ def sweep(
     metric: str | None,
     trials: int | None,
     processes: int,
-    seed: int,
+    seed: int | None,
     out: Path | None,
     resume: Path | None,
 ) -> int:
@@ -81,16 +84,15 @@ def sweep(
         if words or plugin or recipe or data or metric or out:
             raise ConfigurationError("settings do not go with --resume: a sweep goes on as it was begun.")
         if trials is not None:
-            import dataclasses
-
             found = dataclasses.replace(found, trials=trials)
             write_sweep(found)
+        found = found if seed is None else dataclasses.replace(found, seed=seed)
     else:
-        found = _new(words, plugin, recipe, data, metric, trials, seed, out)
+        found = _new(words, plugin, recipe, data, metric, trials, seed or 0, out)
         study_of(found)
         write_sweep(found)
     note(f"{found.trials} trials of {found.plugin}, by {found.metric} ({found.direction}); in {found.folder}")
-    others = [_join(found) for _ in range(processes - 1)]
+    others = [_join(found, number) for number in range(1, processes)]
     try:
         run_trials(found, note)
     except KeyboardInterrupt:
@@ -174,8 +176,8 @@ def _next_free(plugin: str) -> Path:
     return Path(f"sweep-{plugin}-{number}")
 
 
-def _join(found: Sweep) -> subprocess.Popen[bytes]:
-    words = ["sweep", "--resume", str(found.folder)]
+def _join(found: Sweep, number: int) -> subprocess.Popen[bytes]:
+    words = ["sweep", "--resume", str(found.folder), "--seed", str(found.seed + number)]
     return subprocess.Popen(
         ganvae(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ)
     )

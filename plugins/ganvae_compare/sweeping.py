@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ class Sweep:
         metric: the figure that is searched by.
         direction: ``maximize`` or ``minimize``.
         trials: in all.
-        seed: of the search; the runs have the recipe's.
+        seed: of the search by one process; the runs have the recipe's.
     """
 
     folder: Path
@@ -166,13 +165,14 @@ def study_of(sweep: Sweep) -> optuna.Study:
     path = str(sweep.folder / JOURNAL)
     # A lock by exclusive creation works on network file systems, too.
     storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    sampler = optuna.samplers.TPESampler(
-        seed=sweep.seed + os.getpid() % 10_000, n_startup_trials=STARTUP_TRIALS
-    )
-    return optuna.create_study(
-        storage=storage, study_name=STUDY, direction=sweep.direction, load_if_exists=True, sampler=sampler,
+    study = optuna.create_study(
+        storage=storage, study_name=STUDY, direction=sweep.direction, load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
     )  # fmt: skip
+    # Who joins later, or goes on, draws other values than the first process did.
+    seed = sweep.seed + len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    return study
 
 
 @final

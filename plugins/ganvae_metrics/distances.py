@@ -98,12 +98,11 @@ def manifolds(real: Tensor, made: Tensor, nearest: int = 5) -> Manifolds:
     real_reach, made_reach = _reach(real, nearest), _reach(made, nearest)
     covered = torch.zeros(len(real), dtype=torch.bool)
     inside, precise = 0, 0
-    for start, apart in _distances(made, real):
+    for _, apart in _distances(made, real):
         near = apart < real_reach
         covered |= near.any(0)
         inside += int(near.sum())
         precise += int(near.any(1).sum())
-        del start
     recalled = sum(int((apart < made_reach).any(1).sum()) for _, apart in _distances(real, made))
     return Manifolds(
         precise / len(made), recalled / len(real), inside / (nearest * len(made)),
@@ -139,14 +138,14 @@ def sliced_wasserstein(first: Tensor, second: Tensor, directions: int = 512) -> 
     """The squared sliced 2-Wasserstein distance, E_w W₂²(w · x, w · y) over directions w of length 1.
 
     Bonneel et al. 2015. Two Gaussians that differ by a shift s have |s|² / F. Rows beyond the smaller count are left
-    out. Directions follow from torch's default generator.
+    out. The directions are the same at each call.
     """
     count = min(len(first), len(second))
     first, second = first[:count].double(), second[:count].double()
-    total = 0.0
+    total, generator = 0.0, torch.Generator().manual_seed(0)
     for start in range(0, directions, DIRECTIONS_AT_ONCE):
         size = min(DIRECTIONS_AT_ONCE, directions - start)
-        chosen = torch.randn(first.shape[1], size, dtype=torch.float64)
+        chosen = torch.randn(first.shape[1], size, dtype=torch.float64, generator=generator)
         chosen = chosen / chosen.norm(dim=0)
         apart = (first @ chosen).sort(0).values - (second @ chosen).sort(0).values
         total += float(apart.square().mean(0).sum())

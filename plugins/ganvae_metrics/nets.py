@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -54,9 +54,22 @@ def net_of(subject: gv.Subject, name: str) -> FeatureNet:
 def features(subject: gv.Subject, batches: Iterator[gv.Batch], name: str) -> Tensor:
     """(N, F) of all rows of the batches, on the CPU."""
     net = net_of(subject, name)
+    batches = iter(complete_rows(batches))
     found = [subject.of_batch(("features", name), batch, lambda: net.features(batch.x).cpu())  # noqa: B023
              for batch in batches]  # fmt: skip
     return torch.cat(found)
+
+
+def complete_rows(batches: Iterable[gv.Batch]) -> Iterator[gv.Batch]:
+    """The batches.
+
+    Raises:
+        NotApplicable: a value is missing in one of them.
+    """
+    for batch in batches:
+        if batch.mask is not None and not bool(batch.mask.all()):
+            raise gv.NotApplicable("values are missing, and a feature net takes whole rows")
+        yield batch
 
 
 def pixels(subject: gv.Subject) -> FeatureNet:

@@ -70,9 +70,9 @@ class Probe(gv.Metric):
 
 @final
 class Disentanglement(gv.Metric):
-    """Whether each dimension of a code stands for one factor, where the data's side information is its factors.
+    """Whether each dimension of a code stands for one factor, where the data is a grid of factors.
 
-    The source says so by ``DataSpec.details["factors"]``, their names.
+    ``DataSpec.details["factors"]`` has the number of values of each factor by name; the last one varies fastest.
 
     - ``mig``: the gap of mutual information between the two dimensions that know most of a factor, over the factor's
       entropy, averaged over factors (Chen et al. 2018); codes in 20 bins, as Locatello et al. (2019) take them.
@@ -106,9 +106,13 @@ class Disentanglement(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """The four figures."""
-        if not subject.source_spec.details.get("factors"):
+        sizes = subject.source_spec.details.get("factors")
+        if not sizes:
             raise gv.NotApplicable("the source does not name its factors")
-        codes, factors = _coded(subject, subject.training(self.rows))
+        batches = list(subject.training(self.rows))
+        codes = torch.cat([subject.codes(batch).flatten(1).double().cpu() for batch in batches]).numpy()
+        rows = torch.cat([batch.index for batch in batches]).cpu().numpy()
+        factors = np.stack(np.unravel_index(rows, tuple(sizes.values())), axis=1)
         varying = [column for column in factors.T if len(np.unique(column)) > 1]
         if len(varying) < 2 or codes.shape[1] < 2:
             raise gv.NotApplicable("it needs two factors that vary, and codes of two dimensions or more")
@@ -156,6 +160,8 @@ def factor_vae_score(
     """
     deviation = codes.std(0)
     active = deviation > 0.05 * deviation.max()
+    if not active.any():
+        return 0.0
     scaled = codes[:, active] / deviation[active]
 
     def drawn() -> Iterator[tuple[int, int]]:
@@ -193,7 +199,7 @@ def dci_disentanglement(codes: np.ndarray, factors: np.ndarray, rows: int = 2_00
 
 
 def _coded(subject: gv.Subject, batches: Iterable[gv.Batch]) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (N, D), and class numbers (N,) or factors (N, K)."""
+    """Codes (N, D) and class numbers (N,)."""
     codes: list[Tensor] = []
     labels: list[Tensor] = []
     for batch in batches:

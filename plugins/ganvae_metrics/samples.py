@@ -159,7 +159,7 @@ class TwoSample(gv.Metric):
 
     def __init__(self, *, net: Net = "pixels") -> None:
         self.net: Net = net
-        self.figures = (gv.Figure(f"nn_{suffix(net)}", f"1-NN two-sample, {net}", "%", "lower"),)
+        self.figures = (gv.Figure(f"nn_{suffix(net)}", f"1-NN two-sample (50 ideal), {net}", "%", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``nn_NET`` in percent."""
@@ -327,13 +327,14 @@ class AsAsked(gv.Metric):
         net = net_of(subject, "judge")
         assert net.classify is not None
         assert net.accuracy is not None
-        right = 0
+        right = rows = 0
         for batch in subject.samples(self.samples):
             wanted = subject.labels(batch)
             if wanted is None:
                 raise gv.NotApplicable("these samples were made for no class")
             right += int((net.classify(batch.x) == wanted.cpu()).sum())
-        return {"as_asked": 100 * right / self.samples, "judge_accuracy": 100 * net.accuracy}
+            rows += len(batch.x)
+        return {"as_asked": 100 * right / rows, "judge_accuracy": 100 * net.accuracy}
 
 
 def _at_least(name: str, value: int, least: int) -> None:

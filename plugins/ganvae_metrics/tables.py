@@ -17,6 +17,8 @@ import ganvae_core as gv
 BINS = 10
 """Quantiles that a number is put in to compare it with a category."""
 MOST_PAIRS = 500
+FEWEST_ROWS = 100
+"""That gradient boosting learns anything from."""
 
 
 class Column(NamedTuple):
@@ -112,7 +114,7 @@ class ClassifierTwoSample(gv.Metric):
 
     needs = frozenset(("prior",))
     cheap = False
-    figures = (gv.Figure("classifier_auc", "classifier two-sample, AUC", "%", "lower"),)
+    figures = (gv.Figure("classifier_auc", "classifier AUC (50 ideal)", "%", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``classifier_auc`` in percent; half of the rows are learned from."""
@@ -120,8 +122,8 @@ class ClassifierTwoSample(gv.Metric):
         made = [batch.x.flatten(1).double().cpu() for batch in subject.samples(subject.sample_count)]
         rows, others = torch.cat(real).numpy(), torch.cat(made).numpy()
         count = min(len(rows), len(others))
-        if count < 4:
-            raise gv.NotApplicable("it needs four held-out rows or more")
+        if count < FEWEST_ROWS:
+            raise gv.NotApplicable(f"a classifier needs {FEWEST_ROWS} held-out rows, and there are {count}")
         x = np.concatenate([rows[:count], others[:count]])
         side = np.arange(2 * count) < count
         order = np.random.default_rng(0).permutation(2 * count)

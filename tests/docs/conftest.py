@@ -73,7 +73,9 @@ def reader(
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
     monkeypatch.setattr(jobs, "ganvae", quick)
     monkeypatch.setattr(sweeping, "run_trials", few_trials)
-    monkeypatch.setattr(sweep_verb, "_join", lambda sweep: subprocess.Popen([sys.executable, "-c", ""]))
+    monkeypatch.setattr(
+        sweep_verb, "_join", lambda sweep, number: subprocess.Popen([sys.executable, "-c", ""])
+    )
     monkeypatch.setattr("ganvae_core.cli.launcher.launch", short_launch)
     make_own_files(tmp_path)
     before = set(sys.modules)

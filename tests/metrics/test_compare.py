@@ -22,13 +22,13 @@ from ganvae_core.cli.main import main
 TINY = ("generator.hidden=[4]", "latent.shape=[2]", "engine.device=cpu")
 
 
-def test_a_difference_counts_from_two_standard_errors_on() -> None:
-    first, second = Summary(10.0, 1.0, 4), Summary(8.0, 1.0, 4)  # standard errors of 0.5: √0.5 together
+def test_a_difference_counts_at_95_percent_of_students_t() -> None:
+    first, second = Summary(10.0, 1.0, 4), Summary(8.0, 1.0, 4)  # √0.5 together, times 2.447: 1.73
     assert is_ahead(first, second, "higher")
     assert not is_ahead(second, first, "higher")
     assert is_ahead(second, first, "lower")
     assert not is_ahead(Summary(9.0, 1.0, 4), second, "higher")
-    assert not is_ahead(Summary(99.0, None, 1), second, "higher")  # one seed and no standard error
+    assert not is_ahead(Summary(99.0, 0.1, 1), second, "higher")  # one seed
 
 
 def test_a_summary_of_one_seed_has_the_figures_own_error() -> None:
@@ -85,7 +85,7 @@ def test_a_budget_of_time_ends_training_as_complete_and_counts_on(tmp_path: Path
     assert run.step == 1
     assert run.directory.manifests()[1]["complete"]
     spent = Budget(seconds=5.0)
-    spent.load_state_dict({"spent": 4.0})
+    spent.load_state_dict({"spent": 4.0, "stage": 0})
     assert spent.state_dict()["spent"] >= 4.0
     with pytest.raises(gv.ConfigurationError):
         Budget(seconds=0)

@@ -58,7 +58,7 @@ def test_a_vae_has_every_kind_of_figure_and_equal_seeds_give_equal_ones(vae: Pat
 def test_what_a_gan_cannot_give_has_a_reason(gan: Path, say: Say) -> None:
     outcome = say("evaluate", gan, "--metrics", "fidelity,importance-bound,frechet", "--samples", "50")
     assert outcome.code == 0
-    assert "n/a: MSE, PSNR, SSIM: the model has no encoder" in outcome.err
+    assert "n/a: MSE · PSNR · SSIM: the model has no encoder" in outcome.err
     assert "FD, pixels" in outcome.out
     assert "MSE" not in outcome.out
     written = json.loads((gan / "metrics" / "fidelity.json").read_text())
@@ -190,3 +190,50 @@ def test_bits_per_dimension_are_those_of_levels(tmp_path: Path) -> None:
     nats, bits = found.result("iw2_nats").value, found.result("iw2_bits").value
     assert nats is not None
     assert bits == pytest.approx(-nats / (64 * np.log(2)))
+
+
+def test_a_metric_that_is_not_applicable_ends_no_training(tmp_path: Path) -> None:
+    run = gv.train("vae", steps=2, out=tmp_path / "run", overrides={
+        "generator": {"name": "mlp", "hidden": [4]}, "encoder": {"name": "mlp", "hidden": [4]}, "engine.device": "cpu",
+        "metrics": ["reconstruction", "metrics/modes"]})  # fmt: skip
+    assert run.step == 2
+    assert "squared_error" in run.results
+    assert "modes" not in run.results
+
+
+def test_codes_that_are_the_factors_of_a_source_are_disentangled(tmp_path: Path) -> None:
+    from ganvae_metrics.representations import Disentanglement
+
+    class Known(gv.Encoder):
+        """Codes that are the factors, by the rows' own numbers."""
+
+        def forward(self, x: Tensor, condition: Tensor | None = None) -> gv.Posterior:
+            return gv.Dirac(x[:, 0, 0, :3] * 255)
+
+    class Grid(gv.Source):
+        """Rows of three factors, which stand in their first three pixels."""
+
+        spec = gv.DataSpec(
+            (1, 1, 4), (0.0, 1.0), "image", None, 60, details={"factors": {"a": 3, "b": 4, "c": 5}}
+        )
+
+        def __len__(self) -> int:
+            return 60
+
+        def rows(self, indices: object) -> gv.Rows:
+            chosen = np.arange(60)[indices]  # pyright: ignore
+            factors = np.stack(np.unravel_index(chosen, (3, 4, 5)), axis=1)
+            x = np.zeros((len(chosen), 1, 1, 4), np.float32)
+            x[:, 0, 0, :3] = factors / 255
+            return gv.Rows(x)
+
+        def labels(self, indices: object = None) -> None:
+            return None
+
+    model = gv.Model(
+        gv.MLPGenerator([3], (1, 1, 4), hidden=(4,)), gv.StandardNormal([3]), gv.Bernoulli(), Known()
+    )
+    found = Disentanglement(votes=50).measure(ModelSubject(model, gv.split(Grid(), held_out=0.0)))
+    assert found["mig"] > 0.9
+    assert found["factor_vae"] == 1.0
+    assert found["sap"] > 0.9

@@ -33,6 +33,7 @@ IMPORTERS = {
     "ganvae_core/plugins/discovery.py": "entry points of installed distributions",
     "ganvae_core/plugins/catalogue.py": "targets that an installed plugin declares",
     "docs/generate.py": "the modules of the public names, to write their signatures",
+    "benchmarks/crash_test.py": "the modules of a run's components, before it is forked",
     "plugins/ganvae_kit/__init__.py": "its own public names",
     "plugins/ganvae_kit/static.py": "entry points of the plugin that is to be checked",
 }
@@ -74,7 +75,8 @@ def findings(source: str) -> list[str]:
                 for names, argument, value in SAFE_WITH for keyword in node.keywords)
     ]  # fmt: skip
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute) and node not in safe:
+        # A field of a class may have the name of a builtin function: ``compile: bool``.
+        if isinstance(node, ast.Name | ast.Attribute) and node not in safe and isinstance(node.ctx, ast.Load):
             name = dotted(node)
             if name in BUILTINS or name in CALLS:
                 found.append(f"{node.lineno}: {name}")

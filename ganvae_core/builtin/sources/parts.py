@@ -337,9 +337,13 @@ class Packed(StoredSource):
                 f"go on with it:  ganvae data prepare {record['source']} -o {path}",
             )
         with readable(folder, ValueError, KeyError, TypeError):
-            x, spec = np.load(folder / X, mmap_mode="r"), read_spec(record["spec"])
-            labels = np.load(folder / LABELS) if (folder / LABELS).exists() else None
-            observed = np.load(folder / MASK, mmap_mode="r") if (folder / MASK).exists() else None
+            x, spec = np.load(folder / X, mmap_mode="r", allow_pickle=False), read_spec(record["spec"])
+            labels = np.load(folder / LABELS, allow_pickle=False) if (folder / LABELS).exists() else None
+            observed = (
+                np.load(folder / MASK, mmap_mode="r", allow_pickle=False)
+                if (folder / MASK).exists()
+                else None
+            )
         described = Description(x, spec, tuple(record["notes"]), record["why"], observed)
         classes = spec.classes or ()
         super().__init__(
