@@ -23,4 +23,5 @@ def ganvae_components() -> list[ComponentSpec]:
 def ganvae_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec("infogan", "recipes/infogan.yaml", "a GAN that learns codes (Chen et al. 2016)"),
+        RecipeSpec("small", "recipes/infogan_small.yaml", "a small InfoGAN: MNIST in minutes on a CPU"),
     ]

@@ -29,5 +29,6 @@ def ganvae_components() -> list[ComponentSpec]:
 @hookimpl
 def ganvae_recipes() -> list[RecipeSpec]:
     return [
-        RecipeSpec("gan", "recipes/gan.yaml", "a GAN of fully connected networks, relativistic pairing loss")
+        RecipeSpec("gan", "recipes/gan.yaml", "a GAN of fully connected networks, relativistic pairing loss"),
+        RecipeSpec("small", "recipes/gan_small.yaml", "a small DCGAN: MNIST in minutes on a CPU"),
     ]

@@ -33,7 +33,7 @@ CODES = [
 ]
 STAGES = [{"objective": "prior-likelihood", "steps": 1, "train": ["prior"]}]
 STAGED = ("flow", "latent-flow", "vq-vae", "fsq-vae", "adversarial-ae")
-OF_IMAGES = ("dcgan/dcgan", "dcgan/small", "cgan/small", "ssgan/ssgan")
+OF_IMAGES = ("dcgan/dcgan", "dcgan/small", "cgan/small", "gan/small", "infogan/small", "ssgan/ssgan")
 COLOURS = np.repeat(images(40, 9)[..., None], 3, -1)
 
 
