@@ -40,7 +40,7 @@ COLOURS = np.repeat(images(40, 9)[..., None], 3, -1)
 def tiny(recipe: str, **changes: Any) -> dict[str, Any]:
     """Settings of a small run, with changes."""
     own: dict[str, Any] = small_settings(recipe)
-    if recipe == "infogan/infogan":
+    if recipe in ("infogan/infogan", "infogan/small"):
         own["prior.parts"] = CODES
     if recipe.removeprefix("ae/") in STAGED:
         own |= {"engine.steps": 1, "stages": STAGES}
