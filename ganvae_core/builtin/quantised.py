@@ -121,16 +121,19 @@ class QuantisedEncoder(Encoder):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> QuantisedCodes:
         given: Posterior = self.network(x, condition)
-        encoded = self._by_place(given.mean)
-        continuous = encoded if self.levels is None else _bounded(encoded, self.levels)
-        indices = self._nearest(continuous)
-        chosen = self.codebook.to(encoded.dtype)[indices]
-        location = continuous + (chosen - continuous).detach()
-        return QuantisedCodes(self._as_code(location), encoded, indices)
+        # In bf16 another entry than the nearest would be found.
+        with torch.autocast(x.device.type, enabled=False):
+            encoded = self._by_place(_at_least_fp32(given.mean))
+            continuous = encoded if self.levels is None else _bounded(encoded, self.levels)
+            indices = self._nearest(continuous)
+            chosen = self.codebook.to(encoded.dtype)[indices]
+            location = continuous + (chosen - continuous).detach()
+            return QuantisedCodes(self._as_code(location), encoded, indices)
 
     def indices(self, z: Tensor) -> Tensor:
         """(B, *Z) -> (B, P) numbers of the nearest entries."""
-        return self._nearest(self._by_place(z))
+        with torch.autocast(z.device.type, enabled=False):
+            return self._nearest(self._by_place(_at_least_fp32(z)))
 
     def codes(self, indices: Tensor) -> Tensor:
         """(B, P) numbers of entries -> (B, *Z)."""
@@ -186,6 +189,10 @@ class QuantisedEncoder(Encoder):
         codebook = self.codebook.to(vectors.dtype)
         # The squared distance without what all entries share.
         return (codebook.square().sum(1) - 2 * vectors.detach() @ codebook.T).argmin(-1)
+
+
+def _at_least_fp32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _grid(levels: Sequence[int], size: int) -> Tensor:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganvae_core.data.memory import keep_freed_memory
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
@@ -33,6 +33,7 @@ from ganvae_core.engine.updates import Updates
 from ganvae_core.engine.watch import WATCHED_ROWS, steps_between
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
+from ganvae_core.evaluation.sampling import RowLimit, in_parts
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot
@@ -144,6 +145,7 @@ class Engine:
         self._best: Snapshot | None = (
             None  # of the best measurement, until it is written with the next checkpoint
         )
+        self._encoded_rows = RowLimit()
         self._clock = (time.perf_counter(), 0)
 
     @property
@@ -373,9 +375,14 @@ class Engine:
         batch = self._stream.batch_at(self.state.samples_seen)
         if self.objective.batches == "codes":
             generator.manual_seed(mixed_seed(self._seed, CODES, self.state.step))
+
+            def encoded(rows: slice) -> Tensor:
+                condition = None if batch.condition is None else batch.condition[rows]
+                return self.model.encode(batch.x[rows], condition).mean
+
             with torch.no_grad():
-                codes = self.model.encode(batch.x, batch.condition).mean
-            batch = dataclasses.replace(batch, x=codes, mask=None)
+                parts = list(in_parts(encoded, len(batch.x), self._encoded_rows))
+            return dataclasses.replace(batch, x=torch.cat(parts), mask=None)
         return batch
 
     def _at_intervals(self, last: bool) -> None:

@@ -13,6 +13,7 @@ import torch
 from ganvae_core.config.build import conditions_of
 from ganvae_core.engine.devices import computing_threads
 from ganvae_core.engine.loop import Engine
+from ganvae_core.runs.stages import train_only
 
 if TYPE_CHECKING:
     from ganvae_core.engine.settings import EngineSettings
@@ -51,8 +52,11 @@ def chosen_threads(preparation: Preparation) -> tuple[int | None, str | None]:
         or settings.steps < FEWEST_STEPS
     ):
         return None, None
+    objective = preparation.builder.objective(preparation.data.spec, conditions_of(preparation.data))
+    trainable = {parameter for parameter in objective.model.parameters() if parameter.requires_grad}
+    train_only(objective.model, trainable, preparation.configuration.train)
     trial = Engine(
-        preparation.builder.objective(preparation.data.spec, conditions_of(preparation.data)),
+        objective,
         preparation.data,
         settings,
         optimizers=preparation.builder.optimizers(),

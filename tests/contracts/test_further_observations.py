@@ -78,6 +78,37 @@ def test_the_continuous_bernoulli_integrates_to_one_with_its_mean() -> None:
     assert observed.mean.item() == pytest.approx(mean, abs=1e-5)
 
 
+@pytest.mark.parametrize("raw", [-1e4, -6.0, -0.3, 0.0, 0.6, 1e4])
+def test_in_float32_a_continuous_bernoulli_is_a_density_up_to_its_limits(raw: float) -> None:
+    logits = torch.full((1, 1), raw, dtype=torch.float32, requires_grad=True)
+    observed = ContinuousBernoulli(gv.DataSpec((1,)))(logits)
+    x = torch.linspace(0, 1, 20_001, dtype=torch.float32)
+    density = observed.log_prob(x[:, None, None]).exp()[:, 0]
+    assert torch.trapezoid(density.double(), x.double()).item() == pytest.approx(1, abs=1e-4)
+    mean = torch.trapezoid((density * x).double(), x.double()).item()
+    assert observed.mean.item() == pytest.approx(mean, abs=1e-4)
+    with torch.no_grad():
+        drawn = ContinuousBernoulli()(logits.expand(20_000, 1)).sample()
+    assert drawn.mean().item() == pytest.approx(mean, abs=0.01)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    (observed.mean.sum() + density.log().sum()).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("mean", "log_theta"), [(4.0, 10.0), (3e5, 10.0), (0.5, -10.0)])
+def test_in_float32_counts_have_scipys_probabilities_up_to_the_limits(mean: float, log_theta: float) -> None:
+    raw = torch.tensor([[math.log(mean), log_theta]], dtype=torch.float32)
+    observed = NegativeBinomial()(raw)
+    counts = torch.tensor([0.0, 1.0, 7.0, mean // 1], dtype=torch.float32)
+    found = observed.log_prob(counts[:, None, None])[:, 0]
+    assert found.dtype == torch.float32
+    theta, mean = raw[0, 1].double().exp().item(), raw[0, 0].double().exp().item()
+    expected = torch.from_numpy(stats.nbinom.logpmf(counts.numpy(), theta, theta / (theta + mean)))
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("zero_inflated", [False, True])
 def test_counts_have_scipys_probabilities_in_the_units_of_the_source(zero_inflated: bool) -> None:
     spec = gv.DataSpec((1,), None, "table", units=gv.Units((3.0,), (2.0,)))
@@ -150,11 +181,16 @@ def test_each_value_may_have_a_scale_of_its_own(scales: Any) -> None:
 
 def test_what_an_observation_cannot_take_is_refused() -> None:
     unbounded, flat = gv.DataSpec((3,), None), gv.DataSpec((3,))
+    two_columns = (gv.Field("size"), gv.Field("kind", "category", 1, 2, ("a", "b")))
+    kind = gv.Field("kind", "category", 0, 3, ("a", "b", "c"))
+    CategoricalObservation(gv.DataSpec((3,), (0.0, 1.0), "table", fields=(kind,)))
     for make in (
         lambda: ContinuousBernoulli(unbounded),
         lambda: DiscretisedLogistic(unbounded),
         lambda: DiscretisedLogistic(flat, levels=1),
         lambda: CategoricalObservation(gv.DataSpec((3,), (-1.0, 1.0))),
+        lambda: CategoricalObservation(gv.DataSpec((1, 4, 4), (0.0, 1.0), "image")),
+        lambda: CategoricalObservation(gv.DataSpec((3,), (0.0, 1.0), "table", fields=two_columns)),
         lambda: PixelCNN(flat),
         lambda: Gaussian(scales="per-dimension"),
     ):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import ganvae_core as gv
 from ganvae_core import divergences, penalties
+from ganvae_core.lower_precision import networks_in
 
 SPEC = gv.DataSpec((3,), None, "table", count=40)
 Z = (2,)
@@ -315,6 +316,20 @@ def test_codes_are_the_nearest_entries_and_their_gradient_passes() -> None:
     assert (through == 1).all()
 
 
+def test_in_bf16_codes_are_still_the_nearest_entries() -> None:
+    encoder = quantised(codes=50).float()
+    with torch.no_grad():
+        encoder.codebook.mul_(0.1).add_(3)  # |c|² and 2 v·c are far larger than the distance
+    with networks_in("cpu", torch.bfloat16):
+        posterior = encoder(torch.randn(40, 3, dtype=torch.float32))
+        with torch.autocast("cpu", torch.bfloat16):
+            again = encoder.indices(posterior.mean)
+    encoded, codebook = posterior.encoded.double(), encoder.codebook.double()
+    nearest = (encoded[:, :, None] - codebook).square().sum(-1).argmin(-1)
+    assert torch.equal(posterior.indices, nearest)
+    assert torch.equal(again, nearest)
+
+
 def test_the_codebook_follows_moving_averages_and_dead_entries_are_moved() -> None:
     encoder = quantised(codes=3, decay=0.9)
     encoder.updates.fill_(100)
@@ -446,6 +461,7 @@ def test_the_critics_of_images_pair_rows_and_the_encoder_is_judged_by_features()
         (lambda: gv.Autoregressive(Z, gv.MLPEncoder(SPEC, Z)), "has none"),
         (lambda: Autoencoder(discrete_model(quantised())), "another objective"),
         (lambda: gv.Vamp(SPEC, Z, gv.MLPEncoder(SPEC, Z, posterior="dirac")), "points"),
+        (lambda: gv.Vamp(SPEC, Z, gv.MLPEncoder(SPEC, Z, batch_norm=True)), "batch norm"),
         (lambda: MMD(model(prior=gv.Hypersphere(Z)), kl_weight=1.0), "all real codes"),
     ],
 )

@@ -22,6 +22,7 @@ from toys import (
 )  # fmt: skip
 
 import ganvae_core as gv
+from ganvae_core.builtin.prior_likelihood import PriorLikelihood
 from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import World
@@ -259,6 +260,33 @@ def test_samples_are_made_in_parts_where_memory_is_short() -> None:
     assert short.generator.given == [256, 128, 64, 64, 64, 64, 64, 64, 64, 64]
     with pytest.raises(gv.GanvaeError, match="memory ran out with a single row"):
         sample_rows(narrow(0), 1, 0, CPU)
+
+
+class NarrowEncoder(gv.Encoder):
+    """Memory runs out with more rows than fit."""
+
+    def __init__(self, fits: int) -> None:
+        super().__init__()
+        self.inner, self.fits = model().encoder, fits
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> gv.Posterior:
+        if len(x) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        assert self.inner is not None
+        return self.inner(x, condition)
+
+
+def test_codes_of_a_stage_are_computed_in_parts_where_memory_is_short() -> None:
+    def trained(fits: int) -> gv.Engine:
+        own = model()
+        own.encoder = NarrowEncoder(fits)
+        own.prior = gv.Mixture([2], components=2)
+        return engine(PriorLikelihood(own)).fit()
+
+    short, wide = trained(FITS), trained(8)
+    for found, expected in zip(short.model.prior.parameters(), wide.model.prior.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert not same(state(short.model.prior), state(gv.Mixture([2], components=2)))
 
 
 def test_metrics_are_measured_in_parts_where_memory_is_short() -> None:

@@ -20,7 +20,7 @@ from ganvae_core.engine.watch import Watch, steps_between
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.preparation import prepare
 from ganvae_core.runs.resuming import prepare_resume
-from ganvae_core.runs.threads import compared, remembered_threads
+from ganvae_core.runs.threads import chosen_threads, compared, remembered_threads
 from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.store.manifests import best_step, manifests_in, preferred
 from ganvae_core.types import HELD_OUT
@@ -132,6 +132,19 @@ def test_threads_take_turns_and_a_resumed_run_takes_as_many_as_before() -> None:
     assert remembered_threads(gv.EngineSettings(), {}) is None
     with pytest.raises(gv.ConfigurationError, match=r"engine\.threads"):
         gv.EngineSettings(threads=0)
+
+
+def test_threads_are_tried_on_what_the_run_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("ganvae_core.runs.threads.compared", lambda one, every: (one(1), every(1)))
+    small = {"generator.hidden": [4], "encoder.hidden": [4], "engine.device": "cpu", "engine.steps": 500,
+             "prior": "latent-flow", "objective": "prior-likelihood", "train": ["prior"]}  # fmt: skip
+    configuration = configure(installed_plugins(), "vae", None, [nest(list(small.items()))])
+    made = prepare(configuration, installed_plugins(), gv.as_source(np.eye(20, dtype=np.float32)))
+    count, why = chosen_threads(made)
+    assert count in (1, 2)
+    assert "of 2 threads" in str(why)
 
 
 def test_a_checkpoint_of_two_threads_is_resumed_with_two(tmp_path: Path) -> None:

@@ -80,6 +80,30 @@ def test_rows_of_all_parts_are_read_in_any_order(tmp_path: Path, write: Callable
         assert source.spec.modality == "image"
 
 
+def test_images_without_a_class_have_no_labels(tmp_path: Path) -> None:
+    hugging_face(tmp_path)
+    file = next(tmp_path.glob("*.arrow"))
+    rows = table(IMAGES)
+    for label in ([-1] * 7, [0, 1, None, 1, 0, 0, 1]):
+        unlabelled = rows.set_column(1, "label", pa.array(label, pa.int64()))
+        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, unlabelled.schema) as writer:
+            writer.write_table(unlabelled)
+        source = parts(path=str(tmp_path))
+        assert source.spec.classes is None
+        assert any("have no class in 'label', so there are no labels" in note for note in source.notes)
+
+
+def test_headers_of_a_replaced_file_are_read_again(tmp_path: Path) -> None:
+    def write(side: int) -> None:
+        images = [encoded(np.zeros((side, side, 3), np.uint8)).ljust(200, b"\0") for _ in range(3)]
+        pyarrow.parquet.write_table(pa.table({"image": images}), tmp_path / "0.parquet")
+
+    write(4)
+    assert parts(path=str(tmp_path)).spec.shape == (3, 4, 4)
+    write(5)
+    assert parts(path=str(tmp_path)).spec.shape == (3, 5, 5)
+
+
 def test_slices_of_one_part_are_views(tmp_path: Path) -> None:
     arrays(tmp_path)
     source = parts(path=str(tmp_path))

@@ -8,7 +8,6 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import OneHotCategorical
 from torch.nn import functional as F
 
@@ -18,6 +17,8 @@ from ganvae_core.interfaces import Observation, ObservedData
 from ganvae_core.types import DataSpec
 
 LARGEST_LOGIT = 20.0
+SERIES_BELOW = 0.5
+"""Logits of a continuous Bernoulli below which a power series replaces differences of nearly equal numbers."""
 
 
 @final
@@ -31,25 +32,39 @@ class ContinuousBernoulliData(ObservedData):
 
     @property
     def mean(self) -> Tensor:
-        return self.low + (self.high - self.low) * self._unit.mean
+        logits = self.logits
+        small = logits.abs() < SERIES_BELOW
+        far = torch.where(small, 1.0, logits)
+        series = 0.5 + logits / 12 - logits**3 / 720 + logits**5 / 30240
+        unit = torch.where(small, series, -1 / (-far).expm1() - 1 / far)
+        return self.low + (self.high - self.low) * unit
 
     def sample(self) -> Tensor:
-        return self.low + (self.high - self.low) * self._unit.sample()
+        size = self.logits.detach().abs().clamp(min=1e-3)  # nearer to 0 the draws are uniform
+        above = (torch.rand_like(size) * size.expm1()).log1p() / size
+        unit = torch.where(self.logits < 0, 1 - above, above)
+        return self.low + (self.high - self.low) * unit
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        values = self._unit.log_prob((x - self.low) / (self.high - self.low)) - math.log(self.high - self.low)
+        unit = (x - self.low) / (self.high - self.low)
+        values = self.logits * (unit - 0.5) - self._log_constant - math.log(self.high - self.low)
         return sum_event(values, self.logits.dim() - 1, mask)
 
     @property
-    def _unit(self) -> TorchContinuousBernoulli:
-        return TorchContinuousBernoulli(logits=self.logits, validate_args=False)
+    def _log_constant(self) -> Tensor:
+        """(B, *X) logarithm of the integral of exp(η (x - 1/2)) over 0 to 1, which is sinh(η / 2) / (η / 2)."""
+        size = self.logits.abs()
+        small = size < SERIES_BELOW
+        far = torch.where(small, 1.0, size)
+        series = size**2 / 24 - size**4 / 2880 + size**6 / 181440
+        return torch.where(small, series, far / 2 + (-(-far).expm1()).log() - far.log())
 
 
 @final
 class ContinuousBernoulli(Observation):
     """The density on an interval that a cross-entropy of grey levels lacks (Loaiza-Ganem and Cunningham 2019).
 
-    Logits are held within ± 20, where the density's constant is finite.
+    Logits are held within ± 20.
 
     Args:
         data: what the data is; values from 0 to 1 by default.
@@ -75,19 +90,20 @@ class CategoricalObservation(Observation):
     """One-hot categories along the last axis of x, with logits there.
 
     Args:
-        data: what the data is: (…, K) values from 0 to 1.
+        data: what the data is: (…, K) values from 0 to 1; of a table, one category.
 
     Raises:
-        ConfigurationError: the data is not between 0 and 1.
+        ConfigurationError: the data is not between 0 and 1, is of images or points, or has other columns.
     """
 
     shown = "draw"
 
     def __init__(self, data: DataSpec | None = None) -> None:
         super().__init__()
-        if bounds_of(data, "a categorical") != (0, 1):
+        if bounds_of(data, "a categorical") != (0, 1) or (data is not None and not _may_be_one_hot(data)):
             raise ConfigurationError(
-                "a categorical observation needs one-hot values, from 0 to 1.", "use observation=auto"
+                "a categorical observation needs one-hot values along the last axis, from 0 to 1.",
+                "use observation=auto",
             )
 
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
@@ -132,14 +148,17 @@ class NegativeBinomialData(ObservedData):
         return self._as_x(counts)
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        counts = (self.offset + self.scale * x).round().clamp(min=0)
-        theta = self.log_dispersion.exp()
+        # The terms are far larger than their sum, so they are added in float64 where the device has it.
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        counts = (self.offset + self.scale * x).round().clamp(min=0).to(wide)
+        log_dispersion = self.log_dispersion.to(wide)
+        theta = log_dispersion.exp()
         # log θ / (θ + μ) and log μ / (θ + μ), as logits of μ against θ.
-        odds = self.log_mean - self.log_dispersion
+        odds = self.log_mean.to(wide) - log_dispersion
         values = (
             (counts + theta).lgamma() - theta.lgamma() - (counts + 1).lgamma()
             + theta * F.logsigmoid(-odds) + counts * F.logsigmoid(odds)
-        )  # fmt: skip
+        ).to(self.log_mean)  # fmt: skip
         if self.zero_logits is not None:
             further, rest = F.logsigmoid(self.zero_logits), F.logsigmoid(-self.zero_logits)
             values = torch.where(counts == 0, torch.logaddexp(further, rest + values), rest + values)
@@ -186,6 +205,12 @@ class NegativeBinomial(Observation):
             log_mean.clamp(max=15), log_dispersion.clamp(-10, 10), zero[0] if zero else None,
             self.offset.to(raw), self.scale.to(raw), self.bounds,
         )  # fmt: skip
+
+
+def _may_be_one_hot(data: DataSpec) -> bool:
+    if data.fields is not None:
+        return [(field.kind, field.width) for field in data.fields] == [("category", data.shape[-1])]
+    return data.modality not in ("image", "points")
 
 
 def bounds_of(data: DataSpec | None, name: str) -> tuple[float, float]:

@@ -30,7 +30,8 @@ class Vamp(LatentPrior):
         components: number of pseudo-inputs, K.
 
     Raises:
-        ConfigurationError: the encoder's posteriors have no density, or an option is out of its range.
+        ConfigurationError: the encoder's posteriors have no density, it has batch norm, or an option is out of
+            its range.
     """
 
     support: Support = "real"
@@ -49,6 +50,12 @@ class Vamp(LatentPrior):
             raise ConfigurationError(
                 "the prior 'vamp' is made of posteriors, and this encoder gives points without a density.",
                 "set:  encoder.posterior=normal",
+            )
+        batch_norm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+        if any(isinstance(module, batch_norm) for module in encoder.modules()):
+            raise ConfigurationError(
+                "the prior 'vamp' gives the encoder pseudo-inputs, which its batch norm would take for data.",
+                "turn it off:  encoder.batch_norm=false",
             )
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
         (self.components,) = positive_sizes("components", [components])

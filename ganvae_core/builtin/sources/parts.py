@@ -114,8 +114,8 @@ class _Shards(Encoded):
     notes: tuple[str, ...] = ()
 
     def __init__(self, files: Sequence[Path], place: Path) -> None:
-        state = [(str(file.resolve()), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
-        cached = cache_folder() / "indexes" / f"{hashlib.sha256(repr(state).encode()).hexdigest()}.tar.arrow"
+        state = _state(files)
+        cached = cache_folder() / "indexes" / f"{_digest(state)}.tar.arrow"
         found = _cached(cached, lambda: _members(files))
         names: list[str] = found.column("name").to_pylist()
         if not names:
@@ -184,11 +184,13 @@ class _Table:
 
     Args:
         table: of Arrow.
+        version: a number that changes when one of the files changes.
         names: of the classes of each column of class numbers.
         notes: sentences for users.
     """
 
     table: Any
+    version: int
     names: Mapping[str, Sequence[str]]
     notes: tuple[str, ...] = ()
 
@@ -209,18 +211,30 @@ def _table(folder: Path, files: Sequence[Path], part: str | None, path: str) -> 
     if (folder / DATASET).is_file():
         features: Mapping[str, Any] = json.loads((folder / DATASET).read_text()).get("features") or {}
         names = {name: feature.get("names") for name, feature in features.items() if "names" in feature}
-        pieces = [
-            pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in sorted(folder.glob("*.arrow"))
-        ]
-        return _Table(pa.concat_tables(pieces), names, notes) if pieces else None
+        arrow = sorted(folder.glob("*.arrow"))
+        pieces = [pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in arrow]
+        return _Table(pa.concat_tables(pieces), _version(arrow), names, notes) if pieces else None
     parquet = [file for file in files if file.suffix == ".parquet"]
     if not parquet:
         return None
-    state = [(str(file.resolve()), (status := file.stat()).st_size, status.st_mtime_ns) for file in parquet]
-    unpacked = cache_folder() / "unpacked" / f"{hashlib.sha256(repr(state).encode()).hexdigest()}.arrow"
+    unpacked = cache_folder() / "unpacked" / f"{_digest(_state(parquet))}.arrow"
     if not unpacked.exists():
         _unpack(parquet, unpacked)
-    return _Table(pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all(), {}, notes)
+    table = pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
+    return _Table(table, _version(parquet), {}, notes)
+
+
+def _state(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Each file's path, size in bytes and time of its last change."""
+    return [(str(file.resolve()), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+
+
+def _digest(state: Sequence[tuple[str, int, int]]) -> str:
+    return hashlib.sha256(repr(state).encode()).hexdigest()
+
+
+def _version(files: Sequence[Path]) -> int:
+    return int(_digest(_state(files))[:15], 16)
 
 
 def _unpack(files: Sequence[Path], into: Path) -> None:
@@ -263,7 +277,7 @@ class _Column(Encoded):
             for chunk in self._chunks
         ]
         lengths = np.concatenate(sizes)
-        stamps = np.stack([lengths.astype(np.int64), np.zeros(len(lengths), np.int64)], 1)
+        stamps = np.stack([lengths.astype(np.int64), np.full(len(lengths), table.version, np.int64)], 1)
         super().__init__(
             [f"row {row}" for row in range(len(lengths))], stamps, f"{place.resolve()}:{image or images[0]}"
         )
@@ -279,6 +293,14 @@ class _Column(Encoded):
         self.label: np.ndarray | None = np.asarray(table.table.column(chosen).to_numpy()) if chosen else None
         self.classes = table.names.get(chosen)
         self.notes = table.notes
+        if self.label is not None and self.classes is not None:
+            # An image without a class has the number -1, or none.
+            missing = int((~(self.label >= 0)).sum())
+            if missing:
+                self.label = None
+                self.notes += (
+                    f"{missing:,} of {len(lengths):,} images have no class in '{chosen}', so there are no labels",
+                )
 
     def get(self, number: int) -> bytes:
         chunk = int(np.searchsorted(self._starts, number, "right")) - 1

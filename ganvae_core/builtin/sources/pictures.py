@@ -79,7 +79,7 @@ class Encoded(abc.ABC):
 
     Args:
         names: of the pictures, for errors.
-        stamps: (N, 2) integers that change when a picture changes: its size in bytes, and a time.
+        stamps: (N, 2) integers that change when a picture changes: its size in bytes, and a time or a version.
         place: of all of them, which names their index in the cache.
     """
 
