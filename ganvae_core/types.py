@@ -17,16 +17,39 @@ Better = Literal["higher", "lower"]
 Shown = Literal["mean", "draw"]
 
 
+NUMBERS = ("number", "whole", "date", "constant")
+"""The kinds of fields that are numbers in x; the others are chosen from categories."""
+
+
 @dataclass(frozen=True)
 class Field:
-    """One column of a user's table, and where it lies in x.
+    """One column of a user's table, where it lies in x, and how it goes there and back.
+
+    In a row of a source a field is one float64: its number, seconds since 1970 for a date, the position in
+    ``categories`` for a category, and NaN for a missing cell. In x it is ``width`` positions: first ``numbers``
+    numbers, then ``choices`` positions of which one is 1 and the others are 0.
+
+    The number of a field is ``knots`` interpolated at the value. The choices of a category are its categories. Those of
+    a number, if it has any, say what the cell is: an ordinary value of one of the ``modes`` (or simply an ordinary
+    value), one of the ``spikes``, or missing. Its number is 0 unless the value is ordinary.
 
     Args:
         name: of the column.
-        kind: ``number``, ``whole`` (whole numbers) or ``category``.
+        kind: ``number``, ``whole`` (whole numbers), ``date``, ``constant``, ``category`` or ``flag`` (two categories).
         start: first position along the last axis of x.
-        width: number of positions; a category has one for each of its values.
-        categories: the values of a category, in the order of their positions.
+        width: number of positions.
+        categories: the values of a category, in the order of their positions. Those from ``choices`` on (or one
+            earlier, where cells may be missing) share the last position with the one before them.
+        shares: of the rows that each category has.
+        missing: whether missing cells are learned: the last choice.
+        knots: pairs of a value and its number in x, both rising; numbers beyond them are extrapolated.
+        modes: mean and scale in x of each mode of a number that has several: x is (number - mean) / scale.
+        spikes: values of which each is a choice of its own.
+        bounds: lowest and highest value of samples, or None where samples may lie beyond those of the data.
+        step: what samples are rounded to multiples of, such as 0.01; 0 for numbers that are not rounded.
+        cycles: periods in seconds (a week, a day) whose sine and cosine follow the number of a date.
+        dtype: of the column in the user's table, by Arrow's name: ``int64``, ``string``, ``timestamp[s]``.
+        format: of a date that the table holds as text: ``%d.%m.%Y``.
     """
 
     name: str
@@ -34,6 +57,31 @@ class Field:
     start: int = 0
     width: int = 1
     categories: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    missing: bool = False
+    knots: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
+    modes: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+    spikes: tuple[float, ...] = ()
+    bounds: tuple[float, float] | None = None
+    step: float = 0.0
+    cycles: tuple[float, ...] = ()
+    dtype: str = "double"
+    format: str = ""
+
+    @property
+    def numbers(self) -> int:
+        """Positions in x that hold numbers; they come first."""
+        return 1 + 2 * len(self.cycles) if self.kind in NUMBERS else 0
+
+    @property
+    def choices(self) -> int:
+        """Positions in x of which one is 1; they come last."""
+        return self.width - self.numbers
+
+    @property
+    def ordinary(self) -> int:
+        """How many of a number's choices say that its value is an ordinary one; they come first."""
+        return len(self.modes) if self.choices and self.kind in NUMBERS else 0
 
 
 @dataclass(frozen=True)
@@ -41,10 +89,11 @@ class Rows:
     """Rows of a source, in the source's own types.
 
     Args:
-        x: (B, *X).
-        labels: (B,) class numbers where ``DataSpec.classes`` names them, else (B, *K) floats of side information, or
-            None.
-        mask: (B, *X) bool, false where a value is missing or padded; None where all are there.
+        x: (B, *X); where ``DataSpec.encoded`` (B, fields) float64, as ``Field`` says.
+        labels: (B,) class numbers where ``DataSpec.classes`` names them, (B, fields) where the condition has fields,
+            else (B, *K) floats of side information, or None.
+        mask: (B, *X) bool, or (B, fields), false where a value is missing or padded; None where all are there. A
+            missing cell of a field that learns which are missing is a value like any other.
     """
 
     x: np.ndarray
@@ -112,6 +161,7 @@ class DataSpec:
         count: number of rows.
         fields: the columns of a table, in the order of x.
         classes: names of the classes, where the condition is a label.
+        condition_fields: the columns of a table that the model is given as a condition, in the order of *K.
         units: how x relates to the source's own values.
         class_type: what the classes are in the source: ``text``, ``int`` (whole numbers) or ``bool``.
         details: further properties of a modality as JSON values: a vocabulary, a sample rate in Hz.
@@ -124,6 +174,7 @@ class DataSpec:
     count: int = 0
     fields: tuple[Field, ...] | None = None
     classes: tuple[str, ...] | None = None
+    condition_fields: tuple[Field, ...] | None = None
     units: Units = field(default_factory=Units)
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     class_type: str = "text"
@@ -139,8 +190,14 @@ class DataSpec:
 
         classes = self.classes or ()
         if self.class_type == "bool":
-            return np.array([name == "True" for name in classes])
+            return np.array([name.lower() == "true" for name in classes])
         return np.array(classes, dtype=np.int64 if self.class_type == "int" else None)
+
+    @property
+    def encoded(self) -> bool:
+        """Whether the fields say how rows go into x; else a field is one position of x, and ``units`` say it."""
+        plain = (Field(field.name, field.kind, field.start) for field in self.fields or ())
+        return self.fields is not None and self.fields != tuple(plain)
 
     def as_dict(self) -> dict[str, Any]:
         """This specification as plain JSON values."""

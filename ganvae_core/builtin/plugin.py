@@ -72,7 +72,7 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
         )
     },
     ("observation", "builtin.observations.basic"): {
-        "auto": ("auto", "Bernoulli where the data has a range, else Gaussian"),
+        "auto": ("auto", "fields for tables, Bernoulli where the data has a range, else Gaussian"),
         "bernoulli": ("Bernoulli", "logits of values within the data's range"),
         "gaussian": ("Gaussian", "a normal distribution around the mean"),
         "point": ("Point", "values without a likelihood, as GANs use them"),
@@ -91,6 +91,7 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
     ("observation", "builtin.observations.pixelcnn"): {
         "pixelcnn": ("PixelCNN", "each pixel of a small image given those before it")
     },
+    ("observation", "builtin.fields"): {"fields": ("Fields", "a distribution for each column of a table")},
     ("source", "builtin.sources.digits"): {
         "digits": ("Digits", "1,797 handwritten digits of 8 × 8, with labels")
     },
@@ -116,7 +117,9 @@ COMPONENTS: dict[tuple[Kind, str], dict[str, tuple[str, str]]] = {
     ("source", "builtin.sources.parts"): {
         "parts": ("parts", "shards, columns of images, arrays in several files, read as needed")
     },
-    ("source", "builtin.sources.table"): {"table": ("Table", "a table of numbers, standardised by column")},
+    ("source", "builtin.sources.table"): {
+        "table": ("Table", "a table with numbers, categories, dates and missing cells")
+    },
     ("view", "views.image"): {"image": ("ImageView", "images: grids, and folders of PNG files")},
     ("view", "views.points"): {"points": ("PointsView", "points in the plane: scatter plots")},
     ("view", "views.table"): {"table": ("TableView", "tables: marginals, .csv and .parquet files")},
@@ -166,7 +169,7 @@ READS = {
         "*/*.arrow",
         "*/dataset_dict.json",
     ),
-    "table": ("*.csv", "*.tsv", "*.parquet"),
+    "table": ("*.csv", "*.tsv", "*.csv.gz", "*.tsv.gz", "*.parquet", "*.feather"),
 }
 """Patterns of the paths that sources read."""
 

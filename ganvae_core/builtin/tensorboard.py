@@ -77,7 +77,7 @@ class TensorBoard(Callback):
         ):
             return
         made = sample_rows(training.model, self.images, training.settings.seed, training.device).x
-        images = unit_range(in_own_units(made.numpy(), spec.units), spec)
+        images = unit_range(in_own_units(made.numpy(), spec), spec)
         self._writer.add_images("samples", images.clip(0, 1), training.step)
 
     def on_end(self, training: TrainingView) -> None:

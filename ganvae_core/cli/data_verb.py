@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli import describe
+from ganvae_core.cli import describe, table_facts
 from ganvae_core.cli.frame import PathName, current_catalogue
 from ganvae_core.cli.output import aligned, note, print_json, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
@@ -96,14 +96,22 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
         return
     for line in aligned(facts(choice, split, contents)):
         click.echo(line)
-    list_columns(split.source.spec, contents)
+    typed = shlex.join([source, *overrides])
+    if split.source.spec.fields:
+        list_fields(split.source)
+    else:
+        list_columns(split.source.spec, contents)
     for remark in split.source.notes:
         note(f"note: {remark}")
-    typed = shlex.join([source, *overrides])
+    if split.source.spec.fields:
+        for line in table_facts.changes(split.source.spec, typed):
+            note(line)
     if file:
         note(f"preview:  {file}")
     elif ".png" in view_of(split.source.spec, catalogue).endings:
         note(f"a preview:  ganvae data {typed} -o preview.png")
+    if split.source.spec.fields:
+        return
     names = catalogue.with_recipes()
     note(f"next:  ganvae run --plugin {'vae' if 'vae' in names or not names else names[0]} --data {typed}")
 
@@ -177,6 +185,11 @@ def look_through(source: Source) -> Contents:
 
     spec = source.spec
     axes = 0 if len(spec.shape) == 1 else None  # flat rows have statistics by column
+    if spec.fields:
+        counts = (
+            np.bincount(np.asarray(source.labels()), minlength=len(spec.classes)) if spec.classes else None
+        )
+        return Contents(np.zeros(1), np.zeros(1), counts)
     count = max(1, PIECE_VALUES // math.prod(spec.shape))
     counts = np.bincount(np.asarray(source.labels()), minlength=len(spec.classes)) if spec.classes else None
     lows: list[np.ndarray] = []
@@ -205,13 +218,20 @@ def facts(choice: Choice, split: Split, contents: Contents) -> list[tuple[str, s
     found += [
         ("rows", describe.amount(len(source), spec)),
         ("split", f"{len(split.training):,} to learn from, {len(split.held_out):,} held out"),
-        ("shape", f"{spec.shape}, {spec.modality}"),
-        ("values", f"{low:g} to {high:g}, {spec.units.dtype}"),
-        ("models see", scaling(spec)),
-        *([("because", source.why)] if source.why else []),
     ]
+    if spec.fields:
+        found.append(("models see", table_facts.seen(spec)))
+    else:
+        found += [
+            ("shape", f"{spec.shape}, {spec.modality}"),
+            ("values", f"{low:g} to {high:g}, {spec.units.dtype}"),
+            ("models see", scaling(spec)),
+            *([("because", source.why)] if source.why else []),
+        ]
     if contents.counts is not None and spec.classes is not None:
         found.append(("classes", classes(spec.classes, contents.counts)))
+    elif spec.condition_fields:
+        found.append(("condition", ", ".join(field.name for field in spec.condition_fields)))
     elif spec.condition is not None:
         found.append(("condition", f"{spec.condition}"))
     return [*found, ("size", bytes_text(size_in_memory(source)))]
@@ -245,7 +265,8 @@ def size_in_memory(source: Source) -> int:
     """Bytes of all rows in their own type."""
     import numpy as np
 
-    return len(source) * math.prod(source.spec.shape) * np.dtype(source.spec.units.dtype).itemsize
+    values = len(source.spec.fields) if source.spec.fields else math.prod(source.spec.shape)
+    return len(source) * values * np.dtype(source.spec.units.dtype).itemsize
 
 
 def bytes_text(size: float) -> str:
@@ -273,6 +294,16 @@ def columns(spec: DataSpec, contents: Contents) -> list[dict[str, Any]]:
         strict=True,
     )
     return [dict(zip(("name", "mean", "scale", "lowest", "highest"), row, strict=True)) for row in values]
+
+
+def list_fields(source: Source) -> None:
+    """Print the columns of a table, the first ones of a wide one."""
+    found = table_facts.column_facts(source)
+    click.echo()
+    table(table_facts.column_rows(found[:LISTED_COLUMNS]), table_facts.HEADINGS)
+    click.echo()
+    if len(found) > LISTED_COLUMNS:
+        note(f"and {len(found) - LISTED_COLUMNS:,} more columns; --json lists all")
 
 
 def list_columns(spec: DataSpec, contents: Contents) -> None:
@@ -310,7 +341,7 @@ def as_plain(choice: Choice, split: Split, contents: Contents, file: Path | None
         "units": {"offset": spec.units.offset, "scale": spec.units.scale},
         "condition": spec.condition,
         "classes": counted,
-        "columns": columns(spec, contents),
+        "columns": table_facts.column_facts(source) if spec.fields else columns(spec, contents),
         "bytes": size_in_memory(source),
         "why": source.why,
         "notes": source.notes,

@@ -44,7 +44,13 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
 @click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
-@click.option("--condition", metavar="C", help="A class's name, or numbers like 0.5,1, for all samples.")
+@click.option(
+    "--condition",
+    "conditions_asked",
+    metavar="C",
+    multiple=True,
+    help="A class's name, numbers like 0.5,1, or COLUMN=VALUE (several times), for all samples.",
+)
 @click.option("--noise/--mean", default=None,
               help="Draws from the observation (by default of tables and points), or its means.")  # fmt: skip
 @CHECKPOINT
@@ -55,7 +61,7 @@ def sample(
     overrides: tuple[str, ...],
     count: int | None,
     seed: int,
-    condition: str | None,
+    conditions_asked: tuple[str, ...],
     noise: bool | None,
     checkpoint: str | None,
     device: str,
@@ -75,7 +81,7 @@ def sample(
     run, options = _load(path, checkpoint, device, overrides)
     view, spec = run.view, run.spec
     count = count or (64 if view.as_grid else 1000)
-    of_class = "" if condition is None else "-of-" + re.sub(r"[^\w.,-]+", "_", condition)
+    of_class = "".join("-of-" + re.sub(r"[^\w.,-]+", "_", asked) for asked in conditions_asked)
     output = output or path / f"samples/seed-{seed}-n-{count}{of_class}{_usual_ending(view)}"
 
     from ganvae_core.evaluation.sampling import can_sample
@@ -93,8 +99,8 @@ def sample(
     check_memory(count, spec, view, output)
     drawn = ending_of(output) == ".png"
     headings: tuple[str, ...] = ()
-    if condition is not None:
-        conditions = run.condition(condition, count)
+    if conditions_asked:
+        conditions = run.condition(conditions_asked, count, seed=seed)
     else:
         # A grid puts each class in a column; files have classes as often as the training data has them.
         conditions, headings = by_class(run.model, spec, view, count) if drawn else (None, ())
@@ -110,6 +116,8 @@ def sample(
     note(f"{count:,} samples of {path} at step {run.step:,}")
     for line in preference(run.directory) if checkpoint is None else ():
         note(line)
+    if spec.fields and not drawn:
+        _note_copies(run, drawing.rows, options)
     click.echo(str(output))
 
 
@@ -262,6 +270,11 @@ def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.nd
 
     if given is None:
         return {}
+    if run.spec.condition_fields:
+        from ganvae_core.data.fields import rows_of_fields
+
+        rows = rows_of_fields(given.numpy(), run.spec.condition_fields)
+        return {field.name: rows[:, at] for at, field in enumerate(run.spec.condition_fields)}
     numbers = class_numbers(given, run.spec)
     if numbers is None:
         return {"condition": given.numpy()}
@@ -269,6 +282,22 @@ def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.nd
         None if ending_of(output) in ARRAYS else run.configuration.components["data"].options.get("label")
     )
     return {column or "label": run.spec.class_values()[numbers]}
+
+
+def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None:
+    """Say how many samples of a table equal a row that the model was trained on."""
+    from ganvae_core.errors import RunError
+    from ganvae_core.evaluation.copies import share_of_copies
+
+    try:
+        with warnings_as_notes():
+            split = run.open_data(None, options)
+    except (DataError, RunError) as error:
+        note(f"note: whether samples equal training rows is not known: {error.message}")
+        return
+    share = share_of_copies(rows, split.source.rows(split.training).x)
+    note(f"{100 * share:.2g} % of the samples equal a training row in every column" if share else
+         "no sample equals a training row in every column")  # fmt: skip
 
 
 def _real(run: Run, count: int, options: Mapping[str, Any]) -> np.ndarray | None:

@@ -16,11 +16,12 @@ from torch import Tensor
 from ganvae_core.config.configuration import OF_OPTIMIZERS, Draft
 from ganvae_core.config.options import component_facts, component_options, with_article
 from ganvae_core.config.settings import Choice, Configuration, StageSettings, choices
+from ganvae_core.data.codec import Codec
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.optimizers import OptimizerSettings
 from ganvae_core.engine.phases import check_needs
-from ganvae_core.errors import ConfigurationError, GanvaeError
+from ganvae_core.errors import ConfigurationError, DataError, GanvaeError
 from ganvae_core.interfaces import Critic, FittedPrior, Need, Source
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue
@@ -29,6 +30,8 @@ from ganvae_core.types import DataSpec
 from ganvae_core.views.finding import view_of
 
 INITIAL = purpose("initial weights")
+MOST_CONDITIONS = 20_000
+"""Different combinations of columns to draw from; the rarest beyond are never drawn."""
 DRAWN_CONDITIONS = 1_000
 """Number of training conditions to draw from where they are no labels."""
 WITH_ENCODER: frozenset[Need] = frozenset({"encoder", "posterior"})
@@ -129,19 +132,37 @@ class Builder:
                 if isinstance(value, Choice) and value.kind == "schedule":
                     self._make(value, Facts({}))(0)  # a loss does not depend on the length of the training
 
-    def split(self, source: Source | None = None) -> Split:
-        """The data, opened and divided; ``source`` stands in for what the configuration names.
+    def split(
+        self, source: Source | None = None, *, frame: Any = None, trained: DataSpec | None = None
+    ) -> Split:
+        """The data, opened and divided.
+
+        Args:
+            source: stands in for what the configuration names.
+            frame: a data frame in place of the file that the configuration's source reads.
+            trained: the specification of the data that a model was trained on, to which this data is to be fitted.
 
         Raises:
             DataError: the data cannot be read, or is not what the source expects.
         """
-        opened = self.component(self.configuration.components["data"]) if source is None else source
         settings = self.configuration.data
+        opened: Source
+        if source is None:
+            facts = {"data": trained, "condition": settings.condition, "frame": frame}
+            opened = self.component(self.configuration.components["data"], facts)
+        else:
+            opened = source
+        columns = settings.condition
+        if not isinstance(columns, bool) and opened.spec.details.get("given") != list(columns):
+            raise DataError(
+                f"data.condition: {list(columns)} are columns, and this data has none that a model can be given.",
+                "columns of a table can be conditions; labels are given by  data.condition=true",
+            )
         return split(
             opened,
             held_out=settings.held_out,
             split_seed=settings.split_seed,
-            conditional=settings.condition,
+            conditional=bool(columns),
         )
 
     def model(self, spec: DataSpec, conditions: tuple[Tensor, Tensor] | None = None) -> Model:
@@ -380,7 +401,10 @@ class Builder:
 
 
 def open_data(
-    catalogue: Catalogue, *layers: Mapping[str, Any], like: DataSpec | None = None
+    catalogue: Catalogue,
+    *layers: Mapping[str, Any],
+    like: DataSpec | None = None,
+    trained: DataSpec | None = None,
 ) -> tuple[Choice, Split]:
     """The data that layers of settings name, opened and divided as a run would do it.
 
@@ -388,6 +412,7 @@ def open_data(
         catalogue: where sources come from.
         layers: of settings.
         like: images become gray or coloured as these, where the source's option ``grayscale`` leaves that open.
+        trained: the specification of the data that a model was trained on, to which this data is to be fitted.
 
     Raises:
         ConfigurationError, PluginError: there is no such source or option, or it cannot be used.
@@ -400,7 +425,7 @@ def open_data(
     choice = configuration.components["data"]
     if like is not None and like.modality == "image" and choice.options.get("grayscale", True) is None:
         choice.options["grayscale"] = like.shape[0] == 1
-    return choice, Builder(configuration, catalogue).split()
+    return choice, Builder(configuration, catalogue).split(trained=trained)
 
 
 def has(model: Model, source: DataSpec) -> set[Need]:
@@ -424,6 +449,14 @@ def conditions_of(data: Split) -> tuple[Tensor, Tensor] | None:
         labels = np.asarray(data.source.labels(data.training))
         counts = np.bincount(labels, minlength=len(spec.classes))
         return torch.eye(len(counts)), torch.from_numpy(counts).float()
+    if spec.condition_fields:
+        values, counts = np.unique(np.asarray(data.source.labels(data.training)), axis=0, return_counts=True)
+        chosen = slice(None)
+        if len(values) > MOST_CONDITIONS:
+            chosen = np.sort(np.argsort(-counts, kind="stable")[:MOST_CONDITIONS])
+        encoded = Codec(spec, torch.device("cpu")).condition(torch.from_numpy(values[chosen]))
+        assert encoded is not None
+        return encoded, torch.from_numpy(counts[chosen]).float()
     chosen = data.training[:: max(1, len(data.training) // DRAWN_CONDITIONS)][:DRAWN_CONDITIONS]
     values = torch.from_numpy(np.asarray(data.source.labels(chosen))).float()
     return values, torch.ones(len(values))

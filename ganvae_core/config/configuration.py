@@ -44,11 +44,13 @@ from ganvae_core.plugins.specs import Kind
 from ganvae_core.store.files import refuse_pickle
 
 __all__ = [
-    "IN_MEMORY", "KEYS", "LISTS", "SLOTS", "Choice", "Configuration", "DataSettings", "Draft", "LatentSettings",
-    "Reader", "StageSettings", "configure", "sampling_options", "stored", "with_absolute_path", "with_sampling_options",
+    "FRAME", "IN_MEMORY", "KEYS", "LISTS", "SLOTS", "Choice", "Configuration", "DataSettings", "Draft",
+    "LatentSettings", "Reader", "StageSettings", "configure", "sampling_options", "stored", "with_absolute_path",
+    "with_sampling_options",
 ]  # fmt: skip
 
-IN_MEMORY = "builtin/array"
+IN_MEMORY, FRAME = "builtin/array", "builtin/table"
+"""The sources that stand for arrays, and for data frames, that are given from Python."""
 ADAM = "builtin/adam"
 OF_DATA = settings_options(DataSettings)
 """Options of data that all sources share."""

@@ -43,12 +43,13 @@ class DataSettings:
     """Settings of data that all sources share.
 
     Args:
-        condition: whether the model is given the source's labels or other side information.
+        condition: whether the model is given the source's labels or other side information; or which columns of a
+            table it is given.
         held_out: share of the rows kept from training, for metrics and reconstructions.
         split_seed: which rows these are; independent of engine.seed, so that runs can be compared.
     """
 
-    condition: bool = False
+    condition: bool | tuple[str, ...] = False
     held_out: float = 0.1
     split_seed: int = 0
 

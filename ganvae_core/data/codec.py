@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvae_core.data.fields import FieldCodec, rows_of_fields
 from ganvae_core.data.split import Split
 from ganvae_core.types import Batch, DataSpec, Rows, Units
 
@@ -56,6 +57,8 @@ class Codec:
         self._offset = self._constant(spec.units.offset, 0.0)
         self._scale = self._constant(spec.units.scale, 1.0)
         self._identity = torch.eye(len(spec.classes), device=device) if spec.classes else None
+        self._fields = FieldCodec(spec.fields, device) if spec.fields and spec.encoded else None
+        self._condition = FieldCodec(spec.condition_fields, device) if spec.condition_fields else None
 
     def encode(self, rows: Rows, indices: np.ndarray, *, labels: bool) -> Batch:
         """Rows of a source as the model is given them.
@@ -70,10 +73,13 @@ class Codec:
 
     def batch(self, rows: RowTensors, index: Tensor, samples_seen: int) -> Batch:
         """A batch of rows that are on the device already."""
-        return Batch(self.x(rows.x, rows.mask), self.condition(rows.labels), rows.mask, index, samples_seen)
+        mask = rows.mask if self._fields is None else self._fields.mask(rows.mask)
+        return Batch(self.x(rows.x, mask), self.condition(rows.labels), mask, index, samples_seen)
 
     def x(self, raw: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *X) raw on the device -> (B, *X) within the data's range, and zero where the mask is false."""
+        if self._fields is not None:
+            return self._fields.x(raw)
         x = raw.to(self._dtype)
         if x is raw:  # never write into the source
             x = x if self._offset is None else x - self._offset
@@ -93,9 +99,11 @@ class Codec:
         return torch.tensor(values, dtype=self._dtype, device=self.device).reshape(self._units.shape(values))
 
     def condition(self, raw: Tensor | None) -> Tensor | None:
-        """(B,) labels -> (B, classes) one-hot; other conditions as numbers in torch's default type."""
+        """(B,) labels -> (B, classes) one-hot; fields as in x; other conditions as numbers in torch's default type."""
         if raw is None:
             return None
+        if self._condition is not None:
+            return self._condition.x(raw)
         if self._identity is not None:
             return self._identity.index_select(0, raw.to(torch.int64))
         return raw.to(torch.get_default_dtype())
@@ -121,8 +129,13 @@ def as_tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)
 
 
-def in_own_units(x: np.ndarray, units: Units) -> np.ndarray:
-    """Outputs of a model (N, *X), in the source's units and type."""
+def in_own_units(x: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """Outputs of a model (N, *X), in the source's units and type; of a table with fields (N, fields)."""
+    return rows_of_fields(x, spec.fields) if spec.fields and spec.encoded else from_units(x, spec.units)
+
+
+def from_units(x: np.ndarray, units: Units) -> np.ndarray:
+    """(N, *X) in the units of which these are."""
     scale = np.array(units.scale)
     scale[list(units.constant)] = 0.0
     offset = np.reshape(units.offset, units.shape(units.offset))

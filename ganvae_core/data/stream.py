@@ -111,7 +111,8 @@ class DataStream:
     def _place(self) -> None:
         """Keep the data on the device, if it fits in a share of what is free."""
         spec = self.data.source.spec
-        size = len(self.data.source) * int(np.prod(spec.shape)) * np.dtype(spec.units.dtype).itemsize
+        values = len(spec.fields) if spec.fields and spec.encoded else int(np.prod(spec.shape))
+        size = len(self.data.source) * values * np.dtype(spec.units.dtype).itemsize
         if self.data.source.is_lazy or size > RESIDENT_SHARE * _free_memory(self.device) / self._sharers:
             return
         rows = self._rows_at(slice(None))

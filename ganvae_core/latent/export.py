@@ -105,7 +105,7 @@ class ExportedPart(nn.Module):
         rounds: whether rows of whole numbers are rounded, as ``ganvae sample`` does.
 
     Raises:
-        ConfigurationError: the model has no such part.
+        ConfigurationError: the model has no such part, or its data is a table, whose fields have no graph.
     """
 
     def __init__(
@@ -120,6 +120,11 @@ class ExportedPart(nn.Module):
         super().__init__()
         if part not in PARTS:
             raise ConfigurationError(f"there is no part '{part}'.", f"parts: {', '.join(PARTS)}")
+        if spec.encoded:
+            raise ConfigurationError(
+                "a model of a table is not exported: its columns are read and written outside of torch's graph.",
+                "write rows:  ganvae sample RUN -o made.csv   or use the model from Python:  gv.load(RUN).model",
+            )
         self.part, self.spec = part, spec
         self.takes_rows = part in ("encoder", "reconstruct", "critic")
         self.gives_rows = part in ("generator", "reconstruct", "sample")

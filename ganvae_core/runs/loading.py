@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.config.build import Builder, open_data
-from ganvae_core.config.configuration import IN_MEMORY, Configuration, stored, with_sampling_options
+from ganvae_core.config.configuration import FRAME, IN_MEMORY, Configuration, stored, with_sampling_options
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.options import Text
 from ganvae_core.data.codec import Codec, in_own_units
@@ -25,7 +25,7 @@ from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import precision_here, select_device
 from ganvae_core.engine.precision import computing
 from ganvae_core.engine.state import load_objective
-from ganvae_core.errors import ConfigurationError, DataError, NotFittedError, RunError
+from ganvae_core.errors import ConfigurationError, DataError, NotFittedError, RunError, did_you_mean
 from ganvae_core.evaluation.sampling import RowLimit, Samples, in_parts, sample_rows
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
@@ -37,7 +37,7 @@ from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import load_tensors
 from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
 from ganvae_core.training import Callback, Objective
-from ganvae_core.types import Batch, DataSpec, Units, View
+from ganvae_core.types import Batch, DataSpec, Field, Units, View
 from ganvae_core.views.finding import view_of
 
 SLACK = 1e-3
@@ -116,7 +116,7 @@ class Run:
             NotFittedError: the prior is fitted at the end or trained in a further stage, which has not come yet.
         """
         made = self.samples(count, seed=seed, condition=condition, noise=noise)
-        return in_own_units(made.x.numpy(), self.spec.units)
+        return in_own_units(made.x.numpy(), self.spec)
 
     def samples(
         self, count: int, *, seed: int = 0, condition: Tensor | None = None, noise: bool | None = None
@@ -207,7 +207,7 @@ class Run:
             RunError: the run was trained on data given from Python, and none is given now.
         """
         choice = self.configuration.components["data"]
-        if data is None and choice.id == IN_MEMORY and choice.options.get("path") is None:
+        if data is None and choice.id in (IN_MEMORY, FRAME) and choice.options.get("path") is None:
             raise RunError(
                 f"'{self.path}' was trained on data given from Python, which is not stored with it.",
                 "name data:  --data PATH",
@@ -237,7 +237,7 @@ class Run:
         return f"scale the images to {height} × {width} before; those of a folder:  data.resize={size}"
 
     def _own_data(self) -> Split:
-        found = Builder(self.configuration, self.catalogue).split()
+        found = Builder(self.configuration, self.catalogue).split(trained=self.source_spec)
         if self.directory.data_record().get("fingerprint") == fingerprint(found):
             return found
         warnings.warn(
@@ -252,7 +252,11 @@ class Run:
         if data is not None and not isinstance(data, str | Path):
             from ganvae_core import as_source
 
-            return split(as_source(data), held_out=0.0, conditional=self.configuration.data.condition)
+            if self.spec.fields:
+                builder = Builder(self.configuration, self.catalogue)
+                found = builder.split(frame=data, trained=self.source_spec)
+                return split(found.source, held_out=0.0, conditional=found.conditional)
+            return split(as_source(data), held_out=0.0, conditional=bool(self.configuration.data.condition))
         choice = self.configuration.components["data"]
         before: dict[str, Any] = dict(self.configuration.as_dict()["data"])
         named = {}
@@ -265,7 +269,7 @@ class Run:
             }
             named = {"name": Text(data)}
         layers = ({"data": before}, {"data": {**named, "held_out": 0.0}}, {"data": dict(options)})
-        _, found = open_data(self.catalogue, *layers, like=self.spec)
+        _, found = open_data(self.catalogue, *layers, like=self.spec, trained=self.source_spec)
         return found
 
     def batch(self, data: Split, indices: np.ndarray) -> Batch:
@@ -327,12 +331,29 @@ class Run:
             )
         return np.array([known.index(name) for name in classes])
 
-    def condition(self, text: str, count: int) -> Tensor:
+    def condition(self, text: str | Sequence[str], count: int, *, seed: int = 0) -> Tensor:
         """(count, *K) one condition for all samples, from a class's name or number, or from numbers.
+
+        Where columns of a table are the condition, ``text`` is one or several of COLUMN=VALUE. The other columns are
+        drawn from the training rows that have these values.
+
+        Args:
+            text: of the condition.
+            count: of samples.
+            seed: of what is drawn.
 
         Raises:
             ConfigurationError: the model takes none, or not this one.
         """
+        texts = [text] if isinstance(text, str) else list(text)
+        if self.spec.condition_fields:
+            return self._condition_of_columns(texts, count, seed)
+        if len(texts) > 1:
+            raise ConfigurationError("--condition: this model takes one condition, and several are given.")
+        text = texts[0]
+        label = self.spec.details.get("label")
+        if label and self.spec.classes and text not in self.spec.classes:
+            text = text.removeprefix(f"{label}=")
         if self.spec.condition is None:
             raise ConfigurationError(
                 "--condition: this model was trained without conditions.",
@@ -351,6 +372,39 @@ class Run:
         except (ValueError, RuntimeError):
             raise ConfigurationError(f"--condition: it takes numbers of shape {shape}, like 0.5,1.") from None
         return one.to(self.device).expand(count, *shape)
+
+    def _condition_of_columns(self, texts: Sequence[str], count: int, seed: int) -> Tensor:
+        """Conditions (count, K) of training rows that have the values asked for."""
+        fields, known = self.spec.condition_fields or (), self.model.conditions
+        weights = self.model.condition_weights
+        assert known is not None
+        assert weights is not None
+        columns, fits = {field.name: field for field in fields}, torch.ones(len(known), dtype=torch.bool)
+        known, weights = known.cpu(), weights.cpu()
+        wanted = torch.zeros(len(fields), dtype=torch.float64)
+        for text in texts:
+            name, sign, value = text.partition("=")
+            if not sign or name not in columns:
+                raise ConfigurationError(
+                    f"--condition: '{text}' is not COLUMN=VALUE{did_you_mean(name, columns)}",
+                    f"columns: {', '.join(columns)}",
+                )
+            field = columns[name]
+            wanted[list(columns).index(name)] = number_of(value, field)
+            one = Codec(self.spec, torch.device("cpu")).condition(wanted[None])
+            assert one is not None
+            part = slice(field.start, field.start + field.width)
+            if field.choices == field.width:
+                fits &= (known[:, part] == one[:, part]).all(1)
+            else:
+                known[:, part] = one[:, part]
+        if not fits.any():
+            raise ConfigurationError(
+                f"--condition: no training row has {' and '.join(texts)}, so the model has not learned such rows."
+            )
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.multinomial(weights * fits, count, replacement=True, generator=generator)
+        return known[chosen].to(self.device)
 
     def resume(
         self,
@@ -372,6 +426,29 @@ class Run:
         if steps is not None:
             given["engine.steps"] = steps
         return load(resume(self.path, data=data, overrides=given, callbacks=callbacks))
+
+
+def number_of(text: str, field: Field) -> float:
+    """A value as it is typed, as the number that a source has for it.
+
+    Raises:
+        ConfigurationError: the field has no such value.
+    """
+    if field.categories:
+        if text in field.categories:
+            return float(field.categories.index(text))
+        shown = ", ".join(field.categories[:20]) + (" …" if len(field.categories) > 20 else "")
+        raise ConfigurationError(
+            f"--condition: column '{field.name}' has no value '{text}'.{did_you_mean(text, field.categories)}",
+            f"values: {shown}",
+        )
+    try:
+        if field.kind == "date":
+            return float(np.datetime64(text, "us").astype(np.int64)) / 1e6
+        return float(text)
+    except ValueError:
+        kind = "a date like 2024-01-31" if field.kind == "date" else "a number"
+        raise ConfigurationError(f"--condition: {field.name}={text}: it takes {kind}.") from None
 
 
 def _is_fixed(spec: DataSpec) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import Configuration
@@ -73,6 +74,7 @@ def prepare(
     catalogue: Catalogue,
     source: Source | None = None,
     *,
+    frame: Any = None,
     epochs: int | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Preparation:
@@ -82,6 +84,7 @@ def prepare(
         configuration: what to build.
         catalogue: where components come from.
         source: stands in for the configuration's data.
+        frame: a data frame in place of the file that the configuration's source reads.
         epochs: passes over the training rows, instead of the configuration's steps.
         checkpoint: that training will go on from: the engine is that of its stage, and is not restored yet.
 
@@ -89,7 +92,7 @@ def prepare(
         DataError: the data cannot be used.
         ConfigurationError: components do not go together.
     """
-    data = Builder(configuration, catalogue).split(source)
+    data = Builder(configuration, catalogue).split(source, frame=frame)
     if epochs is not None:
         batch = min(configuration.engine.batch_size, len(data.training))
         settings = dataclasses.replace(configuration.engine, steps=-(-epochs * len(data.training) // batch))

@@ -12,12 +12,14 @@ from typing import Any
 
 from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import (
+    FRAME,
     IN_MEMORY,
     Configuration,
     sampling_options,
     stored,
 )
 from ganvae_core.config.layers import as_overrides, nest, parse_yaml
+from ganvae_core.data.frames import is_frame
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.engine.devices import computing_threads
 from ganvae_core.engine.loop import Engine
@@ -110,8 +112,9 @@ def prepare_resume(
         raise RunError(f"'{directory.path}' has no checkpoint that is whole.", *damage)
     if checkpoint is not None:
         _refuse_finished(path, checkpoint, before, configuration)
-    source = _source_again(configuration, directory, data)
-    preparation = prepare(configuration, catalogue, source, checkpoint=checkpoint)
+    frame, data = (data, None) if is_frame(data) else (None, data)
+    source = None if frame is not None else _source_again(configuration, directory, data)
+    preparation = prepare(configuration, catalogue, source, frame=frame, checkpoint=checkpoint)
     changed = changes(directory.path / LOCK, catalogue)
     _refuse_other_data(preparation, directory)
     if checkpoint is None:
@@ -156,7 +159,7 @@ def _source_again(configuration: Configuration, directory: RunDirectory, data: A
         from ganvae_core import as_source
 
         return as_source(data)
-    if choice.id == IN_MEMORY and choice.options.get("path") is None:
+    if choice.id in (FRAME, IN_MEMORY) and choice.options.get("path") is None:
         raise RunError(
             f"'{directory.path}' was trained on data given from Python, so it must be given again.",
             "gv.load(RUN).resume(data=x)",

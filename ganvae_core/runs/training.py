@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganvae_core.config.configuration import IN_MEMORY, configure
+from ganvae_core.config.configuration import FRAME, IN_MEMORY, configure
 from ganvae_core.config.layers import nest
+from ganvae_core.data.frames import is_frame
 from ganvae_core.engine.processes import world
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.plugins import installed_plugins
@@ -33,7 +34,8 @@ def train(
     Args:
         plugin: whose recipe, ``"vae"`` for example.
         recipe: its name; by default the plugin's own.
-        data: a source's name, a path, an array, a tensor or a map-style dataset; by default the recipe's.
+        data: a source's name, a path, an array, a tensor, a map-style dataset, or a data frame of pandas, polars or
+            Arrow; by default the recipe's.
         labels: (N,) for an array or a tensor.
         steps: short for ``overrides={"engine.steps": steps}``.
         overrides: settings by dotted key, ``{"objective.beta": 2}``.
@@ -51,18 +53,24 @@ def train(
     pairs = list((overrides or {}).items())
     if steps is not None:
         pairs.append(("engine.steps", steps))
-    source = None
-    if labels is not None and (data is None or isinstance(data, str | Path)):
-        raise ConfigurationError("labels= goes with an array or a tensor; a named source brings its own.")
+    source = frame = None
+    if labels is not None and (data is None or isinstance(data, str | Path) or is_frame(data)):
+        raise ConfigurationError(
+            "labels= goes with an array or a tensor; a named source brings its own.",
+            'a column of a data frame:  overrides={"data.label": "COLUMN"}',
+        )
     if isinstance(data, str | Path):
         pairs.append(("data", str(data)))
+    elif is_frame(data):
+        frame = data
+        pairs.insert(0, ("data", FRAME))
     elif data is not None:
         from ganvae_core import as_source
 
         source = as_source(data, labels)
         pairs.append(("data", IN_MEMORY))
     preparation = world().together(
-        lambda: prepare(configure(catalogue, plugin, recipe, [nest(pairs)]), catalogue, source)
+        lambda: prepare(configure(catalogue, plugin, recipe, [nest(pairs)]), catalogue, source, frame=frame)
     )
     with started(preparation, Path(out) if out is not None else None, callbacks) as directory:
         preparation.stages.fit()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ganvae_core.data.codec import in_own_units
+from ganvae_core.data.codec import from_units, in_own_units
 from ganvae_core.errors import DataError
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.store.files import whole_path
@@ -21,7 +21,8 @@ from ganvae_core.views.finding import view_of
 def shown_rows(x: Tensor, spec: DataSpec, view: View) -> np.ndarray:
     """x (N, *X) of a model -> rows in the source's units, as the view takes them (see ``View``)."""
     exact = replace(spec.units, dtype="float64", whole=())
-    return in_own_units(x.detach().float().cpu().numpy(), spec.units if view.shown == "draw" else exact)
+    shown = spec if view.shown == "draw" else replace(spec, units=exact)
+    return in_own_units(x.detach().float().cpu().numpy(), shown)
 
 
 def show(
@@ -48,10 +49,10 @@ def show(
     with whole_path(path) as draft:
         if ending == ".npy":
             with draft.open("wb") as file:  # numpy would add an ending to X.NPY
-                np.save(file, in_own_units(drawing.rows, own), allow_pickle=False)
+                np.save(file, from_units(drawing.rows, own), allow_pickle=False)
         elif ending == ".npz":
             rows = {"originals": drawing.originals, drawing.name: drawing.rows}
-            arrays = {name: in_own_units(x, own) for name, x in rows.items() if x is not None}
+            arrays = {name: from_units(x, own) for name, x in rows.items() if x is not None}
             _savez(draft, arrays | {f"{name}s": values for name, values in (further or {}).items()})
         elif ending == ".png":
             view.draw(drawing, spec, draft)

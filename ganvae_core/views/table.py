@@ -1,22 +1,30 @@
-"""Tables of numbers: the distribution of each column, and files with the columns' names."""
+"""Tables: the distribution of each column, and files with the columns' names, types and spelling."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
-from ganvae_core.types import DataSpec, Drawing, View
+from ganvae_core.types import DataSpec, Drawing, Field, View
+from ganvae_core.views.cells import table_of
 from ganvae_core.views.figures import new_figure, save_figure, span
 
-TABLES = (".csv", ".parquet")
-MOST_COLUMNS = 12
+TABLES = (".csv", ".parquet", ".feather", ".tsv")
+MOST_COLUMNS = 16
 """Columns that are drawn; more would be too small to read."""
 MOST_ACROSS = 4
 BARS = 40
+MOST_BARS = 8
+"""Categories that are drawn, the most frequent ones; the others are one bar."""
+LONGEST = 14
+"""Letters of a category's name that are drawn."""
+DAY = 86_400.0
+
+_Kinds = Sequence[tuple[str, np.ndarray]]
 
 
 @final
@@ -32,43 +40,90 @@ class TableView(View):
 
     def describe(self, spec: DataSpec) -> str:
         """``5 columns``."""
-        return f"{spec.shape[0]} columns" if spec.shape[0] != 1 else "one column"
+        count = len(spec.fields or range(spec.shape[0]))
+        return f"{count} columns" if count != 1 else "one column"
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
         """The marginal distribution of each column, over that of the real rows or the originals."""
         drawn = [("real", drawing.real), ("originals", drawing.originals), (drawing.name, drawing.rows)]
         kinds = [(name, rows) for name, rows in drawn if rows is not None]
-        total = spec.shape[0]
+        fields = spec.fields or tuple(Field(f"column_{at}") for at in range(spec.shape[0]))
+        total = len(fields)
         shown = min(total, MOST_COLUMNS)
         down = math.ceil(shown / MOST_ACROSS)
         across = math.ceil(shown / down)
-        figure = new_figure(2.6 * across + (1.2 if len(kinds) > 1 else 0.0), 2.0 * down + 0.5)
+        figure = new_figure(3.1 * across + (1.2 if len(kinds) > 1 else 0.0), 2.1 * down + 0.5)
         grid = figure.subplots(down, across, squeeze=False).flat
         for axes in grid[shown:]:
             axes.set_visible(False)
-        for number, axes in enumerate(grid[:shown]):
-            low, high = span(kinds[0][1][:, number])
-            steps = number in spec.units.whole and high - low < BARS  # a bar for each whole number
-            bars = np.arange(math.floor(low) + 0.5, high + 1) if steps else np.linspace(low, high, BARS + 1)
-            for name, rows in kinds:
-                above = len(kinds) > 1 and name == drawing.name
-                style = {"color": "C0", "histtype": "step", "linewidth": 1.2} if above else {"color": "0.75"}
-                axes.hist(
-                    rows[:, number], bars, weights=np.full(len(rows), 1 / len(rows)), label=name, **style
-                )
-            axes.set(xlabel=column_names(spec)[number], yticks=[])
-            axes.locator_params(axis="x", nbins=3)
-            axes.spines[["top", "right", "left"]].set_visible(False)
+        for number, (field, axes) in enumerate(zip(fields, grid, strict=False)):
+            columns = [(name, rows[:, number]) for name, rows in kinds]
+            if field.categories:
+                _draw_categories(axes, columns, field)
+            else:
+                _draw_numbers(axes, columns, field, drawing.name)
+            axes.set_title(field.name, fontsize=9)
+            axes.tick_params(labelsize=7)
+            axes.spines[["top", "right"]].set_visible(False)
         if len(kinds) > 1:
             figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
-        figure.supylabel("share of rows", fontsize=10)
-        columns = f", the first {shown} of {total} columns" if shown < total else ""
-        figure.suptitle(f"{len(drawing.rows):,} {drawing.name}{columns}", fontsize=10)
+        columns_shown = f", the first {shown} of {total} columns" if shown < total else ""
+        figure.suptitle(f"{len(drawing.rows):,} {drawing.name}{columns_shown}: shares of rows", fontsize=10)
         save_figure(figure, path)
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
         """A table with the columns of the data."""
         write_table(rows, spec, path, further)
+
+
+def _style(name: str, above: bool) -> dict[str, Any]:
+    return {"color": "C0" if above else "0.75", "label": name}
+
+
+def _draw_numbers(axes: Any, columns: _Kinds, field: Field, made: str) -> None:
+    """A histogram with a share of the rows for each bar."""
+    if field.kind == "date":
+        columns = [(name, values / DAY) for name, values in columns]
+    there = [values[~np.isnan(values)] for _, values in columns]
+    low, high = span(there[0]) if len(there[0]) else (0.0, 1.0)
+    steps = field.step == 1 and field.kind != "date" and high - low < BARS  # a bar for each whole number
+    bars = np.arange(math.floor(low) + 0.5, high + 1) if steps else np.linspace(low, high, BARS + 1)
+    for (name, values), seen in zip(columns, there, strict=True):
+        above = len(columns) > 1 and name == made
+        style = {"histtype": "step", "linewidth": 1.2} if above else {}
+        axes.hist(seen, bars, weights=np.full(len(seen), 1 / len(values)), **_style(name, above), **style)
+    axes.set(yticks=[])
+    axes.spines["left"].set_visible(False)
+    if field.kind != "date":
+        axes.locator_params(axis="x", nbins=4)
+        return
+    ticks = np.linspace(there[0].min(), there[0].max(), 3) if len(there[0]) else []
+    axes.set(xticks=ticks, xticklabels=[str(np.datetime64(int(tick), "D")) for tick in ticks])
+
+
+def _draw_categories(axes: Any, columns: _Kinds, field: Field) -> None:
+    """A bar for each of the most frequent categories, side by side for real rows and made ones."""
+    count = len(field.categories)
+    shares = [
+        np.append(np.bincount(values[~np.isnan(values)].astype(np.int64), minlength=count), np.isnan(values).sum())
+        / len(values)
+        for _, values in columns
+    ]  # fmt: skip
+    names = [*field.categories, "missing"]
+    order = [
+        at for at in np.argsort(-shares[0], kind="stable") if at < count or max(s[count] for s in shares) > 0
+    ]
+    kept, others = order[:MOST_BARS], order[MOST_BARS:]
+    labels = [names[at][:LONGEST] + ("…" if len(names[at]) > LONGEST else "") for at in kept]
+    labels += [f"{len(others)} other{'s' if len(others) > 1 else ''}"] if others else []
+    height = 0.8 / len(columns)
+    for position, ((name, _), share) in enumerate(zip(columns, shares, strict=True)):
+        lengths = [*share[kept], *([share[others].sum()] if others else [])]
+        at = np.arange(len(lengths)) + height * (position - (len(columns) - 1) / 2)
+        axes.barh(at, lengths, height, **_style(name, position > 0))
+    axes.set(yticks=range(len(labels)), yticklabels=labels)
+    axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=4)
 
 
 def column_names(spec: DataSpec) -> tuple[str, ...]:
@@ -77,30 +132,35 @@ def column_names(spec: DataSpec) -> tuple[str, ...]:
 
 
 def write_table(rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
-    """Rows (N, D) as a .csv or .parquet file, with further columns on the right."""
-    import pyarrow as pa
-    import pyarrow.csv
+    """Rows (N, D) as a .csv, .tsv, .parquet or .feather file."""
+    import pyarrow.feather
     import pyarrow.parquet
 
-    columns = {
-        name: _whole(rows[:, number]) if number in spec.units.whole else rows[:, number]
-        for number, name in enumerate(column_names(spec))
-    }
-    for name, values in further.items():
-        flat = values.reshape(len(values), -1).T
-        for number, column in enumerate(flat):
-            label = name if values.ndim == 1 else f"{name}_{number}"
-            while label in columns:  # one of the data's own has this name
-                label += "_"
-            columns[label] = column
-    table = pa.table({name: np.ascontiguousarray(values) for name, values in columns.items()})
-    if path.suffix.lower() == ".parquet":
+    table = table_of(rows, spec, further)
+    ending = path.suffix.lower()
+    if ending == ".parquet":
         pyarrow.parquet.write_table(table, path)
+    elif ending == ".feather":
+        pyarrow.feather.write_feather(table, path)
     else:
-        pyarrow.csv.write_csv(table, path)
+        _write_text(table, path, "\t" if ending == ".tsv" else ",")
 
 
-def _whole(values: np.ndarray) -> np.ndarray:
-    """(N,) rounded values as integers; values beyond the largest integer that float64 holds become that integer."""
-    limits = np.iinfo(np.int64)
-    return np.clip(values, limits.min, limits.max - 1023).astype(np.int64)
+def _write_text(table: Any, path: Path, delimiter: str) -> None:
+    """A text file with quotes where they are needed."""
+    import csv
+
+    import pyarrow as pa
+    import pyarrow.csv
+
+    for quoting in ("none", "needed"):
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
+        options = pyarrow.csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting)
+        try:
+            with path.open("ab") as file:
+                pyarrow.csv.write_csv(table, file, options)
+            return
+        except pa.ArrowInvalid:  # a value has a quote, a delimiter or a line's end: then all text is quoted
+            if quoting == "needed":
+                raise

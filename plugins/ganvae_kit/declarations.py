@@ -45,7 +45,7 @@ FACTS: Mapping[Kind, set[str]] = {
     "objective": {*_NETWORK, "model", "generator", "prior", "critic"},
     "prior": _NETWORK,
     "observation": {"data", "latent_shape", "condition_shape"},
-    "source": set(),
+    "source": {"data", "condition", "frame"},
     "view": set(),
     "metric": set(),
     "callback": set(),

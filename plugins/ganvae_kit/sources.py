@@ -59,7 +59,7 @@ def _wrong_in(spec: DataSpec, count: int) -> str:
         return f"its specification counts {spec.count} rows, and len gives {count}"
     if spec.range is not None and not spec.range[0] < spec.range[1]:
         return f"its range is {spec.range}"
-    if spec.columns is not None and len(spec.columns) != width:
+    if spec.columns is not None and not spec.encoded and len(spec.columns) != width:
         return f"it names {len(spec.columns)} columns for {width} values"
     if spec.classes is not None and spec.condition != (len(spec.classes),):
         return f"it has {len(spec.classes)} classes, and its condition is {spec.condition}, not ({len(spec.classes)},)"
@@ -124,7 +124,7 @@ def rows_of_data(component: Component) -> None:
                 f" {float(seen.max()):.4g}, and its range is {spec.range}",
                 place, "x = (raw - offset) / scale lies within spec.range",
             )  # fmt: skip
-        back = in_own_units(seen.numpy(), spec.units)
+        back = in_own_units(seen.numpy(), spec)
         if not np.allclose(
             back, x, rtol=1e-4, atol=1e-5 * max(1.0, float(np.abs(x.astype(np.float64)).max()))
         ):
@@ -143,8 +143,9 @@ def _rows(situation: Situation, source: Source, indices: Any, place: Place | Non
 
 
 def _wrong_rows(spec: DataSpec, x: np.ndarray, condition: Any, count: int) -> str:
-    if x.shape != (count, *spec.shape):
-        return f"{count} rows have the shape {x.shape}, not {(count, *spec.shape)}"
+    shape = (count, len(spec.fields)) if spec.fields and spec.encoded else (count, *spec.shape)
+    if x.shape != shape:
+        return f"{count} rows have the shape {x.shape}, not {shape}"
     if x.dtype != np.dtype(spec.units.dtype):
         return (
             f"its rows are {x.dtype}, and its units say {spec.units.dtype}:"

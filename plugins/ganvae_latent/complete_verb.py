@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
+    from ganvae_core.types import DataSpec
 
 COMPARED_ROWS = 2_000
 """Training rows that the mean and the nearest rows are taken from, which completions are compared with."""
@@ -78,7 +79,8 @@ def complete(
     """Fill in missing pixels or cells: several completions of each row, and their error where the truth is known.
 
     A picture has the row, what is visible of it, the completions, and their mean in each line. Tables are written with
-    the mean of the completions, and how far these spread. Errors stand beside those of the training rows' mean and of
+    the mean of the completions, and how far these spread: the standard deviation of numbers, and the share of the
+    completions that differ from the most frequent category. Errors stand beside those of the training rows' mean and of
     the five nearest training rows.
 
     \b
@@ -90,6 +92,7 @@ def complete(
     from ganvae_core import latent
     from ganvae_core.data.randomness import borrowed_randomness
     from ganvae_core.evaluation.sampling import evenly
+    from ganvae_core.views.showing import shown_rows
     from ganvae_latent.giving import rows_of
     from ganvae_latent.masks import read_mask
     from ganvae_latent.showing import endings, write
@@ -115,7 +118,7 @@ def complete(
             run.model, batch.x, visible, batch.condition, draws=number, steps=steps,
             method=method, noise=run.model.shown == "draw",
         )  # fmt: skip
-    mean, spread = made.mean(0), made.std(0) if number > 1 else torch.zeros_like(made[0])
+    mean = made.mean(0)
     if run.view.as_grid:
         low = run.spec.range[0] if run.spec.range else 0.0
         parts = [batch.x, batch.x.where(visible, low), *made, *([mean] if number > 1 else [])]
@@ -127,13 +130,25 @@ def complete(
         ]
         write(run, torch.stack(parts, 1).flatten(0, 1), output, columns=len(parts), headings=headings)
     else:
-        scale = torch.tensor(run.spec.units.scale, device=run.device)
-        write(run, mean, output, further={"spread": (spread * scale).cpu().numpy()})
+        draws_shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
+        write(run, mean, output, further={"spread": spread_of(draws_shown, run.spec)})
     hidden = known & ~visible  # whose truth is known
     if bool(hidden.any()):
         _report(run, batch.x, visible, hidden, made)
     note(f"{number} completions of {len(batch.x):,} rows by {path} at step {run.step:,}")
     click.echo(str(output))
+
+
+def spread_of(draws: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """(draws, N, columns) completions in the data's own units -> (N, columns) how far they spread."""
+    apart = np.ma.masked_invalid(draws - np.nan_to_num(draws[0]))  # exactly 0 where all completions agree
+    spread = apart.std(0, ddof=min(1, len(draws) - 1)).filled(0.0)
+    for column, field in enumerate(spec.fields or ()):
+        if field.categories:
+            kinds = np.nan_to_num(draws[:, :, column], nan=-1.0)
+            counts = np.stack([(kinds == kind).sum(0) for kind in np.unique(kinds)])
+            spread[:, column] = 1 - counts.max(0) / len(draws)
+    return spread
 
 
 def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor) -> None:

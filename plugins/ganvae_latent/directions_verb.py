@@ -184,10 +184,11 @@ def _supervised(
         labels: Any = split.source.labels(indices)
         target = np.asarray(labels) == known.index(of)
     else:
-        field = next(field for field in spec.fields or () if field.name == of)
-        if field.width > 1:
+        position = known.index(of)
+        if spec.fields and spec.fields[position].categories:
             raise ConfigurationError(f"--of: '{of}' is a category; a direction is found for a number.")
-        target = split.source.rows(indices).x[:, field.start].astype(np.float64)
+        target = split.source.rows(indices).x[:, position].astype(np.float64)
+        indices, target = indices[~np.isnan(target)], target[~np.isnan(target)]
     others = [load_direction(run, each).vector for each in keep]
     codes = torch.as_tensor(run.encode(split, indices), device=run.device)
     found, score = latent.supervised_direction(

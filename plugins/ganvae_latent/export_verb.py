@@ -37,7 +37,7 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
 
     Rows go in and come out in the data's own units and type, such as bytes of images: their scaling is in the graph.
     The number of rows is free. The file is read again at once, and what it gives must be within 1e-5 of torch, as a
-    share of the data's scale. ONNX takes  pip install 'ganvae[onnx]'.
+    share of the data's scale. ONNX takes  pip install 'ganvae[onnx]'. Models of tables are not exported.
 
     \b
     ganvae export runs/vae-digits-1 --part generator -o decoder.onnx

@@ -47,6 +47,8 @@ def read_mask(text: str, spec: DataSpec, rows: int, seed: int) -> np.ndarray:
                 f"--mask {text}: the share of hidden entries lies between 0 and 1.", EXAMPLES
             )
         drawn = np.random.default_rng(seed).random((rows, *_places(spec)))
+        if spec.fields:  # the positions of a column are hidden together
+            drawn = np.repeat(drawn, [field.width for field in spec.fields], axis=1)
         return np.broadcast_to(drawn >= share, visible.shape).copy()
     if colon and kind == "columns":
         fields = {field.name: field for field in spec.fields or ()}
@@ -91,7 +93,9 @@ def _picture(file: Path, spec: DataSpec) -> np.ndarray:
 
 
 def _places(spec: DataSpec) -> Sequence[int]:
-    """What is hidden together: the channels of a pixel."""
+    """The shape of what is hidden by itself: pixels with all of their channels, and columns of a table."""
+    if spec.fields:
+        return (len(spec.fields),)
     return (1, *spec.shape[1:]) if spec.modality == "image" else spec.shape
 
 

@@ -128,7 +128,7 @@ def test_a_misspelt_file_is_answered_with_the_nearest(folder: Path, refused: Ref
 
 def test_options_of_another_source_are_refused(folder: Path, refused: Refused) -> None:
     write_table(folder / "table.csv")
-    options = "it has: path, columns, label"
+    options = "it has: path, columns, drop, label"
     assert options in refused(*VAE, "--data", "table.csv", "data.resize=8")
     assert options in refused(*VAE, "--data", "table.csv", "data.grayscale=true")
     assert "did you mean 'label'" in refused(*VAE, "--data", "table.csv", "data.labels=size").lower()

@@ -210,8 +210,8 @@ def test_show_says_what_was_trained_on_what_with_which_result(run: Path, say: Sa
     assert facts["data"] == "builtin/digits"
     assert "1,617 images of 8 × 8 to learn from, 180 held out" in out
     assert facts["classes"] == "10, not used for training"
-    assert facts["generator"] == "builtin/auto, hidden [8], filters null, blocks 0"
-    assert facts["objective"] == "vae/elbo, beta 1"
+    assert facts["generator"] == "builtin/auto, hidden [8], blocks 0"
+    assert facts["objective"] == "vae/elbo, beta 1, free_bits 0"
     assert facts["optimizer"] == "builtin/adam, lr 0.001, betas [0.9, 0.999], eps 1e-08"
     assert facts["engine"].startswith("steps 6, batch_size 32, seed 0, device cpu")
     assert "ema_half_life" not in out
@@ -317,7 +317,9 @@ def test_show_as_json_holds_everything(run: Path, say: Say) -> None:
     shown = json.loads(out)
     assert (code, err) == (0, "")
     assert shown["finished"]
-    assert shown["config"]["objective"] == {"name": "vae/elbo", "beta": 1.0}
+    assert shown["config"]["objective"] == {
+        "name": "vae/elbo", "beta": 1.0, "free_bits": 0.0, "capacity": None,
+    }  # fmt: skip
     assert shown["data_spec"]["spec"]["count"] == 1617
     assert [(one["step"], one["whole"]) for one in shown["checkpoints"]] == [(4, True), (6, True)]
     assert sum(one["best"] for one in shown["checkpoints"]) <= 1
@@ -385,27 +387,24 @@ def test_a_preview_of_images_is_a_grid_of_32(tmp_path: Path, say: Say) -> None:
         assert picture.size == (8 * 58 - 2, 4 * 58 - 2)
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    rows = np.random.default_rng(0).normal([1, -2, 5], [1, 3, 0], (200, 3))
-    np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header="acid,alcohol,fixed", comments="")
-    return tmp_path / "t.csv"
-
-
-def test_the_columns_of_a_table_have_their_mean_scale_and_extent(table: Path, say: Say) -> None:
-    code, out, err = say("data", table)
+def test_the_columns_of_a_table_have_their_kind_values_and_gaps(tmp_path: Path, say: Say) -> None:
+    rows = [f"{n * n},{'' if n % 4 == 0 else 'red'},5,p{n}\n" for n in range(40)]
+    (tmp_path / "t.csv").write_text("acid,colour,fixed,id\n" + "".join(rows))
+    code, out, err = say("data", tmp_path / "t.csv")
     lines = [line.split() for line in out.splitlines()]
     assert code == 0
-    assert ["column", "mean", "scale", "lowest", "highest"] in lines
-    assert ["fixed", "5", "1", "5", "5"] in lines
+    assert ["column", "values", "kind", "missing"] in lines
+    assert ["acid", "513.5", "on", "average,", "0", "to", "1,521", "whole"] in lines
+    assert ["colour", "red", "category", "25", "%"] in lines
+    assert ["fixed", "5", "constant"] in lines
     assert "note: column 'fixed' is constant (5)" in err
-    shown = json.loads(say("data", table, "--json")[1])
-    raw = np.loadtxt(table, delimiter=",", skiprows=1)
-    for index, column in enumerate(shown["columns"]):
-        found = (column["mean"], column["scale"], column["lowest"], column["highest"])
-        values = raw[:, index]
-        assert found == pytest.approx((values.mean(), values.std() or 1, values.min(), values.max()))
-    assert shown["notes"] == ["column 'fixed' is constant (5): kept with scale 1 and restored exactly"]
+    assert "note: column 'id' is left out: its values all differ" in err
+    assert "data.kinds.id=category" in err
+    shown = json.loads(say("data", tmp_path / "t.csv", "--json")[1])
+    kinds = {column["column"]: column["kind"] for column in shown["columns"]}
+    assert kinds == {
+        "acid": "whole", "colour": "category", "fixed": "constant", "id": "identifier, left out",
+    }  # fmt: skip
 
 
 def test_columns_beyond_the_fortieth_are_counted_and_not_listed(tmp_path: Path, say: Say) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from ganvae_ae.prior import PriorLikelihood
 
 import ganvae_core as gv
+from ganvae_core.builtin.prior_likelihood import PriorLikelihood
 
 
 def some_flow(shape: list[int], condition: list[int] | None = None, **options: Any) -> gv.Flow:

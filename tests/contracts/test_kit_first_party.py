@@ -278,3 +278,12 @@ class TestCompare(PluginSuite):
 
 class TestLatent(PluginSuite):
     plugin = "latent"
+
+
+class TestTableVAE(PluginSuite):
+    plugin = "table-vae"
+
+
+class TestTableGAN(PluginSuite):
+    plugin = "table-gan"
+    settings: ClassVar = {"objective/ctgan": [{"objective.packing": 1}, {"objective.packing": 2}]}

@@ -13,7 +13,7 @@ from toys import engine, images, regression, rows
 
 import ganvae_core as gv
 from ganvae_core.data import stream as engine_data
-from ganvae_core.data.codec import Codec, as_tensor, batch_of, in_own_units
+from ganvae_core.data.codec import Codec, as_tensor, batch_of, from_units, in_own_units
 from ganvae_core.data.stream import DataStream
 from ganvae_core.interfaces import Indices
 from ganvae_core.types import Units
@@ -308,7 +308,7 @@ def test_a_table_is_standardised_and_comes_back_in_its_own_units(name: str) -> N
     varying = table.std(0) > 0
     np.testing.assert_allclose(x.numpy().mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(x.numpy().std(0), varying.astype(float), atol=1e-3)
-    back = in_own_units(x.numpy(), source.spec.units)
+    back = in_own_units(x.numpy(), source.spec)
     assert back.dtype == np.dtype(source.spec.units.dtype)
     assert back.dtype == table.dtype.newbyteorder("=")
     # Between, values are float32 of the column's spread: seven digits of it, and whole numbers exactly.
@@ -321,10 +321,10 @@ def test_a_table_is_standardised_and_comes_back_in_its_own_units(name: str) -> N
 
 def test_whole_numbers_are_rounded_and_kept_within_their_type() -> None:
     units = Units((0.0,), (255.0,), "uint8")
-    made = in_own_units(np.array([[-0.2, 0.0, 0.5, 1.0, 1.7]], np.float32), units)
+    made = from_units(np.array([[-0.2, 0.0, 0.5, 1.0, 1.7]], np.float32), units)
     assert made.dtype == np.uint8
     assert made.tolist() == [[0, 0, 128, 255, 255]]
-    assert in_own_units(np.array([[0.2, 0.8]], np.float32), Units(dtype="bool")).tolist() == [[False, True]]
+    assert from_units(np.array([[0.2, 0.8]], np.float32), Units(dtype="bool")).tolist() == [[False, True]]
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_channels_of_different_scale_are_scaled_apart(tmp_path: Path) -> None:
     seen = Codec(source.spec, torch.device("cpu")).x(torch.from_numpy(x))
     np.testing.assert_allclose(seen.amax(dim=(0, 2, 3)), [1.0, 1.0])
     np.testing.assert_allclose(seen.amin(dim=(0, 2, 3)), [0.0, 0.0])
-    np.testing.assert_allclose(in_own_units(seen.numpy(), units), x, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(in_own_units(seen.numpy(), source.spec), x, rtol=1e-5, atol=1e-4)
     assert read_spec(source.spec.as_dict()) == source.spec
 
 

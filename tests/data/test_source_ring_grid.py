@@ -64,7 +64,7 @@ def test_rows_are_points_in_their_own_units(kind: type[PlanarMixture]) -> None:
     assert x.dtype.name == spec.units.dtype == "float32"
     assert spec.classes == modes.names
     assert spec.condition == (len(modes.centres),)
-    assert np.array_equal(in_own_units(x, spec.units), x)
+    assert np.array_equal(in_own_units(x, spec), x)
 
 
 @both

@@ -27,7 +27,7 @@ TOLERANCE = 1e-6
 
 Measured in docs/decisions/0023.
 """
-OWN = ("vae", "ae", "gan", "cgan", "infogan", "ssgan", "bigan", "dcgan")
+OWN = ("vae", "ae", "gan", "cgan", "infogan", "ssgan", "bigan", "dcgan", "table-vae", "table-gan")
 
 Curves = dict[str, list[float]]
 

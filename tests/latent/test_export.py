@@ -24,7 +24,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(folder / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
     train(folder / "cgan", "--plugin", "cgan", "critic.hidden=[4]", *TINY)
     train(folder / "table", "--plugin", "vae", "--data", write_table(folder / "table.csv"),
-          "data.columns=[height,weight,legs]", "encoder.hidden=[4]", *TINY)  # fmt: skip
+          "encoder.hidden=[4]", *TINY)  # fmt: skip
+    np.save(folder / "array.npy", np.random.default_rng(0).normal([170.0, 7e4, 5], [10, 5e3, 0], (40, 3)))
+    train(folder / "array", "--plugin", "vae", "--data", folder / "array.npy", "encoder.hidden=[4]", *TINY)
     return folder
 
 
@@ -42,9 +44,9 @@ def test_bytes_go_in_and_come_out(runs: Path, tmp_path: Path, say: Say) -> None:
     np.testing.assert_array_equal(made.numpy(), expected.round().numpy())
 
 
-def test_noise_becomes_rows_of_a_table(runs: Path, tmp_path: Path, say: Say) -> None:
+def test_noise_becomes_rows_of_an_array(runs: Path, tmp_path: Path, say: Say) -> None:
     file = tmp_path / "made.pt2"
-    assert say("export", runs / "table", "--part", "sample", "-o", file).code == 0
+    assert say("export", runs / "array", "--part", "sample", "-o", file).code == 0
     made = torch.export.load(file).module()(torch.randn(7, 2))
     assert made.shape == (7, 3)
     assert (made[:, 2] == 5).all()  # a column that never varies is returned exactly
@@ -53,7 +55,7 @@ def test_noise_becomes_rows_of_a_table(runs: Path, tmp_path: Path, say: Say) -> 
 
 @needs_onnx
 @pytest.mark.parametrize(
-    ("run", "part"), [("vae", "encoder"), ("table", "reconstruct"), ("cgan", "sample"), ("cgan", "critic")]
+    ("run", "part"), [("vae", "encoder"), ("array", "reconstruct"), ("cgan", "sample"), ("cgan", "critic")]
 )
 def test_onnx_files_are_within_1e_5_of_torch(
     run: str, part: str, runs: Path, tmp_path: Path, say: Say
@@ -104,6 +106,7 @@ def test_a_component_that_does_not_export_is_named(runs: Path, tmp_path: Path, s
     for words, message in (
         ((runs / "cgan", "--part", "encoder"), "no encoder"),
         ((runs / "vae", "--part", "critic"), "no critic"),
+        ((runs / "table",), "ganvae sample RUN -o made.csv"),
     ):
         outcome = say("export", *words, "-o", file)
         assert (outcome.code, file.exists()) == (2, False)

@@ -97,6 +97,19 @@ def test_any_model_completes_by_optimisation_and_wrong_masks_are_refused() -> No
         complete(model, x, mask, method="conditional")
 
 
+def test_columns_of_a_table_are_hidden_whole_and_categories_spread_as_shares() -> None:
+    from ganvae_latent.complete_verb import spread_of
+    from ganvae_latent.masks import read_mask
+
+    fields = (gv.Field("a"), gv.Field("b", "category", 1, 3, categories=("x", "y", "z")))
+    spec = gv.DataSpec((4,), None, fields=fields)
+    visible = read_mask("random:0.5", spec, 50, 0)
+    assert (visible[:, 1:] == visible[:, 1:2]).all()
+    assert (visible[:, 0] != visible[:, 1]).any()
+    draws = np.array([[[1.0, 0.0]], [[3.0, 0.0]], [[math.nan, 1.0]]])
+    np.testing.assert_allclose(spread_of(draws, spec), [[math.sqrt(2), 1 / 3]])
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganvae_core.builtin.fields import Fields, chosen_fields, layout_of
 from ganvae_core.builtin.option_checks import one_of, positive_number
 from ganvae_core.distributions import LOG_2_PI, sum_event
 from ganvae_core.errors import ConfigurationError
@@ -60,6 +61,7 @@ class Bernoulli(Observation):
     def __init__(self, data: DataSpec | None = None) -> None:
         super().__init__()
         bounds = (0.0, 1.0) if data is None else data.range
+        refuse_choices(data)
         if bounds is None:
             raise ConfigurationError(
                 "a Bernoulli observation needs data between two bounds, and this data has none.",
@@ -142,6 +144,7 @@ class Gaussian(Observation):
     ) -> None:
         super().__init__()
         positive_number("scale", scale)
+        refuse_choices(data)
         self.bounds = None if data is None else data.range
         one_of("scales", scales, ("shared", "per-dimension", "predicted"))
         if scales == "per-dimension" and data is None:
@@ -199,20 +202,30 @@ class PointData(ObservedData):
 class Point(Observation):
     """One value and no likelihood, for GANs: tanh(raw) mapped to the data's range (Radford et al. 2015).
 
+    Categories of a table, spikes and missing cells are drawn, one-hot, and have the gradient of a softmax
+    (straight-through Gumbel softmax; Jang et al. 2017, Maddison et al. 2017), so that a critic is shown rows like those
+    of the data.
+
     Args:
         data: what the data is; unbounded by default, and then the value is raw.
+        temperature: of that softmax.
     """
 
     has_likelihood = False
 
-    def __init__(self, data: DataSpec | None = None) -> None:
+    def __init__(self, data: DataSpec | None = None, *, temperature: float = 0.5) -> None:
         super().__init__()
+        positive_number("temperature", temperature)
+        self.temperature = temperature
         self.bounds = None if data is None else data.range
+        self.layout = layout_of(data) if data is not None and has_choices(data) else None
 
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
         return data.shape
 
     def forward(self, raw: Tensor) -> PointData:
+        if self.layout is not None:
+            return PointData(chosen_fields(raw, self.layout, self.temperature))
         if self.bounds is None:
             return PointData(raw)
         low, high = self.bounds
@@ -223,12 +236,36 @@ class Point(Observation):
 
 
 def auto(data: DataSpec) -> Observation:
-    """What suits the data: ``Bernoulli`` where it has bounds, else ``Gaussian`` with a learned scale.
+    """What suits the data: ``Fields`` for a table, ``Bernoulli`` where it has bounds, else ``Gaussian``.
+
+    All scales are learned.
 
     Args:
         data: what the data is.
     """
+    if data.fields:
+        return Fields(data)
     return Gaussian(data, learn_scale=True) if data.range is None else Bernoulli(data)
+
+
+def has_choices(data: DataSpec) -> bool:
+    """Whether a column of a table is a category, or has spikes or missing cells."""
+    return any(field.choices for field in data.fields or ())
+
+
+def refuse_choices(data: DataSpec | None) -> None:
+    """Refuse a table of which a column is no plain number, for an observation of plain numbers.
+
+    Raises:
+        ConfigurationError: naming the column.
+    """
+    if data is None or not has_choices(data):
+        return
+    name = next(field.name for field in data.fields or () if field.choices)
+    raise ConfigurationError(
+        f"observation: column '{name}' is no plain number: it has categories, frequent values or missing cells.",
+        "use observation=fields (or auto); for a GAN observation=point",
+    )
 
 
 def _from_unit(values: Tensor, low: float, high: float) -> Tensor:

@@ -16,6 +16,7 @@ from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.paths import existing_file, readable, reason
 from ganvae_core.builtin.sources.storage import allocate, native
 from ganvae_core.builtin.sources.stored import InMemory, StoredSource, encode_labels
+from ganvae_core.data.frames import is_frame
 from ganvae_core.errors import DataError, did_you_mean
 from ganvae_core.interfaces import Source
 
@@ -73,8 +74,9 @@ def as_source(x: object, labels: Any = None) -> Source:
     """Anything that holds rows as a source.
 
     Args:
-        x: a source, an array or a tensor (N, ...), which is not copied, or a map-style dataset whose items
-            are x or (x, label). Masked entries of a ``numpy.ma`` array are missing values.
+        x: a source, an array or a tensor (N, ...), which is not copied, a data frame of pandas, polars or Arrow, or
+            a map-style dataset whose items are x or (x, label). Masked entries of a ``numpy.ma`` array are missing
+            values.
         labels: (N,) integers, strings or booleans.
 
     Raises:
@@ -86,6 +88,12 @@ def as_source(x: object, labels: Any = None) -> Source:
         values = as_array(own[0]) if own and values is None else values
     if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
         return _from_dataset(x, values)
+    if is_frame(x):
+        if values is not None:
+            raise DataError("labels= goes with an array; a data frame has them in a column.")
+        from ganvae_core.builtin.sources.table import Table
+
+        return Table(frame=x)
     if isinstance(x, Source):
         if values is not None:
             raise DataError("labels= goes with an array; a source brings its own.")
@@ -93,7 +101,7 @@ def as_source(x: object, labels: Any = None) -> Source:
     if not isinstance(x, np.ndarray | Tensor):
         raise DataError(
             f"data of type {type(x).__name__} cannot be read.",
-            "it may be a NumPy array, a torch tensor, a map-style torch.utils.data.Dataset, or a ganvae Source",
+            "it may be a NumPy array, a torch tensor, a data frame, a map-style torch.utils.data.Dataset, or a Source",
         )
     described = describe(as_array(x), "the array")
     return InMemory(described, None if values is None else encode_labels(values, len(described.x), "labels="))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ganvae_core.builtin.sources.storage import Joined
 from ganvae_core.errors import DataError
-from ganvae_core.types import DataSpec, Field, Units
+from ganvae_core.types import DataSpec, Units
 
 Scale = Literal["auto", "pixels", "range", "standardise", "none"]
 """How values become a model's: found from them, divided by 255, lowest to highest onto 0 to 1, or mean 0 and
@@ -89,30 +89,6 @@ def describe(x: np.ndarray | Joined, where: str, *, scale: Scale = "auto") -> De
     return Description(
         values.x, spec, (*shaped.notes, *found.notes), _explained(found.why, scale), values.observed
     )
-
-
-def describe_table(
-    x: np.ndarray, columns: tuple[str, ...], where: str, whole: tuple[int, ...] = ()
-) -> Description:
-    """A table (N, D) of named columns, each standardised.
-
-    Args:
-        x: the values.
-        columns: their names.
-        where: what the data is called in an error.
-        whole: positions of the columns that hold whole numbers.
-
-    Raises:
-        DataError: a value is NaN or infinite.
-    """
-    units, bounds, why, notes, _ = _Values(x, where, columns=columns).standardised(-1, whole)
-    fields = tuple(
-        Field(name, "whole" if position in whole else "number", position)
-        for position, name in enumerate(columns)
-    )
-    modality = "points" if x.shape[1:] == (2,) else "table"
-    spec = DataSpec(x.shape[1:], bounds, modality, None, len(x), fields, None, units)
-    return Description(x, spec, notes, why)
 
 
 class _Shaped(NamedTuple):
@@ -224,10 +200,9 @@ class _Values:
         x: (N, *X).
         where: what the data is called in an error.
         observed: (N, *X) bool, false where a value is missing.
-        columns: names of the columns of flat rows.
 
     Raises:
-        DataError: a value is NaN or infinite. Rows of named columns are counted from 1, as in a table.
+        DataError: a value is NaN or infinite.
     """
 
     def __init__(
@@ -235,9 +210,8 @@ class _Values:
         x: np.ndarray | Joined,
         where: str,
         observed: np.ndarray | None = None,
-        columns: Sequence[str] = (),
     ) -> None:
-        self.x, self.where, self.observed, self.columns = x, where, observed, columns
+        self.x, self.where, self.observed = x, where, observed
         self.event = x.shape[1:]
         self._extent: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -291,11 +265,8 @@ class _Values:
         bad = ~np.isfinite(piece) if there is None else ~np.isfinite(piece) & there
         first = np.argwhere(bad)[0]
         row = start + first[0]
-        if self.columns:
-            place = f"column '{self.columns[first[1]]}', row {row + 1} is"
-        else:
-            column = f", column {first[1]}" if piece.ndim == 2 else ""
-            place = f"row {row}{column} (counted from 0) {'is' if column else 'holds'}"
+        column = f", column {first[1]}" if piece.ndim == 2 else ""
+        place = f"row {row}{column} (counted from 0) {'is' if column else 'holds'}"
         raise DataError(
             f"{self.where}: {place} {piece[tuple(first)]}.",
             "leave such rows out, or put numbers in their place, before training",
@@ -361,14 +332,13 @@ class _Values:
         scale: np.ndarray,
         axis: int | None,
         constant: Sequence[int],
-        whole: tuple[int, ...] = (),
     ) -> Units:
         return Units(
             tuple(np.atleast_1d(offset).tolist()), tuple(np.atleast_1d(scale).tolist()), self.x.dtype.name,
-            tuple(constant), whole, -1 if axis is None else axis - len(self.event) if axis >= 0 else axis,
+            tuple(constant), (), -1 if axis is None else axis - len(self.event) if axis >= 0 else axis,
         )  # fmt: skip
 
-    def standardised(self, axis: int | None, whole: tuple[int, ...] = ()) -> Scaling:
+    def standardised(self, axis: int | None) -> Scaling:
         """Mean 0 and deviation 1 of all values, or of each position of an axis; a constant one keeps scale 1."""
         low, high = (np.asarray(each, np.float64) for each in self.along(axis))
         axes = (0, *(1 + other for other in (range(len(self.event)) if axis is None else self._others(axis))))
@@ -384,21 +354,17 @@ class _Values:
         kind = "column" if len(self.event) == 1 else "channel"
         computable = np.atleast_1d(np.isfinite(offset) & np.isfinite(scale))
         if not computable.all():
-            column = self._called(kind, int(np.argmin(computable)))
+            column = f"{kind} {int(np.argmin(computable))}"
             raise DataError(f"{self.where}: the values of {column} are too large to be standardised.")
         fixed = np.flatnonzero(constant).tolist()
         notes = [
-            f"{self._called(kind, index)} is constant ({offset.flat[index]:g}):"
-            " kept with scale 1 and restored exactly"
+            f"{kind} {index} is constant ({offset.flat[index]:g}): kept with scale 1 and restored exactly"
             for index in fixed[:_NOTES]
         ]
         if len(fixed) > _NOTES:
             notes.append(f"{len(fixed) - _NOTES:,} more {kind}s are constant and treated likewise")
         why = "numbers of no bounded range" + ("" if axis is None else f", {kind} by {kind}")
-        return Scaling(self._units(offset, scale, axis, fixed, whole), None, why, tuple(notes))
-
-    def _called(self, kind: str, index: int) -> str:
-        return f"column '{self.columns[index]}'" if self.columns else f"{kind} {index}"
+        return Scaling(self._units(offset, scale, axis, fixed), None, why, tuple(notes))
 
     def _broadcast(self, values: np.ndarray, axis: int | None) -> np.ndarray:
         if axis is None:

@@ -1,156 +1,320 @@
-"""Tables of numbers: .csv, .tsv and .parquet."""
+"""Tables with everything that people have in them: numbers, categories, dates, flags, and missing cells."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
-from ganvae_core.builtin.sources.describe import describe_table
-from ganvae_core.builtin.sources.paths import existing_file, readable
 from ganvae_core.builtin.sources.storage import allocate
-from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
+from ganvae_core.builtin.sources.stored import Labels, encode_labels
+from ganvae_core.builtin.sources.table_fields import (
+    Encoding,
+    LeftOut,
+    Missing,
+    Numbers,
+    check_kinds,
+    field_of,
+    filled,
+    is_number,
+    is_text,
+    placed,
+    sorted_as,
+    texts_of,
+    type_name,
+    values_of,
+)
+from ganvae_core.builtin.sources.table_files import ReadTable, TextFormat, frame_table, read_table
 from ganvae_core.errors import DataError, did_you_mean
+from ganvae_core.interfaces import Indices, Source
+from ganvae_core.types import DataSpec, Field, Rows, Units
 
-PARQUET_MAGIC = b"PAR1"
-DELIMITERS = (",", "\t", ";")
-
-_TEXT_SHOWN = 40
-_TABLE_ERRORS = (pa.ArrowException, UnicodeDecodeError, EOFError)
+_NOTES = 5
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
 @final
-class Table(StoredSource):
-    """The columns of numbers of a table, each standardised to mean 0 and deviation 1.
+class Table(Source):
+    """The columns of a table: numbers, whole numbers, categories, flags, dates, with missing cells.
 
     Args:
-        path: the .csv, .tsv or .parquet file; the first line of text names the columns
-        columns: columns to learn; default: all but the label
-        label: a column of integers or text that is the label of its row
+        data: the specification of the data that a model was trained on, whose fields are taken over
+        condition: the columns that the model is given as a condition, or whether it is given the label
+        frame: a pandas or polars data frame, or a table of Arrow, in place of a file
+        path: the .csv, .tsv, .parquet or .feather file; a text file may be gzipped
+        columns: columns to learn; default: all
+        drop: columns to leave out
+        label: the column that is the label of its row; it is learned unless the model is given it as a condition
+        kinds: kinds of columns, in place of those found: number, whole, category, flag, date
+        missing: whether it is learned which cells are missing, or they are filled, or refused
+        missing_values: texts that stand for a missing cell, beside the usual ones like NA and ?
+        numbers: how numbers go into x: standardised, by quantiles of a normal distribution, as a mixture of modes;
+            auto is by quantiles where they are not nearly normal
+        max_categories: positions for the categories of one column; rare ones beyond share the last
+        bounds: keep samples within the lowest and highest value of each column
+        delimiter: between the cells of a text file; default: found from its first lines
+        decimal: the decimal point of a text file, '.' or ','; default: found likewise
+        header: whether the first line of a text file names the columns; default: found likewise
     """
 
-    def __init__(self, *, path: str, columns: list[str] | None = None, label: str | None = None) -> None:
-        file = _File(existing_file(path))
-        names = _chosen(file, columns, label)
-        x = allocate((file.count, len(names)), np.float64)
-        for position, name in enumerate(names):
-            x[:, position] = file.values(name)
-        whole = tuple(position for position, name in enumerate(names) if _is_whole(file.types[name]))
-        labels = None if label is None else _labels(file, label)
-        super().__init__(describe_table(x, tuple(names), file.where, whole), labels, file.notes)
+    def __init__(
+        self,
+        data: DataSpec | None = None,
+        condition: bool | Sequence[str] = False,
+        frame: Any = None,
+        *,
+        path: str | None = None,
+        columns: list[str] | None = None,
+        drop: list[str] | None = None,
+        label: str | None = None,
+        kinds: dict[str, str] | None = None,
+        missing: Missing = "model",
+        missing_values: list[str] | None = None,
+        numbers: Numbers = "auto",
+        max_categories: int = 100,
+        bounds: bool = True,
+        delimiter: str | None = None,
+        decimal: str | None = None,
+        header: bool | None = None,
+    ) -> None:
+        if path is None and frame is None:
+            raise DataError(
+                "data.path is missing: the .csv or .parquet file to read.", "for example  --data x.csv"
+            )
+        if path is not None:
+            text = TextFormat(delimiter, decimal, header, tuple(missing_values or ()))
+            read = read_table(path, text, label)
+        else:
+            read = ReadTable(frame_table(frame), "the data frame")
+        where, names = read.where, read.table.column_names
+        for option, asked in (("columns", columns), ("drop", drop), ("label", [label] if label else None)):
+            _known(option, asked or (), names, read, absent=data is not None)
+        given = _conditions(condition, names, read)
+        if len(given) == 1 and _is_category(read, given[0], kinds or {}):
+            label, given = given[0], ()  # one column of categories is a label
+            conditional = True
+        else:
+            conditional = bool(condition) and not given
+        apart = {*given, *([label] if conditional and label else ())}
+        chosen = [name for name in dict.fromkeys(columns or names) if name not in {*(drop or ()), *apart}]
+        if not chosen:
+            raise DataError(f"{where} has no column to learn beside {' and '.join(sorted(apart)) or 'none'}.")
+        reader = _Reader(read, Encoding(missing, numbers, max_categories, bounds), kinds or {})
+        fields = reader.fields(chosen) if data is None else reader.like(data)
+        self._x = reader.rows(fields, missing == "fill")
+        unlearned = np.array([not field.missing for field in fields])
+        observed = ~(np.isnan(self._x) & unlearned)
+        self._observed = None if observed.all() else observed
+        self._conditions: np.ndarray | None = None
+        self._labels: Labels | None = None
+        condition_fields = None
+        if given:
+            condition_fields = reader.fields(given) if data is None else data.condition_fields or ()
+            self._conditions = reader.rows(condition_fields, fill=False)
+            if np.isnan(self._conditions).any() and not any(field.missing for field in condition_fields):
+                raise DataError(
+                    f"{where}: a column of data.condition has missing cells that training had not."
+                )
+        elif label is not None and label in names:
+            self._labels = _labels(read, label)
+        width = sum(field.width for field in fields)
+        classes = None if self._labels is None else self._labels.classes
+        learned = {*(field.name for field in fields), *apart}
+        self._spec = DataSpec(
+            (width,),
+            None,
+            "points" if width == 2 and all(field.numbers == field.width == 1 for field in fields) else "table",
+            (sum(field.width for field in condition_fields),) if condition_fields
+            else None if classes is None else (len(classes),),
+            read.table.num_rows,
+            fields,
+            classes,
+            condition_fields,
+            Units(dtype="float64"),
+            {
+                "columns": [name for name in names if name in learned],
+                "given": None if isinstance(condition, bool) else list(condition),
+                "label": label,
+                "label_dtype": reader.dtype(label) if label in names else "string",
+                "left_out": [[each.name, each.kind, each.why] for each in reader.left_out],
+            },
+            "text" if self._labels is None else self._labels.type,
+        )  # fmt: skip
+        self.notes = (*read.notes, *reader.notes)
+
+    @property
+    def spec(self) -> DataSpec:
+        return self._spec
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def rows(self, indices: Indices) -> Rows:
+        mask = None if self._observed is None else self._observed[indices]
+        return Rows(self._x[indices], self.labels(indices), mask)
+
+    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
+        found = self._conditions if self._labels is None else self._labels.indices
+        return found if found is None or indices is None else found[indices]
 
 
-class _File:
-    """The columns of a table, in either format. Columns of a Parquet file are read one at a time.
+class _Reader:
+    """Makes fields of the columns of a table, and their values.
 
-    Raises:
-        DataError: the file is damaged, has no rows, or two columns of one name.
+    Args:
+        read: the table.
+        encoding: how fields are made.
+        kinds: of columns, in place of those found.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.where = f"'{path}'"
-        self.notes: tuple[str, ...] = ()
-        self._parquet: Any = None
-        with readable(path, *_TABLE_ERRORS):
-            with path.open("rb") as file:
-                first = file.readline(2**20)
-            if first.startswith(PARQUET_MAGIC) or path.suffix == ".parquet":
-                self._parquet = pyarrow.parquet.ParquetFile(path)
-                schema, self.count = self._parquet.schema_arrow, self._parquet.metadata.num_rows
-            else:
-                self._table = _read_text(path, first.decode("utf-8", "replace"))
-                schema, self.count = self._table.schema, self._table.num_rows
-                if all(_is_number(name) for name in schema.names):
-                    self.notes = (
-                        f"the first line of {self.where} is all numbers, and was taken as the column names",
-                    )
-        twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
-        if twice is not None:
-            raise DataError(f"{self.where} has several columns called '{twice}'.")
-        if self.count == 0:
-            raise DataError(f"{self.where} has no rows.")
-        self.types: dict[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
+    def __init__(self, read: ReadTable, encoding: Encoding, kinds: Mapping[str, str]) -> None:
+        self.read, self.encoding, self.kinds = read, encoding, kinds
+        self.left_out: list[LeftOut] = []
+        self.notes: list[str] = []
+        check_kinds(kinds, read.table.column_names, read.where)
 
-    def column(self, name: str) -> Any:
-        """A column as an array of Arrow."""
-        with readable(self.path, *_TABLE_ERRORS):
-            return self._table.column(name) if self._parquet is None else self._parquet.read([name]).column(0)
-
-    def values(self, name: str) -> np.ndarray:
-        """The values (N,) of a column.
+    def fields(self, names: Sequence[str]) -> tuple[Field, ...]:
+        """The fields of columns, without those that are left out.
 
         Raises:
-            DataError: a row has none.
+            DataError: none is left.
         """
-        column = self.column(name)
-        if column.null_count:
-            row = pc.index(column.is_null(), True).as_py() + 1
+        found = [
+            field_of(name, self.read.table.column(name), self.kinds.get(name), self.encoding, self.read.where)
+            for name in names
+        ]
+        left_out = [each for each in found if isinstance(each, LeftOut)]
+        fields = placed([each for each in found if isinstance(each, Field)])
+        self.left_out += left_out
+        self.notes += [
+            f"column '{each.name}' is left out: {each.why};  data.kinds.{each.name}=category learns it"
+            for each in left_out[:_NOTES]
+        ]
+        if len(left_out) > _NOTES:
+            self.notes.append(f"{len(left_out) - _NOTES:,} more columns are left out likewise")
+        constant = [
+            field
+            for field in fields
+            if field.kind == "constant" or (len(field.categories) == 1 and not field.missing)
+        ]
+        self.notes += [
+            f"column '{field.name}' is constant ({_constant(field)}): restored exactly"
+            for field in constant[:_NOTES]
+        ]
+        if len(constant) > _NOTES:
+            self.notes.append(f"{len(constant) - _NOTES:,} more columns are constant and treated likewise")
+        if not fields:
             raise DataError(
-                f"{self.where}: column '{name}', row {row} has no value.",
-                "fill such gaps, or leave those rows out, before training",
+                f"{self.read.where} has no column that can be learned.",
+                *(f"'{each.name}' is left out: {each.why}" for each in left_out[:_NOTES]),
             )
-        return (column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column).to_numpy()
+        return fields
 
+    def like(self, data: DataSpec) -> tuple[Field, ...]:
+        """The fields that a model was trained on. The label may be absent: it is missing in all rows.
 
-def _read_text(path: Path, first_line: str) -> Any:
-    delimiter = "\t" if path.suffix == ".tsv" else next((one for one in DELIMITERS if one in first_line), ",")
-    return pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter))
-
-
-def _chosen(file: _File, columns: list[str] | None, label: str | None) -> list[str]:
-    """The columns to learn, which exist and hold numbers."""
-    asked = [("columns", name) for name in columns or []] + ([("label", label)] if label else [])
-    for option, name in asked:
-        if name not in file.types:
+        Raises:
+            DataError: another column is absent.
+        """
+        fields, names = data.fields or (), self.read.table.column_names
+        absent = [field.name for field in fields if field.name not in names]
+        if absent and absent != [data.details.get("label")]:
             raise DataError(
-                f"data.{option}: {file.where} has no column '{name}'.{did_you_mean(name, file.types)}",
-                f"columns: {', '.join(file.types)}",
+                f"this table does not fit the run: {self.read.where} has no column '{absent[0]}'."
+                + did_you_mean(absent[0], names),
+                f"columns of the run: {', '.join(field.name for field in fields)}",
             )
-    chosen = [name for name in dict.fromkeys(columns or file.types) if name != label]
-    if not chosen:
-        raise DataError(f"{file.where} has no column to learn beside the label '{label}'.")
-    numeric = [name for name in chosen if _is_numeric(file.types[name])]
-    for name in chosen:
-        if name not in numeric:
+        if absent:
+            self.notes.append(
+                f"{self.read.where} has no column '{absent[0]}': it counts as missing in all rows"
+            )
+        return fields
+
+    def rows(self, fields: Sequence[Field], fill: bool) -> np.ndarray:
+        """The values (N, C) float64 of fields, as ``Field`` says."""
+        count = self.read.table.num_rows
+        x = allocate((count, len(fields)), np.float64)
+        for position, field in enumerate(fields):
+            if field.name not in self.read.table.column_names:
+                x[:, position] = np.nan
+                continue
+            values, unknown = values_of(self.read.table.column(field.name), field, self.read.where)
+            if unknown:
+                self.notes.append(
+                    f"column '{field.name}': {unknown:,} values are categories that the run does not have, and"
+                    " count as missing"
+                )
+            x[:, position] = filled(values, field) if fill else values
+        return x
+
+    def dtype(self, name: str | None) -> str:
+        """The type of a column by Arrow's name."""
+        return type_name(self.read.table.column(name).type)
+
+
+def _known(option: str, asked: Sequence[str], names: Sequence[str], read: ReadTable, *, absent: bool) -> None:
+    """Refuse columns that do not exist, unless the table is another one than the run's, where they may be absent."""
+    for name in asked:
+        if name not in names and not absent:
             raise DataError(
-                f"{file.where}: column '{name}' is not numeric{_first_text(file, name)}.",
-                f"leave it out:  'data.columns=[{','.join(numeric)}]'" if numeric else "",
-                f"or use it as the label:  data.label={name}",
+                f"data.{option}: {read.where} has no column '{name}'.{did_you_mean(name, names)}",
+                f"columns: {', '.join(names)}",
+                *read.notes,
             )
-    return chosen
 
 
-def _labels(file: _File, label: str) -> Labels:
-    values = file.values(label)
-    values = values.astype(str) if values.dtype.kind == "O" else values
-    return encode_labels(values, file.count, f"column '{label}' of {file.where}")
+def _conditions(condition: bool | Sequence[str], names: Sequence[str], read: ReadTable) -> tuple[str, ...]:
+    """The columns that ``data.condition`` names, in the order of the table."""
+    if isinstance(condition, bool):
+        return ()
+    _known("condition", condition, names, read, absent=False)
+    return tuple(name for name in names if name in condition)
 
 
-def _first_text(file: _File, name: str) -> str:
-    """Where the first value that is no number is: one bad cell makes a column text."""
-    for row, value in enumerate(file.column(name).to_pylist(), 1):
-        if value is not None and not _is_number(str(value)):
-            return f": row {row} is {str(value)[:_TEXT_SHOWN]!r}"
-    return f" ({file.types[name]})"
+def _is_category(read: ReadTable, name: str, kinds: Mapping[str, str]) -> bool:
+    found = field_of(name, read.table.column(name), kinds.get(name), Encoding(), read.where)
+    return isinstance(found, Field) and not found.numbers and not read.table.column(name).null_count
 
 
-def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(_is_whole(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+def _labels(read: ReadTable, label: str) -> Labels:
+    """The classes of a column, in its own spelling.
+
+    Raises:
+        DataError: a row has none.
+    """
+    texts = texts_of(read.table.column(label))
+    if texts.null_count:
+        row = pc.index(texts.is_null(), True).as_py() + 1
+        raise DataError(
+            f"{read.where}: column '{label}', row {row} has no value, and it is the label.",
+            "leave such rows out, or give them a label of their own",
+            "learn it as any other column, with its gaps: leave data.label out",
+        )
+    values = texts.to_numpy(zero_copy_only=False).astype(str)
+    fraction = next((value for value in values if "." in value), None)
+    if fraction is not None and all(is_number(value) for value in values):
+        raise DataError(
+            f"labels must be integers or strings; column '{label}' of {read.where} has {fraction}."
+        )
+    found = encode_labels(values, len(values), f"column '{label}' of {read.where}")
+    order = sorted(range(len(found.classes)), key=lambda at: sorted_as(found.classes[at]))
+    classes = tuple(found.classes[at] for at in order)
+    return Labels(np.argsort(order)[found.indices], classes, _class_type(read, label, classes))
 
 
-def _is_whole(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+def _class_type(read: ReadTable, label: str, classes: Sequence[str]) -> str:
+    """What classes are. Cells of a text file have no type: they are whole numbers if all are written like those."""
+    kind = read.table.column(label).type
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if is_text(kind) and not read.untyped:
+        return "text"
+    return "int" if all(_WHOLE.fullmatch(text) for text in classes) else "text"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _constant(field: Field) -> str:
+    return field.categories[0] if field.categories else f"{field.knots[0][0]:g}"

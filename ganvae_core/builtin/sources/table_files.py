@@ -1,0 +1,282 @@
+"""Tables as people have them: .csv, .tsv, .parquet and .feather files, and data frames, as tables of Arrow."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+
+from ganvae_core.builtin.sources.paths import existing_file, readable
+from ganvae_core.errors import DataError
+
+PARQUET_MAGIC, FEATHER_MAGIC, GZIP_MAGIC = b"PAR1", (b"FEA1", b"ARROW1"), b"\x1f\x8b"
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "?")
+DELIMITERS = (",", ";", "\t", "|")
+HEAD_BYTES, HEAD_LINES = 2**18, 200
+YEARS = range(1500, 2200)
+TABLE_ERRORS = (pa.ArrowException, UnicodeError, EOFError, csv.Error)
+
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_LEADING_ZERO = re.compile(r"0\d+")
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a text file is written. What is None is found from its first lines.
+
+    Args:
+        delimiter: between cells; a blank stands for any run of blanks.
+        decimal: the decimal point of its numbers: ``.`` or ``,``.
+        header: whether its first line names the columns.
+        missing: further texts of missing cells.
+    """
+
+    delimiter: str | None = None
+    decimal: str | None = None
+    header: bool | None = None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadTable:
+    """A table of Arrow.
+
+    Args:
+        table: the table.
+        where: what it is called in an error.
+        notes: sentences for users about how it was read.
+        untyped: it is a text file, whose cells have no types.
+    """
+
+    table: Any
+    where: str
+    notes: tuple[str, ...] = ()
+    untyped: bool = False
+
+
+def read_table(path: str, text: TextFormat, spelled: str | None = None) -> ReadTable:
+    """A file by its content.
+
+    Args:
+        path: of the file.
+        text: how it is written, if it is a text file.
+        spelled: a column whose values are kept as they are written.
+
+    Raises:
+        DataError: there is no such file, it is damaged, has no rows, or has two columns of one name.
+    """
+    file = existing_file(path)
+    where, notes, untyped = f"'{path}'", list[str](), False
+    with readable(file, *TABLE_ERRORS):
+        with file.open("rb") as stream:
+            magic = stream.read(8)
+        if magic.startswith(PARQUET_MAGIC) or file.suffix == ".parquet":
+            table = pyarrow.parquet.read_table(file)
+        elif magic.startswith(FEATHER_MAGIC):
+            table = pyarrow.feather.read_table(file)
+        else:
+            table = _read_text(file, magic.startswith(GZIP_MAGIC), text, spelled, where, notes)
+            untyped = True
+    return ReadTable(checked(table, where), where, tuple(notes), untyped)
+
+
+def frame_table(frame: Any) -> Any:
+    """A pandas or polars data frame, or a table of Arrow, as a table of Arrow; None for anything else."""
+    if isinstance(frame, pa.Table):
+        return checked(frame, "the table")
+    if type(frame).__module__.split(".")[0] == "pandas" and type(frame).__name__ == "DataFrame":
+        return checked(pa.Table.from_pandas(frame, preserve_index=False), "the data frame")
+    if hasattr(frame, "__arrow_c_stream__") and hasattr(frame, "columns"):
+        return checked(pa.table(frame), "the data frame")
+    return None
+
+
+def checked(table: Any, where: str) -> Any:
+    """The table, whose columns have different names and which has rows.
+
+    Raises:
+        DataError: it has no rows, no columns, or two columns of one name.
+    """
+    twice = next((name for name, count in Counter(table.column_names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{where} has several columns called '{twice}'.")
+    if not table.num_rows or not table.num_columns:
+        raise DataError(f"{where} has no rows.")
+    return table
+
+
+def _read_text(
+    file: Path, zipped: bool, text: TextFormat, spelled: str | None, where: str, notes: list[str]
+) -> Any:
+    with gzip.open(file) if zipped else file.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    encoding = _encoding(head)
+    lines = head.decode(encoding, "replace").removeprefix("\ufeff").splitlines()[:HEAD_LINES]
+    lines = lines[:-1] if len(head) == HEAD_BYTES and len(lines) < HEAD_LINES else lines
+    delimiter = text.delimiter or _delimiter([line for line in lines if line.strip()])
+    skipped = _comments(lines, delimiter)
+    lines = [line for line in lines[skipped:] if line.strip()]
+    if not lines:
+        raise DataError(f"{where} has no rows.")
+    if skipped:
+        notes.append(f"the first {skipped} lines of {where} are comments and are left out")
+    source: Any = pa.input_stream(file, compression="gzip") if zipped else file
+    if delimiter == " " or f'{delimiter} "' in lines[0] + lines[-1]:
+        with gzip.open(file) if zipped else file.open("rb") as stream:
+            source = _rewritten(stream.read().decode(encoding), delimiter, skipped)
+        delimiter, encoding, skipped = ",", "utf-8", 0
+        lines = source.getvalue()[:HEAD_BYTES].decode(encoding, "replace").splitlines()[:HEAD_LINES]
+        source.seek(0)
+    cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    decimal = text.decimal or _decimal(cells, delimiter)
+    missing = (*MISSING, *text.missing)
+    header = text.header
+    if header is None and not (header := _has_header(cells, missing)):
+        notes.append(
+            f"the first line of {where} is data and names no columns (data.header=true takes it as names)"
+        )
+    names = cells[0] if header else [f"column_{number}" for number in range(1, len(cells[0]) + 1)]
+    names = [name or f"column_{number}" for number, name in enumerate(names, 1)]
+    below = cells[1:] if header else cells
+
+    def read(quoted_lines: bool, encoding: str) -> Any:
+        return pyarrow.csv.read_csv(
+            source,
+            pyarrow.csv.ReadOptions(column_names=names, skip_rows=skipped + int(header), encoding=encoding),
+            pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted_lines),
+            pyarrow.csv.ConvertOptions(
+                null_values=[*missing, *(f" {one}" for one in missing if one)],
+                strings_can_be_null=True,
+                true_values=[],
+                false_values=[],
+                decimal_point=decimal,
+                column_types=_kept_as_text(names, below, spelled),
+            ),
+        )
+
+    try:
+        table = read(any(line.count('"') % 2 for line in lines), encoding)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error) or encoding != "utf-8" or not isinstance(source, Path):
+            raise
+        encoding = "cp1252"  # after a beginning without any letters beyond ASCII
+        table = read(True, encoding)
+    if encoding == "cp1252":
+        notes.append(f"{where} is not UTF-8, and was read as Latin-1 (Windows-1252)")
+    return pa.Table.from_arrays([_trimmed(column) for column in table.columns], table.column_names)
+
+
+def _encoding(head: bytes) -> str:
+    """By the byte order mark; without one UTF-8, or else Windows' Latin-1."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _delimiter(lines: list[str]) -> str:
+    """What divides all lines into the same number of cells; a blank where nothing else divides any."""
+    if not lines:
+        return ","
+    best, most = ",", 0.0
+    for delimiter in DELIMITERS:
+        counts = [len(cells) for cells in csv.reader(lines, delimiter=delimiter) if cells]
+        usual = Counter(counts).most_common(1)[0][0]
+        score = counts.count(usual) / len(counts) + (counts[0] == usual) if usual > 1 else 0.0
+        if score > most:
+            best, most = delimiter, score
+    words = {len(line.split()) for line in lines}
+    if not most and words != {1} and len(words) == 1:
+        return " "
+    return best
+
+
+def _comments(lines: list[str], delimiter: str) -> int:
+    """How many lines at the top are comments: they begin with #, and have not as many cells as the others."""
+    usual = Counter(line.count(delimiter) for line in lines).most_common(1)[0][0] if lines else 0
+    return next(
+        (
+            number
+            for number, line in enumerate(lines)
+            if not line.startswith("#") or line.count(delimiter) == usual
+        ),
+        len(lines),
+    )
+
+
+def _rewritten(text: str, delimiter: str, skipped: int) -> io.BytesIO:
+    """Cells that are divided by runs of blanks, or quoted after a blank, in plain CSV."""
+    made = io.StringIO()
+    given = (line.strip() for line in text.splitlines()[skipped:] if line.strip())
+    if delimiter == " ":
+        given = (re.sub(r"\s+", " ", line) for line in given)
+    csv.writer(made, lineterminator="\n").writerows(
+        csv.reader(given, delimiter=delimiter, skipinitialspace=True)
+    )
+    return io.BytesIO(made.getvalue().encode())
+
+
+def _decimal(cells: list[list[str]], delimiter: str) -> str:
+    """A comma where numbers with a comma occur, and none with a point."""
+    values = [cell for row in cells for cell in row]
+    commas = delimiter != "," and any(_DECIMAL_COMMA.fullmatch(value) for value in values)
+    points = any("." in value and _NUMBER.fullmatch(value) for value in values)
+    return "," if commas and not points else "."
+
+
+def _has_header(cells: list[list[str]], missing: tuple[str, ...]) -> bool:
+    """Whether the first line differs from those below: no number stands over numbers there, or years and new words.
+
+    A line of text over columns of text is one of names, too, unless all of its words occur again below.
+    """
+    first, below = cells[0], cells[1:]
+    if not below or not any(first):
+        return True
+    numbers, again, alone = list[str](), 0, 0
+    for column, name in enumerate(first):
+        values = [row[column] for row in below if column < len(row) and row[column] not in missing]
+        if name in missing and name:
+            again += 1
+        elif _NUMBER.fullmatch(name) and values and all(_NUMBER.fullmatch(value) for value in values):
+            numbers.append(name)
+        elif name in values:
+            again += 1
+        else:
+            alone += 1
+    if not numbers:
+        return alone > 0
+    years = all(name.isdecimal() and int(name) in YEARS for name in numbers)
+    return bool(alone) and years
+
+
+def _kept_as_text(names: list[str], below: list[list[str]], spelled: str | None) -> dict[str, Any]:
+    """Columns whose values would lose their spelling as numbers: those like 00501, and the one asked for."""
+    kept: dict[str, Any] = {}
+    for column, name in enumerate(names):
+        zeros = any(column < len(row) and _LEADING_ZERO.fullmatch(row[column]) for row in below)
+        if zeros or name == spelled:
+            kept[name] = pa.string()
+    return kept
+
+
+def _trimmed(column: Any) -> Any:
+    """Text without the blanks around it."""
+    return pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
