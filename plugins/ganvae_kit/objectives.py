@@ -233,6 +233,8 @@ def every_parameter_learns(component: Component) -> None:
                     raise CheckFailure(f"{play.where(prepared)}the gradient of {name} is not finite",
                                        place_of(loss_of(prepared)))  # fmt: skip
         trained = [parameter for prepared in play.phases for parameter in prepared.parameters]
+        if "prior" not in play.objective.needs:  # its prior is trained in a further stage
+            reached |= {id(parameter) for parameter in play.objective.model.prior.parameters()}
         for parameter in trained:
             if id(parameter) not in reached:
                 name = name_of(play, parameter)

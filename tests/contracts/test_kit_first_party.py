@@ -94,7 +94,7 @@ class TestBuiltin(PluginSuite):
             {"encoder.codes": 5, "encoder.network": {"name": "mlp", "hidden": [8], "posterior": "dirac"}},
             {
                 "encoder.quantiser": "scalar",
-                "encoder.levels": [4, 3],
+                "encoder.levels": [64, 63],
                 "latent.shape": [2, 3],
                 "encoder.network": {"name": "mlp", "hidden": [8], "posterior": "dirac"},
             },

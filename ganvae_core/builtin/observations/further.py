@@ -124,7 +124,6 @@ class NegativeBinomialData(ObservedData):
         zero_logits: (B, *X) of a further zero, or None.
         offset: counts are ``offset + scale * x``.
         scale: likewise.
-        bounds: of x, where it has any.
     """
 
     log_mean: Tensor
@@ -132,7 +131,6 @@ class NegativeBinomialData(ObservedData):
     zero_logits: Tensor | None
     offset: Tensor
     scale: Tensor
-    bounds: tuple[float, float] | None
 
     @property
     def mean(self) -> Tensor:
@@ -165,8 +163,7 @@ class NegativeBinomialData(ObservedData):
         return sum_event(values, self.log_mean.dim() - 1, mask)
 
     def _as_x(self, counts: Tensor) -> Tensor:
-        x = (counts - self.offset) / self.scale
-        return x if self.bounds is None else x.clamp(*self.bounds)
+        return (counts - self.offset) / self.scale
 
 
 @final
@@ -179,8 +176,11 @@ class NegativeBinomial(Observation):
     of the nearest whole numbers, those below zero taken as zero.
 
     Args:
-        data: what the data is.
+        data: what the data is, without bounds.
         zero_inflated: with further zeros.
+
+    Raises:
+        ConfigurationError: the data has an upper bound, which counts do not have.
     """
 
     shown = "draw"
@@ -190,7 +190,11 @@ class NegativeBinomial(Observation):
 
     def __init__(self, data: DataSpec | None = None, *, zero_inflated: bool = False) -> None:
         super().__init__()
-        self.bounds = None if data is None else data.range
+        if data is not None and data.range is not None:
+            raise ConfigurationError(
+                "a negative-binomial is for counts without an upper bound, and this data has bounds.",
+                "read it as it is:  data.scale=none  or take  observation=auto",
+            )
         self.parts = 3 if zero_inflated else 2
         offset, scale = ((0.0,), (1.0,)) if data is None else (data.units.offset, data.units.scale)
         self.register_buffer("offset", torch.tensor(offset), persistent=False)
@@ -203,7 +207,7 @@ class NegativeBinomial(Observation):
         log_mean, log_dispersion, *zero = raw.chunk(self.parts, 1)
         return NegativeBinomialData(
             log_mean.clamp(max=15), log_dispersion.clamp(-10, 10), zero[0] if zero else None,
-            self.offset.to(raw), self.scale.to(raw), self.bounds,
+            self.offset.to(raw), self.scale.to(raw),
         )  # fmt: skip
 
 

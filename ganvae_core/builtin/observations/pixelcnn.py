@@ -66,7 +66,7 @@ class PixelCNNData(ObservedData):
     def _unrolled(self, *, draws: bool) -> Tensor:
         own = self.observation
         low, high = own.bounds
-        values = torch.linspace(low, high, own.levels).to(self.context)
+        values = torch.linspace(low, high, own.levels, device=self.context.device, dtype=self.context.dtype)
         channels, height, width = own.shape
         pixels: list[Tensor] = []
         empty = self.context.new_full((len(self.context), channels, 1), low)
