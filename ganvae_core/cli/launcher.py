@@ -81,7 +81,9 @@ def watch(command: Sequence[str], processes: int) -> int:
         print_error(_death_of(killed, processes), *how_to_go_on(run))
         return 1
     codes = [failure.exitcode for failure in failures]
-    code = next((code for code in codes if code > 0), codes[0] if codes else 0)
+    # A rank that has lost another one ends with 1, which is not the reason.
+    reasons = sorted((code for code in codes if code > 0), key=lambda code: code == 1)
+    code = next(iter(reasons), codes[0] if codes else 0)
     return code if code >= 0 else 128 + (received[0] if received else -code)
 
 
