@@ -42,9 +42,11 @@ def refused(*typed: str, plugin: str = "vae", layers: tuple[str, ...] = ()) -> g
 
 def test_a_recipe_is_complete_with_full_ids_and_every_option() -> None:
     plain = configured()
-    assert plain.components["objective"] == Choice("vae/elbo", {"beta": 1.0})
-    assert plain.components["generator"].id == "builtin/mlp"
-    assert plain.components["generator"].options.keys() == {
+    assert plain.components["objective"] == Choice(
+        "vae/elbo", {"beta": 1.0, "free_bits": 0.0, "capacity": None}
+    )
+    assert plain.components["generator"].id == "builtin/auto"
+    assert configured("generator=mlp").components["generator"].options.keys() == {
         "hidden",
         "activation",
         "batch_norm",
@@ -265,7 +267,11 @@ def test_stages_are_read_complete_and_come_back_from_the_file() -> None:
     assert first.critic is not None
     assert first.critic.options["hidden"] == (3,)
     assert first.optimizers["default"].options["lr"] == 1e-3
-    assert (second.objective, second.steps, second.train) == (Choice("vae/elbo", {"beta": 2.0}), 0, None)
+    assert (second.objective, second.steps, second.train) == (
+        Choice("vae/elbo", {"beta": 2.0, "free_bits": 0.0, "capacity": None}),
+        0,
+        None,
+    )
     assert second.optimizers["critic"].id == "builtin/sgd"
     assert second.optimizers["critic"].options["clip_norm"] == 1.0
     assert made.train == ("prior", "encoder")

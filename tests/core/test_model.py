@@ -107,7 +107,7 @@ def test_the_engine_trains_a_vae_as_a_bare_loop_does(name: str) -> None:
     for step in range(5):
         batch = engine._stream.batch_at(8 * step)  # pyright: ignore[reportPrivateUsage]
         torch.manual_seed(mixed_seed(2, STEP, step, 0, 0))
-        loss = by_hand(weights, x[batch.index], torch.randn(8, CODE), 1.0, None)
+        loss = by_hand(weights, batch.x, torch.randn(8, CODE), 1.0, None)
         bare.zero_grad()
         loss.backward()
         bare.step()

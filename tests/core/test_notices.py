@@ -243,8 +243,8 @@ def trained(plugin: str, out: Path, steps: int, **changes: Any) -> tuple[gv.Run,
 
 
 def test_a_vae_whose_codes_say_nothing_warns(tmp_path: Path) -> None:
-    _, (text,) = trained("vae", tmp_path / "run", 760, **{"objective.beta": 100, "encoder.hidden": [32]})
-    assert text.startswith("step 750: samples are nearly all alike")
+    _, texts = trained("vae", tmp_path / "run", 760, **{"objective.beta": 100, "encoder.hidden": [32]})
+    assert any(text.startswith("step 750: samples are nearly all alike") for text in texts), texts
 
 
 def test_a_critic_whose_generator_does_not_learn_warns(tmp_path: Path) -> None:
