@@ -125,4 +125,4 @@ def _convolves(data: DataSpec, hidden: Sequence[int] | None, filters: int | None
         )
     if filters is not None:
         return True
-    return hidden is None and data.modality == "image" and min(data.shape[1:]) >= SHORTEST_SIDE
+    return hidden is None and data.modality == "image" and min(data.shape[1:], default=0) >= SHORTEST_SIDE

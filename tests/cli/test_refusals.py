@@ -76,7 +76,7 @@ WORDS = [
     ),
     ("run --plugin vae objective.beta=much", "objective.beta", "must be a number"),
     ("run --plugin vae objective.beta=nan", "objective.beta", "must be a number"),
-    ("run --plugin vae data.condition=perhaps", "data.condition", "true or false"),
+    ("run --plugin vae data.condition=perhaps", "data.condition", "data.condition=true"),
     ("run --plugin vae --precision fp8", "one of: auto, fp32, tf32, bf16"),
     ("run --plugin vae engine.device=tpu", "no device 'tpu'", "auto, cpu"),
     ("run --plugin vae --steps -5", "engine.steps: -5 is not possible: it must be at least 1."),
@@ -97,7 +97,7 @@ WORDS = [
     ("run --plugin vae observation=point", "needs an observation with a likelihood", "observation=bernoulli"),
     ("run --plugin vae prior=uniform", "the support of its codes is bounded", "prior=normal"),
     ("run --plugin gan prior=gaussian-mixture", "is fitted only after it"),
-    ("run --plugin gan objective=elbo", "needs an encoder", "builtin/mlp, dcgan/dcgan"),
+    ("run --plugin gan objective=elbo", "needs an encoder", "encoder=mlp"),
     ("run --plugin vae objective=non-saturating", "needs a critic", "critic=mlp"),
     ("run --plugin vae data.resize=3", "'builtin/digits' has no option 'resize'"),
     ("run --plugin vae data.held_out=1.5", "data.held_out: 1.5"),
@@ -221,11 +221,6 @@ def too_few_labels(folder: Path) -> str:
     return "x.npz"
 
 
-def text_column(folder: Path) -> str:
-    (folder / "x.csv").write_text("height,colour\n1,red\n2,blue\n")
-    return "x.csv"
-
-
 def ragged(folder: Path) -> str:
     (folder / "x.csv").write_text("a,b\n1,2\n3\n")
     return "x.csv"
@@ -254,7 +249,6 @@ DATA = [
     (not_a_number, "row 7, column 1", "nan"),
     (infinite, "weight", "inf"),
     (too_few_labels, "labels do not match", "30 labels for 40 rows"),
-    (text_column, "colour", "data.columns=[height]", "data.label=colour"),
     (ragged, "x.csv", ""),
     (header_only, "x.csv", "no rows"),
     (unknown_ending, "no source reads files like 'x.docx'", ""),
@@ -304,14 +298,14 @@ def test_fewer_rows_than_the_batch_are_said_and_the_batch_is_made_smaller(say: S
 
 
 def test_a_constant_column_is_said_and_restored_exactly(say: Say, own_folder: Path) -> None:
-    rows = "\n".join(f"{number},7.25,{number * number % 7}" for number in range(40))
+    rows = "\n".join(f"{number // 2},7.25,{number * number % 7}" for number in range(40))
     (own_folder / "x.csv").write_text(f"a,b,c\n{rows}\n")
     code, _, err = say("run", "--plugin", "vae", "--data", "x.csv", *SMALL[:-1])
     assert code == 0
     assert "column 'b' is constant (7.25)" in err
     assert say("sample", "runs/vae-x-1", "-n", "5", "-o", "made.csv")[0] == 0
     header, *lines = (own_folder / "made.csv").read_text().splitlines()
-    assert header == '"a","b","c"'
+    assert header == "a,b,c"
     assert [line.split(",")[1] for line in lines] == ["7.25"] * 5
 
 
