@@ -147,7 +147,7 @@ class ImportanceWeighted(Objective):
         )  # (K, B)
         bound = (log_weights.logsumexp(0) - math.log(self.draws)).mean()
         weights = log_weights.detach().softmax(0)
-        terms = {"effective_draws": 1 / weights.square().sum(0).mean(), "bound": bound.detach()}
+        terms = {"effective_draws": (1 / weights.square().sum(0)).mean(), "bound": bound.detach()}
         if self.doubly and z.requires_grad:
             # What reaches the encoder through z is weighted once more; the generator's gradient is that of the bound.
             z.register_hook(lambda gradient: gradient * weights.reshape(*weights.shape, *[1] * (z.dim() - 2)))
