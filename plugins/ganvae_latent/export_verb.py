@@ -115,11 +115,9 @@ def _run_torch(file: Path, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 def _run_onnx(file: Path, inputs: tuple[Tensor, ...]) -> Tensor:
-    import importlib
-
+    import onnxruntime as runtime  # pyright: ignore
     import torch
 
-    runtime: Any = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

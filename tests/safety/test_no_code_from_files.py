@@ -23,6 +23,8 @@ CALLS = {
 }  # fmt: skip
 NUMPY = ("np.load", "numpy.load")
 """They unpickle, unless ``allow_pickle=False`` stands in the call."""
+WRITTEN_HERE = {"plugins/ganvae_latent/export_verb.py": "torch.export.load"}
+"""What reads a file that the same command has written a moment before, to compare it with the model."""
 SAFE_WITH = [(NUMPY, "allow_pickle", False), (("torch.load",), "weights_only", True)]
 """Calls that construct no more than arrays and tensors with this argument."""
 YAML_LOADERS = {"_Loader", "yaml.BaseLoader", "loader"}
@@ -33,6 +35,7 @@ IMPORTERS = {
     "ganvae_core/plugins/discovery.py": "entry points of installed distributions",
     "ganvae_core/plugins/catalogue.py": "targets that an installed plugin declares",
     "docs/generate.py": "the modules of the public names, to write their signatures",
+    "ganvae_core/latent/maps.py": "umap, an optional library",
     "benchmarks/crash_test.py": "the modules of a run's components, before it is forked",
     "plugins/ganvae_kit/__init__.py": "its own public names",
     "plugins/ganvae_kit/static.py": "entry points of the plugin that is to be checked",
@@ -104,7 +107,10 @@ def is_false(node: ast.expr) -> bool:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_nothing_runs_or_unpickles_what_a_file_holds(file: Path) -> None:
-    assert findings(file.read_text(encoding="utf-8")) == []
+    known = WRITTEN_HERE.get(file.relative_to(ROOT).as_posix())
+    assert [
+        found for found in findings(file.read_text(encoding="utf-8")) if found.partition(": ")[2] != known
+    ] == []
 
 
 @pytest.mark.parametrize(
