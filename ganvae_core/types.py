@@ -174,10 +174,10 @@ class DataSpec:
     count: int = 0
     fields: tuple[Field, ...] | None = None
     classes: tuple[str, ...] | None = None
-    condition_fields: tuple[Field, ...] | None = None
     units: Units = field(default_factory=Units)
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     class_type: str = "text"
+    condition_fields: tuple[Field, ...] | None = None
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -133,7 +133,6 @@ class Table(Source):
             read.table.num_rows,
             fields,
             classes,
-            condition_fields,
             Units(dtype="float64"),
             {
                 "columns": [name for name in names if name in learned],
@@ -143,6 +142,7 @@ class Table(Source):
                 "left_out": [[each.name, each.kind, each.why] for each in reader.left_out],
             },
             "text" if self._labels is None else self._labels.type,
+            condition_fields,
         )  # fmt: skip
         self.notes = (*read.notes, *reader.notes)
 
