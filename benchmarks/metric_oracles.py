@@ -2,9 +2,9 @@
 
     python benchmarks/metric_oracles.py
 
-Fréchet and kernel distances are compared with torch-fidelity's functions of features (``pip install torch-fidelity``;
-its feature extractors, which need torchvision, are not used). Precision, recall, density and coverage are compared with the
-values published for two samples of 10,000 draws of N(0, I) in 1,000 dimensions, k = 5 (Naeem et al. 2020).
+Fréchet and kernel distances are compared with torch-fidelity's functions of features (``pip install torch-fidelity``).
+Its feature extractors, which need torchvision, are not used. Precision, recall, density and coverage are compared with
+the values published for two samples of 10,000 draws of N(0, I) in 1,000 dimensions, k = 5 (Naeem et al. 2020).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from filelock import FileLock, Timeout
 
-from ganvae_compare.plan import PLAN, Plan, parse_budget, read_plan, write_plan
+from ganvae_compare.plan import PLAN, Plan, next_free, parse_budget, read_plan, write_plan
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import note, print_error
 from ganvae_core.errors import ConfigurationError, Interrupted, RunError
@@ -128,7 +128,8 @@ def _new_plan(
         raise ConfigurationError(f"--plugin {twice[0]} is given twice.")
     steps, seconds = parse_budget(budget)
     name = Path(data).stem if data else "digits" if plugins else "runs"
-    plan = Plan(out or _next_free(name), tuple(plugins), seeds or (3 if plugins else 1), data or "", tuple(overrides),
+    folder = out or next_free(f"compare-{name}")
+    plan = Plan(folder, tuple(plugins), seeds or (3 if plugins else 1), data or "", tuple(overrides),
                 steps, seconds, metrics or "", samples, tuple(runs))  # fmt: skip
     if (plan.folder / PLAN).is_file():
         raise ConfigurationError(f"'{plan.folder}' holds a comparison already.",
@@ -163,13 +164,6 @@ def _check(catalogue: Catalogue, plan: Plan) -> dict[str, int]:
         if configuration.stages:
             stages[candidate] = 1 + len(configuration.stages)
     return stages
-
-
-def _next_free(name: str) -> Path:
-    number = 1
-    while Path(f"compare-{name}-{number}").exists():
-        number += 1
-    return Path(f"compare-{name}-{number}")
 
 
 @contextmanager

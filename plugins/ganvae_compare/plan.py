@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import shlex
@@ -178,3 +179,8 @@ def ganvae(words: Sequence[str]) -> list[str]:
 def typed(words: Sequence[str]) -> str:
     """A command as a person would type it."""
     return shlex.join(["ganvae", *words])
+
+
+def next_free(name: str) -> Path:
+    """The first of ``NAME-1``, ``NAME-2`` … that does not exist."""
+    return next(path for number in itertools.count(1) if not (path := Path(f"{name}-{number}")).exists())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ganvae_core as gv
+from ganvae_compare.evaluate_verb import number
 from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
 from ganvae_compare.rules import Summary, Verdict, pareto_front, summary, verdict
@@ -273,12 +274,6 @@ def cell(found: Summary | None, reason: str) -> dict[str, Any]:
         return {"text": NOT_AVAILABLE if reason else "", "value": "", "title": reason}
     spread = f" ± {number(found.spread)}" if found.spread is not None else ""
     return {"text": number(found.mean) + spread, "value": found.mean, "title": f"{found.mean}"}
-
-
-def number(value: float) -> str:
-    """Three digits that count."""
-    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return text.replace("-", "−")
 
 
 def as_markdown(report: Report) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganvae_compare.plan import ganvae
+from ganvae_compare.plan import ganvae, next_free
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import note
 from ganvae_core.config.layers import Text
@@ -151,7 +151,7 @@ def _new(
     if chosen not in figures:
         raise ConfigurationError(f"--metric: the metrics of this recipe have no figure '{chosen}'.",
                                  f"figures: {', '.join(figures)}")  # fmt: skip
-    folder = out or _next_free(plugin)
+    folder = out or next_free(f"sweep-{plugin}")
     if (folder / SWEEP).is_file():
         raise ConfigurationError(f"'{folder}' holds a sweep already.",
                                  f"go on:  ganvae sweep --resume {shlex.quote(str(folder))}")  # fmt: skip
@@ -167,13 +167,6 @@ def _first(found: object) -> object:
     assert isinstance(found, Range)
     value = Text(found.choices[0]) if found.choices else int(found.low) if found.is_whole else found.low
     return [value] if found.in_list else value
-
-
-def _next_free(plugin: str) -> Path:
-    number = 1
-    while Path(f"sweep-{plugin}-{number}").exists():
-        number += 1
-    return Path(f"sweep-{plugin}-{number}")
 
 
 def _join(found: Sweep, number: int) -> subprocess.Popen[bytes]:
