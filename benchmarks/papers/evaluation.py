@@ -12,6 +12,7 @@ import torch
 from classifiers import JudgeName, Judges
 from datasets import Part, mnist, resized
 from figure import Row
+from ganvae_metrics.distances import frechet_distance, mode_coverage
 from torch import Tensor
 from training import Trained
 
@@ -60,7 +61,9 @@ def modes(
     subject: Subject, judges: Judges, *, centres: Literal["ring", "grid"], samples: int = 2_500
 ) -> dict[str, float]:
     """Modes of PacGAN's ring or grid, and the share of samples near one."""
-    return measures.mode_coverage(subject.sample(samples), measures.MODES[centres])
+    modes = measures.MODES[centres]
+    points, known = torch.from_numpy(subject.sample(samples)), torch.from_numpy(modes.centres)
+    return mode_coverage(points, known, modes.deviation)
 
 
 def combinations(
@@ -91,9 +94,8 @@ def frechet(
         raise gv.ConfigurationError(f"measures.frechet: '{judge}' has no features.", "take judge: mnist-cnn")
     images, _ = mnist("train")
     order = np.random.default_rng(DRAWN).permutation(len(images))
-    distance = measures.frechet_distance(
-        features(images[np.sort(order[:samples])]), features(subject.sample(samples))
-    )
+    real, made = features(images[np.sort(order[:samples])]), features(subject.sample(samples))
+    distance = frechet_distance(torch.from_numpy(real), torch.from_numpy(made))
     return {f"fd_{judge.replace('-', '_')}": distance}
 
 

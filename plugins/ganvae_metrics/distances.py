@@ -200,3 +200,34 @@ def mean_distance(rows: Tensor) -> float:
     """The mean Euclidean distance of two different rows (N, F)."""
     total = sum(float(apart.double().sum()) for _, apart in _distances(rows.float(), rows.float()))
     return total / (len(rows) * (len(rows) - 1))
+
+
+def mode_coverage(points: Tensor, centres: Tensor, deviation: float) -> dict[str, float]:
+    """How many modes points reach, how many of them lie well, and how evenly they are spread over the modes.
+
+    As PacGAN evaluates (Lin et al. 2018): a point is of high quality within three deviations of its nearest mode, and a
+    mode counts from one such point on.
+
+    Args:
+        points: (N, D).
+        centres: (M, D) of the modes.
+        deviation: of either coordinate around its centre.
+
+    Returns:
+        ``modes``, ``high_quality`` (percent) and ``mode_kl``, the divergence in nats of the shares of all points by
+        their nearest mode from the uniform distribution.
+    """
+    apart = torch.cdist(points.double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    reach, nearest = apart.min(1)
+    good = reach < 3 * deviation
+    return {
+        "modes": float(len(nearest[good].unique())),
+        "high_quality": 100 * float(good.double().mean()),
+        "mode_kl": divergence_from_uniform(torch.bincount(nearest, minlength=len(centres))),
+    }
+
+
+def divergence_from_uniform(counts: Tensor) -> float:
+    """KL(q || uniform) in nats of the shares that counts (K,) make."""
+    shares = counts[counts > 0].double() / counts.sum()
+    return max(0.0, float((shares * (shares * len(counts)).log()).sum()))  # rounding goes below zero

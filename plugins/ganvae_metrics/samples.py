@@ -288,15 +288,7 @@ class Modes(gv.Metric):
             raise gv.NotApplicable("the source does not name its modes")
         centres = torch.tensor(known["centres"], dtype=torch.float64)  # (M, D)
         points = torch.cat([batch.x.flatten(1).double().cpu() for batch in subject.samples(self.samples)])
-        reach, nearest = distances.nearest_distances(points, centres)
-        good = reach < 3 * known["deviation"]
-        shares = torch.bincount(nearest, minlength=len(centres)).double() / len(points)
-        present = shares[shares > 0]
-        return {
-            "modes": float(len(nearest[good].unique())),
-            "high_quality": 100 * float(good.double().mean()),
-            "mode_kl": max(0.0, float((present * (present * len(centres)).log()).sum())),
-        }
+        return distances.mode_coverage(points, centres, known["deviation"])
 
 
 @final

@@ -13,13 +13,12 @@ import torch
 from classifiers import DigitNet, Judges, digits_svm, mnist_cnn, train_digit_net
 from datasets import real_source, resized
 from evaluation import RealRows
+from ganvae_metrics.distances import frechet_distance, mode_coverage
 from measures import (
     MODES,
     agreement,
     clustering_accuracy,
     combination_coverage,
-    frechet_distance,
-    mode_coverage,
 )
 from sklearn.datasets import load_digits
 
@@ -27,9 +26,19 @@ OWN_QUALITY = 1 - math.exp(-4.5)
 """The share of a 2-D Gaussian within 3σ: what real points themselves reach."""
 
 
+def coverage_of(points: np.ndarray, name: str) -> dict[str, float]:
+    return mode_coverage(
+        torch.from_numpy(points), torch.from_numpy(MODES[name].centres), MODES[name].deviation
+    )
+
+
+def distance_of(first: np.ndarray, second: np.ndarray) -> float:
+    return frechet_distance(torch.from_numpy(first), torch.from_numpy(second))
+
+
 @pytest.mark.parametrize(("name", "modes"), [("ring", 8), ("grid", 25)])
 def test_real_points_reach_every_mode_and_989_in_a_thousand_lie_well(name: str, modes: int) -> None:
-    found = mode_coverage(RealRows(real_source({"name": name})).sample(50_000), MODES[name])
+    found = coverage_of(RealRows(real_source({"name": name})).sample(50_000), name)
     assert found["modes"] == modes
     # Five standard errors of a share: a false alarm in about two million draws; the draw is fixed besides.
     assert found["high_quality"] == pytest.approx(
@@ -42,14 +51,14 @@ def test_a_mode_counts_from_one_point_within_three_sigma_on() -> None:
     centres, sigma = MODES["grid"].centres, MODES["grid"].deviation
     near = centres[3] + [2.9 * sigma, 0]
     far = centres[7] + [0, 3.1 * sigma]
-    found = mode_coverage(np.array([near, far, far, centres[0]]), MODES["grid"])
+    found = coverage_of(np.array([near, far, far, centres[0]]), "grid")
     assert found["modes"] == 2
     assert found["high_quality"] == 50
     assert found["mode_kl"] == pytest.approx(sum(q * math.log(25 * q) for q in (0.25, 0.5, 0.25)))
 
 
 def test_a_point_that_is_no_number_lies_nowhere() -> None:
-    found = mode_coverage(np.full((4, 2), np.nan), MODES["ring"])
+    found = coverage_of(np.full((4, 2), np.nan), "ring")
     assert (found["modes"], found["high_quality"]) == (0, 0)
 
 
@@ -97,7 +106,7 @@ def test_the_frechet_distance_of_gaussians_with_common_axes() -> None:
     first, second = np.array([4.0, 1.0, 0.25]), np.array([1.0, 9.0, 0.25])
     mean = np.array([1.0, 0.0, -2.0])
     expected = 5 + ((np.sqrt(first) - np.sqrt(second)) ** 2).sum()
-    found = frechet_distance(with_moments(np.zeros(3), np.diag(first)), with_moments(mean, np.diag(second)))
+    found = distance_of(with_moments(np.zeros(3), np.diag(first)), with_moments(mean, np.diag(second)))
     assert found == pytest.approx(expected, rel=1e-9)
 
 
@@ -107,14 +116,14 @@ def test_the_frechet_distance_of_gaussians_with_other_axes() -> None:
     product = first @ second
     overlap = math.sqrt(np.trace(product) + 2 * math.sqrt(np.linalg.det(product)))
     expected = np.trace(first) + np.trace(second) - 2 * overlap
-    found = frechet_distance(with_moments(np.zeros(2), first), with_moments(np.zeros(2), second))
+    found = distance_of(with_moments(np.zeros(2), first), with_moments(np.zeros(2), second))
     assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_frechet_distance_to_itself_is_zero_even_where_features_never_vary() -> None:
     features = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
     features[:, 2] = 1.0
-    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
+    assert distance_of(features, features) == pytest.approx(0, abs=1e-9)
 
 
 def test_images_are_cropped_and_given_a_border() -> None:
