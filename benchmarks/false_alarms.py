@@ -36,6 +36,13 @@ HEAD = (
     "| training on digits | steps | lowest spread | lowest nearest | highest accuracy | steps won | warned |"
 )
 NOT_RUN, OUTDATED = "*not run*", "*not run since the recipe changed*"
+WARNINGS = {
+    "the critic has won": "won",
+    "worse on held-out rows": "worse",
+    "has collapsed": "collapsed",
+    "samples ": "alike",
+}
+"""A part of each warning, and its word in the table."""
 CRITIC = "critic/accuracy"
 
 WORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -63,10 +70,12 @@ def settings(title: str) -> dict[str, Any]:
 
 
 def definition(title: str) -> dict[str, Any]:
-    """What the figures of a row follow from, as plain JSON."""
+    """What the figures of a row follow from, as plain JSON; the metrics of a run change nothing that is trained."""
     layer = nest(list(settings(title).items()))
     configuration = configure(installed_plugins(), WORKS[title][0], None, [layer])
-    return json.loads(json.dumps(configuration.as_dict(), default=str))
+    tree = json.loads(json.dumps(configuration.as_dict(), default=str))
+    del tree["metrics"]
+    return tree
 
 
 def measure(title: str) -> dict[str, Any]:
@@ -85,7 +94,7 @@ def measure(title: str) -> dict[str, Any]:
         "nearest": min(nearest, default=None),
         "accuracy": max(accuracies, default=None),
         "won_steps": longest(metrics) if accuracies else None,
-        "warned": ["won" if "the critic has won" in text else "alike" for text in texts],
+        "warned": [next(word for part, word in WARNINGS.items() if part in text) for text in texts],
         "machine": machine(),
         "definition": definition(title),
     }

@@ -98,12 +98,16 @@ def configuration_of(row: Row, seed: int, *, steps: int | None = None) -> Config
 
 
 def definition(row: Row) -> dict[str, Any]:
-    """What the row's values follow from, as plain JSON: without the seed, without what only this machine has."""
+    """What the row's values follow from, as plain JSON.
+
+    The seed, what only this machine has, and the metrics of a run, which change nothing that is trained, are left out.
+    """
     tree: dict[str, Any] = {"data": row.data, "measures": row.measures}
     if row.plugin is not None:
         configuration = configuration_of(row, seed=0)
         tree["configuration"] = configuration.as_dict()
         tree["configuration"]["data"] = dataclasses.asdict(configuration.data)
+        del tree["configuration"]["metrics"]
         for key in ("seed", "device", "checkpoint_every", *WATCHING):
             del tree["configuration"]["engine"][key]
     return json.loads(json.dumps(tree))
