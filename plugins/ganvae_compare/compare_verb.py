@@ -93,7 +93,7 @@ def compare(
         at_once = min(processes or cores(), max(1, len(waiting)))
         note(f"{len(plan.jobs)} runs, {len(waiting)} to do, {at_once} at once; in {plan.folder}")
         try:
-            with _shown(plan) as show:
+            with Display(plan) as show:
                 failed = work_through(waiting, at_once, show)
         except KeyboardInterrupt:
             raise Interrupted(f"stopped; what was trained is saved in {plan.folder}.",
@@ -185,7 +185,7 @@ def _held(folder: Path) -> Generator[None]:
         lock.release()
 
 
-class _shown:  # noqa: N801 - used like a function
+class Display:
     """Shows all runs at once: live in a terminal, a line now and then in a pipe."""
 
     def __init__(self, plan: Plan) -> None:
@@ -193,7 +193,7 @@ class _shown:  # noqa: N801 - used like a function
         self._said: dict[str, str] = {}
         self._live: Any = None
 
-    def __enter__(self) -> _shown:
+    def __enter__(self) -> Display:
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live

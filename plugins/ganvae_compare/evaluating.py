@@ -8,7 +8,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,15 +235,19 @@ def cost(run: gv.Run) -> dict[str, float]:
 
 
 def training_seconds(records: Sequence[Mapping[str, Any]]) -> float:
-    """Time of training without pictures and saving: rows over rows a second, summed over the logging intervals."""
+    """Time of training without pictures and saving."""
+    return max((seconds for seconds, _ in timed(records)), default=0.0)
+
+
+def timed(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[float, Mapping[str, Any]]]:
+    """The lines of a log with the seconds of training up to each: rows over rows a second, summed over intervals."""
     total, before = 0.0, 0
     for record in records:
         seen, speed = record.get("samples_seen"), record.get("samples_per_second")
-        if seen is None or not speed:
-            continue
-        total += (seen - before if seen > before else seen) / speed  # a stage counts from zero
-        before = seen
-    return total
+        if seen is not None and speed:
+            total += (seen - before if seen > before else seen) / speed  # a stage counts from zero
+            before = seen
+        yield total, record
 
 
 def data_identity(run: gv.Run) -> dict[str, Any]:

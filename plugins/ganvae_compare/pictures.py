@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import ganvae_core as gv
+from ganvae_compare.evaluating import timed
 from ganvae_core.data.codec import batch_of
 from ganvae_core.evaluation.sampling import can_sample, evenly
 from ganvae_core.runs.loading import Run, read_run
@@ -180,14 +181,7 @@ def curves(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 def _losses(lines: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[float, float, float]]]:
     """The name of the first loss, and (seconds, rows, value) of each record that has it."""
     term = next((key for line in lines for key in line if key.endswith("/loss")), "")
-    values: list[tuple[float, float, float]] = []
-    seconds, before = 0.0, 0
-    for line in lines:
-        if speed := line.get("samples_per_second"):
-            seconds += max(0, line["samples_seen"] - before) / speed
-            before = line["samples_seen"]
-        if term in line:
-            values.append((seconds, line["samples_seen"], line[term]))
+    values = [(seconds, line["samples_seen"], line[term]) for seconds, line in timed(lines) if term in line]
     return term, values
 
 

@@ -22,15 +22,12 @@ def suffix(net: Net) -> str:
     return net.replace("-", "_")
 
 
-def _real(subject: gv.Subject, net: Net) -> Tensor:
-    found = features(subject, subject.held_out(subject.sample_count), net)
-    if len(found) < 2:
-        raise gv.NotApplicable(f"it needs two held-out rows or more, and there are {len(found)}")
-    return found
-
-
-def _made(subject: gv.Subject, net: Net, count: int | None = None) -> Tensor:
-    return features(subject, subject.samples(count or subject.sample_count), net)
+def _compared(subject: gv.Subject, net: Net) -> tuple[Tensor, Tensor]:
+    """Features (N, F) of held-out rows, and (M, F) of samples."""
+    real = features(subject, subject.held_out(subject.sample_count), net)
+    if len(real) < 2:
+        raise gv.NotApplicable(f"it needs two held-out rows or more, and there are {len(real)}")
+    return real, features(subject, subject.samples(subject.sample_count), net)
 
 
 @final
@@ -54,7 +51,7 @@ class FrechetDistance(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``fd_NET``."""
-        found = distances.frechet_distance(_real(subject, self.net), _made(subject, self.net))
+        found = distances.frechet_distance(*_compared(subject, self.net))
         return {self.figures[0].name: found}
 
 
@@ -78,7 +75,7 @@ class KernelDistance(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``kd_NET`` and ``kd_NET_error``."""
-        real, made = _real(subject, self.net), _made(subject, self.net)
+        real, made = _compared(subject, self.net)
         found, name = distances.kernel_distance(real, made), self.figures[0].name
         error = {} if math.isnan(found.error) else {f"{name}_error": 1000 * found.error}
         return {name: 1000 * found.value, **error}
@@ -111,7 +108,7 @@ class Manifolds(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """The four figures."""
-        real, made = _real(subject, self.net), _made(subject, self.net)
+        real, made = _compared(subject, self.net)
         nearest = min(self.nearest, len(real) - 1, len(made) - 1)
         found = distances.manifolds(real, made, nearest)
         return {figure.name: value for figure, value in zip(self.figures, found, strict=True)}
@@ -139,7 +136,7 @@ class SlicedWasserstein(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``sw_NET``."""
-        real, made = _real(subject, self.net), _made(subject, self.net)
+        real, made = _compared(subject, self.net)
         return {self.figures[0].name: distances.sliced_wasserstein(real, made, self.directions) ** 0.5}
 
 
@@ -163,7 +160,7 @@ class TwoSample(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``nn_NET`` in percent."""
-        real, made = _real(subject, self.net), _made(subject, self.net)
+        real, made = _compared(subject, self.net)
         return {self.figures[0].name: 100 * distances.two_sample_accuracy(real, made)}
 
 
@@ -194,7 +191,7 @@ class DifferentBins(gv.Metric):
             raise gv.NotApplicable(
                 f"{self.bins} bins need {2 * self.bins} training rows, and there are {len(known)}"
             )
-        real, made = _real(subject, self.net), _made(subject, self.net)
+        real, made = _compared(subject, self.net)
         return {self.figures[0].name: 100 * distances.different_bins(real, made, known, self.bins)}
 
 
@@ -217,7 +214,7 @@ class Diversity(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``diversity_NET``."""
-        real, made = _real(subject, self.net), _made(subject, self.net)
+        real, made = _compared(subject, self.net)
         return {self.figures[0].name: distances.mean_distance(made) / distances.mean_distance(real)}
 
 
@@ -250,8 +247,7 @@ class Memorisation(gv.Metric):
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """Both figures."""
         known = features(subject, subject.training(self.rows), self.net)
-        real, _ = distances.nearest_distances(_real(subject, self.net), known)
-        made, _ = distances.nearest_distances(_made(subject, self.net), known)
+        real, made = (distances.nearest_distances(rows, known)[0] for rows in _compared(subject, self.net))
         usual, closest = float(real.median()), float(real.quantile(0.01))
         copies = 100 * float((made < closest).double().mean())
         ratio, share = (figure.name for figure in self.figures)
