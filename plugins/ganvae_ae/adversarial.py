@@ -73,7 +73,10 @@ class WithCritic(Objective):
         """The critic's loss () with its penalties; ``accuracy`` is the share of pairs in the right order."""
         real = batch.x.detach().clone().requires_grad_(self.penalties.uses("r1"))
         fake = self.made(batch).detach().requires_grad_(self.penalties.uses("r2"))
-        judge = lambda x: self.critic(x, batch.condition)  # noqa: E731
+
+        def judge(x: Tensor) -> Tensor:
+            return self.critic(x, batch.condition)
+
         real_logits, fake_logits = judge(real), self.judged(fake, batch)
         value = losses.relativistic_critic(real_logits, fake_logits)
         accuracy = (real_logits > fake_logits).to(value.dtype).mean()

@@ -114,7 +114,7 @@ def _arranged(x: np.ndarray, where: str, observed: np.ndarray | None) -> _Shaped
     if x.size == 0 or x.ndim == 0:
         raise DataError(f"{where} has no rows: its shape is {x.shape}.")
     notes: tuple[str, ...] = ()
-    change: Callable[[np.ndarray], np.ndarray] = lambda array: array  # noqa: E731
+    change: Callable[[np.ndarray], np.ndarray] | None = None
     if x.ndim == 3 and x.dtype.kind == "f" and _is_window(*x.shape[1:]):
         size = f"{x.shape[1]} × {x.shape[2]}"
         notes = (
@@ -122,16 +122,25 @@ def _arranged(x: np.ndarray, where: str, observed: np.ndarray | None) -> _Shaped
             " x[:, None] as the array makes them images",
         )
     elif x.ndim in (1, 3):
-        change = lambda array: array[:, None]  # noqa: E731
+        change = _with_a_channel
     elif x.ndim == 4 and x.shape[-1] in IMAGE_CHANNELS and x.shape[1] not in IMAGE_CHANNELS:
-        change = lambda array: np.moveaxis(array, -1, 1)  # noqa: E731
-    x = change(x)
+        change = _channels_first
+    if change is not None:
+        x, observed = change(x), None if observed is None else change(observed)
     event = x.shape[1:]
     if len(event) == 1:
         modality = "points" if event == (2,) else "table"
     else:
         modality = "image" if len(event) == 3 and event[0] in IMAGE_CHANNELS else "array"
-    return _Shaped(x, None if observed is None else change(observed), modality, notes)
+    return _Shaped(x, observed, modality, notes)
+
+
+def _with_a_channel(rows: np.ndarray) -> np.ndarray:
+    return rows[:, None]
+
+
+def _channels_first(rows: np.ndarray) -> np.ndarray:
+    return np.moveaxis(rows, -1, 1)
 
 
 def _is_window(height: int, width: int) -> bool:
