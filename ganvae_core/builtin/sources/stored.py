@@ -43,7 +43,8 @@ class StoredSource(Source):
         self, described: Description, labels: Labels | None = None, notes: tuple[str, ...] = ()
     ) -> None:
         self._x, self._observed = described.x, described.observed
-        self._labels = labels
+        self._values: np.ndarray | None = None if labels is None else labels.indices
+        """(N,) class numbers, or (N, *K) conditions that a subclass sets."""
         self._spec = described.spec
         if labels is not None:
             self._spec = labelled(self._spec, labels)
@@ -62,9 +63,7 @@ class StoredSource(Source):
         return Rows(self._x[indices], self.labels(indices), observed)
 
     def labels(self, indices: Indices | None = None) -> np.ndarray | None:
-        if self._labels is None:
-            return None
-        return self._labels.indices if indices is None else self._labels.indices[indices]
+        return self._values if self._values is None or indices is None else self._values[indices]
 
 
 @final

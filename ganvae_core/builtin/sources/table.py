@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ganvae_core.builtin.sources.describe import Description
 from ganvae_core.builtin.sources.storage import allocate
-from ganvae_core.builtin.sources.stored import Labels, encode_labels
+from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
 from ganvae_core.builtin.sources.table_fields import (
     Encoding,
     LeftOut,
@@ -30,15 +31,14 @@ from ganvae_core.builtin.sources.table_fields import (
 )
 from ganvae_core.builtin.sources.table_files import ReadTable, TextFormat, frame_table, read_table
 from ganvae_core.errors import DataError, did_you_mean
-from ganvae_core.interfaces import Indices, Source
-from ganvae_core.types import DataSpec, Field, Rows, Units
+from ganvae_core.types import DataSpec, Field, Units
 
 _NOTES = 5
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
 @final
-class Table(Source):
+class Table(StoredSource):
     """The columns of a table: numbers, whole numbers, categories, flags, dates, with missing cells.
 
     Args:
@@ -105,61 +105,41 @@ class Table(Source):
             raise DataError(f"{where} has no column to learn beside {' and '.join(sorted(apart)) or 'none'}.")
         reader = _Reader(read, Encoding(missing, numbers, max_categories, bounds), kinds or {})
         fields = reader.fields(chosen) if data is None else reader.like(data)
-        self._x = reader.rows(fields, missing == "fill")
-        unlearned = np.array([not field.missing for field in fields])
-        observed = ~(np.isnan(self._x) & unlearned)
-        self._observed = None if observed.all() else observed
-        self._conditions: np.ndarray | None = None
-        self._labels: Labels | None = None
-        condition_fields = None
+        x = reader.rows(fields, missing == "fill")
+        observed = ~(np.isnan(x) & np.array([not field.missing for field in fields]))
+        labels = condition_fields = values = None
         if given:
             condition_fields = reader.fields(given) if data is None else data.condition_fields or ()
-            self._conditions = reader.rows(condition_fields, fill=False)
-            if np.isnan(self._conditions).any() and not any(field.missing for field in condition_fields):
+            values = reader.rows(condition_fields, fill=False)
+            if np.isnan(values).any() and not any(field.missing for field in condition_fields):
                 raise DataError(
                     f"{where}: a column of data.condition has missing cells that training had not."
                 )
         elif label is not None and label in names:
-            self._labels = _labels(read, label)
+            labels = _labels(read, label)
         width = sum(field.width for field in fields)
-        classes = None if self._labels is None else self._labels.classes
         learned = {*(field.name for field in fields), *apart}
-        self._spec = DataSpec(
+        spec = DataSpec(
             (width,),
             None,
             "points" if width == 2 and all(field.numbers == field.width == 1 for field in fields) else "table",
-            (sum(field.width for field in condition_fields),) if condition_fields
-            else None if classes is None else (len(classes),),
+            (sum(field.width for field in condition_fields),) if condition_fields else None,
             read.table.num_rows,
             fields,
-            classes,
-            Units(dtype="float64"),
-            {
+            units=Units(dtype="float64"),
+            details={
                 "columns": [name for name in names if name in learned],
                 "given": None if isinstance(condition, bool) else list(condition),
                 "label": label,
                 "label_dtype": reader.dtype(label) if label in names else "string",
                 "left_out": [[each.name, each.kind, each.why] for each in reader.left_out],
             },
-            "text" if self._labels is None else self._labels.type,
-            condition_fields,
+            condition_fields=condition_fields,
         )  # fmt: skip
-        self.notes = (*read.notes, *reader.notes)
-
-    @property
-    def spec(self) -> DataSpec:
-        return self._spec
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    def rows(self, indices: Indices) -> Rows:
-        mask = None if self._observed is None else self._observed[indices]
-        return Rows(self._x[indices], self.labels(indices), mask)
-
-    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
-        found = self._conditions if self._labels is None else self._labels.indices
-        return found if found is None or indices is None else found[indices]
+        described = Description(x, spec, observed=None if observed.all() else observed)
+        super().__init__(described, labels, (*read.notes, *reader.notes))
+        if values is not None:
+            self._values = values
 
 
 class _Reader:
