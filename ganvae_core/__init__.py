@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         FittedPrior,
         Generator,
         LatentPrior,
+        MatchedPrior,
         Observation,
         ObservedData,
         Optimizer,
@@ -113,8 +114,8 @@ _HOMES = {
     " TrainingError",
     "ganvae_core.evaluation.sampling": "batches",
     "ganvae_core.evaluation.subject": "ModelSubject",
-    "ganvae_core.interfaces": "Critic Encoder FactorisedPosterior FittedPrior Generator LatentPrior Observation"
-    " ObservedData Optimizer Posterior Schedule Source",
+    "ganvae_core.interfaces": "Critic Encoder FactorisedPosterior FittedPrior Generator LatentPrior MatchedPrior"
+    " Observation ObservedData Optimizer Posterior Schedule Source",
     "ganvae_core.model": "DecodeModule EncodeModule Model",
     "ganvae_core.plugins": "CommandSpec ComponentSpec RecipeSpec hookimpl",
     "ganvae_core.runs.loading": "Run load",
@@ -134,7 +135,7 @@ __all__ = [
     "Critic", "CriticHead", "DataError", "DataSpec", "DecodeModule", "DiagonalNormal", "Dirac", "Drawing",
     "EncodeModule", "Encoder", "Engine", "EngineSettings", "FactorisedPosterior", "Field", "Figure",
     "FittedPrior", "Flow", "GanvaeError", "Gaussian", "GaussianMixture", "Generator", "Hypersphere",
-    "LatentFlow", "LatentPrior", "Loss", "MLPCritic", "MLPEncoder", "MLPGenerator", "Metric", "Mixture",
+    "LatentFlow", "LatentPrior", "Loss", "MLPCritic", "MLPEncoder", "MLPGenerator", "MatchedPrior", "Metric", "Mixture",
     "Model", "ModelSubject", "NotApplicable", "NotFittedError", "Objective", "Observation", "ObservedData",
     "Optimizer", "OptimizerSettings", "Phase", "PluginError", "Point", "Posterior", "QuantisedCodes",
     "QuantisedEncoder", "RMSprop", "RecipeSpec", "ResNetCritic", "ResNetEncoder", "ResNetGenerator", "Rows",

@@ -137,6 +137,17 @@ class FittedPrior(LatentPrior):
         """Fit to (N, *Z) codes of the averaged (EMA) encoder."""
 
 
+class MatchedPrior(LatentPrior):
+    """A prior that is trained on codes by a loss of its own, because ``log_prob`` costs too much for that.
+
+    Its place is a stage after that of the autoencoder: an objective that needs a prior while it trains refuses it.
+    """
+
+    @abc.abstractmethod
+    def matching(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) codes -> (B,) the loss of each, of any unit."""
+
+
 class ObservedData(abc.ABC):
     """A distribution over data, given a generator's output. Observations return it."""
 

@@ -8,9 +8,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from ganvae_core.builtin.priors.latent_flow import LatentFlow
 from ganvae_core.builtin.priors.standardised import StandardisedPrior
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import MatchedPrior
 from ganvae_core.model import Model
 from ganvae_core.training import Objective
 from ganvae_core.types import Batch, Loss, Phase
@@ -21,9 +21,9 @@ class PriorLikelihood(Objective):
     """Trains the prior, and nothing else, on the codes of a trained encoder.
 
     Minimises -E log p(z | condition) in nats, over the codes z that the averaged encoder gives for the data (two-stage
-    training: Dai and Wipf, Diagnosing and Enhancing VAE Models, 2019; Ghosh et al. 2020). For ``latent-flow`` it is
-    the flow-matching loss in place of the likelihood, which would take a solution of its equation. Its place is a
-    stage after that of the autoencoder, with a prior that has parameters, such as ``flow`` or ``mixture``.
+    training: Dai and Wipf, Diagnosing and Enhancing VAE Models, 2019; Ghosh et al. 2020). A
+    ``gv.MatchedPrior``, such as ``latent-flow``, has a loss of its own in place of the likelihood. Its place is a stage
+    after that of the autoencoder, with a prior that has parameters, such as ``flow`` or ``mixture``.
 
     Raises:
         ConfigurationError: the prior has no parameters.
@@ -47,9 +47,9 @@ class PriorLikelihood(Objective):
         return [Phase("prior", self.loss, trains=[self.model.prior], after=after)]
 
     def loss(self, batch: Batch) -> Loss:
-        """-log p(z) () in nats of codes (B, *Z), or the flow-matching loss."""
+        """-log p(z) () in nats of codes (B, *Z), or the loss that the prior has in its place."""
         prior = self.model.prior
-        if isinstance(prior, LatentFlow):
+        if isinstance(prior, MatchedPrior):
             value = prior.matching(batch.x, batch.condition).mean()
         else:
             value = -prior.log_prob(batch.x, batch.condition).mean()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganvae_core.engine.flat import FlatTensors
 from ganvae_core.errors import ConfigurationError, TrainingError, did_you_mean
-from ganvae_core.interfaces import FittedPrior, Need, Support
+from ganvae_core.interfaces import FittedPrior, MatchedPrior, Need, Support
 from ganvae_core.training import Objective
 from ganvae_core.types import Loss, Phase
 
@@ -227,6 +227,13 @@ def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = F
         raise ConfigurationError(
             f"{name} uses its prior while training, and {type(model.prior).__name__} is fitted only after it.",
             "take another:  prior=normal",
+        )
+    if "prior" in objective.needs and isinstance(model.prior, MatchedPrior):
+        raise ConfigurationError(
+            f"{name} uses its prior while training, and the density of {type(model.prior).__name__} costs too much for"
+            " that.",
+            "train it afterwards, on the codes:  ganvae fit-prior RUN --prior latent-flow",
+            "take another:  prior=flow",
         )
     if isinstance(model.prior, FittedPrior) and model.encoder is None:
         raise ConfigurationError(

@@ -14,7 +14,7 @@ from ganvae_core.builtin.option_checks import positive_sizes
 from ganvae_core.builtin.priors.standardised import StandardisedPrior
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Support
+from ganvae_core.interfaces import MatchedPrior, Support
 
 FREQUENCIES = 8
 Field = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
@@ -22,7 +22,7 @@ Field = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 @final
-class LatentFlow(StandardisedPrior):
+class LatentFlow(StandardisedPrior, MatchedPrior):
     """The flow of an ordinary differential equation dz/dt = v(z, t) from noise at t = 0 to codes at t = 1.
 
     ``matching`` is what trains v, without solving the equation: at points on straight lines between noise and codes it
