@@ -148,6 +148,14 @@ class MatchedPrior(LatentPrior):
         """(B, *Z) codes -> (B,) the loss of each, of any unit."""
 
 
+class MixturePrior(LatentPrior):
+    """A prior of K components, which may be classes that a model finds by itself."""
+
+    @abc.abstractmethod
+    def joint_log_prob(self, z: Tensor) -> Tensor:
+        """(B, *Z) codes -> (B, K) nats, log p(z, k) for each component k."""
+
+
 class ObservedData(abc.ABC):
     """A distribution over data, given a generator's output. Observations return it."""
 

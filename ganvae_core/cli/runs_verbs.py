@@ -30,6 +30,7 @@ from ganvae_core.plugins.known import OWN
 from ganvae_core.plugins.lock import read_lock
 from ganvae_core.store.directory import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
 from ganvae_core.store.manifests import best_step
+from ganvae_core.types import HELD_OUT
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
 NOT_THE_SOURCES = ("condition", "held_out", "split_seed")
@@ -132,7 +133,9 @@ def made_of(run: RunDirectory, config: Mapping[str, Any]) -> list[Fact]:
     facts = about_data(run, config["data"])
     shape = settings(config.get("latent")).get("shape")
     facts += [("latent", f"shape {plain_text(shape)}")] if shape else []
-    facts += [(slot, chosen(config[slot])) for slot in SLOTS if config.get(slot)]
+    facts += [
+        (slot, chosen(config[slot]) + became(run, slot, config[slot])) for slot in SLOTS if config.get(slot)
+    ]
     for name, optimizer in settings(config.get("optimizers")).items():
         used = {key: value for key, value in settings(optimizer).items() if value != 0}
         facts.append(("optimizer" if name == "default" else f"optimizer {name}", chosen(used)))
@@ -189,7 +192,7 @@ def warned(run: RunDirectory) -> list[str]:
 
 def logged(record: Mapping[str, Any]) -> list[str]:
     """The terms of each phase in a line, with units where they are known; then the speed."""
-    names = [name for name in record if "/" in name]
+    names = [name for name in record if "/" in name and not name.startswith(HELD_OUT)]
     lines: list[str] = []
     for phase in dict.fromkeys(name.partition("/")[0] for name in names):
         terms = {name.partition("/")[2]: record[name] for name in names if name.startswith(f"{phase}/")}
@@ -232,6 +235,13 @@ def chosen(component: Any) -> str:
         return str(component)
     given = options({name: value for name, value in component.items() if name != "name"})
     return ", ".join(part for part in (str(component.get("name", "")), given) if part)
+
+
+def became(run: RunDirectory, slot: str, component: Any) -> str:
+    """What a component that follows from the data was made into: `` (MLPGenerator)``."""
+    follows = str(settings(component).get("name", "")).endswith("/auto")
+    found = settings((_or_none(lambda: run.read_json(DATA)) or {}).get("classes")).get(slot)
+    return f" ({found})" if follows and found else ""
 
 
 def options(values: Any) -> str:

@@ -42,12 +42,12 @@ def draw_losses(
     panels = _panels(curves, f"\n({unit})" if unit else "", {HELD_OUT + each.name: each for each in figures})
     if not panels:
         return
-    picture = new_figure(8, 2.6 * len(panels) + 0.4)
+    picture = new_figure(8, 1.9 * len(panels) + 0.5)
     grid = picture.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, shown) in zip(grid, panels.items(), strict=True):
         for name in shown:
             marker = "o" if len(curves[name]) == 1 else None  # a line through one point cannot be seen
-            text = name.removeprefix(HELD_OUT).replace("_", " ")
+            text = "held out" if name.startswith(HELD_OUT) else name.replace("_", " ")
             axes.plot(*zip(*curves[name], strict=True), label=text, linewidth=1.4, marker=marker)
         if figures and HELD_OUT + figures[0].name in shown:
             _mark_best(axes, curves[HELD_OUT + figures[0].name], figures[0])
@@ -74,7 +74,8 @@ def _panels(curves: Mapping[str, Curve], unit: str, figures: Mapping[str, Figure
             unit_text = f" ({figure.unit})" if figure.unit else ""
             panels.setdefault(f"held out:\n{figure.label}{unit_text}", []).append(name)
         elif ending is not None:
-            rest[PANELS[ending]].append(name)
+            if len(curve) > 1:
+                rest[PANELS[ending]].append(name)
         elif term == "loss" or curve != curves.get(f"{phase}/loss"):  # a loss's only term is the loss itself
             losses.append(name)
     largest = max((_largest(curves[name]) for name in losses), default=0.0)

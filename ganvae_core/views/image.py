@@ -96,7 +96,7 @@ def image_grid(
     step_y, step_x = height * factor + GAP, width * factor + GAP
     above = HEADING if headings else 0
     font = ImageFont.load_default(HEADING - 4)
-    beside = max((math.ceil(font.getlength(name)) + 2 * GAP for name in line_names), default=0)
+    beside = max((math.ceil(font.getlength(name)) + HEADING for name in line_names), default=0)
 
     def top_of(line: int) -> int:
         return above + line * step_y + (line // rows_together * BAND_GAP if rows_together else 0)

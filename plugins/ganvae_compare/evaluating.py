@@ -212,6 +212,8 @@ def default_metrics(run: gv.Run) -> list[Any]:
     named += ["importance-bound", "latent-use", "fidelity"]
     if spec.classes:
         named.append("probe")
+        if isinstance(run.model.prior, gv.MixturePrior):
+            named.append("own-classes")
     if spec.details.get("factors"):
         named.append("disentanglement")
     return named

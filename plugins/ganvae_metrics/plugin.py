@@ -29,6 +29,7 @@ METRICS = {
     },
     "representations": {
         "probe": ("Probe", "what codes say of labels"),
+        "own-classes": ("OwnClasses", "whether a mixture prior's components are the classes"),
         "disentanglement": ("Disentanglement", "MIG, SAP, FactorVAE and DCI scores"),
     },
     "tables": {

@@ -69,6 +69,51 @@ class Probe(gv.Metric):
 
 
 @final
+class OwnClasses(gv.Metric):
+    """Whether the components of a mixture as the prior are the data's classes: NMI and ARI of held-out rows.
+
+    A row's component is the one that is most probable given the mean of its posterior. The figures do not depend on how
+    components are numbered.
+
+    Args:
+        rows: held-out rows at most, evenly spread.
+    """
+
+    needs = frozenset(("labels", "encoder", "prior"))
+    cheap = False
+    has_references = False
+    figures = (
+        gv.Figure("own_nmi", "NMI of the prior's components", "", "higher"),
+        gv.Figure("own_ari", "ARI of the prior's components", "", "higher"),
+    )
+
+    def __init__(self, *, rows: int = 5_000) -> None:
+        if rows < 2:
+            raise gv.ConfigurationError(f"rows={rows} is not possible: it must be at least 2.")
+        self.rows = rows
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        """The two figures."""
+        from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+        prior = subject.model.prior
+        if not isinstance(prior, gv.MixturePrior):
+            raise gv.NotApplicable("the prior is no mixture")
+        found: list[Tensor] = []
+        labels: list[Tensor] = []
+        for batch in subject.held_out(self.rows):
+            given = subject.labels(batch)
+            assert given is not None, "the metric needs labels"
+            found.append(prior.joint_log_prob(subject.codes(batch)).argmax(1))
+            labels.append(given)
+        own, true = torch.cat(found).cpu().numpy(), torch.cat(labels).cpu().numpy()
+        return {
+            "own_nmi": float(normalized_mutual_info_score(true, own)),
+            "own_ari": float(adjusted_rand_score(true, own)),
+        }
+
+
+@final
 class Disentanglement(gv.Metric):
     """Whether each dimension of a code stands for one factor, where the data is a grid of factors.
 

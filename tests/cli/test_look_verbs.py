@@ -210,7 +210,7 @@ def test_show_says_what_was_trained_on_what_with_which_result(run: Path, say: Sa
     assert facts["data"] == "builtin/digits"
     assert "1,617 images of 8 × 8 to learn from, 180 held out" in out
     assert facts["classes"] == "10, not used for training"
-    assert facts["generator"] == "builtin/auto, hidden [8], blocks 0"
+    assert facts["generator"] == "builtin/auto, hidden [8], blocks 0 (MLPGenerator)"
     assert facts["objective"] == "vae/elbo, beta 1, free_bits 0"
     assert facts["optimizer"] == "builtin/adam, lr 0.001, betas [0.9, 0.999], eps 1e-08"
     assert facts["engine"].startswith("steps 6, batch_size 32, seed 0, device cpu")

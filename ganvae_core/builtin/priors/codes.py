@@ -13,7 +13,7 @@ from ganvae_core.builtin.option_checks import positive_number, positive_sizes
 from ganvae_core.builtin.priors.continuous import PlacedPrior
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import FittedPrior, LatentPrior, Support
+from ganvae_core.interfaces import FittedPrior, LatentPrior, MixturePrior, Support
 
 
 @final
@@ -55,7 +55,7 @@ class Categorical(PlacedPrior):
 
 
 @final
-class Mixture(LatentPrior):
+class Mixture(MixturePrior):
     """p(z) = 1/K sum over k of N(means[k], diag(scales[k]²)), whose means and scales are trained with the model.
 
     A draw is ``means[k] + scales[k] * noise`` for a k that is drawn uniformly, so that gradients reach the means and
@@ -89,9 +89,12 @@ class Mixture(LatentPrior):
         return z.reshape(count, *self.latent_shape)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.joint_log_prob(z).logsumexp(1)
+
+    def joint_log_prob(self, z: Tensor) -> Tensor:
         whitened = (z.flatten(1).unsqueeze(1) - self.means) * (-self.log_scales).exp()  # (B, K, D)
         densities = -0.5 * (whitened.square() + LOG_2_PI) - self.log_scales
-        return densities.sum(2).logsumexp(1) - math.log(self.components)
+        return densities.sum(2) - math.log(self.components)
 
 
 @final

@@ -14,14 +14,14 @@ from torch import Tensor
 from ganvae_core.builtin.option_checks import one_of, positive_sizes
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import NotFittedError, TrainingError
-from ganvae_core.interfaces import FittedPrior, Support
+from ganvae_core.interfaces import FittedPrior, MixturePrior, Support
 
 # A hundred times the rows that the estimate needs to settle, and a second or two of fitting.
 MOST_ROWS = 20_000
 
 
 @final
-class GaussianMixture(FittedPrior):
+class GaussianMixture(FittedPrior, MixturePrior):
     """p(z) = sum over k of weights[k] N(means[k], covariances[k]), fitted by scikit-learn with a fixed seed.
 
     What makes a plain autoencoder generate (Ghosh et al. 2020, ex-post density estimation); the prior ``mixture``
@@ -72,12 +72,15 @@ class GaussianMixture(FittedPrior):
         return codes.reshape(count, *self.latent_shape)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.joint_log_prob(z).logsumexp(1)
+
+    def joint_log_prob(self, z: Tensor) -> Tensor:
         self._require_fit()
         distances = z.flatten(1).T - self.means.unsqueeze(2)  # (K, D, B)
         whitened = torch.linalg.solve_triangular(self.scale_trils, distances, upper=False)
         log_determinants = self.scale_trils.diagonal(dim1=1, dim2=2).log().sum(1)
         log_normalisers = self.weights.log() - log_determinants - 0.5 * self.means.shape[1] * LOG_2_PI
-        return (log_normalisers.unsqueeze(1) - 0.5 * whitened.square().sum(1)).logsumexp(0)
+        return (log_normalisers.unsqueeze(1) - 0.5 * whitened.square().sum(1)).T
 
     def fit(self, codes: Tensor, condition: Tensor | None = None) -> None:
         """Fit to (N, *Z) codes; the same codes give the same mixture.
