@@ -73,7 +73,7 @@ class FieldLayout(nn.Module):
 
     def joined(self, numbers: Tensor, choices: Tensor) -> Tensor:
         """(B, N) and (B, C) -> x (B, D), with 0 for each number that is not there."""
-        x = numbers.new_zeros(len(numbers), self.width).index_copy(1, self.choices, choices)
+        x = numbers.new_zeros(numbers.shape[0], self.width).index_copy(1, self.choices, choices)
         return x.index_copy(1, self.numbers, numbers * self.are_there(x))
 
     def log_softmax(self, logits: Tensor) -> Tensor:

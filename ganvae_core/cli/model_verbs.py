@@ -295,7 +295,7 @@ def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None
     except (DataError, RunError) as error:
         note(f"note: whether samples equal training rows is not known: {error.message}")
         return
-    share = share_of_copies(rows, split.source.rows(split.training).x)
+    share = share_of_copies(rows, split.source.rows(split.training[:]).x)
     note(f"{100 * share:.2g} % of the samples equal a training row in every column" if share else
          "no sample equals a training row in every column")  # fmt: skip
 

@@ -446,11 +446,13 @@ def conditions_of(data: Split) -> tuple[Tensor, Tensor] | None:
         return None
     spec = data.source.spec
     if spec.classes:
-        labels = np.asarray(data.source.labels(data.training))
+        labels = np.asarray(data.source.labels(data.training[:]))
         counts = np.bincount(labels, minlength=len(spec.classes))
         return torch.eye(len(counts)), torch.from_numpy(counts).float()
     if spec.condition_fields:
-        values, counts = np.unique(np.asarray(data.source.labels(data.training)), axis=0, return_counts=True)
+        values, counts = np.unique(
+            np.asarray(data.source.labels(data.training[:])), axis=0, return_counts=True
+        )
         chosen = slice(None)
         if len(values) > MOST_CONDITIONS:
             chosen = np.sort(np.argsort(-counts, kind="stable")[:MOST_CONDITIONS])

@@ -8,12 +8,45 @@ from typing import final
 import numpy as np
 import torch
 
-from ganvae_core.data.randomness import mixed_seed, purpose
+from ganvae_core.data.randomness import mixed_seed, permuted, purpose
 from ganvae_core.errors import DataError
-from ganvae_core.interfaces import Source
+from ganvae_core.interfaces import Indices, Source
 from ganvae_core.types import DataSpec
 
 SPLIT = purpose("held-out split")
+MOST_STORED = 1 << 20
+"""Rows of a source whose numbers are held as arrays; those of longer ones are computed."""
+
+
+@final
+@dataclass(frozen=True)
+class ComputedRows:
+    """Part of a permutation of a source's row numbers, of which none is stored.
+
+    ``rows[i]`` computes those that are asked for, like an array of them: a slice, or an array of any shape, gives an
+    array.
+
+    Args:
+        count: rows of the source.
+        seed: the permutation follows from it.
+        start: first position in the permutation.
+        length: how many of its positions.
+    """
+
+    count: int
+    seed: int
+    start: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, at: Indices) -> np.ndarray:
+        places = at if isinstance(at, np.ndarray) else np.arange(*at.indices(self.length))
+        return permuted(self.start + places.reshape(-1), self.count, self.seed).reshape(places.shape)
+
+
+RowNumbers = np.ndarray | ComputedRows
 
 
 @final
@@ -23,14 +56,14 @@ class Split:
 
     Args:
         source: the data.
-        training: sorted numbers of the training rows.
-        held_out: sorted numbers of the rows that training does not use.
+        training: numbers of the training rows; sorted in an array, unless the source is so long that they are computed.
+        held_out: numbers of the rows that training does not use, likewise.
         conditional: whether the model is given the source's condition.
     """
 
     source: Source
-    training: np.ndarray
-    held_out: np.ndarray
+    training: RowNumbers
+    held_out: RowNumbers
     conditional: bool = False
 
     @property
@@ -58,6 +91,10 @@ def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditi
     chosen = round(count * held_out)
     if chosen == count:
         chosen = count - 1
-    generator = torch.Generator().manual_seed(mixed_seed(split_seed, SPLIT))
+    seed = mixed_seed(split_seed, SPLIT)
+    if count > MOST_STORED:
+        rows = (ComputedRows(count, seed, chosen, count - chosen), ComputedRows(count, seed, 0, chosen))
+        return Split(source, *rows, conditional)
+    generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator).numpy()
     return Split(source, np.sort(order[chosen:]), np.sort(order[:chosen]), conditional)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganvae_core.data.codec import batch_of
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
-from ganvae_core.data.split import Split
+from ganvae_core.data.split import RowNumbers, Split
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
@@ -75,7 +75,7 @@ class Samples(NamedTuple):
 
 
 def batches(
-    data: Split, indices: np.ndarray, device: torch.device | str = "cpu", *, rows_at_once: int = CHUNK
+    data: Split, indices: RowNumbers, device: torch.device | str = "cpu", *, rows_at_once: int = CHUNK
 ) -> Iterator[Batch]:
     """Rows as the model takes them, batch by batch.
 
@@ -230,8 +230,8 @@ def fit_prior(model: Model, data: Split, device: torch.device) -> float:
         return model.prior.log_prob(codes, condition).mean().item()
 
 
-def evenly(indices: np.ndarray, count: int) -> np.ndarray:
+def evenly(indices: RowNumbers, count: int) -> np.ndarray:
     """At most ``count`` of the indices, evenly spread over them."""
     if len(indices) <= count:
-        return indices
+        return indices[:]
     return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganvae_core.data.codec import as_tensor, batch_of
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
-from ganvae_core.data.split import Split
+from ganvae_core.data.split import RowNumbers, Split
 from ganvae_core.evaluation.sampling import CHUNK, RowLimit, evenly, in_parts, sample_chunk
 from ganvae_core.model import Model
 from ganvae_core.training import Subject
@@ -137,7 +137,7 @@ class ModelSubject(Subject):
         """Chosen rows of the source by their numbers (B,), as the model takes them; they are not kept."""
         return batch_of(self.data, indices, self.device)
 
-    def _rows(self, indices: np.ndarray, most: int | None) -> Iterator[Batch]:
+    def _rows(self, indices: RowNumbers, most: int | None) -> Iterator[Batch]:
         limits = [limit for limit in (most, self.most_rows) if limit is not None]
         chosen = evenly(indices, min(limits)) if limits else indices
         for start in range(0, len(chosen), self.rows_at_once):

@@ -97,6 +97,8 @@ class FromModel(nn.Module):
 class ExportedPart(nn.Module):
     """One part of a model as a function of tensors: inputs in own units in, outputs in own units out.
 
+    Of a table with fields, rows are x (B, D): the positions that ``Field`` describes.
+
     Args:
         model: in evaluation mode.
         spec: of its data.
@@ -105,7 +107,7 @@ class ExportedPart(nn.Module):
         rounds: whether rows of whole numbers are rounded, as ``ganvae sample`` does.
 
     Raises:
-        ConfigurationError: the model has no such part, or its data is a table, whose fields have no graph.
+        ConfigurationError: the model has no such part.
     """
 
     def __init__(
@@ -120,16 +122,13 @@ class ExportedPart(nn.Module):
         super().__init__()
         if part not in PARTS:
             raise ConfigurationError(f"there is no part '{part}'.", f"parts: {', '.join(PARTS)}")
-        if spec.encoded:
-            raise ConfigurationError(
-                "a model of a table is not exported: its columns are read and written outside of torch's graph.",
-                "write rows:  ganvae sample RUN -o made.csv   or use the model from Python:  gv.load(RUN).model",
-            )
         self.part, self.spec = part, spec
         self.takes_rows = part in ("encoder", "reconstruct", "critic")
         self.gives_rows = part in ("generator", "reconstruct", "sample")
-        self.to_model = ToModel(spec.units) if self.takes_rows else None
-        self.from_model = FromModel(spec.units, rounds=rounds) if self.gives_rows else None
+        # The columns of a table are read and written outside of the graph: its rows are x.
+        self.units = Units() if spec.encoded else spec.units
+        self.to_model = ToModel(self.units) if self.takes_rows else None
+        self.from_model = FromModel(self.units, rounds=rounds) if self.gives_rows else None
         self.decode = DecodeModule(model) if self.gives_rows else None
         self.encode = EncodeModule(model) if part in ("encoder", "reconstruct") else None
         self.prior = model.prior if part == "sample" else None
@@ -175,7 +174,7 @@ class ExportedPart(nn.Module):
         if self.takes_rows:
             low, high = self.spec.range or (-2.0, 2.0)
             unit = torch.rand((count, *self.spec.shape), generator=generator, dtype=torch.float64)
-            first = FromModel(self.spec.units)((unit * (high - low) + low).float())
+            first = FromModel(self.units)((unit * (high - low) + low).float())
         else:
             first = torch.randn((count, *(self.latent_shape or ())), generator=generator)
         if self.spec.condition is None:

@@ -14,7 +14,6 @@ import numpy as np
 from ganvae_core.config.configuration import Configuration, with_absolute_path
 from ganvae_core.config.render import render
 from ganvae_core.data.split import Split
-from ganvae_core.evaluation.sampling import evenly
 from ganvae_core.plugins.lock import lock_text
 from ganvae_core.runs.collapse import CollapseMonitor
 from ganvae_core.runs.observers import Pictures, Recorder
@@ -104,7 +103,9 @@ def data_name(configuration: Configuration) -> str:
 
 def fingerprint(data: Split) -> str:
     """A SHA-256 of some rows, evenly spread over the data, and of the conditions that the model is given with them."""
-    rows = data.source.rows(evenly(np.arange(len(data.source)), FINGERPRINT_ROWS))
+    count = len(data.source)
+    places = np.linspace(0, count - 1, min(count, FINGERPRINT_ROWS)).round().astype(np.int64)
+    rows = data.source.rows(places)
     digest = hashlib.sha256(np.ascontiguousarray(rows.x).tobytes())
     if rows.labels is not None and data.conditional:
         digest.update(np.ascontiguousarray(rows.labels).tobytes())

@@ -13,8 +13,9 @@ from ganvae_core.engine.processes import world
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.loading import Run, load
-from ganvae_core.runs.preparation import prepare
+from ganvae_core.runs.preparation import Preparation, prepare
 from ganvae_core.runs.starting import started
+from ganvae_core.store.directory import refuse_taken
 from ganvae_core.training import Callback
 
 
@@ -69,9 +70,14 @@ def train(
 
         source = as_source(data, labels)
         pairs.append(("data", IN_MEMORY))
-    preparation = world().together(
-        lambda: prepare(configure(catalogue, plugin, recipe, [nest(pairs)]), catalogue, source, frame=frame)
-    )
-    with started(preparation, Path(out) if out is not None else None, callbacks) as directory:
+    directory = None if out is None else Path(out)
+
+    def prepared() -> Preparation:
+        if directory is not None and world().first:
+            refuse_taken(directory)
+        return prepare(configure(catalogue, plugin, recipe, [nest(pairs)]), catalogue, source, frame=frame)
+
+    preparation = world().together(prepared)
+    with started(preparation, directory, callbacks) as made:
         preparation.stages.fit()
-    return load(directory.path)
+    return load(made.path)

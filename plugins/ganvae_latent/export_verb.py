@@ -37,7 +37,8 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
 
     Rows go in and come out in the data's own units and type, such as bytes of images: their scaling is in the graph.
     The number of rows is free. The file is read again at once, and what it gives must be within 1e-5 of torch, as a
-    share of the data's scale. ONNX takes  pip install 'ganvae[onnx]'. Models of tables are not exported.
+    share of the data's scale. ONNX takes  pip install 'ganvae[onnx]'. Of a table, rows are the numbers that a model
+    sees: data.json of the run says which are a column's.
 
     \b
     ganvae export runs/vae-digits-1 --part generator -o decoder.onnx
@@ -78,7 +79,7 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
             with torch.no_grad():
                 exact = made(False)(*inputs)
             given = _run_torch(draft, inputs) if ending == ".pt2" else _run_onnx(draft, inputs)
-            units = run.spec.units if module.gives_rows else parts.Units()
+            units = module.units if module.gives_rows else parts.Units()
             apart = parts.difference(given, exact, units)
             if not apart <= parts.TOLERANCE:
                 raise TrainingError(

@@ -95,7 +95,7 @@ def neighbours(
             given = samples(run, count, seed, condition)
             queries, of_queries = run.model(given.z, given.condition), given.condition
         split = open_data(run, None if files else data)
-        among = split.training
+        among = split.training[:]
         batches = [run.batch(split, part) for part in np.array_split(among, max(1, len(among) // 256))]
         known = torch.cat([features(batch.x, batch.condition) for batch in batches])
         distances, places = latent.nearest(features(queries, of_queries), known, near)

@@ -1,11 +1,13 @@
 """Metrics of tables: columns, pairs of columns, and what a classifier learns from samples.
 
-They compare rows in the model's space, where numbers are standardised and categories are one-hot, field by field.
+Columns are compared as a person is given them, field by field; classifiers learn from rows in the model's space, where
+numbers are standardised and categories are one-hot. Cells that were not observed count nowhere.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, final
 
@@ -22,7 +24,10 @@ FEWEST_ROWS = 100
 
 
 class Column(NamedTuple):
-    """One field of a sample: numbers (N,), or category numbers (N,)."""
+    """One column of a sample: numbers (N,), or category numbers (N,).
+
+    A missing cell is infinity where the model learns which cells are missing, and NaN where it was not observed.
+    """
 
     values: np.ndarray
     is_category: bool
@@ -35,7 +40,8 @@ class TableSimilarity(gv.Metric):
     ``marginals``: the mean over columns of one minus the Kolmogorov-Smirnov distance (numbers) or the total variation
     distance (categories). ``pairs``: the mean over pairs of columns of one minus half the difference of correlations
     (numbers), or one minus the total variation distance of the joint frequencies (categories, numbers in ten
-    quantiles). Definitions as SDMetrics has them. Independent columns reach high marginals, and good pairs too where
+    quantiles). Definitions as SDMetrics has them, over the cells that were observed; where a model learns which cells
+    are missing, that is a value like any other. Independent columns reach high marginals, and good pairs too where
     columns hardly depend on each other: look at that floor.
     """
 
@@ -53,8 +59,12 @@ class TableSimilarity(gv.Metric):
         alone = [marginal(first, second) for first, second in zip(real, made, strict=True)]
         both = list(itertools.combinations(range(len(real)), 2))[:MOST_PAIRS]
         together = [pair((real[a], real[b]), (made[a], made[b])) for a, b in both]
-        values = {"marginals": 100 * float(np.mean(alone))}
-        return values | ({"pairs": 100 * float(np.mean(together))} if together else {})
+        means = {"marginals": alone, "pairs": together}
+        return {
+            name: 100 * float(np.nanmean(values))
+            for name, values in means.items()
+            if not np.isnan(values).all()
+        }
 
 
 @final
@@ -87,9 +97,9 @@ class Utility(gv.Metric):
         return {"utility": 100 * _area(made, test), "utility_real": 100 * _area(real, test)}
 
     def _features(self, subject: gv.Subject, batches: Iterable[gv.Batch]) -> tuple[np.ndarray, np.ndarray]:
-        """Features (N, F) and classes (N,)."""
+        """Features (N, F), NaN where one was not observed, and classes (N,)."""
         kept = list(batches)
-        x = torch.cat([batch.x.flatten(1).double().cpu() for batch in kept]).numpy()
+        x = np.concatenate([_observed(batch) for batch in kept])
         if self.column is None and subject.spec.condition is not None and subject.spec.classes:
             labels = [subject.labels(batch) for batch in kept]
             if any(part is None for part in labels):
@@ -100,9 +110,9 @@ class Utility(gv.Metric):
         if not named:
             raise gv.NotApplicable("there is no category to predict" if self.column is None
                                    else f"there is no category '{self.column}'")  # fmt: skip
-        field = named[-1]
-        wanted = x[:, field.start : field.start + field.width].argmax(1)
-        return np.delete(x, np.s_[field.start : field.start + field.width], axis=1), wanted
+        its_own = slice(named[-1].start, named[-1].start + named[-1].width)
+        x = x[~np.isnan(x[:, its_own.start])]
+        return np.delete(x, its_own, axis=1), x[:, its_own].argmax(1)
 
 
 @final
@@ -118,13 +128,14 @@ class ClassifierTwoSample(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``classifier_auc`` in percent; half of the rows are learned from."""
-        real = [batch.x.flatten(1).double().cpu() for batch in subject.held_out(subject.sample_count)]
-        made = [batch.x.flatten(1).double().cpu() for batch in subject.samples(subject.sample_count)]
-        rows, others = torch.cat(real).numpy(), torch.cat(made).numpy()
+        rows = np.concatenate([_observed(batch) for batch in subject.held_out(subject.sample_count)])
+        others = np.concatenate([_observed(batch) for batch in subject.samples(subject.sample_count)])
         count = min(len(rows), len(others))
         if count < FEWEST_ROWS:
             raise gv.NotApplicable(f"a classifier needs {FEWEST_ROWS} held-out rows, and there are {count}")
-        x = np.concatenate([rows[:count], others[:count]])
+        rows, others = rows[:count], others[:count]
+        others = np.where(np.isnan(rows), np.nan, others)  # gaps of the data do not tell samples apart
+        x = np.concatenate([rows, others])
         side = np.arange(2 * count) < count
         order = np.random.default_rng(0).permutation(2 * count)
         learn, test = order[:count], order[count:]
@@ -139,41 +150,49 @@ def columns(subject: gv.Subject, batches: Iterable[gv.Batch]) -> list[Column]:
     """
     if len(subject.spec.shape) != 1:
         raise gv.NotApplicable("it compares the columns of tables")
-    x = torch.cat([batch.x.double().cpu() for batch in batches]).numpy()
+    kept = list(batches)
+    x = np.concatenate([_observed(batch) for batch in kept])
     if len(x) < 2:
         raise gv.NotApplicable("fewer than two rows are held out")
-    if subject.spec.fields is None:
+    if not subject.spec.fields:
         return [Column(column, False) for column in x.T]
+    rows = gv.in_own_units(np.nan_to_num(x), subject.spec)
     return [
-        Column(x[:, field.start : field.start + field.width].argmax(1), True)
-        if field.width > 1 and field.categories
-        else Column(x[:, field.start], False)
-        for field in subject.spec.fields
+        Column(
+            np.where(np.isnan(x[:, field.start]), np.nan, np.nan_to_num(row, nan=np.inf, posinf=np.inf)),
+            bool(field.categories),
+        )
+        for field, row in zip(subject.spec.fields, rows.T, strict=True)
     ]
 
 
 def marginal(real: Column, made: Column) -> float:
-    """One minus the Kolmogorov-Smirnov or the total variation distance."""
+    """One minus the Kolmogorov-Smirnov or the total variation distance; NaN where a side has no observed cell."""
+    first, second = (column.values[~np.isnan(column.values)] for column in (real, made))
+    if not len(first) or not len(second):
+        return math.nan
     if real.is_category:
-        return 1 - _total_variation(real.values, made.values)
+        return 1 - _total_variation(first, second)
     from scipy.stats import ks_2samp
 
-    return 1 - float(ks_2samp(real.values, made.values, method="asymp")[0])  # pyright: ignore
+    return 1 - float(ks_2samp(first, second, method="asymp")[0])  # pyright: ignore
 
 
 def pair(real: tuple[Column, Column], made: tuple[Column, Column]) -> float:
-    """The similarity of how two columns depend on each other."""
+    """The similarity of how two columns depend on each other; NaN where a side has no row with both observed."""
+    sides = [np.stack([column.values for column in both]) for both in (real, made)]
+    sides = [both[:, ~np.isnan(both).any(0)] for both in sides]
+    if not all(both.shape[1] for both in sides):
+        return math.nan
     if not any(column.is_category for column in real):
-        first, second = (_correlation(*(column.values for column in both)) for both in (real, made))
+        first, second = (_correlation(*both[:, np.isfinite(both).all(0)]) for both in sides)
         return 1 - abs(first - second) / 2
-    joint: list[np.ndarray] = []
-    edges = [None if column.is_category else np.quantile(column.values, np.linspace(0, 1, BINS + 1)[1:-1])
-             for column in real]  # fmt: skip
-    for both in (real, made):
-        binned = [column.values if edge is None else np.digitize(column.values, edge)
-                  for column, edge in zip(both, edges, strict=True)]  # fmt: skip
-        joint.append(binned[0].astype(np.int64) * 100_000 + binned[1])
-    return 1 - _total_variation(*joint)
+    for at, column in enumerate(real):
+        if not column.is_category:
+            edges = np.quantile(sides[0][at], np.linspace(0, 1, BINS + 1)[1:-1], method="lower")
+            for both in sides:
+                both[at] = np.where(np.isinf(both[at]), BINS + 1, np.digitize(both[at], edges))
+    return 1 - _total_variation(*(100_000 * both[0] + np.minimum(both[1], 99_999) for both in sides))
 
 
 def _total_variation(first: np.ndarray, second: np.ndarray) -> float:
@@ -184,23 +203,29 @@ def _total_variation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    if first.std() == 0 or second.std() == 0:
+    if len(first) < 2 or first.std() == 0 or second.std() == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
 
 
+def _observed(batch: gv.Batch) -> np.ndarray:
+    """The rows (B, D) of a batch, NaN where a value was not observed."""
+    x = batch.x.flatten(1).double().cpu()
+    if batch.mask is not None:
+        x = x.masked_fill(~batch.mask.flatten(1).cpu(), math.nan)
+    return x.numpy()
+
+
 def _area(learned: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float:
-    """The area under the curve on test rows; one half where a class is missing on either side."""
+    """The area under the curve on test rows, the mean over their classes; one half for a class that was not learned."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
 
     (x, labels), (rows, wanted) = learned, test
-    classes = np.unique(labels)
-    if len(classes) < 2 or len(np.unique(wanted)) < 2:
+    classes, asked = np.unique(labels), np.unique(wanted)
+    if len(classes) < 2 or len(asked) < 2:
         return 0.5
-    model = HistGradientBoostingClassifier(random_state=0).fit(x, labels)
-    keep = np.isin(wanted, classes)
-    chances = model.predict_proba(rows[keep])
-    areas = [roc_auc_score(wanted[keep] == name, chances[:, number])
-             for number, name in enumerate(classes) if 0 < (wanted[keep] == name).sum() < keep.sum()]  # fmt: skip
-    return float(np.mean(areas)) if areas else 0.5
+    chances = HistGradientBoostingClassifier(random_state=0).fit(x, labels).predict_proba(rows)
+    areas = [roc_auc_score(wanted == name, chances[:, np.searchsorted(classes, name)]) if name in classes else 0.5
+             for name in asked]  # fmt: skip
+    return float(np.mean(areas))

@@ -12,6 +12,7 @@ from ganvae_core import (
     Batch,
     ConfigurationError,
     DataSpec,
+    LatentPrior,
     Model,
     ObservedData,
     Posterior,
@@ -40,14 +41,13 @@ class Terms:
     divergence: Tensor
 
 
-def bound_terms(model: Model, batch: Batch) -> Terms:
-    """The evidence lower bound of a batch, in its parts."""
+def bound_terms(model: Model, batch: Batch, prior: LatentPrior | None = None) -> Terms:
+    """The evidence lower bound of a batch, in its parts, under the model's prior or another one."""
     posterior = model.encode(batch.x, batch.condition)
     z = posterior.rsample()  # (B, *Z)
     reconstruction = -model.decode(z, batch.condition).log_prob(batch.x, batch.mask).mean()
-    return Terms(
-        posterior, z, reconstruction, kl(posterior, model.prior, z=z, condition=batch.condition).mean()
-    )
+    divergence = kl(posterior, model.prior if prior is None else prior, z=z, condition=batch.condition)
+    return Terms(posterior, z, reconstruction, divergence.mean())
 
 
 def reconstruction_error(observed: ObservedData, batch: Batch, how: Reconstruction) -> Tensor:

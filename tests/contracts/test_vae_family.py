@@ -140,6 +140,10 @@ def test_free_bits_and_capacity_follow_their_formulas() -> None:
     assert number(cost(ELBO(made, capacity=9.0, beta=3.0))) == pytest.approx(
         3 * abs(number(each.sum(1).mean()) - 9)
     )
+    later = gv.Model(made.generator, gv.GaussianMixture(Z), made.observation, made.encoder)
+    objective = ELBO(later, reference="normal")
+    assert "prior" not in objective.needs, "it is fitted afterwards"
+    assert number(cost(objective)) == pytest.approx(number(each.sum(1).mean()))
 
 
 @pytest.mark.parametrize("sampling", ["weighted", "stratified"])

@@ -63,6 +63,23 @@ def test_held_out_rows_are_never_learned_from() -> None:
     assert len(data.data.held_out) == 8
 
 
+def test_row_numbers_of_long_sources_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvae_core.data.split.MOST_STORED", 30)
+    data = stream(rows(40))
+    training, held_out = data.data.training, data.data.held_out
+    assert not isinstance(training, np.ndarray)
+    assert (len(training), len(held_out)) == (32, 8)
+    assert sorted([*training[:], *held_out[:]]) == list(range(40))
+    assert sorted(held_out[:].tolist()) != list(range(8))
+    assert training[np.array([[3, 9], [0, 3]])].tolist() == [
+        [training[:][i] for i in row] for row in ([3, 9], [0, 3])
+    ]
+    assert sorted(indices(data, 32)[:32]) == sorted(training[:])
+    again = gv.split(data.data.source, held_out=0.2)
+    assert again.held_out[2:5].tolist() == held_out[:][2:5].tolist()
+    assert gv.split(data.data.source, held_out=0.2, split_seed=1).held_out[:].tolist() != held_out[:].tolist()
+
+
 def test_the_split_follows_from_its_own_seed_alone() -> None:
     source = gv.as_source(rows(40))
     first, again, other = (gv.split(source, split_seed=seed) for seed in (0, 0, 1))

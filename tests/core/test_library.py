@@ -175,6 +175,8 @@ def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None
     before = sorted((path, path.stat().st_mtime_ns) for path in run.path.rglob("*"))
     with pytest.raises(gv.RunError, match="there is a run already"):
         train(images(), out=tmp_path / "mine")
+    with pytest.raises(gv.RunError, match="there is a run already"):
+        gv.train("vae", data="no-such-file.csv", out=run.path)  # before data is looked for
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(gv.RunError, match="not a run and not empty"):

@@ -161,6 +161,15 @@ def test_kinds_are_found(tmp_path: Path) -> None:
     assert any("column 'id' is left out" in note for note in source.notes)
 
 
+def test_numbers_with_something_around_them_are_said_to_be_that(tmp_path: Path) -> None:
+    columns = {"x": [n + 0.5 for n in range(60)], "share": [f"{n % 45} %" for n in range(60)]}
+    source = Table(path=parquet(tmp_path, columns))
+    assert list(kinds(source)) == ["x"]
+    assert any(
+        "'share' is left out: it is text around numbers (row 1 is '0 %')" in note for note in source.notes
+    )
+
+
 def test_kinds_can_be_overruled(tmp_path: Path) -> None:
     content = "a,b\n" + "".join(f"{n},{n % 3}\n" for n in range(60))
     assert kinds(Table(path=text(tmp_path, content))) == {"b": "category"}

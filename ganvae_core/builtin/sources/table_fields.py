@@ -40,6 +40,8 @@ FORMATS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%Y
            "%m/%d/%Y %H:%M", "%Y/%m/%d %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %H:%M:%S")  # fmt: skip
 INDEX_NAMES = re.compile(r"__index_level_\d+__|Unnamed: 0|index|column_1", re.IGNORECASE)
 ID_NAMES = re.compile(r"(.*[_\W])?(id|uuid|guid|key)", re.IGNORECASE)
+_DECORATED = re.compile(r"[^\W\d]{0,3}\W{0,3}\d{1,3}([., ']?\d+)*\W{0,3}[^\W\d]{0,4}")
+"""A number with a unit, a sign of per cent or of a currency, or separated thousands."""
 
 _SHOWN = 40
 
@@ -224,6 +226,8 @@ def _why(name: str, kind: str, column: Any) -> str:
     shown = repr(str(first)[:_SHOWN])
     if kind == "identifier":
         return f"its values all differ, like those of an index (row 1 is {shown})"
+    if _DECORATED.fullmatch(str(first)):
+        return f"it is text around numbers (row 1 is {shown}), which is learned once they are plain numbers"
     return f"it is free text (row 1 is {shown})"
 
 
