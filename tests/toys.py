@@ -204,8 +204,15 @@ def small_settings(recipe: str) -> dict[str, Any]:
     return settings
 
 
+OF_SEQUENCES = ("text-vae",)
+"""Plugins whose recipes take no arrays: the conformance kit trains, breaks off and resumes them."""
+
+
 def recipes() -> list[str]:
-    """``plugin/recipe`` of every recipe that is installed and ready."""
+    """``plugin/recipe`` of every recipe for arrays that is installed and ready."""
     return [
-        f"{plugin.name}/{recipe.name}" for plugin in installed_plugins().ready for recipe in plugin.recipes
+        f"{plugin.name}/{recipe.name}"
+        for plugin in installed_plugins().ready
+        for recipe in plugin.recipes
+        if plugin.name not in OF_SEQUENCES
     ]

@@ -268,6 +268,39 @@ class TestKit(PluginSuite):
     plugin = "kit"
 
 
+def even_tokens(observation: Any) -> tuple[Tensor, float]:
+    """With all weights zero every token is as probable as any other, up to the end of the text."""
+    zeroed(observation)
+    text = torch.zeros(2, observation.length)
+    text[:, :3] = 5.0
+    return observation(torch.zeros(2, observation.width)).log_prob(text), -4 * math.log(observation.size)
+
+
+class TestTextVAE(PluginSuite):
+    plugin = "text-vae"
+    settings: ClassVar = {
+        "source/text": [
+            {"data.path": "lines.txt"},
+            {"data.path": "lines.txt", "data.window": 8, "data.unit": "bytes"},
+            {"data.path": "cells.csv", "data.column": "said", "data.label": "by"},
+        ],
+        "source/python-help": [{"data.length": 24}],
+        "encoder/text": [{"encoder.filters": 4}],
+        "observation/tokens": [{"observation.width": 8}, {"observation.autoregressive": False}],
+    }
+    closed_forms: ClassVar = {"observation/tokens": [even_tokens]}
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def files(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        folder = tmp_path_factory.mktemp("texts")
+        (folder / "lines.txt").write_text("a first line\n\nand löng one\nend\n" * 8, "utf-8")
+        (folder / "cells.csv").write_text('by,said\nme,"yes, so"\nyou,no\n' * 8, "utf-8")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            yield
+
+
 class TestMetrics(PluginSuite):
     plugin = "metrics"
 

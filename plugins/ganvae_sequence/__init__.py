@@ -1,0 +1,1 @@
+"""Text, series and sounds: sources, views, networks and observations of sequences."""

@@ -1,0 +1,183 @@
+"""Sources of texts: files of lines, columns of tables, windows of one long text, and Python's own help pages."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units
+from ganvae_sequence.vocabulary import Unit, Vocabulary, is_text
+
+MOST_OTHERS = 400
+"""Characters beyond ASCII that a vocabulary takes at most; rarer ones become the replacement character."""
+
+
+class _Texts(Source):
+    """Texts in memory as rows of tokens."""
+
+    def __init__(self, texts: Sequence[str], unit: Unit, length: int, trained: DataSpec | None) -> None:
+        found = None if trained is None or not is_text(trained) else Vocabulary.read(trained)
+        self.vocabulary = found or Vocabulary.of(texts, unit, MOST_OTHERS)
+        self._x, mask = self.vocabulary.encode(texts, length)
+        self._mask = None if mask.all() else mask
+        self._labels: np.ndarray | None = None
+        self._spec = DataSpec(
+            (length,),
+            (0.0, float(self.vocabulary.size - 1)),
+            "text",
+            None,
+            len(texts),
+            units=Units(dtype=str(self._x.dtype)),
+            details=self.vocabulary.details,
+        )
+
+    @property
+    def spec(self) -> DataSpec:
+        return self._spec
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def rows(self, indices: Any) -> Rows:
+        mask = None if self._mask is None else self._mask[indices]
+        return Rows(self._x[indices], self.labels(indices), mask)
+
+    def labels(self, indices: Any = None) -> np.ndarray | None:
+        return self._labels if self._labels is None or indices is None else self._labels[indices]
+
+
+@final
+class Text(_Texts):
+    """Texts of characters or bytes, each with its end.
+
+    Args:
+        data: of the texts that a model was trained on, whose vocabulary is taken; by default it is found.
+        path: a .txt or .txt.gz file, or a .csv, .tsv or .parquet table.
+        column: of a table, whose cells are the texts.
+        label: a column of a table that is the label of its row.
+        length: characters of a row; longer lines and cells are cut.
+        window: characters of each piece of one long text; by default each line is a text.
+        stride: characters from the beginning of one window to that of the next; by default a window.
+        unit: characters, or bytes of UTF-8.
+
+    Raises:
+        DataError: the file cannot be read as text, or has no text.
+        ConfigurationError: an option is out of range, or is for a table.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec | None = None,
+        *,
+        path: str,
+        column: str | None = None,
+        label: str | None = None,
+        length: int = 64,
+        window: int | None = None,
+        stride: int | None = None,
+        unit: Unit = "characters",
+    ) -> None:
+        for name, value in (("length", length), ("window", window), ("stride", stride)):
+            if value is not None and value < 1:
+                raise ConfigurationError(f"data.{name}={value} is not possible: it must be at least 1.")
+        if unit not in ("characters", "bytes"):
+            raise ConfigurationError(f"data.unit={unit} is not possible: it is characters or bytes.")
+        if stride is not None and window is None:
+            raise ConfigurationError("data.stride is for windows of one long text.", "add  data.window=64")
+        file = Path(os.path.expanduser(path))
+        texts, labels = _cells(file, column, label) if column else (_text(file).splitlines(), None)
+        notes: list[str] = []
+        if window is not None:
+            if labels is not None:
+                raise ConfigurationError("data.label is for texts that are cells, and not for windows.")
+            whole, step = "\n".join(texts), stride or window
+            texts = [whole[start : start + window] for start in range(0, len(whole) - window + 1, step)]
+            if not texts:
+                raise DataError(f"'{file}' has {len(whole):,} characters, fewer than data.window={window}.")
+            length = window
+        else:
+            kept = [number for number, text in enumerate(texts) if text.strip()]
+            if not kept:
+                raise DataError(f"'{file}' has no text.")
+            if len(kept) < len(texts):
+                notes.append(f"{len(texts) - len(kept):,} empty lines are left out")
+            texts = [texts[number] for number in kept]
+            labels = None if labels is None else [labels[number] for number in kept]
+            cut = sum(len(text.encode() if unit == "bytes" else text) > length for text in texts)
+            if cut:
+                notes.append(f"{cut:,} of {len(texts):,} texts are cut after {length} {unit}:  data.length=")
+        super().__init__(texts, unit, length, data)
+        if labels is not None:
+            classes = sorted(set(labels))
+            self._labels = np.array([classes.index(one) for one in labels], np.int64)
+            self._spec = replace(self._spec, condition=(len(classes),), classes=tuple(classes))
+        self.notes = tuple(notes)
+
+
+@final
+class PythonHelp(_Texts):
+    """Lines of prose from the help pages of Python's language, which come with every Python (``help('topics')``).
+
+    Args:
+        length: characters of a line at most; lines end between words.
+    """
+
+    def __init__(self, *, length: int = 64) -> None:
+        from pydoc_data.topics import topics
+
+        if length < 20:
+            raise ConfigurationError(
+                f"data.length={length} is too short for lines of prose: 20 is the least."
+            )
+        paragraphs = [part for page in topics.values() for part in re.split(r"\n\s*\n", page)]
+        prose = [" ".join(part.split()) for part in paragraphs if re.match(r"[A-Z][a-z]* [a-z ]+", part)]
+        lines = [line for part in prose for line in textwrap.wrap(part, length)]
+        super().__init__(list(dict.fromkeys(lines)), "characters", length, None)
+
+
+def _text(file: Path) -> str:
+    try:
+        data = file.read_bytes()
+        data = gzip.decompress(data) if file.suffix == ".gz" else data
+    except (OSError, EOFError) as error:
+        raise DataError(f"'{file}' cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"'{file}' is not text in UTF-8: byte {error.start:,} is {data[error.start]:#x}.",
+            "store it in UTF-8, or name another source:  ganvae components source",
+        ) from None
+
+
+def _cells(file: Path, column: str, label: str | None) -> tuple[list[str], list[str] | None]:
+    """The cells of a column as text, and those of the label; a cell without a value is empty."""
+    try:
+        if file.suffix == ".parquet":
+            table = pyarrow.parquet.read_table(file)
+        else:
+            options = pyarrow.csv.ParseOptions(
+                delimiter="\t" if file.suffix == ".tsv" else ",", newlines_in_values=True
+            )
+            table = pyarrow.csv.read_csv(file, parse_options=options)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"'{file}' cannot be read as a table: {str(error).splitlines()[0]}") from error
+    for option, name in (("column", column), ("label", label)):
+        if name is not None and name not in table.column_names:
+            raise DataError(
+                f"data.{option}: '{file}' has no column '{name}'.",
+                f"columns: {', '.join(table.column_names)}",
+            )
+    texts = ["" if cell is None else str(cell) for cell in table.column(column).to_pylist()]
+    return texts, None if label is None else [str(cell) for cell in table.column(label).to_pylist()]

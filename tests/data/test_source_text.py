@@ -1,0 +1,91 @@
+"""Texts: what is a row, where it ends, which characters there are, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ganvae_sequence.text_networks import Tokens
+from ganvae_sequence.text_view import TextView
+from ganvae_sequence.texts import Text
+from ganvae_sequence.vocabulary import Vocabulary
+
+import ganvae_core as gv
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> str:
+    path = tmp_path / "lines.txt"
+    path.write_text("Fair is foul,\n\nund fül ist schön.\n", encoding="utf-8")
+    return str(path)
+
+
+def texts(source: Text) -> list[str]:
+    return Vocabulary.read(source.spec).decode(source.rows(slice(None)).x)
+
+
+@pytest.mark.parametrize("unit", ["characters", "bytes"])
+def test_lines_come_back_and_the_mask_reaches_to_their_end(lines: str, unit: str) -> None:
+    source = Text(path=lines, length=24, unit=unit)  # pyright: ignore[reportArgumentType]
+    assert texts(source) == ["Fair is foul,", "und fül ist schön."]
+    mask = source.rows(slice(None)).mask
+    assert mask is not None
+    assert mask.sum(1).tolist() == [14, 19 if unit == "characters" else 21]
+    assert "1 empty lines are left out" in source.notes
+
+
+def test_a_longer_line_is_cut_and_its_end_is_not_observed(lines: str) -> None:
+    source = Text(path=lines, length=8)
+    assert texts(source) == ["Fair is ", "und fül "]
+    assert source.rows(slice(None)).mask is None
+    assert any("2 of 2 texts are cut after 8 characters" in note for note in source.notes)
+
+
+def test_windows_of_one_long_text_overlap_by_the_stride(lines: str) -> None:
+    assert texts(Text(path=lines, window=10, stride=5))[:3] == ["Fair is fo", "is foul,\n\n", "ul,\n\nund f"]
+
+
+def test_other_texts_are_read_with_the_vocabulary_of_training(lines: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("ñandú fühlt", encoding="utf-8")
+    trained = Text(path=lines).spec
+    source = Text(trained, path=str(other))
+    assert source.spec.details == trained.details
+    assert texts(source) == ["\ufffdand\ufffd fühlt"]
+
+
+def test_bytes_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes("schön".encode("latin-1"))
+    with pytest.raises(gv.DataError, match=r"not text in UTF-8: byte 3 is 0xf6"):
+        Text(path=str(path))
+
+
+def test_cells_of_a_column_have_the_label_of_their_row(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text('by,said\nyou,"yes, so"\nme,no\n')
+    source = Text(path=str(path), column="said", label="by")
+    assert (texts(source), source.spec.classes) == (["yes, so", "no"], ("me", "you"))
+    assert np.array_equal(source.rows(np.array([0, 1])).labels, [1, 0])  # pyright: ignore[reportArgumentType]
+
+
+def test_probabilities_of_whole_texts_add_up_to_one() -> None:
+    """Over every text of three tokens out of five, those that end early among them."""
+    spec = gv.DataSpec((3,), (0.0, 4.0), "text", details={"unit": "characters", "others": []})
+    observation = Tokens(spec, width=6)
+    observation.unit = type(observation.unit)(5, 6)  # pyright: ignore
+    every = torch.cartesian_prod(*[torch.arange(5.0)] * 3)
+    with torch.no_grad():
+        total = observation(torch.randn(1, 6).expand(len(every), 6)).log_prob(every).exp().sum()
+    torch.testing.assert_close(total, torch.tensor(1.0))
+
+
+def test_a_file_has_a_text_a_line_or_rules_between_texts_of_several_lines(lines: str, tmp_path: Path) -> None:
+    source, path = Text(path=lines, length=24), tmp_path / "new.txt"
+    TextView().write(source.rows(slice(None)).x, source.spec, path, {})
+    assert path.read_text("utf-8") == "Fair is foul,\nund fül ist schön.\n"
+    source = Text(path=lines, window=15)
+    TextView().write(source.rows(slice(0, 1)).x, source.spec, path, {})
+    assert path.read_text("utf-8") == "Fair is foul,\n\n\n--------------------\n"
