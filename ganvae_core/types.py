@@ -248,12 +248,14 @@ class View:
             the choice.
         as_grid: whether a picture shows each row by itself, as a grid of images does, and not where many rows lie, as a
             scatter plot does.
+        plugin: whose recipe ``ganvae data`` names for such data.
     """
 
     noun: ClassVar[str] = "rows"
     endings: ClassVar[tuple[str, ...]] = ()
     shown: ClassVar[Shown] = "mean"
     as_grid: ClassVar[bool] = False
+    plugin: ClassVar[str] = "vae"
 
     def fits(self, spec: DataSpec) -> bool:
         """Whether rows of this specification can be shown."""

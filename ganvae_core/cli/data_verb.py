@@ -106,14 +106,16 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
     if split.source.spec.fields:
         for line in table_facts.changes(split.source.spec, typed):
             note(line)
+    view = view_of(split.source.spec, catalogue)
     if file:
         note(f"preview:  {file}")
-    elif ".png" in view_of(split.source.spec, catalogue).endings:
+    elif ".png" in view.endings:
         note(f"a preview:  ganvae data {typed} -o preview.png")
     if split.source.spec.fields:
         return
     names = catalogue.with_recipes()
-    note(f"next:  ganvae run --plugin {'vae' if 'vae' in names or not names else names[0]} --data {typed}")
+    plugin = next((name for name in (view.plugin, "vae", *names) if name in names), "vae")
+    note(f"next:  ganvae run --plugin {plugin} --data {typed}")
 
 
 @data.command()

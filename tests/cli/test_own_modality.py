@@ -22,9 +22,9 @@ ganvae_api = 1
 @hookimpl
 def ganvae_components():
     return [
-        ComponentSpec("source", "clips", "x_sound.clips:Clips", "sound files", ("*/**/*.wav",)),
+        ComponentSpec("source", "clips", "x_sound.clips:Clips", "sound files", ("*/**/*.clip",)),
         ComponentSpec("generator", "steps", "x_sound.steps:Steps", "a line that is drawn in steps"),
-        ComponentSpec("view", "audio", "x_sound.view:AudioView", "waveforms, and folders of .wav files"),
+        ComponentSpec("view", "clip", "x_sound.view:AudioView", "waveforms, and folders of .wav files"),
     ]
 """
 CLIPS = '''
@@ -40,12 +40,12 @@ class Clips(gv.Source):
     """Sound files of one length, in 16 bits.
 
     Args:
-        path: a folder of .wav files.
+        path: a folder of .clip files.
     """
 
     def __init__(self, *, path: str):
         clips = []
-        for file in sorted(Path(path).glob("**/*.wav")):
+        for file in sorted(Path(path).glob("**/*.clip")):
             with wave.open(str(file)) as sound:
                 clips.append(np.frombuffer(sound.readframes(sound.getnframes()), np.int16))
         self.x = np.stack(clips)
@@ -53,7 +53,7 @@ class Clips(gv.Source):
     @property
     def spec(self):
         units = gv.Units((0.0,), (32768.0,), "int16")
-        return gv.DataSpec(self.x.shape[1:], (-1.0, 1.0), "audio", None, len(self.x), units=units)
+        return gv.DataSpec(self.x.shape[1:], (-1.0, 1.0), "clip", None, len(self.x), units=units)
 
     def __len__(self):
         return len(self.x)
@@ -154,7 +154,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "clips").mkdir()
     for number in range(30):
         tone = 20_000 * np.sin(np.arange(SAMPLES) * (number + 1) / 30)
-        with wave.open(str(folder / "clips" / f"{number:02d}.wav"), "wb") as clip:
+        with wave.open(str(folder / "clips" / f"{number:02d}.clip"), "wb") as clip:
             clip.setnchannels(1)
             clip.setsampwidth(2)
             clip.setframerate(8000)

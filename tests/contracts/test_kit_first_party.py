@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from ganvae_kit import PluginSuite
 from torch import Tensor, nn
@@ -320,3 +322,57 @@ class TestTableVAE(PluginSuite):
 class TestTableGAN(PluginSuite):
     plugin = "table-gan"
     settings: ClassVar = {"objective/ctgan": [{"objective.packing": 1}, {"objective.packing": 2}]}
+
+
+class TestAudioVAE(PluginSuite):
+    plugin = "audio-vae"
+    settings: ClassVar = {
+        "source/audio": [
+            {},
+            {"data.path": "sounds", "data.label_pattern": "*_{label}", "data.padding": "missing"},
+            {"data.representation": "mel", "data.mels": 20},
+        ],
+        "generator/conv1d": [
+            {"generator.filters": 2},
+            {
+                "generator.filters": 2,
+                "generator.kernel": 5,
+                "generator.stride": 2,
+                "generator.batch_norm": True,
+            },
+        ],
+        "encoder/conv1d": [
+            {"encoder.filters": 2},
+            {"encoder.filters": 2, "encoder.batch_norm": True, "encoder.posterior": "dirac"},
+        ],
+    }
+    data: ClassVar = [gv.DataSpec((3, 40), (-1.0, 1.0)), gv.DataSpec((1, 96), (-1.0, 1.0), condition=(3,))]
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def files(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        """A folder of sounds."""
+        folder = tmp_path_factory.mktemp("audio")
+        (folder / "sounds").mkdir()
+        for number in range(12):
+            tone = 0.5 * np.sin(np.arange(300 + 10 * number) * (0.1 + 0.02 * number))
+            soundfile.write(folder / "sounds" / f"{number}_{'ab'[number % 2]}.wav", tone, 8000)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            yield
+
+
+class TestAudioGAN(PluginSuite):
+    plugin = "audio-gan"
+    settings: ClassVar = {
+        "critic/conv1d": [
+            {"critic.filters": 2},
+            {
+                "critic.filters": 2,
+                "critic.conditioning": "concatenation",
+                "critic.kernel": 5,
+                "critic.stride": 2,
+            },
+        ],
+    }
+    data: ClassVar = TestAudioVAE.data

@@ -1,0 +1,1 @@
+"""Generative models of sounds: waveforms and log-mel spectrograms."""
