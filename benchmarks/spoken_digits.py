@@ -1,9 +1,9 @@
 """How many samples of a spoken digit are recognised as the digit that was asked for.
 
-Trains conditional recipes on the Free Spoken Digit Dataset (3,000 recordings of six speakers, 8 kHz) by the command line and
-draws sounds of each digit as .wav files. A judge, a small convolutional network on log-mel spectrograms, is trained on the recordings
-without takes 0 to 4, and its accuracy is that on these takes. It judges the sounds in the .wav files, and the
-recordings of takes 0 to 4 after their spectrograms were turned into sound, which is the most that a model of spectrograms can reach.
+Trains conditional recipes on the Free Spoken Digit Dataset (3,000 recordings of six speakers, 8 kHz) by the command line,
+and draws sounds of each digit as .wav files. A judge, a small convolutional network on log-mel spectrograms, is trained
+on the recordings without takes 0 to 4, and its accuracy is that on these takes. It judges the sounds in the .wav files,
+and the recordings of takes 0 to 4 after their spectrograms were turned into sound.
 
     export GANVAE_DATA_DIR=FOLDER              # holds spoken-digits.tar.gz
     python benchmarks/spoken_digits.py         # runs what results/spoken_digits.json does not have yet
@@ -13,6 +13,7 @@ recordings of takes 0 to 4 after their spectrograms were turned into sound, whic
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -55,7 +56,7 @@ class Judge(nn.Module):
         self.layers = nn.Sequential(
             *(
                 layer
-                for before, after in zip(widths, widths[1:], strict=False)
+                for before, after in itertools.pairwise(widths)
                 for layer in (nn.Conv2d(before, after, 5, 2, 2), nn.BatchNorm2d(after), nn.ReLU())
             ),
             nn.AdaptiveAvgPool2d((4, 4)),
