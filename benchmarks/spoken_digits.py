@@ -1,6 +1,6 @@
 """How many samples of a spoken digit are recognised as the digit that was asked for.
 
-Trains conditional recipes on the Free Spoken Digit Dataset (3,000 recordings of six speakers, 8 kHz) by the command line,
+Trains conditional recipes on the Free Spoken Digit Dataset (3,000 recordings of six speakers, 8 kHz) from the shell
 and draws sounds of each digit as .wav files. A judge, a small convolutional network on log-mel spectrograms, is trained
 on the recordings without takes 0 to 4, and its accuracy is that on these takes. It judges the sounds in the .wav files,
 and the recordings of takes 0 to 4 after their spectrograms were turned into sound.
