@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ganvae_core import DataError, Source, as_source
+from ganvae_core import ConfigurationError, DataError, Source, as_source
 from ganvae_core.builtin.sources.idx import read_idx
 from ganvae_core.config.build import open_data
 from ganvae_core.config.configuration import IN_MEMORY
@@ -18,17 +18,19 @@ from ganvae_core.plugins import installed_plugins
 
 DATA_DIR = "GANVAE_DATA_DIR"
 MNIST_SIDE = 28
+OF_MNIST = ("side", "binarised")
 Part = Literal["train", "test"]
 
 
 def settings_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """A figure's data as the library's settings; nothing is read.
 
-    ``{name: mnist, side: 32}`` is MNIST with a border of zeros, which ``in_memory`` reads; ``mnist`` within another
-    source's options is the file of images, where the environment names its folder. Anything else is the library's own.
+    ``{name: mnist, side: 32}`` is MNIST with a border of zeros, which ``in_memory`` reads, and with ``binarised: true``
+    it is black and white; ``mnist`` within another source's options is the file of images, where the environment
+    names its folder. Anything else is the library's own.
     """
     if _is_mnist(data):
-        return {**{key: value for key, value in data.items() if key != "side"}, "name": IN_MEMORY}
+        return {**{key: value for key, value in data.items() if key not in OF_MNIST}, "name": IN_MEMORY}
     return {key: _with_path(value) if key == "source" else value for key, value in data.items()}
 
 
@@ -38,7 +40,21 @@ def in_memory(data: Mapping[str, Any]) -> Source | None:
     Raises:
         DataError: it cannot be read.
     """
-    return _mnist_source(int(data.get("side", MNIST_SIDE))) if _is_mnist(data) else None
+    if not _is_mnist(data):
+        return None
+    return _mnist_source("train", int(data.get("side", MNIST_SIDE)), bool(data.get("binarised", False)))
+
+
+def test_source(data: Mapping[str, Any]) -> Source:
+    """MNIST's test images, as a figure's data has its training images.
+
+    Raises:
+        ConfigurationError: the data is not MNIST.
+        DataError: it cannot be read.
+    """
+    if not _is_mnist(data):
+        raise ConfigurationError("measures: MNIST's test images are measured, and this row has other data.")
+    return _mnist_source("test", int(data.get("side", MNIST_SIDE)), bool(data.get("binarised", False)))
 
 
 def real_source(data: Mapping[str, Any]) -> Source:
@@ -76,10 +92,20 @@ def resized(images: np.ndarray, side: int) -> np.ndarray:
     return images[..., -border:border, -border:border]
 
 
+def binarised(images: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Images of 0 and 255 that are drawn once, each pixel white with a probability of its value over 255.
+
+    Such a fixed draw is the protocol of statically binarised MNIST. It is not the draw of Larochelle and Murray (2011).
+    """
+    drawn = np.random.default_rng(seed).random(images.shape, np.float32) * 255
+    return np.where(drawn < images, 255, 0).astype(np.uint8)
+
+
 @functools.cache
-def _mnist_source(side: int) -> Source:
-    images, labels = mnist("train")
-    return as_source(resized(images, side), labels)
+def _mnist_source(part: Part, side: int, binary: bool) -> Source:
+    images, labels = mnist(part)
+    images = resized(images, side)
+    return as_source(binarised(images, seed=int(part == "test")) if binary else images, labels)
 
 
 def _is_mnist(data: Mapping[str, Any]) -> bool:

@@ -10,16 +10,23 @@ import measures
 import numpy as np
 import torch
 from classifiers import JudgeName, Judges
-from datasets import Part, mnist, resized
+from datasets import Part, mnist, resized, test_source
 from figure import Row
-from ganvae_metrics.distances import frechet_distance, mode_coverage
+from ganvae_metrics.distances import frechet_distance, kernel_distance, mode_coverage
+from ganvae_metrics.nets import features, net_of
+from ganvae_metrics.reconstructions import Fidelity
+from ganvae_metrics.representations import factor_vae_score, mutual_information_gap
 from torch import Tensor
 from training import Trained
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Distance, neighbour_accuracy
+from ganvae_core.builtin.quantised import QuantisedEncoder
 from ganvae_core.config.options import component_options, convert
+from ganvae_core.data.randomness import borrowed_randomness
 from ganvae_core.errors import did_you_mean
+from ganvae_core.evaluation.sampling import evenly
+from ganvae_core.evaluation.subject import ModelSubject
 
 CHUNK = 500
 DRAWN = 0
@@ -120,6 +127,85 @@ def neighbours(
     return {"neighbours": neighbour_accuracy(flat, known_labels, wanted, labels, distance)}
 
 
+def codes_in_use(subject: Subject, judges: Judges) -> dict[str, float]:
+    """Percent of a codebook's entries that MNIST's training images use."""
+    trained = _trained(subject, "codes_in_use")
+    encoder = trained.run.model.encoder
+    if not isinstance(encoder, QuantisedEncoder):
+        raise gv.ConfigurationError("measures.codes_in_use: the encoder of this row has no codebook.")
+    images, _ = mnist("train")
+    indices = _through(trained, images, lambda x: encoder(x).indices)
+    return {"usage": 100 * len(np.unique(indices)) / len(encoder.codebook)}
+
+
+def bound(
+    subject: Subject, judges: Judges, *, draws: int = 200, rows: int = 10_000, one: bool = False
+) -> dict[str, float]:
+    """-log p(x) in nats of MNIST's first test images, estimated by the importance-weighted bound.
+
+    With ``one``, the negative evidence lower bound too.
+    """
+    trained = _trained(subject, "bound")
+    run, source = trained.run, test_source(trained.data)
+    data = run.open_data(source)
+    chunks = np.array_split(np.arange(min(rows, len(source))), -(-min(rows, len(source)) // CHUNK))
+    found = {"nll": draws, **({"elbo": 1} if one else {})}
+    sums = dict.fromkeys(found, 0.0)
+    with torch.no_grad(), borrowed_randomness(run.device) as generator:
+        generator.manual_seed(DRAWN)
+        for indices in chunks:
+            batch = run.batch(data, indices)
+            for name, count in found.items():
+                nats = run.model.log_likelihood_bound(
+                    batch.x, batch.condition, samples=count, rows_at_once=8 * CHUNK
+                )
+                sums[name] -= float(nats.double().sum())
+    return {name: value / sum(map(len, chunks)) for name, value in sums.items()}
+
+
+def disentanglement(
+    subject: Subject, judges: Judges, *, rows: int = 10_000, votes: int = 800
+) -> dict[str, float]:
+    """The mutual information gap (Chen et al. 2018), and the score of Kim and Mnih (2018) in percent."""
+    trained = _trained(subject, "disentanglement")
+    run = trained.run
+    data = run.open_data()
+    chosen = evenly(np.arange(len(data.source)), rows)
+    with torch.no_grad():
+        parts = [
+            run.model.encode(run.batch(data, part).x).mean.double().cpu()
+            for part in np.array_split(chosen, 20)
+        ]
+    codes = torch.cat(parts).flatten(1).numpy()
+    sizes = tuple(data.source.spec.details["factors"].values())
+    factors = np.stack(np.unravel_index(chosen, sizes), axis=1)
+    generator = np.random.default_rng(DRAWN)
+    return {
+        "mig": mutual_information_gap(codes, factors),
+        "factor_vae": 100 * factor_vae_score(codes, factors, votes, generator),
+    }
+
+
+def kernel(subject: Subject, judges: Judges) -> dict[str, float]:
+    """Of held-out rows: the kernel distances of samples and of reconstructions, and the PSNR of these.
+
+    Distances are in the features of the library's classifier of the data's labels, times 1,000.
+    """
+    run = _trained(subject, "kernel").run
+    measured = ModelSubject(run.model, run.open_data(), seed=DRAWN)
+    with torch.no_grad():
+        real = features(measured, measured.held_out(), "judge")
+        made = features(measured, measured.samples(len(real)), "judge")
+        net = net_of(measured, "judge").features
+        copies = torch.cat([net(measured.reconstructions(batch)).cpu() for batch in measured.held_out()])
+        psnr = Fidelity().measure(measured)["psnr"]
+    return {
+        "kd_judge": 1000 * kernel_distance(real, made).value,
+        "kd_reconstructions": 1000 * kernel_distance(real, copies).value,
+        "psnr": psnr,
+    }
+
+
 MEASURES: Mapping[str, Callable[..., dict[str, float]]] = {
     "modes": modes,
     "combinations": combinations,
@@ -127,6 +213,10 @@ MEASURES: Mapping[str, Callable[..., dict[str, float]]] = {
     "frechet": frechet,
     "clustering": clustering,
     "neighbours": neighbours,
+    "codes_in_use": codes_in_use,
+    "bound": bound,
+    "disentanglement": disentanglement,
+    "kernel": kernel,
 }
 
 

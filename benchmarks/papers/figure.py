@@ -62,6 +62,7 @@ class Row:
         budget: how the budget relates to the published one, in a few words.
         picture: what the page shows of the first seed: the newest such file in its run directory, ``samples/*.png``.
         like: a row above, whose settings this one has where it gives none of its own.
+        start: a row above, with whose weights each run begins, by its seed; that row is trained first where it was not.
         long: whether it takes hours, and so is run only where it is asked for.
         overrides: layers of settings by dotted key: the figure's, those of the row that it is like, its own.
         data: the data, where it is not the figure's.
@@ -79,6 +80,7 @@ class Row:
     budget: str = ""
     picture: str = ""
     like: str = ""
+    start: Row | None = None
     long: bool = False
     overrides: Sequence[Tree] = ()
     data: Tree = field(default_factory=dict[str, Any])
@@ -164,9 +166,14 @@ def _rows(trees: Tree, shared: Mapping[str, Tree], figure: str) -> list[Row]:
             above, layers = whole[tree["like"]]
             tree = _merged(above, tree)
         whole[name] = (tree, [*layers, own])
-    return [
-        _row(name, tree, layers, shared, f"{figure}.rows.{name}") for name, (tree, layers) in whole.items()
-    ]
+    rows: dict[str, Row] = {}
+    for name, (tree, layers) in whole.items():
+        where, start = f"{figure}.rows.{name}", tree.pop("start", None)
+        if start is not None and start not in rows:
+            raise ConfigurationError(f"{where}.start: there is no row '{start}' above.")
+        row = _row(name, tree, layers, shared, where)
+        rows[name] = dataclasses.replace(row, start=None if start is None else rows[start])
+    return list(rows.values())
 
 
 def _merged(above: Tree, below: Tree) -> dict[str, Any]:

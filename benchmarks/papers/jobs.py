@@ -164,7 +164,8 @@ def store(job: Job, result: dict[str, Any]) -> None:
     values = ", ".join(f"{name} {value:.4g}" for name, value in result["values"].items())
     click.echo(f"{job.title}: {values}   ({result['seconds']:.0f} s for {result['steps']:,} steps)")
     if job.steps:
-        shutil.rmtree(job.folder, ignore_errors=True)
+        for folder in job.folder.parent.glob(f"{job.folder.name}*"):
+            shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
     else:
         read_results(job.figure).add(job.row.name, job.definition, job.seed, result)
         mark_measured(job.folder)

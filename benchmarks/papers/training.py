@@ -13,11 +13,13 @@ from typing import Any
 
 from datasets import in_memory, settings_of
 from figure import Row
+from filelock import FileLock
 
 import ganvae_core as gv
 from ganvae_core.config.configuration import Configuration, configure, with_absolute_path
 from ganvae_core.config.layers import nest
 from ganvae_core.config.render import render
+from ganvae_core.config.settings import InitialWeights
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.preparation import prepare
 from ganvae_core.runs.starting import go_on, started
@@ -62,13 +64,15 @@ class Trained:
         run: with its averaged model.
         objective: with its critic and whatever else the loss needed, in evaluation mode.
         seconds: of training.
-        samples_seen: rows of real data that it ate.
+        samples_seen: rows of real data that training used in all.
+        data: of its row.
     """
 
     run: gv.Run
     objective: gv.Objective
     seconds: float
     samples_seen: int
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
 
 def configuration_of(row: Row, seed: int, *, steps: int | None = None) -> Configuration:
@@ -77,7 +81,7 @@ def configuration_of(row: Row, seed: int, *, steps: int | None = None) -> Config
     Args:
         row: one with a plugin.
         seed: of the run.
-        steps: in place of the row's budget, to try whether it works.
+        steps: in place of the row's budget and at most in each further stage, to try whether it works.
 
     Raises:
         ConfigurationError, PluginError: something that it names does not exist, or is not ready.
@@ -94,7 +98,10 @@ def configuration_of(row: Row, seed: int, *, steps: int | None = None) -> Config
     engine = dataclasses.replace(
         engine, steps=wanted, checkpoint_every=max(FEWEST_STEPS, wanted // CHECKPOINTS)
     )
-    return with_absolute_path(dataclasses.replace(configuration, engine=engine))
+    stages = configuration.stages
+    if steps:
+        stages = tuple(dataclasses.replace(stage, steps=min(stage.steps, steps)) for stage in stages)
+    return with_absolute_path(dataclasses.replace(configuration, engine=engine, stages=stages))
 
 
 def definition(row: Row) -> dict[str, Any]:
@@ -110,6 +117,8 @@ def definition(row: Row) -> dict[str, Any]:
         del tree["configuration"]["metrics"]
         for key in ("seed", "device", "checkpoint_every", *WATCHING):
             del tree["configuration"]["engine"][key]
+    if row.start is not None:
+        tree["start"] = definition(row.start)
     return json.loads(json.dumps(tree))
 
 
@@ -125,24 +134,35 @@ def covers(now: Any, before: Any) -> bool:
 def train(row: Row, seed: int, folder: Path, *, steps: int | None = None) -> Trained:
     """Train one run in its folder, or go on with what lies there if that was made from the same settings.
 
+    A row that starts from another is trained from the run of that row with the same seed. That run is trained first
+    where it is not there, in a folder beside this one.
+
     Raises:
         GanvaeError: it cannot be trained, or something went wrong in it.
     """
     configuration = configuration_of(row, seed, steps=steps)
-    preparation = prepare(configuration, installed_plugins(), in_memory(row.data))
+    if row.start is not None:
+        beginning = folder.with_name(f"{folder.name}-start" if steps else f"start-{row.start.name}-{seed}")
+        beginning.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{beginning}.lock"):
+            train(row.start, seed, beginning, steps=steps)
+        configuration = dataclasses.replace(configuration, initial=InitialWeights(str(beginning.absolute())))
     watch = Stopwatch()
     checkpoint = _checkpoint(folder, configuration)
+    preparation = prepare(configuration, installed_plugins(), in_memory(row.data), checkpoint=checkpoint)
+    stages = preparation.stages
     if checkpoint is None:
         shutil.rmtree(folder, ignore_errors=True)
         with started(preparation, folder, [watch]):
-            engine = preparation.engine.fit()
+            stages.fit()
     else:
-        preparation.engine.restore(checkpoint)
+        stages.restore(checkpoint)
         with held(folder):
             go_on(RunDirectory.open(folder), preparation, [watch])
-            engine = preparation.engine.fit()
+            stages.fit()
+    engine = stages.engine
     run = gv.load(folder, device=str(engine.device))
-    return Trained(run, engine.objective.eval(), watch.seconds, engine.samples_seen)
+    return Trained(run, engine.objective.eval(), watch.seconds, engine.samples_seen, row.data)
 
 
 def mark_measured(folder: Path) -> None:

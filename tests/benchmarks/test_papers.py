@@ -22,7 +22,9 @@ from figure import Figure, Row, figure_names, read_figure
 from PIL import Image
 from results import Results
 
+import ganvae_core as gv
 from ganvae_core import ConfigurationError, Engine, GanvaeError, RunError
+from ganvae_core.evaluation.sampling import can_sample
 from ganvae_core.runs.observers import Pictures
 
 SMALL = """\
@@ -135,6 +137,11 @@ def test_a_row_has_the_settings_of_the_row_that_it_is_like(folder: Path) -> None
         ("    steps: 4\n", "", "give either samples or steps"),
         ("seeds: [0, 1]", "seeds: two", "small.rows.small.seeds"),
         ("like: small, samples", "like: smal, samples", "no row 'smal' above"),
+        (
+            "like: small, samples",
+            "like: small, start: large, samples",
+            "other.start: there is no row 'large' above",
+        ),
     ],
 )
 def test_a_file_with_a_mistake_is_refused(folder: Path, before: str, after: str, message: str) -> None:
@@ -295,6 +302,45 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     done.clear()
     training.train(dataclasses.replace(row, steps=6), 0, folder / "run")
     assert done == [1, 2, 3, 4, 5, 6]  # of other settings
+
+
+PRIORS = """\
+title: Priors
+protocol: As it comes.
+data: {name: digits}
+measures: {kernel: {}}
+columns: {psnr: {title: PSNR}}
+rows:
+  ae:
+    plugin: ae
+    steps: 2
+    overrides: {latent.shape: [2], generator.hidden: [4], encoder.hidden: [4], prior.components: 2}
+  mixture:
+    like: ae
+    start: ae
+    overrides: {prior: {name: mixture, components: 2}, objective: prior-likelihood, train: [prior]}
+"""
+
+
+def test_a_row_starts_from_the_run_of_another_with_its_seed(
+    folder: Path, unseen: None, say: Callable[..., Result]
+) -> None:
+    (folder / "figures" / "small.yaml").write_text(PRIORS)
+    tried = say("small/mixture", "--steps", "1")
+    assert tried.exit_code == 0, tried.output
+    assert list((folder / "work" / "trials").iterdir()) == []
+    row = small_row("mixture")
+    made = training.train(row, 0, folder / "runs" / "mixture").run.model
+    start = gv.load(folder / "runs" / "start-ae-0").model
+    assert can_sample(start)  # the mixture was fitted, after the steps
+    for part in ("generator", "encoder"):
+        for name, tensor in getattr(start, part).state_dict().items():
+            assert torch.equal(tensor, getattr(made, part).state_dict()[name]), name
+    other = PRIORS.replace("encoder.hidden: [4]", "encoder.hidden: [5]")
+    before = training.definition(row)
+    (folder / "figures" / "small.yaml").write_text(other)
+    assert training.definition(small_row("mixture"))["start"] != before["start"]
+    assert str(folder) not in json.dumps(before)
 
 
 # The page
