@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from classifiers import DigitNet, Judges, digits_svm, mnist_cnn, train_digit_net
-from datasets import real_source, resized
+from datasets import binarised, real_source, resized
 from evaluation import RealRows
 from ganvae_metrics.distances import frechet_distance, mode_coverage
 from measures import (
@@ -177,3 +177,12 @@ def test_a_judge_of_images_follows_from_its_data_alone() -> None:
         train_digit_net(net, images, np.arange(40) % 10, epochs=1)
     first, second = (net.state_dict() for net in nets)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_images_are_binarised_by_one_draw_with_their_values_as_probabilities() -> None:
+    images = np.repeat(np.array([0, 51, 255], np.uint8), 10_000)
+    drawn = binarised(images)
+    assert np.isin(drawn, (0, 255)).all()
+    assert [part.mean() / 255 for part in drawn.reshape(3, -1)] == [0, pytest.approx(0.2, abs=0.02), 1]
+    assert np.array_equal(drawn, binarised(images))
+    assert not np.array_equal(drawn, binarised(images, seed=1))
