@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from ganvae_audio.sounds import Audio
 from ganvae_audio.view import AudioView
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -147,7 +148,12 @@ def measure(work: Path, names: list[str]) -> None:
     digits = torch.tensor([int(file.stem[0]) for file in files])
     test = np.array([int(file.stem.rpartition("_")[2]) < TAKES for file in files])
     levels = levels_of(folder)
-    judge = trained_judge(levels[~test], digits[~test])
+    weights, judge = work / "judge.safetensors", Judge().eval()
+    if weights.exists():
+        load_model(judge, weights)
+    else:
+        judge = trained_judge(levels[~test], digits[~test])
+        save_model(judge, weights)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results["recordings"] = recognised(judge, levels[test], digits[test])
     made = through_sound(folder, test, work / "through-sound")
@@ -159,7 +165,8 @@ def measure(work: Path, names: list[str]) -> None:
         run, before = work / name, resource.getrusage(resource.RUSAGE_CHILDREN)
         data = [f"--data={folder}", "data.label_pattern={label}_*", "data.condition=true"]
         if (run / "config.yaml").exists():
-            ganvae("run", "--resume", run)
+            if gv.load(run).step < gv.load(run).configuration.engine.steps:
+                ganvae("run", "--resume", run)
         else:
             ganvae("run", *SETTINGS[name], *data, "--out", run)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
