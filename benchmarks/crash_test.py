@@ -1,10 +1,12 @@
 """Kills and interrupts training at random moments, resumes it, and holds the result against an uninterrupted run.
 
-A kill is a SIGKILL. Half of them come at any moment; half are aimed at the writing of a checkpoint. Most killed
-processes are forked from one that has loaded torch already, which makes a kill cheap; ``--signals`` and two processes
-start Python anew. A signal is SIGINT, SIGTERM or SIGHUP, which must end the process with 130, 143 or 129, at any moment
-from the first line of ganvae on. When a run has ended, its weights, optimizer state, log and checkpoints must equal
-those of the uninterrupted run bit for bit, and nothing of the killed processes may be left.
+A kill is a SIGKILL. Its moment is chosen by the run's course: the start of the process, or the time after one of the
+lines of the log that are still to come, all alike, but those at the end of a stage twice as often. Some kills
+then wait until a checkpoint is being written. So a slow machine does not move all kills into the start. Most processes
+are forked from one that has loaded torch already, which makes a kill cheap; some start Python anew, and those of two
+processes always do. A signal is SIGINT, SIGTERM or SIGHUP, which must end the process with 130, 143 or 129, at any
+moment from the first line of ganvae on. When a run has ended, its weights, optimizer state, log, pictures and
+checkpoints must equal those of the uninterrupted run bit for bit, and nothing of the killed processes may be left.
 
 Results are stored after each compared run, and the same command goes on where it was stopped.
 """
@@ -28,7 +30,7 @@ from typing import Any, Protocol
 
 import click
 
-from ganvae_core.store.directory import CONFIG, RunDirectory
+from ganvae_core.store.directory import CONFIG, METRICS, RunDirectory
 from ganvae_core.store.files import whole_file
 from ganvae_core.store.manifests import MODEL_FILE, STATE_FILE, checkpoint_folders, read_manifest
 
@@ -39,22 +41,47 @@ SETTINGS = (
     "engine.checkpoint_every=5", "engine.samples_every=0",
 )  # fmt: skip
 TWO_STAGES = "stages=[{objective: prior-likelihood, steps: 30, train: [prior]}]"
+SMALL_CRITIC = "critic.hidden=[32]"
+FEW_FILTERS = ("generator.filters=8", "critic.filters=8")
+QUANTISED = (TWO_STAGES, "prior.width=8", "prior.layers=1", "prior.heads=2")
+LATENT_FLOW = (TWO_STAGES, "prior.width=8", "prior.layers=1", "prior.steps=2")
 RECIPES: Mapping[str, Sequence[str]] = {
     "vae/vae": (),
     "gan/gan": ("generator.hidden=[64]",),
     "ae/ae": (),
-    "ae/flow": (TWO_STAGES,),
+    "ae/flow": (TWO_STAGES, "prior.hidden=[8]", "prior.transforms=1"),
+    "dcgan/dcgan": FEW_FILTERS,
+    "ae/vq-vae": QUANTISED,
+    "vae/factor-vae": (SMALL_CRITIC,),
+    "table-gan/table-gan": (),
+    "ssgan/ssgan": FEW_FILTERS,
+    "ae/latent-flow": LATENT_FLOW,
+    "table-vae/table-vae": (),
     "bigan/bigan": (),
     "cgan/cgan": (),
-    "dcgan/dcgan": ("data=digits",),
     "infogan/infogan": (),
-    "ssgan/ssgan": (),
+    "vae/vamp-vae": ("prior.components=5",),
+    "vae/flow-vae": ("prior.hidden=[8]", "prior.transforms=1"),
+    "vae/aae": (SMALL_CRITIC,),
+    "vae/tc-vae": (),
+    "vae/iwae": (),
+    "vae/cvae": (),
+    "vae/beta-vae": (),
+    "vae/wae": (),
+    "vae/swae": (),
+    "ae/fsq-vae": QUANTISED,
+    "ae/adversarial-ae": (*LATENT_FLOW, SMALL_CRITIC),
+    "ae/vae-gan": (SMALL_CRITIC,),
+    "ae/rae": (),
+    "ae/dae": (),
 }
 """Settings of each recipe besides those of all."""
 TWO_PROCESSES = "vae/vae in two processes"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-START_SHARE = 0.3
-"""Of a run's time, before its first step."""
+AIMED_SHARE = 0.4
+"""Of the kills, those that wait until a checkpoint is being written."""
+NEW_PYTHON_SHARE = 0.1
+"""Of the killed processes, those that start Python anew; half of those that are sent signals do."""
 LONGEST_SECONDS = 3600.0
 POLL_SECONDS = 0.0005
 
@@ -97,6 +124,9 @@ class Tally:
         kills: in all.
         while_writing: of them, while a draft of a checkpoint lay on the disk.
         before_first: of them, before there was any checkpoint.
+        starting: of them, before the process wrote a line of the log.
+        stage_ends: of them, between the last line of a stage and the first of the next.
+        ending: of them, after the last line of the log: at the last pictures and the last checkpoint.
         signals: that were sent, and answered with the right exit code.
         runs: that were killed and resumed until they ended, and compared.
     """
@@ -104,6 +134,9 @@ class Tally:
     kills: int = 0
     while_writing: int = 0
     before_first: int = 0
+    starting: int = 0
+    stage_ends: int = 0
+    ending: int = 0
     signals: int = 0
     runs: int = 0
 
@@ -138,6 +171,8 @@ class Forked:
         self.pid = os.fork()
         if self.pid == 0:
             code = 99
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
             try:
                 descriptor = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
                 os.dup2(descriptor, 1)
@@ -158,19 +193,23 @@ class Forked:
         return self._code
 
 
-def load_everything() -> None:
-    """Import what training needs, so that forked processes need not."""
+def load_everything() -> float:
+    """Import what training needs, so that forked processes need not; the seconds that it took."""
     import importlib
 
     from ganvae_core.plugins import installed_plugins
 
-    for name in ("torch", "sklearn.mixture", "sklearn.datasets", "zuko.flows", "matplotlib.figure",
-                 "PIL.PngImagePlugin", "matplotlib.backends.backend_agg", "rich.progress", "ganvae_core.cli.run_verb",
-                 "ganvae_core.cli.progress", "ganvae_core.runs.resuming", "ganvae_core.runs.starting"):  # fmt: skip
+    began = time.monotonic()
+    for name in ("torch", "torch._dynamo", "sklearn.mixture", "sklearn.datasets", "sklearn.datasets.data", "filelock",
+                 "zuko.flows", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.PngImagePlugin",
+                 "rich.progress", "ganvae_core.cli.run_verb", "ganvae_core.cli.progress", "ganvae_core.cli.describe",
+                 "ganvae_core.cli.launcher", "ganvae_core.cli.run_files", "ganvae_core.runs.resuming",
+                 "ganvae_core.runs.starting"):  # fmt: skip
         importlib.import_module(name)
     for plugin in installed_plugins().ready:
         for component in plugin.components:
             importlib.import_module(component.target.partition(":")[0])
+    return time.monotonic() - began
 
 
 def waited(process: Process) -> int:
@@ -187,38 +226,109 @@ def waited(process: Process) -> int:
     return code
 
 
-def finish(arguments: Sequence[str], start: Start = spawned) -> float:
-    """Run a command to its end; the seconds that it took.
+@dataclass(frozen=True)
+class Course:
+    """When a run that was left alone came how far.
+
+    Args:
+        seconds: by the step of each line of its log, and of step 0, since its process began.
+        end: when the process ended.
+        stage_ends: steps after which a stage was done, the last one among them.
+    """
+
+    seconds: Mapping[int, float]
+    end: float
+    stage_ends: Sequence[int]
+
+    @property
+    def last(self) -> int:
+        """The last step."""
+        return max(self.seconds)
+
+    def after(self, step: int) -> float:
+        """Seconds from the line of a step to the next line, or to the end of the process."""
+        return (
+            min((one for later, one in self.seconds.items() if later > step), default=self.end)
+            - (self.seconds[step])
+        )
+
+    def started_later(self, seconds: float) -> Course:
+        """The course of a process that also imports everything."""
+        return Course(
+            {step: one + seconds if step else one for step, one in self.seconds.items()},
+            self.end + seconds,
+            self.stage_ends,
+        )
+
+
+def last_logged(run: Path) -> int:
+    """The step of the newest whole line of a run's log; 0 where there is none."""
+    try:
+        lines = (run / METRICS).read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return 0
+    return int(json.loads(lines[-1])["step"]) if lines else 0
+
+
+def state_of_log(run: Path) -> object:
+    """Something that is another thing once a process has written to a run's log."""
+    try:
+        stat = (run / METRICS).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def finish(case: Case, run: Path, start: Start = spawned) -> Course:
+    """Train a run to its end, and note when it came how far.
 
     Raises:
         CrashTestError: it failed.
     """
     began = time.monotonic()
+    seconds = {0: 0.0}
     with tempfile.TemporaryDirectory() as folder:
         errors = Path(folder, "errors")
-        code = waited(start(arguments, errors))
+        process = start(case.begin(run), errors)
+        while process.poll() is None and time.monotonic() - began < LONGEST_SECONDS:
+            seconds.setdefault(last_logged(run), time.monotonic() - began)
+            time.sleep(0.002)
+        code = waited(process)
         if code != 0:
-            raise CrashTestError(f"ganvae {' '.join(arguments)} ended with {code}:\n{errors.read_text()}")
-    return time.monotonic() - began
+            raise CrashTestError(
+                f"ganvae {' '.join(case.begin(run))} ended with {code}:\n{errors.read_text()}"
+            )
+    return Course(seconds, time.monotonic() - began, sorted({case.steps, max(seconds)}))
 
 
-def outcome(run: Path) -> dict[str, Any]:
-    """What a finished run comes to: digests of its newest tensors, its log without speeds, its checkpoints."""
+def outcome(run: Path, *, stopped: bool = False) -> dict[str, Any]:
+    """What a finished run comes to: digests of its newest tensors, its log without speeds, its checkpoints, its files.
+
+    Args:
+        run: its directory.
+        stopped: whether it was stopped by signals, each of which left a checkpoint: older ones are left out.
+    """
     folders = checkpoint_folders(run / "checkpoints")
     newest = list(folders.values())[-1]
     records = [{name: value for name, value in record.items() if name != "samples_per_second"}
                for record in RunDirectory(run).metrics()]  # fmt: skip
-    manifests = {step: read_manifest(folder) for step, folder in folders.items()}
+    older = {} if stopped else {step: read_manifest(folder)["results"] for step, folder in folders.items()}
+    left_out = run / "checkpoints" if stopped else run / "none"
     return {
-        **{
-            name: hashlib.sha256((newest / name).read_bytes()).hexdigest()
-            for name in (MODEL_FILE, STATE_FILE)
-        },
+        **{name: _digest(newest / name) for name in (MODEL_FILE, STATE_FILE)},
         "metrics": json.dumps(records),  # NaN equals itself as text
-        "results": json.dumps([(step, manifest["results"]) for step, manifest in manifests.items()]),
-        "complete": list(manifests.values())[-1]["complete"],
-        "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
+        "manifest": json.dumps(read_manifest(newest)),
+        "results": json.dumps(older),
+        "pictures": {str(path.relative_to(run)): _digest(path) for path in sorted(run.rglob("*.png"))},
+        "files": sorted(
+            str(path.relative_to(run)) for path in run.rglob("*") if left_out not in path.parents
+        ),
+        "hidden": [path.name for path in run.rglob(".*")],
     }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def compare(whole: Mapping[str, Any], crashed: Mapping[str, Any]) -> None:
@@ -232,11 +342,29 @@ def compare(whole: Mapping[str, Any], crashed: Mapping[str, Any]) -> None:
             raise CrashTestError(f"{name} differ:\n  whole    {expected}\n  crashed  {crashed[name]}")
 
 
-def moment(case: Case, run: Path, seconds: float, random_numbers: random.Random) -> tuple[float, bool]:
-    """When to kill: after so many seconds, and then whether to wait until a checkpoint is being written."""
-    done = max(checkpoint_folders(run / "checkpoints"), default=0) / case.steps
-    left = seconds * (START_SHARE + (1 - START_SHARE) * max(0.0, 1 - done))
-    return random_numbers.uniform(0.0, left), random_numbers.random() < 0.5
+@dataclass(frozen=True)
+class Moment:
+    """When a process is attacked.
+
+    Args:
+        step: whose line of the log is waited for first; 0 for none.
+        seconds: that pass then.
+        aimed: whether it is waited until a checkpoint is being written after that.
+    """
+
+    step: int
+    seconds: float
+    aimed: bool
+
+    @classmethod
+    def of(cls, course: Course, done: int, random_numbers: random.Random) -> Moment:
+        """A moment of a process that goes on from so many steps."""
+        ahead = [step for step in course.seconds if step > done]
+        ends = [step for step in course.stage_ends if step > done]
+        step = random_numbers.choice([0, *ahead, *ends])
+        return cls(
+            step, random_numbers.uniform(0.0, course.after(step)), random_numbers.random() < AIMED_SHARE
+        )
 
 
 def is_writing(run: Path) -> bool:
@@ -259,18 +387,20 @@ class Attack:
 
     Args:
         case: what is trained.
-        seconds: that it takes when it is left alone.
+        course: of a run that was left alone, in a process as ``start`` makes it.
         random_numbers: decides the moments.
         tally: is counted up.
         start: starts its processes.
+        imports_seconds: that a process of a new Python takes longer; None where ``start`` begins one already.
         signals: send signals that ask to stop instead of kills.
     """
 
     case: Case
-    seconds: float
+    course: Course
     random_numbers: random.Random
     tally: Tally = field(default_factory=Tally)
     start: Start = spawned
+    imports_seconds: float | None = None
     signals: bool = False
 
     def run_to_its_end(self, run: Path, attacks: int) -> None:
@@ -282,64 +412,93 @@ class Attack:
         with tempfile.TemporaryDirectory() as folder:
             errors = Path(folder, "errors")
             for _ in range(attacks):
-                after, aimed = moment(self.case, run, self.seconds, self.random_numbers)
-                if self._attack_once(run, errors, after, aimed):
+                if self._attack_once(run, errors):
                     break
             else:
                 arguments = self.case.next_arguments(run)
                 _check_end(arguments, waited(self.start(arguments, errors)), errors)
         self.tally.runs += 1
 
-    def _attack_once(self, run: Path, errors: Path, after: float, aimed: bool) -> bool:
+    def _attack_once(self, run: Path, errors: Path) -> bool:
         """Start a process and kill or interrupt it; whether it came to its end before that."""
-        arguments = self.case.next_arguments(run)
-        process = self.start(arguments, errors)
-        began = time.monotonic()
+        start, course = self._start_and_course()
+        done = max(checkpoint_folders(run / "checkpoints"), default=0)
+        moment = Moment.of(course, done, self.random_numbers)
+        arguments, log_before = self.case.next_arguments(run), state_of_log(run)
+
+        def reached() -> bool:
+            return not moment.step or (last_logged(run) >= moment.step and state_of_log(run) != log_before)
+
+        process = start(arguments, errors)
         code = None
         try:
-            while process.poll() is None and time.monotonic() - began < after:
-                time.sleep(0.002)
-            while aimed and process.poll() is None and not is_writing(run):
+            while process.poll() is None and not reached():
+                time.sleep(POLL_SECONDS)
+            began = time.monotonic()
+            while process.poll() is None and time.monotonic() - began < moment.seconds:
+                time.sleep(POLL_SECONDS)
+            while moment.aimed and process.poll() is None and not is_writing(run):
                 time.sleep(POLL_SECONDS)
             if process.poll() is None:
-                code = self._signal(process, arguments, errors)
+                answer = self._send_signal if self.signals else self._kill
+                code = answer(process, run, errors)
         finally:
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
         if code is None:
             _check_end(arguments, waited(process), errors)
             return True
+        if not self.signals:
+            self._count(run, started=state_of_log(run) != log_before)
         return False
 
-    def _signal(self, process: Process, arguments: Sequence[str], errors: Path) -> int | None:
+    def _start_and_course(self) -> tuple[Start, Course]:
+        share = 0.5 if self.signals else NEW_PYTHON_SHARE
+        if self.imports_seconds is None or self.random_numbers.random() >= share:
+            return self.start, self.course
+        return spawned, self.course.started_later(self.imports_seconds)
+
+    def _kill(self, process: Process, run: Path, errors: Path) -> int | None:
+        """Kill the process, or one of several; None where it came to its end at the same moment."""
+        victims = [process.pid, *children(process.pid)] if self.case.processes > 1 else [process.pid]
+        victim = self.random_numbers.choice(victims)
+        os.kill(victim, signal.SIGKILL)
+        code = waited(process)
+        return None if code == 0 or (code == 2 and victim == process.pid) else code
+
+    def _count(self, run: Path, *, started: bool) -> None:
+        """Count a kill by what is on the disk after it."""
+        logged = last_logged(run)
+        self.tally.kills += 1
+        self.tally.while_writing += is_writing(run)
+        self.tally.before_first += not checkpoint_folders(run / "checkpoints")
+        self.tally.starting += not started
+        self.tally.ending += started and logged == self.course.last
+        self.tally.stage_ends += started and logged in self.course.stage_ends[:-1]
+
+    def _send_signal(self, process: Process, run: Path, errors: Path) -> int | None:
         """Send a signal, and wait; None where the process came to its end at the same moment."""
-        if not self.signals:
-            victims = [process.pid, *children(process.pid)] if self.case.processes > 1 else [process.pid]
-            victim = self.random_numbers.choice(victims)
-            os.kill(victim, signal.SIGKILL)
-            code = waited(process)
-            if code == 0 or (code == 2 and victim == process.pid):
-                return None
-            run = Path(arguments[arguments.index("--out" if "--out" in arguments else "--resume") + 1])
-            self.tally.kills += 1
-            self.tally.while_writing += is_writing(run)
-            self.tally.before_first += not checkpoint_folders(run / "checkpoints")
-            return code
         number = self.random_numbers.choice(SIGNALS)
         os.kill(process.pid, number)
         code = waited(process)
         if code == 0:
             return None
         # Before the first line of ganvae, Python itself answers: by the signal, or for SIGINT by a KeyboardInterrupt.
-        early = code == -number and not errors.read_text().strip()
-        if code != 128 + number and not early:
-            if code == 2 and "is finished" in errors.read_text():
+        # After the last one it does, too.
+        text = errors.read_text()
+        outside = code == -number and (not text.strip() or is_complete(run))
+        if code != 128 + number and not outside:
+            if code == 2 and "is finished" in text:
                 return None
-            raise CrashTestError(
-                f"ganvae {' '.join(arguments)} answered {number.name} with {code}:\n{errors.read_text()}"
-            )
+            raise CrashTestError(f"{run}: a process answered {number.name} with {code}:\n{text}")
         self.tally.signals += 1
         return code
+
+
+def is_complete(run: Path) -> bool:
+    """Whether the newest checkpoint of a run says that training is done."""
+    newest = list(checkpoint_folders(run / "checkpoints").values())[-1:]
+    return any(read_manifest(folder)["complete"] for folder in newest)
 
 
 def _check_end(arguments: Sequence[str], code: int, errors: Path) -> None:
@@ -365,8 +524,19 @@ def case_of(name: str) -> Case:
     return Case(recipe, settings=(*SETTINGS, *RECIPES.get(recipe, ())), processes=2 if together else 1)
 
 
-def crash_test(name: str, kills: int, signals: int, seed: int, results: Path, folder: Path) -> None:
+def crash_test(
+    name: str, kills: int, signals: int, seed: int, results: Path, folder: Path, imports_seconds: float
+) -> None:
     """Attack runs of one case so many times in all, compare each with the uninterrupted one, and store the counts.
+
+    Args:
+        name: of the case.
+        kills: in all, those that are stored included.
+        signals: likewise.
+        seed: other moments for another one.
+        results: the file of the counts.
+        folder: for the runs; what failed stays there.
+        imports_seconds: that a new Python needs before it trains.
 
     Raises:
         CrashTestError: one did not come out the same; the run is kept.
@@ -377,11 +547,8 @@ def crash_test(name: str, kills: int, signals: int, seed: int, results: Path, fo
     # gloo cannot be copied with a process.
     start: Start = spawned if case.processes > 1 else Forked
     whole = folder / "whole"
-    seconds = {False: finish(case.begin(whole), start)}
-    expected = outcome(whole)
-    if signals:
-        seconds[True] = finish(case.begin(folder / "again"), spawned)
-        compare(expected, outcome(folder / "again"))
+    course = finish(case, whole, start)
+    expected = {stopped: outcome(whole, stopped=stopped) for stopped in (False, True)}
     while True:
         done = stored(results)
         entry = done["seeds"].setdefault(str(seed), {}).setdefault(name, {})
@@ -392,10 +559,12 @@ def crash_test(name: str, kills: int, signals: int, seed: int, results: Path, fo
             return
         began = time.monotonic()
         numbers = random.Random(f"{seed} {name} {tally.runs}")
-        attack = Attack(case, seconds[by_signal], numbers, tally, spawned if by_signal else start, by_signal)
+        attack = Attack(
+            case, course, numbers, tally, start, None if start is spawned else imports_seconds, by_signal
+        )
         run = folder / f"run-{tally.runs}"
         attack.run_to_its_end(run, left)
-        compare(expected, outcome(run))
+        compare(expected[by_signal], outcome(run, stopped=by_signal))
         shutil.rmtree(run)
         spent = round(entry.get("seconds", 0.0) + time.monotonic() - began, 1)
         entry |= {**asdict(tally), "steps": case.steps, "seconds": spent, "machine": machine()}
@@ -418,24 +587,21 @@ def crash_test(name: str, kills: int, signals: int, seed: int, results: Path, fo
 def main(kills: int, signals: int, seed: int, names: tuple[str, ...], results: Path) -> None:
     """Kill and interrupt training, resume it, and compare with a run that was left alone."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    load_everything()
+    imports_seconds = load_everything()
     failed = False
     for position, name in enumerate(names):
         folder = Path(tempfile.mkdtemp(prefix="ganvae-crash-"))
         try:
             crash_test(name, share_of(kills, position, len(names)), share_of(signals, position, len(names)),
-                       seed, results, folder)  # fmt: skip
+                       seed, results, folder, imports_seconds)  # fmt: skip
         except CrashTestError as error:
             failed = True
             click.echo(f"{name}, seed {seed}: FAILED, see {folder}\n{error}")
             continue
         shutil.rmtree(folder)
         entry = stored(results)["seeds"].get(str(seed), {}).get(name, {})
-        click.echo(
-            f"{name}, seed {seed}: {entry.get('kills', 0)} kills, {entry.get('while_writing', 0)} while a checkpoint"
-            f" was written, {entry.get('before_first', 0)} before the first; {entry.get('signals', 0)} signals;"
-            f" {entry.get('runs', 0)} runs, all equal to the whole one"
-        )
+        counts = {key: entry.get(key, 0) for key in asdict(Tally())}
+        click.echo(f"{name}, seed {seed}: {json.dumps(counts)}; all equal to the whole one")
     sys.exit(failed)
 
 

@@ -53,7 +53,7 @@ def checkpoint_folders(parent: Path) -> dict[int, Path]:
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
     """A manifest as it is stored."""
-    return json.dumps(without_gaps(manifest), indent=2, sort_keys=True) + "\n"
+    return json.dumps(without_gaps(manifest), indent=2) + "\n"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -23,4 +23,5 @@ def ganvae_components() -> list[ComponentSpec]:
 def ganvae_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec("bigan", "recipes/bigan.yaml", "a GAN that encodes (Donahue et al. 2017)"),
+        RecipeSpec("small", "recipes/bigan_small.yaml", "a small BiGAN: MNIST in minutes on a CPU"),
     ]

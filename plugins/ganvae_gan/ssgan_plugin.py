@@ -13,4 +13,5 @@ def ganvae_recipes() -> list[RecipeSpec]:
         RecipeSpec(
             "ssgan", "recipes/ssgan.yaml", "a GAN whose critic also classifies rotations (Chen et al. 2019)"
         ),
+        RecipeSpec("small", "recipes/ssgan_small.yaml", "a small SSGAN: MNIST in minutes on a CPU"),
     ]

@@ -161,8 +161,8 @@ def test_a_rename_that_fails_brings_back_what_was_set_aside(
 def test_a_few_kills_of_a_training_process_change_nothing(tmp_path: Path) -> None:
     """A short form of benchmarks/crash_test.py; the whole of it makes 200 kills."""
     case = Case("vae", steps=200)
-    seconds = finish(case.begin(tmp_path / "whole"))
-    attack = Attack(case, seconds, random.Random(1))
+    course = finish(case, tmp_path / "whole")
+    attack = Attack(case, course, random.Random(1))
     attack.run_to_its_end(tmp_path / "crashed", 3)
     compare(outcome(tmp_path / "whole"), outcome(tmp_path / "crashed"))
     assert attack.tally.kills
