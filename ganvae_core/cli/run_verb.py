@@ -301,14 +301,14 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
                 error.hints = (*error.hints[:-1], hint)
             raise
         except KeyboardInterrupt:
-            raise _stopped(preparation.engine, directory, received, directory.newest_step()) from None
+            raise _stopped(preparation.stages, directory, received, directory.newest_step()) from None
         except RankLostError as error:
             message = f"step {engine.step_index + 1:,}: {error.message}"
             raise RankLostError(message, *error.hints, *how_to_go_on(directory.path)) from error
         engine = preparation.engine  # of the last stage that was trained
         received = [number for each in engine.world.exchange(received) for number in each]
     if received and not preparation.stages.complete:
-        raise _stopped(engine, directory, received, engine.step_index)
+        raise _stopped(preparation.stages, directory, received, engine.step_index)
     if not quiet:
         note("")
         if engine.stop_flag.because is not None:
@@ -324,13 +324,13 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         _say_where(directory, engine, view, own_data=own_data)
 
 
-def _stopped(engine: Engine, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
+def _stopped(stages: Stages, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
     """The step that training stopped at, the newest checkpoint, and the command to resume."""
-    at = f"stopped at step {engine.step_index:,} of {engine.view().target_steps:,}"
+    at = f"stopped at {stages.where()}"
     code = 128 + received[0] if received else 130
     if saved is None:
         return Interrupted(f"{at}; nothing was saved.", exit_code=code)
-    what = "saved" if saved == engine.step_index else f"saved up to step {saved:,}"
+    what = "saved" if saved == stages.engine.step_index else f"saved up to step {saved:,}"
     return Interrupted(f"{at}; {what}.", f"go on:  {_resume_command(directory.path)}", exit_code=code)
 
 

@@ -64,6 +64,22 @@ class Stages:
         return self.engine.state.stage == len(self.builder.configuration.stages)
 
     @property
+    def target_steps(self) -> int:
+        """Steps of all stages, those done included; a stage that was ended early counts as far as it came."""
+        configuration, state = self.builder.configuration, self.engine.state
+        further = sum(stage.steps for stage in configuration.stages[state.stage :])
+        done_or_due = state.step if state.ended else self.engine.target_steps
+        return state.first_step + done_or_due + further
+
+    def where(self) -> str:
+        """The step that training is at, of how many, and what of a run in several parts is done."""
+        state, stages = self.engine.state, len(self.builder.configuration.stages) + 1
+        at = f"step {state.run_step:,} of {self.target_steps:,}"
+        if stages > 1:
+            at += f", {'after' if state.complete else 'in'} stage {state.stage + 1} of {stages}"
+        return f"{at}, before the prior is fitted" if state.ended and state.awaits_fit else at
+
+    @property
     def complete(self) -> bool:
         """Whether all stages have come to their end."""
         return self.is_last and self.engine.state.complete

@@ -70,7 +70,8 @@ class RunDirectory:
             raise RunError(
                 f"'{path}' is not a run: it has no {CONFIG}.",
                 "a run is a folder that `ganvae run` made; ganvae runs  lists them",
-                "it has the checkpoints of an engine of your own, which its restore() reads; gv.train makes runs"
+                "it has the checkpoints of an engine of your own:  engine.restore(gv.CheckpointWriter(…).newest());"
+                " gv.train makes runs"
                 if (path / CHECKPOINTS).is_dir()
                 else "",
             )

@@ -8,7 +8,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import final
 
-from ganvae_core.store.checkpoints import Snapshot, remove_checkpoint, write_checkpoint
+from ganvae_core.errors import RunError
+from ganvae_core.store.checkpoints import (
+    Checkpoint,
+    Snapshot,
+    newest_whole,
+    remove_checkpoint,
+    write_checkpoint,
+)
 from ganvae_core.store.directory import CHECKPOINTS
 from ganvae_core.store.files import tidying
 from ganvae_core.store.manifests import best_step, checkpoint_folders, manifests_in
@@ -37,6 +44,17 @@ class CheckpointWriter:
         self.saved_step: int | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[int] | None = None
+
+    def newest(self) -> Checkpoint:
+        """The newest whole checkpoint that is there, for ``engine.restore``.
+
+        Raises:
+            RunError: there is none.
+        """
+        checkpoint, damage = newest_whole(self.folder)
+        if checkpoint is None:
+            raise RunError(f"{self.folder} holds no whole checkpoint.", *damage)
+        return checkpoint
 
     def held(self) -> AbstractContextManager[None]:
         """A context in which no other process writes into the directory.

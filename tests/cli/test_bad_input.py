@@ -545,6 +545,36 @@ def test_a_second_interrupt_ends_at_once_and_says_what_is_saved(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize(
+    ("at", "where"), [(3, "step 3 of 5, after stage 1 of 2"), (4, "step 4 of 5, in stage 2 of 2")]
+)
+def test_a_stop_names_the_steps_of_all_stages(
+    at: int, where: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zuko")
+
+    def interrupt(self: Progress, engine: object, record: dict[str, int]) -> None:
+        if record["step"] == at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "on_step", interrupt)
+    outcome = say("run", "--plugin", "ae", "--recipe", "flow", *SMALL, "engine.steps=3",
+                  "stages=[{objective: prior-likelihood, steps: 2, train: [prior]}]", "--out", "run")  # fmt: skip
+    assert outcome.code == 130, outcome.err
+    assert outcome.err.splitlines()[-2:] == [f"stopped at {where}; saved.", "go on:  ganvae run --resume run"]
+
+
+def test_a_stop_before_the_prior_is_fitted_says_so(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Progress, engine: object, record: dict[str, int]) -> None:
+        if record["step"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "on_step", interrupt)
+    outcome = say("run", "--plugin", "ae", *SMALL, "engine.steps=3", "--out", "run")
+    assert outcome.code == 130, outcome.err
+    assert "stopped at step 3 of 3, before the prior is fitted; saved." in outcome.err
+
+
 def test_what_is_said_to_be_saved_is_whole(folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     def damage_and_interrupt_twice(self: Progress, engine: object, record: dict[str, int]) -> None:
         if record["step"] == 3:
