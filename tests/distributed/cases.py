@@ -188,6 +188,17 @@ class StopAt(gv.Callback):
             training.stop("that is enough")
 
 
+class InterruptAt(gv.Callback):
+    """Interrupts training after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, training: gv.TrainingView, record: Any) -> None:
+        if training.step == self.step:
+            training.interrupt()
+
+
 class Fails(gv.Callback):
     """Something goes wrong that ganvae knows nothing of."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from toys import images, in_float64
 
 import ganvae_core as gv
-from ganvae_core.store.checkpoints import read_manifest
+from ganvae_core.store.checkpoints import read_checkpoint, read_manifest
 
 RTOL, ATOL = 1e-9, 1e-12
 
@@ -151,6 +151,20 @@ def test_a_run_from_python_is_one_run(together: Path) -> None:
     run = gv.load(together / "run")
     assert [record["step"] for record in run.metrics] == [1, 2, 3, 3], "the last is that of the fitted prior"
     assert read_manifest(run.path / "checkpoints" / "step-000003")["runtime"]["processes"] == 2
+
+
+def test_two_processes_that_are_interrupted_at_the_end_of_a_stage_go_on_with_the_next(together: Path) -> None:
+    steps = [json.loads((together / f"stages-{rank}.json").read_text()) for rank in (0, 1)]
+    assert steps == [[3, 5], [3, 5]]
+    whole, cut = (
+        read_checkpoint(together / run / "checkpoints" / "step-000005") for run in ("stages", "cut")
+    )
+    assert_same(whole.model(), cut.model())
+    assert_same(whole.state(), cut.state())
+    before = read_checkpoint(together / "cut" / "checkpoints" / "step-000003")
+    assert not torch.equal(before.model()["prior.means"], cut.model()["prior.means"]), (
+        "the second stage trains it"
+    )
 
 
 def test_a_run_of_two_processes_goes_on_with_one(together: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from cases import ALIKE, EQUAL, FAIL, SHIPPED, outcome
+from cases import ALIKE, EQUAL, FAIL, SHIPPED, InterruptAt, outcome
 from toys import images
 
 import ganvae_core as gv
@@ -32,6 +32,7 @@ def main(folder: Path) -> None:
     run = gv.train("ae", data=images(), steps=3, out=folder / "run",
                    overrides={"engine.device": "cpu", "engine.batch_size": 8, "engine.log_every": 1})  # fmt: skip
     (folder / f"run-{rank}.json").write_text(json.dumps([str(run.path), run.step, run.sample(2).tolist()]))
+    in_stages(folder, rank)
     try:
         gv.train("vae", data=folder / f"only-rank-{rank}.npy", out=folder / "no run")
     except gv.GanvaeError as error:
@@ -43,6 +44,19 @@ def main(folder: Path) -> None:
         world().exchange("is anybody there?")
     except RankLostError as error:
         (folder / "lost.txt").write_text(str(error))
+
+
+def in_stages(folder: Path, rank: int) -> None:
+    """A run of two stages, and one that is interrupted in the last step of the first stage and resumed."""
+    settings = {
+        "engine.device": "cpu", "engine.batch_size": 8, "engine.steps": 3, "latent.shape": [2], "prior": "mixture",
+        "train": ["generator", "encoder"],
+        "stages": [{"objective": "prior-likelihood", "steps": 2, "train": ["prior"]}],
+    }  # fmt: skip
+    gv.train("ae", data=images(), overrides=settings, out=folder / "stages")
+    cut = gv.train("ae", data=images(), overrides=settings, out=folder / "cut", callbacks=[InterruptAt(3)])
+    steps = [cut.step, cut.resume(data=images()).step]
+    (folder / f"stages-{rank}.json").write_text(json.dumps(steps))
 
 
 if __name__ == "__main__":
