@@ -48,7 +48,7 @@ class Pictures(Callback):
     def __init__(self, directory: RunDirectory, view: View) -> None:
         self.directory = directory
         self.view = view
-        self._losses_until = -1
+        self._records_drawn = 0
 
     def on_samples(self, training: TrainingView) -> None:
         """Draw samples of the averaged model and its reconstructions; at the end of a run, its losses, too."""
@@ -67,10 +67,10 @@ class Pictures(Callback):
 
     def _draw_losses(self, training: TrainingView) -> None:
         records = self.directory.metrics()
-        if records and self._losses_until != training.step:
+        if len(records) != self._records_drawn:  # the fit of a prior adds one to the last step
             unit = "nats" if "likelihood" in training.objective.needs else ""
             draw_losses(records, self.directory.path / LOSSES, unit, figures_of(training.metrics))
-        self._losses_until = training.step
+        self._records_drawn = len(records)
 
     def _draw_samples(self, training: TrainingView) -> None:
         spec, model = training.data.spec, training.model
