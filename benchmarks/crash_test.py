@@ -35,7 +35,7 @@ from ganvae_core.store.files import whole_file
 from ganvae_core.store.manifests import MODEL_FILE, STATE_FILE, checkpoint_folders, read_manifest
 
 RESULTS = Path(__file__).parent / "results" / "crash_test.json"
-STEPS = 40
+STEPS = 100
 SETTINGS = (
     "engine.device=cpu", "engine.precision=fp32", "engine.batch_size=16", "engine.log_every=7",
     "engine.checkpoint_every=5", "engine.samples_every=0",
@@ -80,10 +80,10 @@ TWO_PROCESSES = "vae/vae in two processes"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AIMED_SHARE = 0.4
 """Of the kills, those that wait until a checkpoint is being written."""
-NEW_PYTHON_SHARE = 0.1
-"""Of the killed processes, those that start Python anew; half of those that are sent signals do."""
+NEW_PYTHON_SHARE = 0.05
+"""Of the killed processes, those that start Python anew; a quarter of those that are sent signals do."""
 LONGEST_SECONDS = 3600.0
-POLL_SECONDS = 0.0005
+POLL_SECONDS = 0.001
 
 
 class CrashTestError(Exception):
@@ -453,7 +453,7 @@ class Attack:
         return False
 
     def _start_and_course(self) -> tuple[Start, Course]:
-        share = 0.5 if self.signals else NEW_PYTHON_SHARE
+        share = 0.25 if self.signals else NEW_PYTHON_SHARE
         if self.imports_seconds is None or self.random_numbers.random() >= share:
             return self.start, self.course
         return spawned, self.course.started_later(self.imports_seconds)

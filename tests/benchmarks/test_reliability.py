@@ -23,12 +23,14 @@ def test_the_page_has_the_table_of_the_results() -> None:
 
 
 def test_what_was_not_measured_is_said_so(tmp_path: Path) -> None:
-    assert [row[2] for row in rows(tmp_path)] == [NOT_MEASURED] * 4
+    assert [row[2] for row in rows(tmp_path)] == [NOT_MEASURED] * 5
 
 
 def test_each_figure_is_that_of_its_results(tmp_path: Path) -> None:
-    tally = {"kills": 100, "while_writing": 40, "before_first": 9, "runs": 30, "machine": MACHINE}
-    (tmp_path / "crash_test.json").write_text(json.dumps({"seeds": {"0": {"vae": tally, "gan": tally}}}))
+    old = {"kills": 100, "while_writing": 40, "before_first": 9, "runs": 30, "machine": MACHINE}
+    new = {**old, "kills": 50, "while_writing": 20, "before_first": 0, "stage_ends": 3, "signals": 7}
+    again = {"vae/vae in two processes": new, "gan/gan": {**new, "before_first": 9}}
+    (tmp_path / "crash_test.json").write_text(json.dumps({"seeds": {"0": {"vae": old}, "1": again}}))
     readings = [
         {"step": step, "resident_bytes": (400 + step // 5000) * 2**20} for step in (0, 5_000, 25_000, 50_000)
     ]
@@ -39,8 +41,12 @@ def test_each_figure_is_that_of_its_results(tmp_path: Path) -> None:
     (tmp_path / "reliability.json").write_text(json.dumps(figures))
     alone = {"machine": MACHINE, "comparisons": [speeds(1.75)]}
     (tmp_path / "processes.json").write_text(json.dumps(alone))
-    crashes, cost, memory, processes = [row[2] for row in rows(tmp_path)]
-    assert crashes.startswith("**200 of 200** equal (80 while a checkpoint was written, 18 before the first)")
+    crashes, signals, cost, memory, processes = [row[2] for row in rows(tmp_path)]
+    assert crashes == (
+        "**200 of 200** equal (18 before the first checkpoint, 80 while one was written, 6 between stages,"
+        " 0 at the last pictures and the last checkpoint); 2 recipes, also two processes"
+    )
+    assert signals == "**14 of 14**; 2 recipes, also two processes"
     assert cost.startswith("**2.0 %** (1.0 to 3.1; 7 pairs of 330 steps, 1 thread)")
     assert memory.startswith("**+9.0 MiB** from step 5,000 (401 MiB) to 50,000, at most 410 MiB")
     assert processes == "**1.75 times** (1.74 to 1.76; 7 pairs of 330 steps)"
