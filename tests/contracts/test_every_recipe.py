@@ -33,7 +33,15 @@ CODES = [
 ]
 STAGES = [{"objective": "prior-likelihood", "steps": 1, "train": ["prior"]}]
 STAGED = ("flow", "latent-flow", "vq-vae", "fsq-vae", "adversarial-ae")
-OF_IMAGES = ("dcgan/dcgan", "dcgan/small", "cgan/small", "gan/small", "infogan/small", "ssgan/ssgan")
+OF_IMAGES = (
+    "dcgan/dcgan",
+    "dcgan/small",
+    "cgan/small",
+    "gan/small",
+    "infogan/small",
+    "ssgan/ssgan",
+    "ssgan/small",
+)
 OF_TABLES: dict[str, dict[str, Any]] = {
     "table-vae/table-vae": {"observation": "auto"},
     "table-gan/table-gan": {"objective.packing": 1},

@@ -523,7 +523,7 @@ def test_the_first_metric_chooses_the_best(tmp_path: Path) -> None:
 
 
 def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_on(tmp_path: Path) -> None:
-    """A manifest has results in the order of the alphabet, so their order does not say which comes first."""
+    """A manifest may have results in the order of the alphabet, so their order does not say which comes first."""
 
     class AtOnce(gv.Callback):
         def on_start(self, training: gv.TrainingView) -> None:
@@ -539,7 +539,8 @@ def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_o
     folder = tmp_path / "checkpoints" / "step-000002"
     before = read_checkpoint(folder).manifest
     assert (before["judged_by"], before["better"]) == ("score", "higher")
-    assert next(iter(before["results"])) == "distance"
+    assert list(before["results"]) == ["score", "distance"]
+    (folder / "manifest.json").write_text(json.dumps(before, sort_keys=True))
     stopped = training(callbacks=[AtOnce()])
     stopped.restore(read_checkpoint(folder))
     stopped.fit(5)
