@@ -539,7 +539,7 @@ def test_the_first_metric_chooses_the_best_of_a_run_that_is_stopped_as_it_goes_o
     folder = tmp_path / "checkpoints" / "step-000002"
     before = read_checkpoint(folder).manifest
     assert (before["judged_by"], before["better"]) == ("score", "higher")
-    assert list(before["results"]) == ["score", "distance"]
+    assert next(iter(before["results"])) == "score"
     (folder / "manifest.json").write_text(json.dumps(before, sort_keys=True))
     stopped = training(callbacks=[AtOnce()])
     stopped.restore(read_checkpoint(folder))
