@@ -179,11 +179,11 @@ class QuantisedEncoder(Encoder):
 
     def _by_place(self, z: Tensor) -> Tensor:
         """(B, d, *grid) -> (B, P, d)."""
-        return z.reshape(len(z), self.latent_shape[0], self.places).transpose(1, 2)
+        return z.reshape(z.shape[0], self.latent_shape[0], self.places).transpose(1, 2)
 
     def _as_code(self, vectors: Tensor) -> Tensor:
         """(B, P, d) -> (B, d, *grid)."""
-        return vectors.transpose(1, 2).reshape(len(vectors), *self.latent_shape)
+        return vectors.transpose(1, 2).reshape(vectors.shape[0], *self.latent_shape)
 
     def _nearest(self, vectors: Tensor) -> Tensor:
         codebook = self.codebook.to(vectors.dtype)

@@ -107,7 +107,7 @@ class ResNetGenerator(Generator):
             code = torch.cat([code, given], 1)
         hidden = self.project(code)
         if not self.grid:
-            hidden = hidden.reshape(len(z), *self.first)
+            hidden = hidden.reshape(z.shape[0], *self.first)
         elif hidden.shape[2:] != self.first[1:]:
             hidden = F.interpolate(hidden, size=self.first[1:])
         return self.layers(hidden)
@@ -149,7 +149,7 @@ class _Trunk(nn.Module):
         x = centred(x, self.range)
         check_condition(condition, self.condition_shape)
         if condition is not None and self.appends:
-            planes = condition.reshape(len(x), -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
+            planes = condition.reshape(x.shape[0], -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], 1)
         return self.layers(x)
 
@@ -202,8 +202,8 @@ class ResNetEncoder(Encoder):
             hidden = F.adaptive_avg_pool2d(hidden, (self.latent_shape[1], self.latent_shape[2]))
         parameters = self.head(hidden)
         if self.deterministic:
-            return Dirac(parameters.reshape(len(x), *self.latent_shape))
-        location, log_variance = parameters.reshape(len(x), 2, *self.latent_shape).unbind(1)
+            return Dirac(parameters.reshape(x.shape[0], *self.latent_shape))
+        location, log_variance = parameters.reshape(x.shape[0], 2, *self.latent_shape).unbind(1)
         return DiagonalNormal(location, log_variance)
 
 

@@ -74,9 +74,9 @@ def directions(
 
     from ganvae_core import latent
     from ganvae_core.latent.directions import first_layer
+    from ganvae_core.runs.directions import Direction, save_direction
     from ganvae_latent.giving import samples
     from ganvae_latent.showing import endings, write
-    from ganvae_latent.store import Direction, save_direction
 
     run = load_run(path, checkpoint, device)
     by = by or ("pca" if of is None else "label" if run.source_spec.classes else "column")
@@ -159,7 +159,7 @@ def _supervised(
     from ganvae_core import latent
     from ganvae_core.errors import did_you_mean
     from ganvae_core.evaluation.sampling import evenly
-    from ganvae_latent.store import load_direction
+    from ganvae_core.runs.directions import load_direction
 
     need_encoder(run, run.path)
     split = open_data(run, data)

@@ -41,6 +41,8 @@ MEAN_ROWS = 5_000
     "--image", "files", multiple=True, type=PathName(), metavar="FILE", help="Edit these; data, too."
 )
 @click.option("--arithmetic", metavar="'A - B + C'", help="Files, or labels for the mean code of their rows.")
+@click.option("--code", "code_text", metavar="Z,…|FILE",
+              help="A code: its numbers, or a .json or .safetensors of ganvae explore.")  # fmt: skip
 @DATA
 @ROWS
 @RESIZE
@@ -55,6 +57,7 @@ def edit(
     moves: tuple[str, ...],
     files: tuple[Path, ...],
     arithmetic: str | None,
+    code_text: str | None,
     data: str | None,
     rows: str | None,
     resize: bool,
@@ -68,7 +71,8 @@ def edit(
     """Edit samples, rows or pictures along directions that were stored, or by arithmetic on codes.
 
     A picture has the originals in its first line, what the model makes of them unedited in the second where they are
-    rows or files, and the edited ones in the last. With --arithmetic it has the terms, and then the result.
+    rows or files, and the edited ones in the last. With --arithmetic it has the terms, and then the result. With --code
+    and no direction it has what the code decodes to.
 
     \b
     ganvae edit runs/vae-digits-1 --direction three=2.5
@@ -78,13 +82,22 @@ def edit(
     import torch
 
     from ganvae_core import latent
-    from ganvae_latent.giving import codes_of, rows_of, samples
+    from ganvae_core.runs.directions import load_direction
+    from ganvae_latent.giving import code_given, codes_of, rows_of, samples
     from ganvae_latent.showing import endings, write
-    from ganvae_latent.store import load_direction
 
     run = load_run(path, checkpoint, device)
     output = output or path / f"edits/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
     refuse_output(run, output, "edits", data, endings(run))
+    if code_text is not None and (files or rows is not None or arithmetic is not None):
+        raise ConfigurationError("--code is a code of its own: leave out --image, --rows and --arithmetic.")
+    if code_text is not None and not moves:
+        given = code_given(run, code_text, condition)
+        with torch.no_grad(), run.computing():
+            write(run, run.model(given.z, given.condition), output)
+        note(f"a code decoded by {path} at step {run.step:,}")
+        click.echo(str(output))
+        return
     if bool(moves) == (arithmetic is not None):
         raise ConfigurationError("give either --direction NAME=AMOUNT or --arithmetic 'A - B + C'.")
     if arithmetic is not None:
@@ -100,7 +113,9 @@ def edit(
         click.echo(str(output))
         return
     chosen = [(load_direction(run, name), amount) for name, amount in map(_move, moves)]
-    if files or rows is not None:
+    if code_text is not None:
+        given = code_given(run, code_text, condition)
+    elif files or rows is not None:
         given = codes_of(run, rows_of(run, files, data, rows, condition, resize), seed)
     else:
         given = samples(run, count, seed, condition)

@@ -126,6 +126,65 @@ def samples(run: Run, count: int, seed: int, condition: str | None) -> Given:
     return Given(z, given)
 
 
+def code_given(run: Run, text: str, condition: str | None) -> Given:
+    """A code as it is typed, or in a file that the page of ``ganvae explore`` saved, which may have a condition, too.
+
+    Raises:
+        ConfigurationError: it is no code of this model, or the model takes a condition and there is none.
+        DataError: the file cannot be read.
+    """
+    import math
+
+    import torch
+
+    shape: tuple[int, ...] = tuple(getattr(run.model.prior, "latent_shape", None) or ())
+    kept: list[float] | None = None
+    if text.lower().endswith((".json", ".safetensors")):
+        values, kept = _saved_code(Path(text))
+    else:
+        try:
+            values = [float(part) for part in text.split(",")]
+        except ValueError:
+            raise ConfigurationError(
+                f"--code: '{text}' is no list of numbers.", "like  --code=0.5,-1.2"
+            ) from None
+    if len(values) != math.prod(shape) or not all(map(math.isfinite, values)):
+        raise ConfigurationError(
+            f"--code: a code of this model has {math.prod(shape):,} finite numbers, and {len(values):,} are given."
+        )
+    given = condition_for(run, condition, 1)
+    if given is None and run.spec.condition is not None:
+        if kept is None or len(kept) != math.prod(run.spec.condition):
+            raise ConfigurationError("this model takes a condition.", "give  --condition C")
+        given = torch.tensor(kept, device=run.device).reshape(1, *run.spec.condition)
+    return Given(torch.tensor(values, device=run.device).reshape(1, *shape), given)
+
+
+def _saved_code(file: Path) -> tuple[list[float], list[float] | None]:
+    """The numbers of ``code`` and ``condition`` in a file."""
+    import json
+
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        content = file.read_bytes()
+        held: Any = load(content) if file.suffix.lower() == ".safetensors" else json.loads(content)
+        code, condition = held["code"], held.get("condition")
+        values = np.asarray(code, np.float64).ravel().tolist()
+        return values, None if condition is None else np.asarray(condition, np.float64).ravel().tolist()
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise DataError(f"--code: {file} holds no code: {type(error).__name__}.") from error
+
+
 def rows_of(
     run: Run,
     files: Sequence[Path],

@@ -67,4 +67,4 @@ class ConditionalVectorGenerator(Generator):
         x = torch.cat(parts, 1)
         for layer in self.layers:
             x = torch.cat([layer(x), x], 1)
-        return self.head(x).reshape(len(z), *self.raw_shape)
+        return self.head(x).reshape(z.shape[0], *self.raw_shape)

@@ -97,7 +97,7 @@ class LogisticLevels(ObservedData):
     def _as_x(self, y: Tensor) -> Tensor:
         """(B, C, P) in [-1, 1] -> (B, *X)."""
         low, high = self.bounds
-        return (low + (high - low) * (y + 1) / 2).clamp(low, high).reshape(len(y), *self.shape)
+        return (low + (high - low) * (y + 1) / 2).clamp(low, high).reshape(y.shape[0], *self.shape)
 
 
 @final
@@ -139,11 +139,11 @@ class DiscretisedLogistic(Observation):
     def forward(self, raw: Tensor) -> LogisticLevels:
         components, channels = self.components, self.channels
         numbers = self.mixed + 2 * channels + self.pairs
-        parts = raw.reshape(len(raw), components, numbers, -1)
+        parts = raw.reshape(raw.shape[0], components, numbers, -1)
         weights, means, log_scales, pairs = parts.split([self.mixed, channels, channels, self.pairs], 2)
         coefficients = None
         if self.couples:
-            coefficients = raw.new_zeros(len(raw), components, channels, channels, parts.shape[-1])
+            coefficients = raw.new_zeros(raw.shape[0], components, channels, channels, parts.shape[-1])
             rows, columns = torch.tril_indices(channels, channels, -1)
             coefficients[:, :, rows, columns] = pairs.tanh()
         log_weights = weights[:, :, 0].log_softmax(1) if self.mixed else parts[:, :, 0] * 0

@@ -1,0 +1,169 @@
+"use strict";
+// Codes in a plane, which is an origin and two orthogonal unit vectors; the place under the pointer is a code.
+
+class PlaneMap {
+  // on: {preview(z, condition), leave(), choose({z, condition, about}), current() -> code}
+  constructor(canvas, run, on) {
+    this.canvas = canvas; this.run = run; this.on = on;
+    this.size = run.size;
+    this.codes = floatsOf64(run.map.codes);
+    this.count = this.codes.length / this.size;
+    this.conditions = floatsOf64(run.map.conditions);
+    this.hidden = new Set();
+    this.pointers = new Map();
+    if (run.map.thumbnails) {
+      this.sheet = new Image();
+      this.sheet.onload = () => this.draw();
+      this.sheet.src = "data:image/png;base64," + run.map.thumbnails.png;
+    }
+    this.setPlane(floatsOf64(run.map.origin), floatsOf64(run.map.across), floatsOf64(run.map.down));
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    canvas.addEventListener("pointerdown", (event) => this.press(event));
+    canvas.addEventListener("pointermove", (event) => this.move(event));
+    canvas.addEventListener("pointerup", (event) => this.release(event));
+    canvas.addEventListener("pointercancel", (event) => { this.pointers.delete(event.pointerId); this.on.leave(); });
+    canvas.addEventListener("pointerleave", (event) => { if (!this.pointers.size && event.pointerType === "mouse") this.on.leave(); });
+    canvas.addEventListener("wheel", (event) => { event.preventDefault(); this.zoom(Math.exp(-event.deltaY / 500), this.place(event)); }, {passive: false});
+  }
+
+  code(row) { return this.codes.subarray(row * this.size, (row + 1) * this.size); }
+  conditionOf(row) {
+    if (!this.conditions) return null;
+    const width = this.conditions.length / this.count;
+    return this.conditions.slice(row * width, (row + 1) * width);
+  }
+
+  setPlane(origin, across, up) {
+    Object.assign(this, {origin, across, up});
+    this.places = new Float32Array(2 * this.count);
+    for (let row = 0; row < this.count; row++) [this.places[2 * row], this.places[2 * row + 1]] = this.project(this.code(row));
+    this.fit();
+  }
+  project(z) { const from = combined([1, z], [-1, this.origin]); return [dot(from, this.across), dot(from, this.up)]; }
+  at(x, y) { return combined([1, this.origin], [x, this.across], [y, this.up]); }
+
+  fit() {
+    const sorted = [0, 1].map((axis) => this.places.filter((_, i) => i % 2 === axis).sort());
+    const ends = sorted.map((values) => [values[Math.floor(0.002 * values.length)], values[Math.ceil(0.998 * values.length) - 1]]);
+    this.centre = ends.map(([low, high]) => (low + high) / 2);
+    this.span = Math.max(...ends.map(([low, high]) => high - low), 1e-3) * 1.1;  // of the shorter side, in units of codes
+    this.draw();
+  }
+
+  get scale() { return Math.min(this.canvas.clientWidth, this.canvas.clientHeight) / this.span; }
+  place(event) { const box = this.canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; }
+  toCodes([left, top]) {
+    return [this.centre[0] + (left - this.canvas.clientWidth / 2) / this.scale, this.centre[1] - (top - this.canvas.clientHeight / 2) / this.scale];
+  }
+  toPixels(x, y) {
+    return [this.canvas.clientWidth / 2 + (x - this.centre[0]) * this.scale, this.canvas.clientHeight / 2 - (y - this.centre[1]) * this.scale];
+  }
+  zoom(by, pixel) {
+    const before = this.toCodes(pixel);
+    this.span = Math.min(Math.max(this.span / by, 1e-4), 1e4);
+    const after = this.toCodes(pixel);
+    this.centre = [this.centre[0] + before[0] - after[0], this.centre[1] + before[1] - after[1]];
+    this.draw();
+  }
+
+  press(event) {
+    this.canvas.setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, {now: this.place(event), first: this.place(event), dragged: false});
+    if (event.pointerType !== "mouse" && this.pointers.size === 1) this.preview(event);
+  }
+  move(event) {
+    const held = this.pointers.get(event.pointerId);
+    if (!held) { if (event.pointerType === "mouse") this.preview(event); return; }
+    const before = held.now;
+    held.now = this.place(event);
+    if (Math.hypot(held.now[0] - held.first[0], held.now[1] - held.first[1]) > 5) held.dragged = true;
+    if (this.pointers.size === 2) {
+      this.pinched = true;
+      const other = [...this.pointers.values()].find((each) => each !== held).now;
+      const distance = (one) => Math.max(10, Math.hypot(one[0] - other[0], one[1] - other[1]));
+      this.pan((held.now[0] - before[0]) / 2, (held.now[1] - before[1]) / 2);
+      this.zoom(distance(held.now) / distance(before), [(held.now[0] + other[0]) / 2, (held.now[1] + other[1]) / 2]);
+    } else if (event.pointerType === "mouse") {
+      if (held.dragged) this.pan(held.now[0] - before[0], held.now[1] - before[1]);
+    } else if (!this.pinched) this.preview(event);
+  }
+  release(event) {
+    const held = this.pointers.get(event.pointerId);
+    this.pointers.delete(event.pointerId);
+    if (!held) return;
+    const pinched = this.pinched;
+    if (!this.pointers.size) this.pinched = false;
+    if (pinched) return this.on.leave();
+    if (event.pointerType === "mouse" && held.dragged) return;
+    const row = this.rowNear(held.now);
+    if (row >= 0) this.chooseRow(row);
+    else this.on.choose({z: this.at(...this.toCodes(held.now)), condition: this.on.current().condition, about: "a place on the map"});
+  }
+  pan(right, down) { this.centre = [this.centre[0] - right / this.scale, this.centre[1] + down / this.scale]; this.draw(); }
+  preview(event) { this.on.preview(this.at(...this.toCodes(this.place(event)))); }
+  chooseRow(row) {
+    const noun = this.run.map.of === "rows" ? "row" : "sample";
+    this.on.choose({z: this.code(row).slice(), condition: this.conditionOf(row) || this.on.current().condition, about: `${noun} ${this.run.map.rows[row].toLocaleString("en")}${this.labelOf(row)}`});
+  }
+  labelOf(row) { return this.run.map.labels ? `, ${this.run.classes[this.run.map.labels[row]]}` : ""; }
+  rowNear(pixel) {
+    let best = -1, least = 6;
+    for (let row = 0; row < this.count; row++) {
+      const [left, top] = this.toPixels(this.places[2 * row], this.places[2 * row + 1]);
+      const distance = Math.hypot(left - pixel[0], top - pixel[1]);
+      if (distance < least && !this.isHidden(row)) { least = distance; best = row; }
+    }
+    return best;
+  }
+  isHidden(row) { return this.run.map.labels !== null && this.hidden.has(this.run.map.labels[row]); }
+
+  nearest(z, count) {
+    const distances = Array.from({length: this.count}, (_, row) => length(combined([1, z], [-1, this.code(row)])));
+    return [...distances.keys()].sort((one, other) => distances[one] - distances[other]).slice(0, count);
+  }
+
+  thumbnail(context, row, left, top, size) {
+    const {cell, columns} = this.run.map.thumbnails;
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.sheet, row % columns * cell[0], Math.floor(row / columns) * cell[1], cell[0], cell[1], left, top, size, size * cell[1] / cell[0]);
+  }
+
+  draw() {
+    const ratio = window.devicePixelRatio || 1, width = this.canvas.clientWidth, height = this.canvas.clientHeight;
+    if (!width) return;
+    this.canvas.width = width * ratio; this.canvas.height = height * ratio;
+    const context = this.canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    const visible = [];
+    for (let row = 0; row < this.count; row++) {
+      const [left, top] = this.toPixels(this.places[2 * row], this.places[2 * row + 1]);
+      if (left > -20 && left < width + 20 && top > -20 && top < height + 20 && !this.isHidden(row)) visible.push([row, left, top]);
+    }
+    const near = this.sheet && this.sheet.complete && visible.length <= width * height / 2500;
+    for (const [row, left, top] of visible) {
+      const colour = this.run.map.labels ? COLOURS[this.run.map.labels[row] % COLOURS.length] : colourOf("--strong");
+      if (near) {
+        this.thumbnail(context, row, left - 14, top - 14, 28);
+        context.strokeStyle = colour; context.lineWidth = 1.5;
+        context.strokeRect(left - 14, top - 14, 28, 28 * this.run.map.thumbnails.cell[1] / this.run.map.thumbnails.cell[0]);
+      } else {
+        context.fillStyle = colour; context.globalAlpha = 0.75;
+        context.beginPath(); context.arc(left, top, visible.length > 3000 ? 1.5 : 2.6, 0, 7); context.fill();
+        context.globalAlpha = 1;
+      }
+    }
+    for (const [name, code] of Object.entries(this.on.marks())) {
+      const [left, top] = this.toPixels(...this.project(code.z));
+      context.lineWidth = 2.5; context.strokeStyle = colourOf("--back"); context.fillStyle = colourOf("--text");
+      if (name === "now") {
+        for (const [colour, line] of [[colourOf("--back"), 5], [colourOf("--text"), 2]]) {
+          context.strokeStyle = colour; context.lineWidth = line;
+          context.beginPath(); context.arc(left, top, 8, 0, 7); context.stroke();
+        }
+      } else {
+        context.font = "bold 15px system-ui, sans-serif"; context.textAlign = "center"; context.textBaseline = "middle";
+        context.strokeText(name, left, top); context.fillText(name, left, top);
+      }
+    }
+  }
+}

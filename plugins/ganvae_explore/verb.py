@@ -1,0 +1,86 @@
+"""``ganvae explore``: the latent space in a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
+from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE
+from ganvae_core.cli.output import note, said_if_slow, warn, warnings_as_notes
+from ganvae_core.errors import ConfigurationError
+
+MOST_RUNS = 2
+EXTRA = "pip install 'ganvae[explore]'"
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="RUN [RUN]", type=PathName())
+@DATA
+@click.option("-n", "--count", type=WholeNumber(min=3), default=1200, metavar="N", help="Rows on the map.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N",
+              help="Of the server; by default a free one.")  # fmt: skip
+@CHECKPOINT
+@DEVICE
+@click.option("-o", "--output", type=PathName(), metavar="FILE.html", help="Write one file; start no server.")
+def explore(
+    paths: tuple[Path, ...],
+    data: str | None,
+    count: int,
+    port: int,
+    checkpoint: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Show the latent space of one run, or of two side by side, in a browser.
+
+    With -o it is one file that works without a network: it can be opened and mailed. Without it a server on this
+    machine shows the same page until Ctrl-C, also for models that cannot be exported, and finds codes of pictures for
+    models without an encoder. It takes  pip install 'ganvae[explore]'.
+
+    \b
+    ganvae explore runs/vae-digits-1 -o digits.html
+    ganvae explore runs/vae-digits-1 runs/plane
+    """
+    if len(paths) > MOST_RUNS:
+        raise ConfigurationError(f"a page shows one run or two, and {len(paths)} are given.")
+    needed = ("onnx", "onnxscript") if output is not None else ("starlette", "uvicorn")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(f"explore needs {', '.join(missing)}, which is not installed.", EXTRA)
+    from ganvae_core.runs.loading import read_run
+    from ganvae_core.views.files import check_output
+    from ganvae_explore.content import content_of
+    from ganvae_explore.page import page_file, page_of_server
+
+    if output is not None:
+        check_output(output, "pages", (".html",))
+    runs = [read_run(each, checkpoint=checkpoint, device="cpu" if output else device,
+                     catalogue=current_catalogue()) for each in paths]  # fmt: skip
+    for run in runs:
+        for passed_over in run.damage:
+            warn(passed_over)
+    with said_if_slow("encoding and ranking"), warnings_as_notes():
+        contents = [content_of(run, data, count) for run in runs]
+    if len(runs) > 1:
+        first, other = (each["size"] for each in contents)
+        if first != other:
+            raise ConfigurationError(
+                f"two runs are shown with the same code, and theirs have {first} and {other} values.",
+                "explore them one by one",
+            )
+    if output is None:
+        from ganvae_explore.server import serve
+
+        serve(runs, page_of_server(contents), port, lambda address: click.echo(address))
+        return
+    from ganvae_core.store.files import whole_file
+
+    with said_if_slow("exporting"):
+        page = page_file(runs, contents)
+    with whole_file(output) as file:
+        file.write(page.encode("ascii"))
+    note(f"{len(page) / 1e6:.1f} MB, one file, works without a network: open it, or mail it")
+    click.echo(str(output))
