@@ -201,7 +201,8 @@ def kernel(subject: Subject, judges: Judges) -> dict[str, float]:
         psnr = Fidelity().measure(measured)["psnr"]
     return {
         "kd_judge": 1000 * kernel_distance(real, made).value,
-        "kd_reconstructions": 1000 * kernel_distance(real, copies).value,
+        # Of other rows: a row lies nearer to its own reconstruction than to any of the same distribution.
+        "kd_reconstructions": 1000 * kernel_distance(real[::2], copies[1::2]).value,
         "psnr": psnr,
     }
 
