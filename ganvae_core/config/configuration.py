@@ -470,6 +470,8 @@ def with_sampling_options(
 
 def as_named(value: Any, key: str) -> dict[str, Any]:
     """A component's settings with its name among them, from a bare name, a mapping, or one typed as ``{name: …}``."""
+    if key == "data" and isinstance(value, str) and os.path.exists(value):
+        return {"name": value}  # a file may be called [x] or {x}
     value = as_tree(value, key)
     return dict(value) if isinstance(value, Mapping) else {"name": value}
 

@@ -25,6 +25,6 @@ def ganvae_recipes() -> list[RecipeSpec]:
         RecipeSpec(
             "table-vae",
             "recipes/table-vae.yaml",
-            "a variational autoencoder for tables (TVAE, Xu et al. 2019)",
+            "a variational autoencoder for tables (TVAE, Xu et al. 2019), and flow matching on its codes",
         ),
     ]

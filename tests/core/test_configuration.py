@@ -144,6 +144,13 @@ def test_text_stays_literal_down_to_the_component() -> None:
         assert made.lists["callbacks"][0].options["text"] == typed
 
 
+@pytest.mark.parametrize("name", ["[y].csv", "{x}.csv"])
+def test_a_file_may_be_called_like_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("a,b\n1,2\n")
+    assert configured(f"data={name}").components["data"].options["path"] == name
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a key of the engine": (("steps=10",), "there is no setting 'steps'. Did you mean 'engine.steps'?", "there are:"),
     "an unknown key": (("objektive=elbo",), "there is no setting 'objektive'. Did you mean 'objective'?", "there are:"),

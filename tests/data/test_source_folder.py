@@ -441,9 +441,9 @@ def test_an_image_of_many_pixels_can_be_let_in(tmp_path: Path, monkeypatch: pyte
     assert len(Folder(path=str(tmp_path), resize=4, max_pixels=48)) == 1
 
 
-@pytest.fixture
-def lazily(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "DECODED_AT_ONCE", 0)
+@pytest.fixture(params=["DECODED_AT_ONCE", "MOST_AT_ONCE"])
+def lazily(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, request.param, 0)
 
 
 @pytest.mark.usefixtures("lazily")

@@ -40,8 +40,8 @@ from ganvae_core.types import DataSpec, Rows, Units
 Frames = Literal["first", "all"]
 Result = TypeVar("Result")
 
-DECODED_AT_ONCE = 64 * 2**20
-"""Encoded pictures of at most so many bytes are decoded before training, which takes some seconds."""
+DECODED_AT_ONCE, MOST_AT_ONCE = 64 * 2**20, 10_000
+"""So few bytes of encoded pictures, and so few pictures, are decoded before training, which takes some seconds."""
 DEPTHS = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 """The values of white of cameras and scanners; grays of more than 8 bits have the least that holds them."""
 LOOKED_AT = 64
@@ -123,7 +123,7 @@ class Pictures(Source):
         self._encoded, self._treatment = encoded, treatment
         headers, reasons = index(encoded, chosen, treatment.max_pixels)
         kept = np.array([number for number in chosen if number not in reasons], np.int64)
-        few = int(encoded.stamps[kept, 0].sum()) <= DECODED_AT_ONCE
+        few = int(encoded.stamps[kept, 0].sum()) <= DECODED_AT_ONCE and len(kept) <= MOST_AT_ONCE
         if not few or not len(kept):
             _report(encoded, chosen, reasons, treatment)
         self.is_lazy = not few
