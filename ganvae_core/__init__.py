@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ganvae_core.builtin.resnet import ResNetCritic, ResNetEncoder, ResNetGenerator
     from ganvae_core.builtin.schedule import as_schedule
     from ganvae_core.builtin.sources.arrays import as_source
+    from ganvae_core.builtin.sources.table_files import read_table
     from ganvae_core.builtin.spectral import normalise_spectrally
     from ganvae_core.data.codec import in_own_units
     from ganvae_core.data.split import Split, split
@@ -105,6 +106,7 @@ _HOMES = {
     "ganvae_core.builtin.resnet": "ResNetCritic ResNetEncoder ResNetGenerator",
     "ganvae_core.builtin.schedule": "as_schedule",
     "ganvae_core.builtin.sources.arrays": "as_source",
+    "ganvae_core.builtin.sources.table_files": "read_table",
     "ganvae_core.builtin.spectral": "normalise_spectrally",
     "ganvae_core.data.codec": "in_own_units",
     "ganvae_core.data.split": "Split split",
@@ -146,7 +148,7 @@ __all__ = [
     "StandardNormal", "StandardisedPrior", "Subject", "TorchObserved", "TorchPosterior", "TorchPrior",
     "TrainingError", "TrainingView", "TruncatedNormal", "Uniform", "Units", "Vamp", "View", "__version__",
     "as_schedule", "as_source", "batches", "cache_folder", "centred", "check_condition", "divergences",
-    "hookimpl", "in_own_units", "kl", "load", "normalise_spectrally", "penalties", "register_kl",
+    "hookimpl", "in_own_units", "kl", "load", "normalise_spectrally", "penalties", "read_table", "register_kl",
     "save_picture", "schedule", "split", "squared_error", "sum_event", "train",
 ]  # fmt: skip
 

@@ -228,12 +228,15 @@ class Source(abc.ABC):
         of_one_file: options that name things within one file, an array of an archive for example. They do not pass to
             other data that a run's model is given.
         is_lazy: rows are read or decoded when they are asked for, so all of them are never asked for at once.
+        groups: (N,) numbers of groups, whose rows are held out together or not at all, such as windows that overlap;
+            None where rows are independent of each other.
     """
 
     notes: tuple[str, ...] = ()
     why: str = ""
     of_one_file: ClassVar[frozenset[str]] = frozenset()
     is_lazy: bool = False
+    groups: np.ndarray | None = None
 
     @property
     @abc.abstractmethod

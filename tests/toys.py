@@ -204,7 +204,7 @@ def small_settings(recipe: str) -> dict[str, Any]:
     return settings
 
 
-OF_OTHER_DATA = ("text-vae", "audio-vae", "audio-gan")
+OF_OTHER_DATA = ("text-vae", "audio-vae", "audio-gan", "series-vae", "series-gan")
 """Plugins whose recipes take no arrays: the conformance kit trains, breaks off and resumes them."""
 
 

@@ -74,8 +74,14 @@ class Reader:
 
     catalogue: Catalogue
 
-    def named(self, kind: Kind, value: Any, key: str) -> dict[str, Any]:
+    def named(self, kind: Kind, value: Any, key: str, before: str = "") -> dict[str, Any]:
         """A component's settings as they were typed, its name as a full id.
+
+        Args:
+            kind: of the component.
+            value: its name, or its settings with the name among them.
+            key: of the setting, for messages.
+            before: id of the component of the layers before.
 
         Raises:
             ConfigurationError: there is no such component, or no source for a path.
@@ -85,7 +91,7 @@ class Reader:
             return given
         plugin, name = getattr(given["name"], "plugin", None), str(given.pop("name"))
         if kind == "source":
-            return {**self._source(name, plugin), **given}
+            return {**self._source(name, plugin, before), **given}
         return {"name": self.catalogue.component(kind, name, plugin=plugin)[0], **given}
 
     def laid(self, key: str, kind: Kind, value: Any, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +99,7 @@ class Reader:
 
         Another component's name discards the options of the one before, except those that the kind shares.
         """
-        given = self.named(kind, value, key)
+        given = self.named(kind, value, key, before.get("name", ""))
         if given.get("name", before.get("name")) != before.get("name"):
             before = {name: before[name] for name in SHARED.get(kind, ()) if name in before}
         return {**before, **given}
@@ -233,8 +239,11 @@ class Reader:
         """
         return convert(option, value, key, functools.partial(self.component, own_shape=option.own_shape))
 
-    def _source(self, name: str, plugin: str | None) -> dict[str, Any]:
-        """A source by its name, or else by a path, whose ending says which source reads it."""
+    def _source(self, name: str, plugin: str | None, before: str) -> dict[str, Any]:
+        """A source by its name, or else by a path, whose ending says which source reads it.
+
+        A source of the plugin that the recipe's own data is of comes first, if it can read the path.
+        """
         if not name.strip():
             raise ConfigurationError("data: its name is empty; give a source's name or a path.")
         known = {identity for identity, _, _ in self.catalogue.components("source")}
@@ -245,7 +254,8 @@ class Reader:
         refuse_pickle(
             path, "data", ConfigurationError, "store its array:  np.save('x.npy', x)   then  --data x.npy"
         )
-        readers = self.catalogue.sources_reading(name, plugin)
+        asked = self.catalogue.sources_also_reading(name, before.partition("/")[0]) if before else []
+        readers = asked or self.catalogue.sources_reading(name, plugin)
         if len(readers) == 1 and (path.exists() or path.suffix or "/" in name):
             return {"name": readers[0], "path": str(path)}
         if len(readers) > 1:

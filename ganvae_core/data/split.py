@@ -76,6 +76,8 @@ class Split:
 def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditional: bool = False) -> Split:
     """Hold out a share of the rows, chosen by ``split_seed`` alone, so that all runs hold out the same.
 
+    Of a source with groups it is a share of the groups.
+
     Raises:
         DataError: the share is not in [0, 1), or the source has no condition to give.
     """
@@ -87,14 +89,18 @@ def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditi
             "labels are sub-folders of images, labels in an .npz, or a column of a table:  data.label=COLUMN",
             "train without them:  data.condition=false",
         )
-    count = len(source)
+    group_of = None if source.groups is None else np.unique(source.groups, return_inverse=True)[1]
+    count = len(source) if group_of is None else int(group_of.max()) + 1
     chosen = round(count * held_out)
     if chosen == count:
         chosen = count - 1
     seed = mixed_seed(split_seed, SPLIT)
-    if count > MOST_STORED:
+    if group_of is None and count > MOST_STORED:
         rows = (ComputedRows(count, seed, chosen, count - chosen), ComputedRows(count, seed, 0, chosen))
         return Split(source, *rows, conditional)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator).numpy()
+    if group_of is not None:
+        is_held_out = np.isin(group_of, order[:chosen])
+        return Split(source, np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), conditional)
     return Split(source, np.sort(order[chosen:]), np.sort(order[:chosen]), conditional)

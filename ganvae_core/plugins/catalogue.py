@@ -239,6 +239,15 @@ class Catalogue:
         own = [id for id in dict.fromkeys(certain + others) if id.startswith(f"{plugin}/")]
         return own or certain or others
 
+    def sources_also_reading(self, path: str, plugin: str | None = None) -> list[str]:
+        """Ids of the sources that read a path only where they are asked to, of one plugin or of any."""
+        return [
+            id
+            for id, source, _ in self.components("source")
+            if any(matches(path, each) for each in source.also_reads)
+            and (plugin is None or id.startswith(f"{plugin}/"))
+        ]
+
     def with_recipes(self) -> list[str]:
         """Names of the ready plugins that have recipes."""
         return sorted(plugin.name for plugin in self.ready if plugin.recipes)

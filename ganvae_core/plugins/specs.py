@@ -37,6 +37,8 @@ class ComponentSpec:
         summary: one line for people.
         reads: for sources: patterns of the paths that it reads, so that ``--data PATH`` finds it: ``*.csv`` for files,
             ``*/**/*.wav`` for folders with such files at any depth, ``*/`` for any folder.
+        also_reads: for sources: patterns of paths that another source reads, and this one where the recipe's data is
+            its plugin's.
     """
 
     kind: Kind
@@ -44,6 +46,7 @@ class ComponentSpec:
     target: str
     summary: str
     reads: tuple[str, ...] = ()
+    also_reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -142,10 +142,11 @@ def check_component(component: ComponentSpec) -> None:
     what = f"{component.kind} '{component.name}'"
     check_described(what, component.summary, component.target)
     # A tuple of one pattern without its comma is a string.
-    if not isinstance(cast(Any, component.reads), tuple):
-        raise RefusalError(
-            f"{what}: reads is {component.reads!r}, not a tuple of patterns such as ('*.csv',)"
-        )
+    for option, patterns in (("reads", component.reads), ("also_reads", component.also_reads)):
+        if not isinstance(cast(Any, patterns), tuple):
+            raise RefusalError(
+                f"{what}: {option} is {patterns!r}, not a tuple of patterns such as ('*.csv',)"
+            )
 
 
 def check_recipe(recipe: RecipeSpec, package: str) -> None:

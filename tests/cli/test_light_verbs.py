@@ -223,8 +223,8 @@ def test_every_verb_takes_the_options_that_are_accepted_everywhere(
         (
             ["plugins", "info", "vea"],
             "error: there is no plugin 'vea'. Did you mean 'vae'?\n"
-            "  installed: ae, audio-gan, audio-vae, bigan, cgan, dcgan, gan, infogan, ssgan, table-gan, table-vae,"
-            " text-vae, vae          ganvae plugins list\n",
+            "  installed: ae, audio-gan, audio-vae, bigan, cgan, dcgan, gan, infogan, series-gan, series-vae, ssgan,"
+            " table-gan, table-vae, text-vae, vae          ganvae plugins list\n",
         ),
         (
             ["components", "priors"],

@@ -303,6 +303,38 @@ class TestTextVAE(PluginSuite):
             yield
 
 
+class TestSeriesVAE(PluginSuite):
+    plugin = "series-vae"
+    settings: ClassVar = {
+        "source/series": [
+            {"data.path": "hours.csv", "data.window": 6},
+            {"data.path": "windows.npy"},
+        ],
+        "source/tides": [{"data.window": 8, "data.stride": 100}],
+        **{
+            f"{kind}/series": [{f"{kind}.filters": 4}, {f"{kind}.filters": 4, f"{kind}.network": "recurrent"}]
+            for kind in ("generator", "encoder", "critic")
+        },
+    }
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def files(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        folder = tmp_path_factory.mktemp("series")
+        lines = [
+            f"2024-01-{1 + at // 24:02} {at % 24:02}:00:00,{at % 7}.5,{at}" for at in range(96) if at != 40
+        ]
+        (folder / "hours.csv").write_text("\n".join(["when,level,count", *lines]), "utf-8")
+        np.save(folder / "windows.npy", np.random.default_rng(0).normal(size=(20, 12, 2)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            yield
+
+
+class TestSeriesGAN(PluginSuite):
+    plugin = "series-gan"
+
+
 class TestMetrics(PluginSuite):
     plugin = "metrics"
 

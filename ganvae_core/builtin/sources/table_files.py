@@ -69,12 +69,12 @@ class ReadTable:
     untyped: bool = False
 
 
-def read_table(path: str, text: TextFormat, spelled: str | None = None) -> ReadTable:
+def read_table(path: str, text: TextFormat | None = None, spelled: str | None = None) -> ReadTable:
     """A file by its content.
 
     Args:
         path: of the file.
-        text: how it is written, if it is a text file.
+        text: how it is written, if it is a text file; found by default.
         spelled: a column whose values are kept as they are written.
 
     Raises:
@@ -90,7 +90,9 @@ def read_table(path: str, text: TextFormat, spelled: str | None = None) -> ReadT
         elif magic.startswith(FEATHER_MAGIC):
             table = pyarrow.feather.read_table(file)
         else:
-            table = _read_text(file, magic.startswith(GZIP_MAGIC), text, spelled, where, notes)
+            table = _read_text(
+                file, magic.startswith(GZIP_MAGIC), text or TextFormat(), spelled, where, notes
+            )
             untyped = True
     return ReadTable(checked(table, where), where, tuple(notes), untyped)
 

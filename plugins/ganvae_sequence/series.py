@@ -1,0 +1,245 @@
+"""Sources of series: windows of tables with times and of arrays, and made-up tides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, read_table
+
+BLOCKS = 20
+"""Parts into which a long series is divided at least; whole parts are held out."""
+LONGEST_BLOCK = 10
+"""Windows that a part is long at most."""
+SPEEDS = {"M2": 28.98410, "S2": 30.0, "N2": 28.43973, "K1": 15.04107, "O1": 13.94304}
+"""Tidal constituents, in degrees an hour."""
+
+
+class _Windows(Source):
+    """Windows of series in memory. Values that are missing are NaN, and not observed.
+
+    Where windows overlap, a series is divided into parts that share none. Parts are held out, so that no held-out
+    window overlaps one of training.
+
+    Args:
+        series: (N, T, C) N series of one length.
+        names: of the C columns.
+        window: values in time of a row.
+        stride: from the beginning of a window to that of the next.
+        details: of the specification: the name of the time, its first value and its step.
+        trained: the data that a model was trained on, whose scale is kept.
+    """
+
+    def __init__(
+        self, series: np.ndarray, names: list[str], window: int, stride: int, details: dict[str, Any],
+        trained: DataSpec | None,
+    ) -> None:  # fmt: skip
+        for name, value in (("window", window), ("stride", stride)):
+            if value < 1:
+                raise ConfigurationError(f"data.{name}={value} is not possible: it must be at least 1.")
+        count, length, _ = series.shape
+        if length < window:
+            raise DataError(f"the series has {length:,} times, fewer than data.window={window}.")
+        block = max(2 * window, min(LONGEST_BLOCK * window, length // BLOCKS))
+        starts = np.arange(0, length - window + 1, stride)
+        within = starts // block == (starts + window - 1) // block if stride < window else starts >= 0
+        starts = starts[within]
+        self._series, self._window = series, window
+        self._starts = np.stack([np.repeat(np.arange(count), len(starts)), np.tile(starts, count)], 1)
+        observed = ~np.isnan(series)
+        self._gaps = not observed.all()
+        if self._gaps:
+            there = [observed[number, start : start + window].any() for number, start in self._starts]
+            self._starts = self._starts[there]
+            share = 100 * (1 - observed.mean())
+            self.notes = (f"{share:.2g} % of the values are missing: they count in no likelihood",)
+        if stride < window:
+            self.groups = self._starts[:, 0] * (length // block + 1) + self._starts[:, 1] // block
+        flat = series.reshape(-1, series.shape[-1])
+        if trained is None:
+            spread = np.nanstd(flat, 0)
+            units = Units(
+                tuple(np.nanmean(flat, 0).tolist()),
+                tuple(np.where(spread > 0, spread, 1.0).tolist()),
+                "float32",
+                tuple(np.flatnonzero(spread == 0).tolist()),
+            )
+        else:
+            units = trained.units
+        self._spec = DataSpec(
+            (window, len(names)),
+            None,
+            "series",
+            None,
+            len(self._starts),
+            units=units,
+            details={"columns": names, **details},
+        )
+        self.why = f"windows of {window} times that begin {stride} apart:  data.window=  data.stride="
+
+    @property
+    def spec(self) -> DataSpec:
+        return self._spec
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def rows(self, indices: Any) -> Rows:
+        chosen = self._starts[indices]
+        x = self._series[chosen[:, :1], chosen[:, 1:] + np.arange(self._window)].astype(np.float32)
+        if not self._gaps:
+            return Rows(x)
+        mask = ~np.isnan(x)
+        return Rows(np.where(mask, x, np.asarray(self._spec.units.offset, np.float32)), mask=mask)
+
+    def labels(self, indices: Any = None) -> None:
+        return None
+
+
+@final
+class Series(_Windows):
+    """Windows of a series, of columns that are numbers, in the order of time.
+
+    A table with times is one series. Times that are absent between others are gaps. An array (T, C) is one series, and
+    an array (N, T, C) has N.
+
+    Args:
+        data: the data that a model was trained on, if there is one.
+        path: a .csv, .csv.gz, .tsv, .parquet or .feather table, or a .npy array.
+        time: the column of times; by default the first one that has dates. Without one, rows follow each other.
+        columns: to learn; by default all that are numbers.
+        window: times in a row; by default all of an array (N, T, C), else 24.
+        stride: times from the beginning of a window to that of the next; by default 1, or a row of an array.
+
+    Raises:
+        DataError: the file cannot be read, has no numbers, or is shorter than a window.
+        ConfigurationError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec | None = None,
+        *,
+        path: str,
+        time: str | None = None,
+        columns: tuple[str, ...] | None = None,
+        window: int | None = None,
+        stride: int = 1,
+    ) -> None:
+        if data is not None and data.modality == "series":
+            window, columns = data.shape[0], tuple(data.details["columns"])
+        details: dict[str, Any] = {}
+        if Path(path).suffix == ".npy":
+            series, names = _array(path)
+            window = window or (series.shape[1] if len(series) > 1 else 24)
+        else:
+            series, names, details = _table(path, time, columns)
+        super().__init__(series, names, window or 24, stride, details, data)
+
+
+@final
+class Tides(_Windows):
+    """Heights of the sea at two made-up harbours, each hour of two years: five tidal constituents and weather.
+
+    Args:
+        window: hours of a row.
+        stride: hours from the beginning of a window to that of the next.
+    """
+
+    def __init__(self, *, window: int = 48, stride: int = 1) -> None:
+        hours, random = np.arange(2 * 8766), np.random.default_rng(0)
+        surge = random.normal(size=(len(hours), 2)) @ np.array([[0.02, 0.015], [0.0, 0.013]])
+        for hour in range(1, len(hours)):
+            surge[hour] += 0.97 * surge[hour - 1]
+        sizes = {"north": (1.8, 0.6, 0.35, 0.15, 0.1), "south": (0.7, 0.2, 0.15, 0.35, 0.25)}
+        lags = random.uniform(0, 2 * np.pi, (2, len(SPEEDS)))
+        tides = [
+            sum(
+                size * np.cos(np.deg2rad(speed) * hours + lag)
+                for size, speed, lag in zip(each, SPEEDS.values(), late, strict=True)
+            )
+            for each, late in zip(sizes.values(), lags, strict=True)
+        ]
+        details = {"time": "time", "begins": "2024-01-01T00:00:00", "step": 3600}
+        super().__init__((np.stack(tides, 1) + surge)[None], list(sizes), window, stride, details, None)
+
+
+def _array(path: str) -> tuple[np.ndarray, list[str]]:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{path}' cannot be read as an array: {error}.") from error
+    if found.ndim not in (2, 3) or found.dtype.kind not in "iuf":
+        raise DataError(
+            f"'{path}' has the shape {found.shape} and the type {found.dtype}.",
+            "a series is an array of numbers (T, C), and several are (N, T, C)",
+        )
+    series = found[None] if found.ndim == 2 else found
+    return series.astype(np.float64), [f"channel_{number}" for number in range(series.shape[-1])]
+
+
+def _table(
+    path: str, time: str | None, columns: tuple[str, ...] | None
+) -> tuple[np.ndarray, list[str], dict[str, Any]]:
+    """(1, T, C) values in the order of time, with NaN where there is none; the columns; details of the time."""
+    import pyarrow as pa
+
+    table = read_table(path).table
+    kinds = {field.name: field.type for field in table.schema}
+    for option, asked in (("time", (time,) if time else ()), ("columns", columns or ())):
+        for name in asked:
+            if name not in kinds:
+                raise DataError(
+                    f"data.{option}: '{path}' has no column '{name}'.", f"columns: {', '.join(kinds)}"
+                )
+    time = time or next((name for name, kind in kinds.items() if pa.types.is_temporal(kind)), None)
+    numeric = [
+        name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    ]
+    names = list(columns or [name for name in numeric if name != time])
+    if not names:
+        raise DataError(f"'{path}' has no column of numbers beside its times.")
+    values = np.stack([np.asarray(table.column(name).to_pylist(), np.float64) for name in names], 1)
+    if time is None:
+        return values[None], names, {}
+    cells: Any = table.column(time)
+    try:
+        if not (pa.types.is_integer(kinds[time]) or pa.types.is_floating(kinds[time])):
+            cells = cells.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+        times = np.asarray(cells.to_pylist(), np.float64)
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(
+            f"data.time: column '{time}' of '{path}' has no times: {error}.",
+            "times are written as 2024-01-31 or 2024-01-31 12:00:00, or are numbers",
+        ) from None
+    values, times = values[~np.isnan(times)], times[~np.isnan(times)]
+    order = np.argsort(times, kind="stable")
+    values, times = values[order], times[order]
+    steps = np.diff(times)
+    if len(steps) == 0 or not steps.all():
+        twice = times[1:][steps == 0][:1]
+        raise DataError(
+            f"data.time: column '{time}' of '{path}' has {'one time' if len(steps) == 0 else 'a time twice'}"
+            + (f" ({_written(float(twice[0]), kinds[time])})." if len(twice) else "."),
+            "a table of several series becomes an array (N, T, C) in a .npy file first",
+        )
+    step = float(np.median(steps))
+    places = np.rint((times - times[0]) / step).astype(np.int64)
+    if (np.diff(places) == 0).any() or places[-1] > 100 * len(places):
+        raise DataError(
+            f"data.time: the times of '{path}' are not evenly spaced (mostly {step:g} seconds apart).",
+            "bring them to even steps first",
+        )
+    series = np.full((1, places[-1] + 1, len(names)), np.nan)
+    series[0, places] = values
+    return series, names, {"time": time, "begins": _written(float(times[0]), kinds[time]), "step": step}
+
+
+def _written(time: float, kind: Any) -> str | float:
+    """A time as ISO text, or as the number that it is in the table."""
+    import pyarrow as pa
+
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return time if is_number else str(np.datetime64(int(time), "s"))

@@ -1,0 +1,91 @@
+"""Series: which windows there are, which are held out, gaps, times, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pytest
+from ganvae_sequence.series import Series, Tides
+from ganvae_sequence.series_view import SeriesView
+
+import ganvae_core as gv
+from ganvae_core.config.configuration import Draft
+from ganvae_core.plugins import installed_plugins
+
+
+@pytest.fixture
+def hours(tmp_path: Path) -> str:
+    """Ten hours of two columns, out of order; the sixth hour is absent, and one value of the third."""
+    lines = [f"2024-03-01 {at:02}:00:00,{at},{'' if at == 2 else 10 * at}" for at in range(10) if at != 5]
+    path = tmp_path / "hours.csv"
+    path.write_text("\n".join(["when,a,b", *reversed(lines)]), encoding="utf-8")
+    return str(path)
+
+
+def test_windows_are_in_the_order_of_time_and_gaps_are_masked(hours: str) -> None:
+    source = Series(path=hours, window=4, stride=4)
+    rows = source.rows(slice(None))
+    assert rows.mask is not None
+    assert rows.x[0, :, 0].tolist() == [0, 1, 2, 3]
+    assert rows.mask[0].tolist() == [[True, True], [True, True], [True, False], [True, True]]
+    assert rows.mask[1, :, 0].tolist() == [True, False, True, True]
+    assert rows.x[1, 1].tolist() == pytest.approx(source.spec.units.offset)
+
+
+def test_no_held_out_window_overlaps_one_of_training() -> None:
+    source = Tides(window=24, stride=5)
+    found = gv.split(source)
+    values = [set(source.rows(part).x[..., 0].ravel().tolist()) for part in (found.training, found.held_out)]
+    assert not values[0] & values[1]
+    assert len(found.held_out) / len(source) == pytest.approx(0.1, abs=0.03)
+
+
+def test_windows_of_an_array_are_its_rows(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 12, 3))
+    np.save(tmp_path / "x.npy", x)
+    source = Series(path=str(tmp_path / "x.npy"), stride=12)
+    assert source.groups is None
+    assert np.array_equal(source.rows(slice(None)).x, x.astype(np.float32))
+
+
+def test_other_data_has_the_columns_the_window_and_the_scale_of_training(hours: str) -> None:
+    trained = Series(path=hours, window=3, columns=("b",)).spec
+    assert Series(trained, path=hours).spec == trained
+
+
+def test_samples_are_written_with_times(hours: str, tmp_path: Path) -> None:
+    source, path = Series(path=hours, window=4), tmp_path / "new.csv"
+    SeriesView().write(source.rows(np.array([0, 0])).x, source.spec, path, {})
+    table = pyarrow.csv.read_csv(path).to_pydict()
+    assert list(table) == ["window", "when", "a", "b"]
+    assert [str(time) for time in table["when"][4:6]] == ["2024-03-01 00:00:00", "2024-03-01 01:00:00"]
+    assert (table["window"], table["a"][:4]) == ([0] * 4 + [1] * 4, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("when,a\n2024-01-01,1\n2024-01-01,2\n", "a time twice"),
+        ("when,a\n2024-01-01,1\n2024-01-02,2\n", "fewer than data.window=24"),
+        ("when,a\n1,1\n2,2\n2.2,3\n3,4\n4,4\n", "not evenly spaced"),
+    ],
+)
+def test_times_that_make_no_series_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "times.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(gv.DataError, match=message):
+        Series(path=str(path), time="when")
+
+
+@pytest.mark.parametrize(
+    ("recipes", "source"), [("series-vae/tides", "series-vae/series"), (None, "builtin/table")]
+)
+def test_a_table_is_a_series_where_the_recipe_is_for_series(
+    hours: str, recipes: str | None, source: str
+) -> None:
+    draft = Draft(installed_plugins())
+    for layer in ({"data": recipes} if recipes else {}, {"data": hours}):
+        draft.apply(layer)
+    assert draft.finish("", "", needed=("data",)).components["data"].id == source
