@@ -106,9 +106,7 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
     if split.source.spec.fields:
         for line in table_facts.changes(split.source.spec, typed):
             note(line)
-<<<<<<< HEAD
     view = view_of(split.source.spec, catalogue)
-=======
     has_times = any(field.kind == "date" for field in split.source.spec.fields or ())
     if has_times or split.source.spec.modality == "array":
         for name in catalogue.sources_also_reading(source):
@@ -117,7 +115,6 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
             note(
                 f"  and to train on it:  ganvae run --plugin {name.partition('/')[0]} --data {shlex.quote(source)}"
             )
->>>>>>> 02e9182 (Series: a page, a decision, and the sentence that names the other way to read a table with times)
     if file:
         note(f"preview:  {file}")
     elif ".png" in view.endings:
