@@ -347,6 +347,10 @@ class TestLatent(PluginSuite):
     plugin = "latent"
 
 
+class TestExplore(PluginSuite):
+    plugin = "explore"
+
+
 class TestTableVAE(PluginSuite):
     plugin = "table-vae"
 
