@@ -51,7 +51,13 @@ def test_every_setting_says_what_it_is_for(done: Say) -> None:
 def test_what_is_typed_wins_and_is_shown_with_full_names(done: Say) -> None:
     printed = yaml.safe_load(done("config", "--plugin", "vae", "generator=dcgan", "objective.beta=4").out)
     assert printed["generator"]["name"] == "dcgan/dcgan"
-    assert printed["objective"] == {"name": "vae/elbo", "beta": 4.0, "free_bits": 0.0, "capacity": None}
+    assert printed["objective"] == {
+        "name": "vae/elbo",
+        "beta": 4.0,
+        "free_bits": 0.0,
+        "capacity": None,
+        "reference": "prior",
+    }
     assert printed["critic"] is None
 
 

@@ -211,7 +211,7 @@ def test_show_says_what_was_trained_on_what_with_which_result(run: Path, say: Sa
     assert "1,617 images of 8 × 8 to learn from, 180 held out" in out
     assert facts["classes"] == "10, not used for training"
     assert facts["generator"] == "builtin/auto, hidden [8], blocks 0 (MLPGenerator)"
-    assert facts["objective"] == "vae/elbo, beta 1, free_bits 0"
+    assert facts["objective"] == "vae/elbo, beta 1, free_bits 0, reference prior"
     assert facts["optimizer"] == "builtin/adam, lr 0.001, betas [0.9, 0.999], eps 1e-08"
     assert facts["engine"].startswith("steps 6, batch_size 32, seed 0, device cpu")
     assert "ema_half_life" not in out
@@ -318,7 +318,7 @@ def test_show_as_json_holds_everything(run: Path, say: Say) -> None:
     assert (code, err) == (0, "")
     assert shown["finished"]
     assert shown["config"]["objective"] == {
-        "name": "vae/elbo", "beta": 1.0, "free_bits": 0.0, "capacity": None,
+        "name": "vae/elbo", "beta": 1.0, "free_bits": 0.0, "capacity": None, "reference": "prior",
     }  # fmt: skip
     assert shown["data_spec"]["spec"]["count"] == 1617
     assert [(one["step"], one["whole"]) for one in shown["checkpoints"]] == [(4, True), (6, True)]

@@ -57,7 +57,7 @@ WORDS = [
     (
         "run --plugin vea",
         "there is no plugin 'vea'. Did you mean 'vae'?",
-        "installed: ae, bigan, cgan, dcgan, gan",
+        "installed: ae, audio-gan, audio-vae, bigan",
     ),
     ("run --plugin vae --recipe vaee", "no recipe 'vaee'. Did you mean 'vae'?"),
     ("run --plugin vae generator=mpl", "no generator 'mpl'. Did you mean 'mlp'?"),

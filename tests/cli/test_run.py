@@ -162,7 +162,13 @@ def test_the_command_line_comes_before_the_file_and_the_file_before_the_recipe(
         "plugin: vae\nobjective: {name: elbo, beta: 4}\nengine: {steps: 5, seed: 2}\n"
     )
     printed = yaml.safe_load(done("run", "--config", "mine.yaml", "--steps", "6", "--dry-run").out)
-    assert printed["objective"] == {"name": "vae/elbo", "beta": 4.0, "free_bits": 0.0, "capacity": None}
+    assert printed["objective"] == {
+        "name": "vae/elbo",
+        "beta": 4.0,
+        "free_bits": 0.0,
+        "capacity": None,
+        "reference": "prior",
+    }
     assert (printed["engine"]["steps"], printed["engine"]["seed"]) == (6, 2)
     other = ["--plugin", "gan", "encoder=mlp", "observation=auto"]
     printed = yaml.safe_load(done("run", "--config", "mine.yaml", *other, "--dry-run").out)

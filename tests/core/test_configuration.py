@@ -43,7 +43,7 @@ def refused(*typed: str, plugin: str = "vae", layers: tuple[str, ...] = ()) -> g
 def test_a_recipe_is_complete_with_full_ids_and_every_option() -> None:
     plain = configured()
     assert plain.components["objective"] == Choice(
-        "vae/elbo", {"beta": 1.0, "free_bits": 0.0, "capacity": None}
+        "vae/elbo", {"beta": 1.0, "free_bits": 0.0, "capacity": None, "reference": "prior"}
     )
     assert plain.components["generator"].id == "builtin/auto"
     assert configured("generator=mlp").components["generator"].options.keys() == {
@@ -275,7 +275,7 @@ def test_stages_are_read_complete_and_come_back_from_the_file() -> None:
     assert first.critic.options["hidden"] == (3,)
     assert first.optimizers["default"].options["lr"] == 1e-3
     assert (second.objective, second.steps, second.train) == (
-        Choice("vae/elbo", {"beta": 2.0, "free_bits": 0.0, "capacity": None}),
+        Choice("vae/elbo", {"beta": 2.0, "free_bits": 0.0, "capacity": None, "reference": "prior"}),
         0,
         None,
     )
