@@ -642,8 +642,8 @@ def test_a_path_is_read_by_the_source_that_its_ending_tells(
 
 def test_data_that_nothing_reads_says_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "plain.txt").write_text("")
-    assert refused("data=plain.txt").message == "data: no source reads files like 'plain.txt'."
+    (tmp_path / "plain.xyz").write_text("")
+    assert refused("data=plain.xyz").message == "data: no source reads files like 'plain.xyz'."
     unknown = refused("data=digts")
     assert unknown.message == "data: there is no source and no file 'digts'. Did you mean 'digits'?"
     assert "a folder of images" in unknown.hints[0]
