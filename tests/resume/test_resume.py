@@ -28,7 +28,7 @@ from ganvae_core.store.checkpoints import Checkpoint, read_checkpoint
 from ganvae_core.store.manifests import manifest_text
 
 STEPS, FIRST = 7, 3
-STAGED = ("ae/flow", "ae/latent-flow", "ae/vq-vae", "ae/fsq-vae", "ae/adversarial-ae")
+STAGED = ("ae/flow", "ae/latent-flow", "ae/vq-vae", "ae/fsq-vae", "ae/adversarial-ae", "table-vae/table-vae")
 SETTINGS: dict[str, Any] = {
     "engine.batch_size": 300,  # 1,617 rows: the fifth step goes on into the second pass over the data
     "engine.log_every": 2,

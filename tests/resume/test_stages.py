@@ -298,19 +298,23 @@ def test_a_fitted_prior_may_change_until_it_is_fitted(tmp_path: Path) -> None:
     assert len(resumed.sample(2)) == 2
 
 
-@pytest.mark.parametrize("recipe", ["latent-flow", "vq-vae", "fsq-vae", "adversarial-ae"])
+@pytest.mark.parametrize(
+    "recipe",
+    ["ae/latent-flow", "ae/vq-vae", "ae/fsq-vae", "ae/adversarial-ae", "table-vae/table-vae"],
+)
 @pytest.mark.parametrize("step", [2, 5])
 def test_recipes_with_a_prior_of_their_own_go_on_bit_for_bit_in_either_stage(
     recipe: str, step: int, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {
         **{key: value for key, value in SETTINGS.items() if key.startswith("engine.")},
-        **small_settings(f"ae/{recipe}"),
+        **small_settings(recipe),
         "engine.steps": 3,
         "stages": [{"objective": "prior-likelihood", "steps": 3, "train": ["prior"]}],
     }
-    whole = gv.train("ae", recipe=recipe, out=tmp_path / "whole", overrides=changes)
-    cut = gv.train("ae", recipe=recipe, out=tmp_path / "cut", overrides=changes, callbacks=[Interrupt(step)])
+    plugin, _, name = recipe.partition("/")
+    whole = gv.train(plugin, recipe=name, out=tmp_path / "whole", overrides=changes)
+    cut = gv.train(plugin, recipe=name, out=tmp_path / "cut", overrides=changes, callbacks=[Interrupt(step)])
     assert cut.step == step
     resumed = cut.resume()
     assert resumed.step == whole.step == 6
