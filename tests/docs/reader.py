@@ -57,6 +57,11 @@ class Reader:
             return
         if words[1:3] in (["plugins", "install"], ["plugins", "uninstall"]):
             words = [*words[:3], "--help"]  # what would change this very environment is not done
+        if words[1] == "explore":
+            words = [
+                *words[:2],
+                "--help",
+            ]  # its runtime is a download, and its server does not end; tests/explore does it
         code, output, errors = self._ganvae(words[1:])
         if target:
             (self.folder / target).write_text(output, encoding="utf-8")

@@ -248,7 +248,7 @@ def test_a_recipe_that_vanished_is_the_plugin_s_error(acme: Catalogue, environme
         ("table.csv", ["builtin/table"]),
         ("table.parquet", ["builtin/table"]),
         ("holiday/", ["builtin/folder"]),
-        ("notes.txt", []),
+        ("notes.xyz", []),
         ("csv", []),
     ],
 )
@@ -271,11 +271,11 @@ def with_audio(*reads: str) -> Catalogue:
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        (["a.wav"], ["audio/recordings"]),
-        (["deep/er/a.WAV", "notes.txt"], ["audio/recordings"]),
+        (["a.mid"], ["audio/recordings"]),
+        (["deep/er/a.MID", "notes.txt"], ["audio/recordings"]),
         (["cats/a.JPEG"], ["builtin/folder"]),
-        (["a.wav", "cover.png"], ["audio/recordings", "builtin/folder"]),
-        ([".a.wav"], ["builtin/folder"]),
+        (["a.mid", "cover.png"], ["audio/recordings", "builtin/folder"]),
+        ([".a.mid"], ["builtin/folder"]),
         ([], ["builtin/folder"]),
     ],
 )
@@ -287,12 +287,12 @@ def test_the_files_in_a_folder_say_which_source_reads_it(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "data").mkdir(exist_ok=True)
-    assert with_audio("*/**/*.wav").sources_reading(str(tmp_path / "data")) == expected
+    assert with_audio("*/**/*.mid").sources_reading(str(tmp_path / "data")) == expected
 
 
-@pytest.mark.parametrize("reads", ["*/**/*.wav", "*/"])
+@pytest.mark.parametrize("reads", ["*/**/*.mid", "*/"])
 def test_a_recipes_own_source_is_taken_where_several_read_a_folder(reads: str, tmp_path: Path) -> None:
-    for name in ("a.wav", "cover.png"):
+    for name in ("a.mid", "cover.png"):
         (tmp_path / name).touch()
     catalogue = with_audio(reads)
     assert catalogue.sources_reading(str(tmp_path), "audio") == ["audio/recordings"]
