@@ -39,21 +39,22 @@ class Stopwatch(gv.Callback):
     """The seconds of a run, over interruptions."""
 
     def __init__(self) -> None:
-        self._before, self._began = 0.0, time.perf_counter()
+        self._before = 0.0
+        self._began: float | None = None
 
     @property
     def seconds(self) -> float:
         """Up to now, without what was trained after the last checkpoint before an interruption."""
-        return self._before + time.perf_counter() - self._began
+        return self._before + (0.0 if self._began is None else time.perf_counter() - self._began)
 
     def on_start(self, training: gv.TrainingView) -> None:
-        self._began = time.perf_counter()
+        self._before, self._began = self.seconds, time.perf_counter()  # a stage adds to those before
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._before = float(state["seconds"])
+        self._before, self._began = float(state["seconds"]), None
 
 
 @dataclass(frozen=True)
