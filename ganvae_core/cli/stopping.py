@@ -42,7 +42,8 @@ def stop_now(number: int, frame: FrameType | None) -> None:
     a package were broken.
     """
     if is_importing(frame):
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopped.\n")
+        if os.environ.get("RANK", "0") == "0":  # of several ranks one speaks
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopped.\n")
         os._exit(128 + number)
     raise KeyboardInterrupt(number)
 
