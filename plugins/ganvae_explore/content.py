@@ -33,7 +33,7 @@ def content_of(run: Run, data: str | None, count: int) -> dict[str, Any]:
         count: of rows on the map.
 
     Raises:
-        ConfigurationError: the prior is not trained yet, or does not say the shape of its codes.
+        ConfigurationError: the prior is not trained yet, or has no ``latent_shape``.
         DataError: the data cannot be read, or does not fit.
     """
     from ganvae_core.evaluation.sampling import can_sample, sample_codes
@@ -51,6 +51,8 @@ def content_of(run: Run, data: str | None, count: int) -> dict[str, Any]:
     codes = np.asarray(found.pop("codes"), np.float32).reshape(-1, math.prod(shape))
     origin, across, down = _plane(codes, axes, encoded=run.model.encoder is not None)
     conditions = [condition for _, condition in drawn if condition is not None]
+    scale = np.array(spec.units.scale)
+    scale[list(spec.units.constant)] = 0.0
     return {
         "name": run.path.name,
         "path": str(run.path),
@@ -62,9 +64,10 @@ def content_of(run: Run, data: str | None, count: int) -> dict[str, Any]:
         "size": math.prod(shape),
         "range": None if spec.range is None else list(spec.range),
         "offset": list(spec.units.offset),
-        "scale": list(spec.units.scale),
+        "scale": scale.tolist(),
         "fields": None if spec.fields is None else [dataclasses.asdict(field) for field in spec.fields],
-        "classes": list(run.source_spec.classes or ()),
+        "encoded": spec.encoded,
+        "classes": found.pop("classes"),
         "condition": None if spec.condition is None else list(spec.condition),
         "conditionClasses": list(spec.classes or ()) if spec.condition is not None else [],
         "support": run.model.prior.support,
@@ -102,8 +105,9 @@ def _map_of_rows(run: Run, data: str | None, count: int) -> dict[str, Any]:
     batch = run.batch(split, indices)
     conditions = None if batch.condition is None else _floats(batch.condition.cpu().numpy())
     thumbnails = _thumbnails(run, shown_rows(batch.x, run.spec, run.view))
-    return {"codes": codes, "of": "rows", "rows": indices.tolist(), "labels": labels, "conditions": conditions,
-            "thumbnails": thumbnails, "rows_for_ranking": run.batch(split, evenly(indices, RANKED_ROWS))}  # fmt: skip
+    return {"codes": codes, "of": "rows", "rows": indices.tolist(), "labels": labels,
+            "classes": list(classes or ()), "conditions": conditions, "thumbnails": thumbnails,
+            "rows_for_ranking": run.batch(split, evenly(indices, RANKED_ROWS))}  # fmt: skip
 
 
 def _map_of_samples(run: Run, count: int) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def _map_of_samples(run: Run, count: int) -> dict[str, Any]:
         made = sample_rows(run.model, count, 0, run.device)
     labels = class_numbers(condition, run.spec)
     return {"codes": codes.cpu().numpy(), "of": "samples", "rows": list(range(count)),
-            "labels": None if labels is None else np.asarray(labels).tolist(),
+            "labels": None if labels is None else np.asarray(labels).tolist(), "classes": list(run.spec.classes or ()),
             "conditions": None if condition is None else _floats(condition.cpu().numpy()),
             "thumbnails": _thumbnails(run, shown_rows(made.x, run.spec, run.view))}  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,7 +92,7 @@ def _shuffled(content: bytes) -> bytes:
 
 def _page(content: dict[str, Any], packed: dict[str, bytes], connect: str) -> str:
     folder = files("ganvae_explore") / "page"
-    title = " and ".join(run["name"] for run in content["runs"])
+    title = html.escape(" and ".join(run["name"] for run in content["runs"]))
     values = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     # A '<' could begin a tag in a text of base 85, and ',' is not in its alphabet.
     blobs = "\n".join(
@@ -101,13 +102,13 @@ def _page(content: dict[str, Any], packed: dict[str, bytes], connect: str) -> st
     )
     scripts = "\n".join((folder / name).read_text("utf-8") for name in SCRIPTS)
     page = (folder / "index.html").read_text("utf-8")
-    for place, text in (
-        ("{{ connect }}", connect),
-        ("{{ title }}", html.escape(title)),
-        ("{{ style }}", (folder / "style.css").read_text("utf-8")),
-        ("{{ content }}", values),
-        ("{{ blobs }}", blobs),
-        ("{{ scripts }}", scripts),
-    ):
-        page = page.replace(place, text, 1)
-    return page.encode("ascii", "xmlcharrefreplace").decode() if not scripts.isascii() else page
+    parts = {
+        "connect": connect,
+        "title": title.encode("ascii", "xmlcharrefreplace").decode(),
+        "style": (folder / "style.css").read_text("utf-8"),
+        "content": values,
+        "blobs": blobs,
+        "scripts": scripts,
+    }
+    # In one pass, since the name of a run or of a column may look like a place.
+    return re.sub(r"\{\{ (\w+) \}\}", lambda place: parts[place[1]], page)

@@ -65,10 +65,16 @@ def explore(
     with said_if_slow("encoding and ranking"), warnings_as_notes():
         contents = [content_of(run, data, count) for run in runs]
     if len(runs) > 1:
-        first, other = (each["size"] for each in contents)
-        if first != other:
+        first, other = contents
+        if first["size"] != other["size"]:
             raise ConfigurationError(
-                f"two runs are shown with the same code, and theirs have {first} and {other} values.",
+                "two runs are shown with the same code, and theirs have"
+                f" {first['size']} and {other['size']} values.",
+                "explore them one by one",
+            )
+        if other["condition"] and any(first[key] != other[key] for key in ("condition", "conditionClasses")):
+            raise ConfigurationError(
+                f"two runs are shown with the same condition, and that of {paths[1]} is another.",
                 "explore them one by one",
             )
     if output is None:

@@ -73,6 +73,17 @@ def test_nothing_of_the_page_ends_its_script(vae: Path) -> None:
     assert base64.b85decode(held[1].replace(",", "<"))[:10240] == bytes(range(256)) * 40
 
 
+def test_names_are_text_whatever_is_in_them() -> None:
+    from ganvae_explore.page import _page  # pyright: ignore[reportPrivateUsage]
+
+    content = {"runs": [{"name": "größe {{ content }} {{ blobs }}"}], "server": True}
+    page = _page(content, {"wasm": b"1"}, "'self'")
+    assert page.isascii()
+    held = re.search(r'id="content">([^<]+)</script>', page)
+    assert held is not None
+    assert json.loads(held[1]) == content
+
+
 def test_numbers_are_shuffled_by_their_bytes() -> None:
     from ganvae_explore.page import _shuffled  # pyright: ignore[reportPrivateUsage]
 

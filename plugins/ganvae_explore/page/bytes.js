@@ -63,15 +63,16 @@ function safetensorsOf(tensors) {
   return made;
 }
 
+// The code and the condition of a safetensors file, where they are there.
 function tensorsOf(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 8 || view.getUint32(4, true) || view.getUint32(0, true) > bytes.length - 8) throw new Error("it is no safetensors file");
   const length = view.getUint32(0, true), made = {};
   const header = JSON.parse(new TextDecoder("utf-8", {fatal: true}).decode(bytes.subarray(8, 8 + length)));
-  for (const name of Object.keys(header)) {
-    if (name === "__metadata__") continue;
+  for (const name of ["code", "condition"]) {
+    if (!Object.hasOwn(header, name)) continue;
     const {dtype, data_offsets: offsets} = header[name];
-    if (dtype !== "F32" || !Array.isArray(offsets) || !(offsets[0] >= 0) || !(8 + length + offsets[1] <= bytes.length)) throw new Error("it has no tensor of float32");
+    if (dtype !== "F32" || !Array.isArray(offsets) || !offsets.every(Number.isInteger) || !(offsets[0] >= 0) || !(8 + length + offsets[1] <= bytes.length)) throw new Error("it has no tensor of float32");
     const values = [];
     for (let at = offsets[0]; at + 4 <= offsets[1]; at += 4) values.push(view.getFloat32(8 + length + at, true));
     made[name] = values;

@@ -1,6 +1,6 @@
 "use strict";
 // What the networks of a run make: decode(z, condition), encode(x, condition) and invert(x, condition), each a promise
-// of float32 numbers, by ONNX Runtime Web within the page or by the server. What is not there is null.
+// of float32 numbers, by ONNX Runtime Web within the page or by the server. A function that a run lacks is null.
 
 async function startNetworks(content) {
   return content.server ? content.runs.map(networksOfServer) : networksOfPage(content.runs);

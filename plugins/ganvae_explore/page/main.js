@@ -9,7 +9,6 @@ const pins = {};
 let networks = null, codes = null, map = null, sliders = [], film = null;
 
 for (const each of runs) {
-  each.plain = !each.fields || each.fields.every((field) => field.width === 1 && !field.spikes.length);
   for (const field of each.fields || []) field.numbers_in_x = ["number", "whole", "date", "constant"].includes(field.kind) ? 1 + 2 * field.cycles.length : 0;
 }
 
@@ -113,7 +112,7 @@ function makeSliders() {
     newSlider(by("axes"), axis.name, detail, axis.low, axis.high, (z) => z[axis.start],
       (z, value) => { const made = z.slice(); made[axis.start] = value; return made; });
   });
-  sliders.forEach((slider, number) => { slider.label.hidden = number >= MOST_AXES; slider.label.style.display = number >= MOST_AXES ? "none" : ""; });
+  sliders.forEach((slider, number) => { slider.label.style.display = number >= MOST_AXES ? "none" : ""; });
   by("all-axes").hidden = sliders.length <= MOST_AXES;
   by("all-axes").textContent = `all ${run.axes.length} dimensions`;
   by("all-axes").onclick = () => { for (const slider of sliders) slider.label.style.display = ""; by("all-axes").hidden = true; };
@@ -289,6 +288,7 @@ function useCode(given, name) {
   say(`the code of ${name}`);
 }
 async function usePicture(bitmap, name, resize) {
+  if (!networks) throw new Error("the networks are still being loaded");
   const [channels, height, width] = run.shape, {encode, invert} = networks[0];
   by("question").hidden = true;
   if (!encode && !invert) throw new Error(`this model has no encoder. Codes of pictures are found by:  ganvae explore ${run.path}  (without -o)`);
@@ -322,15 +322,17 @@ async function usePicture(bitmap, name, resize) {
     button.textContent = "find a better code by optimisation";
     button.onclick = async () => {
       say("looking for a better code");
-      set({z: await invert(x, codes.kept.condition), condition: codes.kept.condition, about: `${name}, optimised`});
-      say("found");
+      try {
+        set({z: await invert(x, codes.kept.condition), condition: codes.kept.condition, about: `${name}, optimised`});
+        say("found");
+      } catch (error) { say(`${name}: ${error.message}`, true); }
     };
     by("question").replaceChildren(button);
     by("question").hidden = false;
   }
 }
 
-function changeSeed(step) { set(seedCode((Number(by("seed").value) || 0) + step)); }
+function changeSeed(step) { set(seedCode(Math.round(Number(by("seed").value) || 0) + step)); }
 function undo(step) { stopFilm(); codes.step(step); refresh(); showNear(); }
 function nudge(right, up) {
   const step = map.span / 40, z = combined([1, codes.kept.z], [right * step, map.across], [up * step, map.up]);

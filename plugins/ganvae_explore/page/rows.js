@@ -58,7 +58,11 @@ function cellOf(run, field, x) {
   if (choices.length && best >= ordinary) {
     return {value: best - ordinary < field.spikes.length ? rounded(field.spikes[best - ordinary]) : "missing", share: choices[best]};
   }
-  if (run.plain) return {value: rounded(inUnits(run, x[field.start], field.start)), share: null};
+  if (!run.encoded) {
+    const value = inUnits(run, x[field.start], field.start);
+    return {value: rounded(field.kind === "whole" ? Math.round(value) : value), share: null};
+  }
+  if (field.kind === "constant") return {value: rounded(field.knots[0][0]), share: null};
   const [mean, scale] = field.modes[ordinary ? best : 0], at = x[field.start] * scale + mean, knots = field.knots;
   let right = 1;
   while (right < knots.length - 1 && knots[right][1] < at) right++;
