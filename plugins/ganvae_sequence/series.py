@@ -8,11 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, read_table
+from ganvae_sequence.windows import windows
 
-BLOCKS = 20
-"""Parts into which a long series is divided at least; whole parts are held out."""
-LONGEST_BLOCK = 10
-"""Windows that a part is long at most."""
 SPEEDS = {"M2": 28.98410, "S2": 30.0, "N2": 28.43973, "K1": 15.04107, "O1": 13.94304}
 """Tidal constituents, in degrees an hour."""
 
@@ -30,11 +27,12 @@ class _Windows(Source):
         stride: from the beginning of a window to that of the next.
         details: of the specification: the name of the time, its first value and its step.
         trained: the data that a model was trained on, whose scale is kept.
+        notes: sentences for users about how the series was read.
     """
 
     def __init__(
         self, series: np.ndarray, names: list[str], window: int, stride: int, details: dict[str, Any],
-        trained: DataSpec | None,
+        trained: DataSpec | None, notes: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         for name, value in (("window", window), ("stride", stride)):
             if value < 1:
@@ -42,21 +40,23 @@ class _Windows(Source):
         count, length, _ = series.shape
         if length < window:
             raise DataError(f"the series has {length:,} times, fewer than data.window={window}.")
-        block = max(2 * window, min(LONGEST_BLOCK * window, length // BLOCKS))
-        starts = np.arange(0, length - window + 1, stride)
-        within = starts // block == (starts + window - 1) // block if stride < window else starts >= 0
-        starts = starts[within]
+        if np.isinf(series).any():
+            raise DataError("the series has infinite values.")
+        starts, parts = windows(length, window, stride)
+        groups = None if parts is None else (np.arange(count)[:, None] * length + parts).reshape(-1)
         self._series, self._window = series, window
         self._starts = np.stack([np.repeat(np.arange(count), len(starts)), np.tile(starts, count)], 1)
         observed = ~np.isnan(series)
         self._gaps = not observed.all()
         if self._gaps:
-            there = [observed[number, start : start + window].any() for number, start in self._starts]
-            self._starts = self._starts[there]
+            empty = [name for name, there in zip(names, observed.any((0, 1)), strict=True) if not there]
+            if empty and (trained is None or len(empty) == len(names)):
+                raise DataError(f"the column '{empty[0]}' of the series has no values.")
+            there = np.array([observed[at, start : start + window].any() for at, start in self._starts])
+            self._starts, groups = self._starts[there], None if groups is None else groups[there]
             share = 100 * (1 - observed.mean())
-            self.notes = (f"{share:.2g} % of the values are missing: they count in no likelihood",)
-        if stride < window:
-            self.groups = self._starts[:, 0] * (length // block + 1) + self._starts[:, 1] // block
+            notes = (*notes, f"{share:.2g} % of the values are missing: they count in no likelihood")
+        self.groups, self.notes = groups, notes
         flat = series.reshape(-1, series.shape[-1])
         if trained is None:
             spread = np.nanstd(flat, 0)
@@ -114,7 +114,7 @@ class Series(_Windows):
         stride: times from the beginning of a window to that of the next; by default 1, or a row of an array.
 
     Raises:
-        DataError: the file cannot be read, has no numbers, or is shorter than a window.
+        DataError: the file cannot be read, a column has no numbers, or it is shorter than a window.
         ConfigurationError: an option is out of range.
     """
 
@@ -131,12 +131,13 @@ class Series(_Windows):
         if data is not None and data.modality == "series":
             window, columns = data.shape[0], tuple(data.details["columns"])
         details: dict[str, Any] = {}
+        notes: tuple[str, ...] = ()
         if Path(path).suffix == ".npy":
             series, names = _array(path)
             window = window or (series.shape[1] if len(series) > 1 else 24)
         else:
-            series, names, details = _table(path, time, columns)
-        super().__init__(series, names, window or 24, stride, details, data)
+            series, names, details, notes = _table(path, time, columns)
+        super().__init__(series, names, window or 24, stride, details, data, notes)
 
 
 @final
@@ -182,11 +183,12 @@ def _array(path: str) -> tuple[np.ndarray, list[str]]:
 
 def _table(
     path: str, time: str | None, columns: tuple[str, ...] | None
-) -> tuple[np.ndarray, list[str], dict[str, Any]]:
-    """(1, T, C) values in the order of time, with NaN where there is none; the columns; details of the time."""
+) -> tuple[np.ndarray, list[str], dict[str, Any], tuple[str, ...]]:
+    """(1, T, C) values in the order of time, with NaN where there is none; the columns; details of the time; notes."""
     import pyarrow as pa
 
-    table = read_table(path).table
+    read = read_table(path)
+    table, notes = read.table, [*read.notes]
     kinds = {field.name: field.type for field in table.schema}
     for option, asked in (("time", (time,) if time else ()), ("columns", columns or ())):
         for name in asked:
@@ -201,9 +203,18 @@ def _table(
     names = list(columns or [name for name in numeric if name != time])
     if not names:
         raise DataError(f"'{path}' has no column of numbers beside its times.")
+    for name in names:
+        if name not in numeric and not pa.types.is_null(kinds[name]):
+            raise DataError(
+                f"data.columns: column '{name}' of '{path}' has values that are no numbers.",
+                f"columns of numbers: {', '.join(numeric)}",
+            )
+    if columns is None and (others := [name for name in kinds if name not in (*names, time)]):
+        notes.append(f"columns that are no numbers are left out: {', '.join(others)}")
     values = np.stack([np.asarray(table.column(name).to_pylist(), np.float64) for name in names], 1)
     if time is None:
-        return values[None], names, {}
+        notes.append("no column has dates, so rows are taken in their order:  data.time=COLUMN")
+        return values[None], names, {}, tuple(notes)
     cells: Any = table.column(time)
     try:
         if not (pa.types.is_integer(kinds[time]) or pa.types.is_floating(kinds[time])):
@@ -214,6 +225,8 @@ def _table(
             f"data.time: column '{time}' of '{path}' has no times: {error}.",
             "times are written as 2024-01-31 or 2024-01-31 12:00:00, or are numbers",
         ) from None
+    if lacking := int(np.isnan(times).sum()):
+        notes.append(f"{lacking:,} rows without a time are left out")
     values, times = values[~np.isnan(times)], times[~np.isnan(times)]
     order = np.argsort(times, kind="stable")
     values, times = values[order], times[order]
@@ -234,7 +247,8 @@ def _table(
         )
     series = np.full((1, places[-1] + 1, len(names)), np.nan)
     series[0, places] = values
-    return series, names, {"time": time, "begins": _written(float(times[0]), kinds[time]), "step": step}
+    details = {"time": time, "begins": _written(float(times[0]), kinds[time]), "step": step}
+    return series, names, details, tuple(notes)
 
 
 def _written(time: float, kind: Any) -> str | float:

@@ -18,6 +18,7 @@ import pyarrow.parquet
 
 from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units
 from ganvae_sequence.vocabulary import Unit, Vocabulary, is_text
+from ganvae_sequence.windows import windows
 
 MOST_OTHERS = 400
 """Characters beyond ASCII that a vocabulary takes at most; rarer ones become the replacement character."""
@@ -98,11 +99,13 @@ class Text(_Texts):
         file = Path(os.path.expanduser(path))
         texts, labels = _cells(file, column, label) if column else (_text(file).splitlines(), None)
         notes: list[str] = []
+        groups: np.ndarray | None = None
         if window is not None:
             if labels is not None:
                 raise ConfigurationError("data.label is for texts that are cells, and not for windows.")
-            whole, step = "\n".join(texts), stride or window
-            texts = [whole[start : start + window] for start in range(0, len(whole) - window + 1, step)]
+            whole = "\n".join(texts)
+            starts, groups = windows(len(whole), window, stride or window)
+            texts = [whole[start : start + window] for start in starts.tolist()]
             if not texts:
                 raise DataError(f"'{file}' has {len(whole):,} characters, fewer than data.window={window}.")
             length = window
@@ -122,7 +125,7 @@ class Text(_Texts):
             classes = sorted(set(labels))
             self._labels = np.array([classes.index(one) for one in labels], np.int64)
             self._spec = replace(self._spec, condition=(len(classes),), classes=tuple(classes))
-        self.notes = tuple(notes)
+        self.notes, self.groups = tuple(notes), groups
 
 
 @final

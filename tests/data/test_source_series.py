@@ -80,6 +80,23 @@ def test_times_that_make_no_series_are_refused(tmp_path: Path, text: str, messag
         Series(path=str(path), time="when")
 
 
+def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("day,a,place\n" + "".join(f"{at}. May,{at},here\n" for at in range(9)), encoding="utf-8")
+    notes = " · ".join(Series(path=str(path), window=3).notes)
+    assert "left out: day, place" in notes
+    assert "rows are taken in their order" in notes
+    with pytest.raises(gv.DataError, match=r"column 'place' of .* has values that are no numbers"):
+        Series(path=str(path), window=3, columns=("place",))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_column_without_finite_values_is_refused(tmp_path: Path, value: float) -> None:
+    np.save(tmp_path / "x.npy", np.stack([np.arange(50.0), np.full(50, value)], 1))
+    with pytest.raises(gv.DataError, match=r"of the series has no values|infinite values"):
+        Series(path=str(tmp_path / "x.npy"))
+
+
 @pytest.mark.parametrize(
     ("recipes", "source"), [("series-vae/tides", "series-vae/series"), (None, "builtin/table")]
 )

@@ -47,6 +47,16 @@ def test_windows_of_one_long_text_overlap_by_the_stride(lines: str) -> None:
     assert texts(Text(path=lines, window=10, stride=5))[:3] == ["Fair is fo", "is foul,\n\n", "ul,\n\nund f"]
 
 
+def test_no_held_out_window_of_a_text_overlaps_one_of_training(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("".join(chr(0x4E00 + at) for at in range(400)), encoding="utf-8")
+    source = Text(path=str(path), window=4, stride=1)
+    found = gv.split(source)
+    tokens = [set(source.rows(part).x.ravel().tolist()) for part in (found.training, found.held_out)]
+    assert tokens[1]
+    assert not tokens[0] & tokens[1]
+
+
 def test_other_texts_are_read_with_the_vocabulary_of_training(lines: str, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text("ñandú fühlt", encoding="utf-8")
