@@ -192,7 +192,9 @@ def pair(real: tuple[Column, Column], made: tuple[Column, Column]) -> float:
             edges = np.quantile(sides[0][at], np.linspace(0, 1, BINS + 1)[1:-1], method="lower")
             for both in sides:
                 both[at] = np.where(np.isinf(both[at]), BINS + 1, np.digitize(both[at], edges))
-    return 1 - _total_variation(*(100_000 * both[0] + np.minimum(both[1], 99_999) for both in sides))
+    return 1 - _total_variation(
+        *(100_000 * np.minimum(both[0], 99_999) + np.minimum(both[1], 99_999) for both in sides)
+    )
 
 
 def _total_variation(first: np.ndarray, second: np.ndarray) -> float:

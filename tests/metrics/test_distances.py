@@ -158,6 +158,8 @@ def test_similarity_of_pairs_by_hand() -> None:
     alike = (Column(up, False), Column(up, False))
     assert pair(alike, alike) == pytest.approx(1.0)
     assert pair(alike, (Column(up, False), Column(down, False))) == pytest.approx(0.0)
+    missing, one, other = Column(np.full(4, np.inf), True), np.zeros(4), np.array([0.0, 0, 1, 1])
+    assert pair((missing, Column(other, True)), (missing, Column(one, True))) == pytest.approx(0.5)
     tied = (Column(np.array([0, 0, 1, 1]), True), Column(np.array([0, 0, 1, 1]), True))
     independent = (Column(np.array([0, 0, 1, 1]), True), Column(np.array([0, 1, 0, 1]), True))
     assert pair(tied, independent) == pytest.approx(0.5)
