@@ -84,7 +84,7 @@ class AudioView(View):
         figure.savefig(path, format="png", dpi=110)
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
-        """A folder of ``00000.wav``, ``00001.wav`` …, with the label in the name; or all with pauses in one file."""
+        """A folder of ``00000.wav``, ``00001.wav`` …; or all in one file, with pauses between them."""
         file, rate = soundfile(), spec.details["sample_rate"]
         sounds = np.clip(np.rint(waveforms_of(rows, spec) * FULL), -FULL, FULL - 1).astype(np.int16)
         if path.suffix:
