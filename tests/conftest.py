@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from command_line import Outcome, Say
 
 # Before torch is imported: sums depend on how many threads share them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,3 +41,21 @@ def float64() -> Iterator[None]:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Run a command in this process, whatever becomes of it; what it says depends on no clock."""
+    from command_line import Outcome
+
+    from ganvae_core.cli import output
+    from ganvae_core.cli.main import main
+
+    monkeypatch.setattr(output, "PATIENCE_SECONDS", 3600.0)
+
+    def run(*arguments: object) -> Outcome:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run

@@ -239,6 +239,23 @@ def as_onnx(module: ExportedPart) -> Any:
     return made
 
 
+def run_onnx(model: str | bytes, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The output of a graph by ONNX Runtime, on one thread of the CPU.
+
+    Args:
+        model: the path of an ONNX file, or its bytes.
+        inputs: in the order of the graph's.
+    """
+    import onnxruntime as runtime  # pyright: ignore
+
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    (given,) = session.run(None, dict(zip(names, (each.numpy() for each in inputs), strict=True)))
+    return torch.from_numpy(given)
+
+
 def difference(made: Tensor, exact: Tensor, units: Units) -> float:
     """How far a runtime's output is from torch's, as a share of the units' scale.
 

@@ -45,9 +45,8 @@ def project(codes: np.ndarray, method: Projection = "pca", *, seed: int = 0) -> 
     if method == "pca":
         if flat.shape[1] == 2:
             return flat
-        centred = flat - flat.mean(0)
-        _, _, directions = np.linalg.svd(centred, full_matrices=False)
-        return centred @ _with_fixed_signs(directions[:2]).T
+        centre, directions = principal_plane(flat)
+        return (flat - centre) @ directions.T
     if method == "tsne":
         from sklearn.manifold import TSNE
 
@@ -55,6 +54,13 @@ def project(codes: np.ndarray, method: Projection = "pca", *, seed: int = 0) -> 
         return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(flat)
     umap = _umap()
     return umap.UMAP(random_state=seed, n_neighbors=min(15, len(flat) - 1)).fit_transform(flat)
+
+
+def principal_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) mean of codes (N, D) and (2, D) the orthogonal directions of most variance, with fixed signs."""
+    centre = codes.mean(0, dtype=np.float64)
+    _, _, directions = np.linalg.svd(codes - centre, full_matrices=False)
+    return centre, _with_fixed_signs(directions[:2])
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ from typing import Any, Literal, final
 import numpy as np
 
 from ganvae_audio.spectrogram import LEVELS, Spectrogram
+from ganvae_audio.vae_plugin import ENDINGS
 from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units
 
-ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "holdout"}
 """Sub-folders of these names alone are parts of a data set, and no classes."""
 FULL = 32_768

@@ -6,7 +6,7 @@ from ganvae_core.plugins import ComponentSpec, RecipeSpec, hookimpl
 
 ganvae_api = 1
 
-ENDINGS = ("wav", "flac", "ogg", "mp3", "aiff", "aif")
+ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
 @hookimpl
@@ -17,7 +17,7 @@ def ganvae_components() -> list[ComponentSpec]:
             "audio",
             "ganvae_audio.sounds:Audio",
             "a folder of .wav, .flac and other sounds, as waveforms or spectrograms (ganvae[audio])",
-            reads=tuple(pattern for ending in ENDINGS for pattern in (f"*/**/*.{ending}", f"*.{ending}")),
+            reads=tuple(pattern for ending in ENDINGS for pattern in (f"*/**/*{ending}", f"*{ending}")),
         ),
         ComponentSpec(
             "view",

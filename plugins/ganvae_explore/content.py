@@ -210,11 +210,11 @@ def _plane(
         return np.zeros(1), basis[0], np.zeros(1)
     if size == 2:
         return np.zeros(2), basis[0], basis[1]
-    centre = codes.mean(0, dtype=np.float64)
     if not encoded:
         free = [axis["start"] for axis in axes if not axis["discrete"]]
         first, second = (free + [place for place in range(size) if place not in free])[:2]
-        return centre, basis[first], basis[second]
-    _, _, directions = np.linalg.svd(codes - centre, full_matrices=False)
-    signs = np.sign(directions[[0, 1], np.abs(directions[:2]).argmax(1)])
-    return centre, directions[0] * signs[0], directions[1] * signs[1]
+        return codes.mean(0, dtype=np.float64), basis[first], basis[second]
+    from ganvae_core.latent.maps import principal_plane
+
+    centre, (across, down) = principal_plane(codes)
+    return centre, across, down

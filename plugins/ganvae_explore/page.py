@@ -65,22 +65,12 @@ def _onnx(run: Run, part: Any) -> bytes:
     inputs = module.example(5, torch.Generator().manual_seed(1))
     with torch.no_grad():
         exact = module(*inputs)
-    apart = parts.difference(_run(made, inputs), exact, Units()) / max(1.0, exact.abs().max().item())
+    apart = parts.difference(parts.run_onnx(made, inputs), exact, Units()) / max(
+        1.0, exact.abs().max().item()
+    )
     if not apart <= parts.TOLERANCE:
         raise TrainingError(f"the exported {part} of {run.path} differs from torch by {apart:.2g}.")
     return made
-
-
-def _run(model: bytes, inputs: tuple[Any, ...]) -> Any:
-    import onnxruntime as runtime  # pyright: ignore
-    import torch
-
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    (given,) = session.run(None, dict(zip(names, (each.numpy() for each in inputs), strict=True)))
-    return torch.from_numpy(given)
 
 
 def _shuffled(content: bytes) -> bytes:

@@ -78,7 +78,7 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
             inputs = module.example(CHECKED_ROWS, torch.Generator().manual_seed(1))
             with torch.no_grad():
                 exact = made(False)(*inputs)
-            given = _run_torch(draft, inputs) if ending == ".pt2" else _run_onnx(draft, inputs)
+            given = _run_torch(draft, inputs) if ending == ".pt2" else parts.run_onnx(str(draft), inputs)
             units = module.units if module.gives_rows else parts.Units()
             apart = parts.difference(given, exact, units)
             if not apart <= parts.TOLERANCE:
@@ -113,15 +113,3 @@ def _run_torch(file: Path, inputs: tuple[Tensor, ...]) -> Tensor:
 
     with torch.no_grad():
         return torch.export.load(file).module()(*inputs)
-
-
-def _run_onnx(file: Path, inputs: tuple[Tensor, ...]) -> Tensor:
-    import onnxruntime as runtime  # pyright: ignore
-    import torch
-
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    (given,) = session.run(None, dict(zip(names, (each.numpy() for each in inputs), strict=True)))
-    return torch.from_numpy(given)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import final
 
-from ganvae_core import ConfigurationError, Figure, Metric, Subject, kl
+from ganvae_core import Figure, Metric, Subject, kl
+from ganvae_sequence.option_checks import at_least_one
 
 
 @final
@@ -29,8 +30,7 @@ class Bits(Metric):
     )
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        if rows < 1:
-            raise ConfigurationError(f"bits: rows={rows} is not possible: it must be at least 1.")
+        at_least_one("bits: ", rows=rows)
         self.rows = rows
 
     def measure(self, subject: Subject) -> Mapping[str, float]:

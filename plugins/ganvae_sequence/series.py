@@ -7,7 +7,8 @@ from typing import Any, final
 
 import numpy as np
 
-from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, read_table
+from ganvae_core import DataError, DataSpec, Rows, Source, Units, read_table
+from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.windows import windows
 
 SPEEDS = {"M2": 28.98410, "S2": 30.0, "N2": 28.43973, "K1": 15.04107, "O1": 13.94304}
@@ -34,9 +35,7 @@ class _Windows(Source):
         self, series: np.ndarray, names: list[str], window: int, stride: int, details: dict[str, Any],
         trained: DataSpec | None, notes: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        for name, value in (("window", window), ("stride", stride)):
-            if value < 1:
-                raise ConfigurationError(f"data.{name}={value} is not possible: it must be at least 1.")
+        at_least_one("data.", window=window, stride=stride)
         count, length, _ = series.shape
         if length < window:
             raise DataError(f"the series has {length:,} times, fewer than data.window={window}.")

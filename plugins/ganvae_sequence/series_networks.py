@@ -20,6 +20,7 @@ from ganvae_core import (
     centred,
     check_condition,
 )
+from ganvae_sequence.option_checks import at_least_one
 
 Network = Literal["convolution", "recurrent"]
 
@@ -186,6 +187,4 @@ def _check(what: str, shape: Sequence[int], network: str, filters: int, stages: 
         )
     if network not in ("convolution", "recurrent"):
         raise ConfigurationError(f"{what}.network={network} is not possible: it is convolution or recurrent.")
-    for name, value in (("filters", filters), ("stages", stages)):
-        if value < 1:
-            raise ConfigurationError(f"{what}.{name}={value} is not possible: it must be at least 1.")
+    at_least_one(f"{what}.", filters=filters, stages=stages)

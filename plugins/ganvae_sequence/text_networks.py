@@ -19,6 +19,7 @@ from ganvae_core import (
     check_condition,
     sum_event,
 )
+from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.vocabulary import Vocabulary, is_text
 
 Choose = Callable[[Tensor], Tensor]
@@ -50,7 +51,7 @@ class TextEncoder(Encoder):
     ) -> None:
         super().__init__()
         size = _vocabulary_size(data, "encoder 'text'")
-        _positive(filters=filters, stages=stages)
+        at_least_one(filters=filters, stages=stages)
         self.latent_shape = tuple(latent_shape)
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.embedding = nn.Embedding(size, filters)
@@ -103,7 +104,7 @@ class Tokens(Observation):
     ) -> None:
         super().__init__()
         self.size, self.length = _vocabulary_size(data, "observation 'tokens'"), data.shape[0]
-        _positive(width=width)
+        at_least_one(width=width)
         if not 0 <= word_dropout < 1:
             raise ConfigurationError(
                 f"word_dropout={word_dropout} is not possible: it is at least 0 and below 1."
@@ -237,9 +238,3 @@ def _vocabulary_size(data: DataSpec, what: str) -> int:
             "text in a .txt file, or a column of a table:  data=text data.path=FILE data.column=NAME",
         )
     return Vocabulary.read(data).size
-
-
-def _positive(**options: int) -> None:
-    for name, value in options.items():
-        if value < 1:
-            raise ConfigurationError(f"{name}={value} is not possible: it must be at least 1.")

@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units
+from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.vocabulary import Unit, Vocabulary, is_text
 from ganvae_sequence.windows import windows
 
@@ -89,9 +90,7 @@ class Text(_Texts):
         stride: int | None = None,
         unit: Unit = "characters",
     ) -> None:
-        for name, value in (("length", length), ("window", window), ("stride", stride)):
-            if value is not None and value < 1:
-                raise ConfigurationError(f"data.{name}={value} is not possible: it must be at least 1.")
+        at_least_one("data.", length=length, window=window, stride=stride)
         if unit not in ("characters", "bytes"):
             raise ConfigurationError(f"data.unit={unit} is not possible: it is characters or bytes.")
         if stride is not None and window is None:

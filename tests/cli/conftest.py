@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 from command_line import Outcome, Refused, Say, files_in, train, write_table
 
-from ganvae_core.cli import output
-from ganvae_core.cli.main import main
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -20,16 +17,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def say(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
-    """Run a command, whatever becomes of it; what it says depends on no clock."""
-    monkeypatch.setattr(output, "PATIENCE_SECONDS", 3600.0)
-
-    def run(*arguments: object) -> Outcome:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+def say(folder: Path, say: Say) -> Say:
+    """Run a command in the folder, whatever becomes of it."""
+    return say
 
 
 @pytest.fixture
