@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import click
 
 from ganvae_core.cli.output import note, print_error
-from ganvae_core.cli.stopping import exit_code
+from ganvae_core.cli.stopping import exit_code, ignore_stops
 from ganvae_core.engine.environment import LAUNCHER, is_other_rank
 from ganvae_core.errors import GanvaeError, Interrupted, TrainingError
 
@@ -65,6 +65,7 @@ def report_once() -> Generator[None]:
     except (Exception, KeyboardInterrupt) as error:
         if ranks.size == 1:
             raise
+        ignore_stops()  # the first rank that ends has the others terminated
         if isinstance(error, RankLostError):  # reported by the launcher, or by the rank that failed
             reports = ranks.first and LAUNCHER not in os.environ
         else:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
+from ganvae_core.engine.environment import is_other_rank
+
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -32,19 +34,29 @@ def handling_stops(handler: Handler) -> Generator[None]:
         yield
     finally:
         for number, previous in before.items():
-            signal.signal(number, previous)
+            if signal.getsignal(number) is handler:  # not where the process is ending
+                signal.signal(number, previous)
+
+
+def ignore_stops() -> None:
+    """Ignore these signals until the process has ended, which it is about to do with an exit code that counts."""
+    if threading.current_thread() is threading.main_thread():
+        for number in stop_signals():
+            signal.signal(number, signal.SIG_IGN)
 
 
 def stop_now(number: int, frame: FrameType | None) -> None:
-    """Raise ``KeyboardInterrupt`` with the signal's number.
+    """Raise ``KeyboardInterrupt`` with the signal's number; ``SystemExit`` in other ranks than 0, which print nothing.
 
     While a module is imported the process exits at once: an exception there may abort it, or make an import fail as if
     a package were broken.
     """
     if is_importing(frame):
-        if os.environ.get("RANK", "0") == "0":  # of several ranks one speaks
+        if not is_other_rank():
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopped.\n")
         os._exit(128 + number)
+    if is_other_rank():
+        raise SystemExit(128 + number)
     raise KeyboardInterrupt(number)
 
 
