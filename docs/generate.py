@@ -88,6 +88,7 @@ SECTIONS: dict[str, dict[str, Collection[str] | None]] = {
         "ResNetEncoder": ("__init__",),
         "ResNetCritic": ("__init__",),
         "QuantisedEncoder": ("__init__", "indices", "codes", "statistics", "usage", "learn"),
+        "FeatureCritic": None,
         "CriticHead": None,
         "centred": None,
         "check_condition": None,

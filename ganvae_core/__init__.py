@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganvae_core.builtin import divergences, penalties, schedule
     from ganvae_core.builtin.augmentation import AdaptiveAugmentation
-    from ganvae_core.builtin.layers import CriticHead, centred, check_condition
+    from ganvae_core.builtin.layers import CriticHead, FeatureCritic, centred, check_condition
     from ganvae_core.builtin.networks import MLPCritic, MLPEncoder, MLPGenerator
     from ganvae_core.builtin.observations.basic import Bernoulli, Gaussian, Point
     from ganvae_core.builtin.optimizers import SGD, Adam, AdamW, RMSprop
@@ -90,7 +90,7 @@ __version__ = "0.2.0"
 _HOMES = {
     "ganvae_core.builtin": "divergences penalties schedule",
     "ganvae_core.builtin.augmentation": "AdaptiveAugmentation",
-    "ganvae_core.builtin.layers": "CriticHead centred check_condition",
+    "ganvae_core.builtin.layers": "CriticHead FeatureCritic centred check_condition",
     "ganvae_core.builtin.networks": "MLPCritic MLPEncoder MLPGenerator",
     "ganvae_core.builtin.observations.basic": "Bernoulli Gaussian Point",
     "ganvae_core.builtin.optimizers": "SGD Adam AdamW RMSprop",
@@ -138,7 +138,7 @@ __all__ = [
     "SGD", "Adam", "AdamW", "AdaptiveAugmentation", "Autoregressive", "Batch", "Bernoulli", "Callback",
     "Categorical", "CheckpointWriter", "CommandSpec", "ComponentSpec", "Composite", "ConfigurationError",
     "Critic", "CriticHead", "DataError", "DataSpec", "DecodeModule", "DiagonalNormal", "Dirac", "Drawing",
-    "EncodeModule", "Encoder", "Engine", "EngineSettings", "FactorisedPosterior", "Field", "Figure",
+    "EncodeModule", "Encoder", "Engine", "EngineSettings", "FactorisedPosterior", "FeatureCritic", "Field", "Figure",
     "FittedPrior", "Flow", "GanvaeError", "Gaussian", "GaussianMixture", "Generator", "Hypersphere",
     "LatentFlow", "LatentPrior", "Loss", "MLPCritic", "MLPEncoder", "MLPGenerator", "MatchedPrior",
     "Metric", "Mixture", "MixturePrior", "Model", "ModelSubject", "NotApplicable", "NotFittedError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Sequence
 from typing import final
@@ -9,6 +10,7 @@ from typing import final
 from torch import Tensor, nn
 
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import Critic
 
 
 @final
@@ -39,6 +41,24 @@ class CriticHead(nn.Module):
         return logits + (
             self.projection(condition.reshape(features.shape[0], -1).to(features.dtype)) * features
         ).sum(1)
+
+
+class FeatureCritic(Critic):
+    """A critic whose logits are computed from its features by ``head``. A subclass implements ``features``.
+
+    Its constructor sets ``feature_size``, F, and ``head``, in most cases ``CriticHead(F, condition_shape)``.
+    """
+
+    head: CriticHead
+
+    @abc.abstractmethod
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *X), (B, *K)? -> (B, F)."""
+
+    @final
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *X), (B, *K)? -> (B,) logits, larger for rows judged real."""
+        return self.head(self.features(x, condition), condition)
 
 
 def centred(x: Tensor, bounds: tuple[float, float] | None) -> Tensor:

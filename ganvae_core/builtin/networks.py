@@ -14,11 +14,11 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.layers import CriticHead, centred, check_condition
+from ganvae_core.builtin.layers import CriticHead, FeatureCritic, centred, check_condition
 from ganvae_core.builtin.option_checks import one_of, positive_number, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Critic, Encoder, Generator
+from ganvae_core.interfaces import Encoder, Generator
 from ganvae_core.types import DataSpec
 
 Activation = Literal["relu", "leaky-relu", "gelu", "silu", "tanh", "maxout"]
@@ -183,7 +183,7 @@ class MLPEncoder(Encoder):
 
 
 @final
-class MLPCritic(Critic):
+class MLPCritic(FeatureCritic):
     """Fully connected layers from data, centred to [-1, 1], to a logit.
 
     Args:
@@ -222,6 +222,3 @@ class MLPCritic(Critic):
 
     def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.layers(self.inputs(x, condition))
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.features(x, condition), condition)

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvae_core.builtin.schedule import as_schedule
+from ganvae_core.engine.phases import has_batch_norm
+from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Schedule
 
 
@@ -139,6 +141,18 @@ class Penalties:
         """Whether a penalty has a weight, or a schedule of one."""
         weight = getattr(self, name)
         return isinstance(weight, Schedule) or weight > 0
+
+    def check_critic(self, critic: nn.Module) -> None:
+        """Check that a critic goes with the penalties.
+
+        Raises:
+            ConfigurationError: one has a weight, and batch norm in the critic ties the rows together.
+        """
+        if self.active and has_batch_norm(critic):
+            raise ConfigurationError(
+                "a gradient penalty does not go with batch norm in the critic, which ties rows together.",
+                "turn it off:  critic.batch_norm=false",
+            )
 
     def terms(
         self,

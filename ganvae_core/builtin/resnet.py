@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core.builtin.layers import CriticHead, centred, check_condition
+from ganvae_core.builtin.layers import CriticHead, FeatureCritic, centred, check_condition
 from ganvae_core.builtin.option_checks import one_of, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Critic, Encoder, Generator
+from ganvae_core.interfaces import Encoder, Generator
 from ganvae_core.types import DataSpec
 
 Size = tuple[int, int]
@@ -208,7 +208,7 @@ class ResNetEncoder(Encoder):
 
 
 @final
-class ResNetCritic(Critic):
+class ResNetCritic(FeatureCritic):
     """Strided convolutions and residual blocks from an image to a logit, without normalisation.
 
     So gradient penalties go with it (Huang et al. 2024, whose critic has none either).
@@ -250,9 +250,6 @@ class ResNetCritic(Critic):
 
     def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.trunk(x, condition).flatten(1)
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.features(x, condition), condition)
 
 
 def _activated(width: int, norm: bool) -> list[nn.Module]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvae_core import (
     Batch,
@@ -50,12 +50,7 @@ class WithCritic(Objective):
         super().__init__()
         self.model, self.critic = model, critic(data)
         self.penalties = penalties.Penalties(r1=r1_weight, r2=r2_weight)
-        batch_norm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
-        if self.penalties.active and any(isinstance(module, batch_norm) for module in self.critic.modules()):
-            raise ConfigurationError(
-                "a gradient penalty does not go with batch norm in the critic, which ties rows together.",
-                "turn it off:  critic.batch_norm=false",
-            )
+        self.penalties.check_critic(self.critic)
 
     def critic_phase(self) -> Phase:
         """The critic's phase."""

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from ganvae_core import (
     ConfigurationError,
-    Critic,
     CriticHead,
     DataSpec,
     DiagonalNormal,
     Dirac,
     Encoder,
+    FeatureCritic,
     Generator,
     centred,
     check_condition,
@@ -127,7 +127,7 @@ class _Trunk(nn.Module):
 
 
 @final
-class ConvolutionalCritic(Critic):
+class ConvolutionalCritic(FeatureCritic):
     """Strided convolutions over time with leaky ReLU, then one logit (WaveGAN, Donahue et al. 2019).
 
     Args:
@@ -165,9 +165,6 @@ class ConvolutionalCritic(Critic):
 
     def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.trunk(x, condition)
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.features(x, condition), condition)
 
 
 @final

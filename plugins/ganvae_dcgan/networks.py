@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from ganvae_core import (
     ConfigurationError,
-    Critic,
     CriticHead,
     DataSpec,
     DiagonalNormal,
     Dirac,
     Encoder,
+    FeatureCritic,
     Generator,
     centred,
     check_condition,
@@ -141,7 +141,7 @@ class _Trunk(nn.Module):
 
 
 @final
-class DCGANCritic(Critic):
+class DCGANCritic(FeatureCritic):
     """Strided convolutions with batch norm and leaky ReLU, then one logit.
 
     Args:
@@ -192,9 +192,6 @@ class DCGANCritic(Critic):
 
     def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.trunk(x, condition)
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.features(x, condition), condition)
 
 
 @final

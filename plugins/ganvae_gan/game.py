@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, ItemsView, Mapping
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from ganvae_core import (
 from ganvae_gan.information import Information
 from ganvae_gan.packing import packed, packed_spec
 from ganvae_gan.rotation import Rotation
-from ganvae_gan.rows import Rows
+from ganvae_gan.rows import Rows, Task
 
 
 class AdversarialGame(Objective):
@@ -94,8 +94,7 @@ class AdversarialGame(Objective):
         self.model = model
         judged = _with_codes(data, model) if self.judges_codes else data
         self.critic = critic(packed_spec(judged, packing))
-        if self.penalties.active:
-            _refuse_batch_norm(self.critic)
+        self.penalties.check_critic(self.critic)
         if spectral_norm:
             normalise_spectrally(self.critic)
         self.tasks = self._tasks(
@@ -170,7 +169,7 @@ class AdversarialGame(Objective):
             return self._judge(x, rows.real_condition)
 
         extra = self.penalties.terms(judge_real, real, fake, real_logits, fake_logits, batch.samples_seen)
-        for name, task in self.tasks.items():
+        for name, task in self._each_task():
             extra[name] = task.critic_term(rows)
         for name, term in extra.items():
             value = value + term
@@ -187,10 +186,13 @@ class AdversarialGame(Objective):
             real_logits = self._judge(rows.real, rows.real_condition)
         value = self.generator_value(real_logits, fake_logits)
         terms: dict[str, Tensor] = {}
-        for name, task in self.tasks.items():
+        for name, task in self._each_task():
             terms[name] = task.generator_term(rows)
             value = value + terms[name]
         return Loss(value, terms)
+
+    def _each_task(self) -> ItemsView[str, Task]:
+        return cast("Mapping[str, Task]", self.tasks).items()
 
     def _rows(self, batch: Batch) -> Rows:
         """The judged rows, in packs."""
@@ -256,12 +258,3 @@ def _joined(codes: Tensor, condition: Tensor | None) -> Tensor:
     """(B, *Z) and (B, *K)? -> (B, Z + K)."""
     parts = [codes] if condition is None else [codes, condition]
     return torch.cat([part.flatten(1) for part in parts], dim=1)
-
-
-def _refuse_batch_norm(critic: Critic) -> None:
-    """A penalty on each row's gradient means nothing where batch norm ties the rows together."""
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in critic.modules()):
-        raise ConfigurationError(
-            "a gradient penalty does not go with batch norm in the critic, which ties rows together.",
-            "turn it off:  critic.batch_norm=false",
-        )

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvae_core import Composite, ConfigurationError, Critic, DiagonalNormal, LatentPrior
-from ganvae_gan.rows import Rows
+from ganvae_gan.rows import Rows, Task
 
 HIDDEN = 128
 
 
 @final
-class Information(nn.Module):
+class Information(Task):
     """A head on the critic's features that estimates the codes of a generated row: Q(c|x).
 
     The codes are the parts of a composite prior that have a meaning: the discrete and the bounded ones, unless the
@@ -61,7 +61,7 @@ class Information(nn.Module):
         self._outputs = outputs
 
     def critic_term(self, rows: Rows) -> Tensor:
-        """() nats, weighted: on generated rows and their codes; critic and generator minimise the same."""
+        """() nats, weighted: on generated rows and their codes."""
         parts = self._prior[0].split(rows.codes)
         total = rows.codes.new_zeros(())
         for (position, _, discrete), estimate in self._estimates(rows.fake, rows.fake_condition):
@@ -74,7 +74,9 @@ class Information(nn.Module):
                 )
         return self.weight * total
 
-    generator_term = critic_term
+    def generator_term(self, rows: Rows) -> Tensor:
+        """() nats, weighted: the same as the critic's."""
+        return self.critic_term(rows)
 
     def guesses(self, x: Tensor, condition: Tensor | None = None) -> dict[int, Tensor]:
         """What Q estimates for rows (B, *X): by position of the part, probabilities (B, K) or means (B, size)."""

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvae_core import ConfigurationError, Critic, DataSpec
-from ganvae_gan.rows import Rows
+from ganvae_gan.rows import Rows, Task
 
 GENERATOR_SHARE = 0.2
 """Weight of the generator's task for a weight of 1 of the critic's, as in the paper."""
 
 
 @final
-class Rotation(nn.Module):
+class Rotation(Task):
     """A head on the critic's features that classifies which of four rotations an image has.
 
     The critic learns it on real images, and the generator makes images on which the critic succeeds:

@@ -1,10 +1,11 @@
-"""The rows that a critic judges in one step."""
+"""The rows that a critic judges in one step, and further tasks on them."""
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,15 @@ class Rows:
     fake: Tensor
     fake_condition: Tensor | None
     codes: Tensor
+
+
+class Task(nn.Module, abc.ABC):
+    """A further task of the critic, beside telling real rows from generated ones."""
+
+    @abc.abstractmethod
+    def critic_term(self, rows: Rows) -> Tensor:
+        """() nats, weighted: what the task adds to the critic's loss."""
+
+    @abc.abstractmethod
+    def generator_term(self, rows: Rows) -> Tensor:
+        """() nats, weighted: what the task adds to the generator's loss."""

@@ -48,7 +48,11 @@ class _Windows(Source):
         observed = ~np.isnan(series)
         self._gaps = not observed.all()
         if self._gaps:
-            empty = [name for name, there in zip(names, observed.any((0, 1)), strict=True) if not there]
+            empty = [
+                name
+                for name, there in zip(names, observed.reshape(-1, len(names)).T, strict=True)
+                if not there.any()
+            ]
             if empty and (trained is None or len(empty) == len(names)):
                 raise DataError(f"the column '{empty[0]}' of the series has no values.")
             there = np.array([observed[at, start : start + window].any() for at, start in self._starts])

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ganvae_core import (
     ConfigurationError,
-    Critic,
     CriticHead,
     DataSpec,
     DiagonalNormal,
     Encoder,
+    FeatureCritic,
     Generator,
     centred,
     check_condition,
@@ -90,7 +90,7 @@ class SeriesEncoder(Encoder):
 
 
 @final
-class SeriesCritic(Critic):
+class SeriesCritic(FeatureCritic):
     """Features of a window, and a logit of them; a condition enters by projection.
 
     Args:
@@ -117,9 +117,6 @@ class SeriesCritic(Critic):
     def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         check_condition(condition, self.condition_shape)
         return self.layers(centred(x, self.bounds))
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.features(x, condition), condition)
 
 
 @final

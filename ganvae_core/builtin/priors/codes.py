@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, cast, final
 
 import torch
@@ -149,7 +149,7 @@ class Composite(LatentPrior):
                     f"{type(part).__name__} is fitted to whole codes after training, so it cannot be a part.",
                     "take another part, like  mixture, whose Gaussians are trained with the model",
                 )
-        self.parts = nn.ModuleList(parts)
+        self.parts = cast("Sequence[LatentPrior]", nn.ModuleList(parts))
         self.shapes = [_shape_of(part) for part in parts]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         if self.latent_shape != (sum(self.sizes),):
@@ -173,11 +173,11 @@ class Composite(LatentPrior):
         return list(torch.split(z, self.sizes, dim=1))
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        return torch.cat([part.sample(count, condition).flatten(1) for part in self._priors], dim=1)
+        return torch.cat([part.sample(count, condition).flatten(1) for part in self.parts], dim=1)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         total = z.new_zeros(len(z))
-        for part, shape, code in zip(self._priors, self.shapes, self.split(z), strict=True):
+        for part, shape, code in zip(self.parts, self.shapes, self.split(z), strict=True):
             total = total + part.log_prob(code.reshape(-1, *shape), condition)
         return total
 
@@ -188,7 +188,7 @@ class Composite(LatentPrior):
             ConfigurationError: a part is not.
         """
         codes: list[Tensor] = []
-        for part, shape, given in zip(self._priors, self.shapes, self.split(noise), strict=True):
+        for part, shape, given in zip(self.parts, self.shapes, self.split(noise), strict=True):
             make = getattr(part, "from_noise", None)
             if make is None:
                 raise ConfigurationError(
@@ -196,10 +196,6 @@ class Composite(LatentPrior):
                 )
             codes.append(make(given.reshape(-1, *shape), condition).flatten(1))
         return torch.cat(codes, dim=1)
-
-    @property
-    def _priors(self) -> Iterable[LatentPrior]:
-        return cast("Iterable[LatentPrior]", self.parts)
 
 
 def _shape_of(part: LatentPrior) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.option_checks import positive_sizes
+from ganvae_core.engine.phases import has_batch_norm
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, LatentPrior, Posterior, Support
 from ganvae_core.types import DataSpec
@@ -51,8 +52,7 @@ class Vamp(LatentPrior):
                 "the prior 'vamp' is made of posteriors, and this encoder gives points without a density.",
                 "set:  encoder.posterior=normal",
             )
-        batch_norm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
-        if any(isinstance(module, batch_norm) for module in encoder.modules()):
+        if has_batch_norm(encoder):
             raise ConfigurationError(
                 "the prior 'vamp' gives the encoder pseudo-inputs, which its batch norm would take for data.",
                 "turn it off:  encoder.batch_norm=false",
