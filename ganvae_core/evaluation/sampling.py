@@ -135,16 +135,17 @@ def sample_rows(
     limit = RowLimit()
     x: Tensor | None = None
     conditions: list[Tensor] = []
-    for start in range(0, count, CHUNK):
-        given = None if condition is None else condition[start : start + CHUNK]
-        part = sample_chunk(
-            model, start, min(CHUNK, count - start), seed, device, given, noise=noise, limit=limit
-        )
-        if x is None:
-            x = torch.empty(count, *part.x.shape[1:], dtype=part.x.dtype)
-        x[start : start + CHUNK] = part.x
-        if part.condition is not None:
-            conditions.append(part.condition.cpu())
+    with torch.no_grad(), borrowed_randomness(device) as generator:
+        for start in range(0, count, CHUNK):
+            given = None if condition is None else condition[start : start + CHUNK].to(device)
+            generator.manual_seed(mixed_seed(seed, SAMPLING, start))
+            part = _next_chunk(model, given, noise=noise, limit=limit)
+            if x is None:
+                x = torch.empty(count, *part.x.shape[1:], dtype=part.x.dtype)
+            x[start : start + CHUNK] = part.x[: count - start]
+            if part.condition is not None:
+                conditions.append(part.condition[: count - start].cpu())
+            del part  # the next one takes its memory, which is still in the cache
     assert x is not None
     return Samples(x, torch.cat(conditions) if conditions else None)
 
@@ -166,17 +167,22 @@ def sample_chunk(
     """
     with torch.no_grad(), borrowed_randomness(device) as generator:
         generator.manual_seed(mixed_seed(seed, SAMPLING, start))
-        # A whole chunk is drawn for any count: draws depend on the number of rows.
-        given = model.draw_conditions(CHUNK) if condition is None else _padded(condition.to(device))
-        codes = model.prior.sample(CHUNK, given)
-
-        def observed(rows: slice) -> Tensor:
-            made = model.decode(codes[rows], None if given is None else given[rows])
-            return made.sample() if noise else made.mean
-
-        parts = list(in_parts(observed, CHUNK, limit or RowLimit()))
-        x = parts[0] if len(parts) == 1 else torch.cat(parts)
+        given = None if condition is None else condition.to(device)
+        x, given = _next_chunk(model, given, noise=noise, limit=limit or RowLimit())
     return Samples(x[:count], None if given is None else given[:count])
+
+
+def _next_chunk(model: Model, condition: Tensor | None, *, noise: bool, limit: RowLimit) -> Samples:
+    """The next ``CHUNK`` samples. All are drawn for any count, since draws depend on the number of rows."""
+    given = model.draw_conditions(CHUNK) if condition is None else _padded(condition)
+    codes = model.prior.sample(CHUNK, given)
+
+    def observed(rows: slice) -> Tensor:
+        made = model.decode(codes[rows], None if given is None else given[rows])
+        return made.sample() if noise else made.mean
+
+    parts = list(in_parts(observed, CHUNK, limit))
+    return Samples(parts[0] if len(parts) == 1 else torch.cat(parts), given)
 
 
 def sample_codes(

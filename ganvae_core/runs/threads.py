@@ -23,9 +23,8 @@ FEWEST_STEPS = 500
 """Steps of a run below which nothing is tried: a trial would take longer than it saves."""
 WARM_UP = 2
 """Steps with each number of threads that do not count."""
-TURNS = 5
-TURN_SECONDS, TRIAL_SECONDS = 0.05, 1.5
-"""Least time of a turn, and time after which no further turn begins. Neither side has fewer than one."""
+TURN_SECONDS, TRIAL_SECONDS = 0.05, 1.0
+"""Least time of a turn, and time after which no further pair of turns begins. There is at least one pair."""
 CLEARLY = 0.95
 """Share of the time with one thread below which all threads are taken; others who compute are disturbed less by one."""
 
@@ -71,8 +70,8 @@ def chosen_threads(preparation: Preparation) -> tuple[int | None, str | None]:
 
         return turn
 
-    seconds = compared(turn_of(1), turn_of(every))
-    count = every if seconds[1] < CLEARLY * seconds[0] else 1
+    seconds, ratio = compared(turn_of(1), turn_of(every))
+    count = every if ratio < CLEARLY else 1
     one, other = (f"{engine.batch_size / each:,.0f}" for each in seconds)
     return (
         count,
@@ -80,18 +79,25 @@ def chosen_threads(preparation: Preparation) -> tuple[int | None, str | None]:
     )
 
 
-def compared(one: Turn, every: Turn) -> tuple[float, float]:
-    """Seconds of a step with one thread and with all, the medians of turns that alternate."""
+def compared(one: Turn, every: Turn) -> tuple[tuple[float, float], float]:
+    """Seconds of a step with one thread and with all, and the second as a share of the first.
+
+    Turns alternate, and each pair gives a share, since other programs that begin or end in a trial slow both turns of a
+    pair. All three are medians.
+    """
     one(WARM_UP)
     steps = max(1, round(TURN_SECONDS / (one(1) + 1e-6)))
-    every(1)
+    every(WARM_UP)
     began = time.perf_counter()
-    ones: list[float] = []
-    others: list[float] = []
-    while not others or (len(others) < TURNS and time.perf_counter() - began < TRIAL_SECONDS):
-        ones.append(one(steps) / steps)
-        others.append(every(steps) / steps)
-    return statistics.median(ones), statistics.median(others)
+    pairs: list[tuple[float, float]] = []
+    while not pairs or time.perf_counter() - began < TRIAL_SECONDS:
+        if len(pairs) % 2:
+            other = every(steps)
+            pairs.append((one(steps), other))
+        else:
+            pairs.append((one(steps), every(steps)))
+    first, second = (statistics.median(pair[side] for pair in pairs) / steps for side in (0, 1))
+    return (first, second), statistics.median(other / first for first, other in pairs)
 
 
 def remembered_threads(settings: EngineSettings, manifest: Mapping[str, Any]) -> int | None:

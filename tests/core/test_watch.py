@@ -111,8 +111,11 @@ def test_few_rows_end_a_recipes_steps_and_not_those_that_are_given() -> None:
         assert (made.configuration.engine.steps, made.configuration.engine.most_epochs) == expected
 
 
-def test_threads_take_turns_and_a_resumed_run_takes_as_many_as_before() -> None:
+def test_threads_take_turns_and_a_resumed_run_takes_as_many_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     turns: list[tuple[str, int]] = []
+    monkeypatch.setattr("ganvae_core.runs.threads.TRIAL_SECONDS", 0.001)
 
     def turn(name: str, seconds: float) -> Any:
         def make(steps: int) -> float:
@@ -121,11 +124,12 @@ def test_threads_take_turns_and_a_resumed_run_takes_as_many_as_before() -> None:
 
         return make
 
-    assert compared(turn("one", 0.02), turn("all", 0.03)) == pytest.approx((0.02, 0.03))
-    assert [name for name, _ in turns[3:]] == [
-        "one",
-        "all",
-    ] * 5  # after the warm-up; either meets the same neighbours
+    seconds, share = compared(turn("one", 0.02), turn("all", 0.03))
+    assert seconds == pytest.approx((0.02, 0.03))
+    assert share == pytest.approx(1.5)
+    taken = [name for name, _ in turns[3:]]  # after the warm-up; either meets the same neighbours
+    assert taken[:4] == ["one", "all", "all", "one"]
+    assert taken.count("one") == taken.count("all")
     assert {steps for _, steps in turns[3:]} == {2}
     assert remembered_threads(gv.EngineSettings(), {"runtime": {"threads": 3}}) == 3
     assert remembered_threads(gv.EngineSettings(threads=1), {"runtime": {"threads": 3}}) == 1
@@ -137,7 +141,7 @@ def test_threads_take_turns_and_a_resumed_run_takes_as_many_as_before() -> None:
 def test_threads_are_tried_on_what_the_run_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
-    monkeypatch.setattr("ganvae_core.runs.threads.compared", lambda one, every: (one(1), every(1)))
+    monkeypatch.setattr("ganvae_core.runs.threads.compared", lambda one, every: ((one(1), every(1)), 1.0))
     small = {"generator.hidden": [4], "encoder.hidden": [4], "engine.device": "cpu", "engine.steps": 500,
              "prior": "latent-flow", "objective": "prior-likelihood", "train": ["prior"]}  # fmt: skip
     configuration = configure(installed_plugins(), "vae", None, [nest(list(small.items()))])
