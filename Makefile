@@ -1,24 +1,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests run in two processes of one thread each: small tensors gain nothing from more. Each process takes half of the
-# files in their order, so that what the tests of a file share is made once, and takes over from the other at the end.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
+# Small tensors gain nothing from more threads than one. Bytecode is kept: tests start many processes.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 NUMERICAL := tests/golden tests/core/test_model.py tests/core/test_losses.py tests/core/test_distributions.py \
 	tests/core/test_engine_updates.py tests/contracts/test_priors.py tests/contracts/test_observations.py \
 	tests/contracts/test_gan_family.py tests/distributed/test_two_processes.py
 
-.PHONY: demo test processors check docs lines papers clean
+.PHONY: demo test processors no-avx avx2 check docs lines papers clean
 
 demo: .venv/.installed
 	$(BIN)/ganvae run --plugin vae
 
+# Each of two processes takes half of the files in their order, so that what the tests of a file share is made once, and
+# takes over from the other at the end.
 test: .venv/.installed-dev
-	$(TEST)
+	$(PYTEST) -n 2 --dist worksteal
 
-# What is computed, as on a processor with neither AVX-512 nor AVX2; and the loss curves, as on one with AVX2.
-processors: .venv/.installed-dev
-	ATEN_CPU_CAPABILITY=avx2 $(TEST) tests/golden
-	ATEN_CPU_CAPABILITY=default $(TEST) $(NUMERICAL)
+# The numerical tests with the instruction sets of other processors. One process each, for `make --jobs`.
+processors: no-avx avx2
+
+avx2: .venv/.installed-dev
+	ATEN_CPU_CAPABILITY=avx2 $(PYTEST) tests/golden
+
+no-avx: .venv/.installed-dev
+	ATEN_CPU_CAPABILITY=default $(PYTEST) $(NUMERICAL)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

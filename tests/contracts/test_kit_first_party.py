@@ -118,7 +118,7 @@ class TestBuiltin(PluginSuite):
             {"prior.transforms": 1, "prior.hidden": [8]},
             {"prior.transform": "affine", "prior.coupling": False, "latent.shape": [2], "prior.hidden": [8]},
         ],
-        "prior/latent-flow": [{"prior.width": 8, "prior.layers": 1, "prior.steps": 12}],
+        "prior/latent-flow": [{"prior.width": 4, "prior.layers": 1, "prior.steps": 4}],
         "prior/vamp": [{"prior.components": 3}],
         "prior/composite": [
             {
@@ -136,6 +136,7 @@ class TestBuiltin(PluginSuite):
                 ],
             },
         ],
+        "observation/pixelcnn": [{"observation.levels": 16, "observation.width": 4, "observation.layers": 1}],
         "observation/gaussian": [{}, {"observation.learn_scale": True, "observation.scale": 0.3}],
         "schedule/warm-up": [{"schedule.samples": 100}],
         "schedule/step": [{"schedule.samples": 100, "schedule.factor": 0.5}],

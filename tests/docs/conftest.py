@@ -5,36 +5,49 @@ The pages say what a person would type, which trains for minutes. What is tested
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ganvae_compare import jobs, sweep_verb, sweeping
-from ganvae_compare.plan import ganvae
 from ganvae_compare.sweeping import run_trials
 from own_files import make_own_files
 from reader import Reader
 
-from ganvae_core.cli.launcher import launch
+from ganvae_core.cli.main import main
 from ganvae_core.engine.loop import Engine
 from ganvae_core.plugins import installed_plugins
 
-STEPS = 3
+STEPS = 2
 
 
-def quick(words: Sequence[str]) -> list[str]:
-    """The command of a process that ``compare`` starts, with two steps or one metric."""
-    if words[0] == "run":
-        kept = list(words)
-        if "--steps" in kept:
-            del kept[kept.index("--steps") : kept.index("--steps") + 2]
-        return ganvae([*kept, "--steps", "2"])
-    return ganvae([*words, *([] if "--metrics" in words else ["--metrics", "kernel"])])
+@dataclass
+class Ended:
+    """A process of ``compare`` that has ended: its command ran in this process."""
+
+    returncode: int
+    output: bytes
+
+    def poll(self) -> int:
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
+        return self.output, b""
+
+
+def at_once(worker: jobs.Worker, words: list[str], output: int) -> Ended:
+    """``Worker._start`` without a new process, and with one metric."""
+    metrics = [] if words[0] == "run" or "--metrics" in words else ["--metrics", "kernel"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = main([*words, *metrics])
+    return Ended(code, printed.getvalue().encode())
 
 
 def few_trials(sweep: sweeping.Sweep, say: Any) -> None:
@@ -57,12 +70,11 @@ def shortened(fit: Callable[..., Any]) -> Callable[..., Any]:
     return short_fit
 
 
-def short_launch(arguments: Sequence[str], processes: int) -> int:
-    """``launch``, for which the same holds in the processes that it starts."""
+def launch_one(arguments: Sequence[str], processes: int) -> int:
+    """``launch`` of one process, which is this one."""
     words = list(arguments)
-    while "--steps" in words:
-        del words[words.index("--steps") : words.index("--steps") + 2]
-    return launch([*words, "--steps", str(STEPS)], processes)
+    del words[words.index("--processes") : words.index("--processes") + 2]
+    return main(words)
 
 
 @pytest.fixture
@@ -71,12 +83,12 @@ def reader(
 ) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
-    monkeypatch.setattr(jobs, "ganvae", quick)
+    monkeypatch.setattr(jobs.Worker, "_start", at_once)
     monkeypatch.setattr(sweeping, "run_trials", few_trials)
     monkeypatch.setattr(
         sweep_verb, "_join", lambda sweep, number: subprocess.Popen([sys.executable, "-c", ""])
     )
-    monkeypatch.setattr("ganvae_core.cli.launcher.launch", short_launch)
+    monkeypatch.setattr("ganvae_core.cli.launcher.launch", launch_one)
     make_own_files(tmp_path)
     before = set(sys.modules)
     yield Reader(tmp_path, capsys, monkeypatch)
