@@ -124,6 +124,18 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
     names = catalogue.with_recipes()
     plugin = next((name for name in (view.plugin, "vae", *names) if name in names), "vae")
     note(f"next:  ganvae run --plugin {plugin} --data {typed}")
+    recipe = _sharper(split.source.spec)
+    if ("dcgan", recipe) in {
+        (plugin.name, each.name) for plugin in catalogue.ready for each in plugin.recipes
+    }:
+        note(f"sharper pictures:  ganvae run --plugin dcgan --recipe {recipe} --data {typed}")
+
+
+def _sharper(spec: DataSpec) -> str | None:
+    """The recipe of ``dcgan`` whose samples of such images are sharper than a VAE's after minutes on a CPU."""
+    if spec.modality != "image" or not all(16 <= side <= 128 for side in spec.shape[1:]):
+        return None
+    return "photos" if spec.shape[0] > 1 and max(spec.shape[1:]) <= 48 else "small"
 
 
 @data.command()

@@ -58,6 +58,9 @@ def info(name: str, as_json: bool) -> None:
     if plugin.recipes:
         click.echo()
         table([(recipe.name, recipe.summary) for recipe in plugin.recipes], ("recipe", ""))
+        for recipe in plugin.recipes:
+            if recipe.more:
+                click.echo(f"  {recipe.name}, with more time: {recipe.more}")
     if plugin.components:
         click.echo()
         rows = [(part.kind, f"{plugin.name}/{part.name}", part.summary) for part in plugin.components]

@@ -255,6 +255,17 @@ def _smaller(preparation: Preparation) -> str | None:
     )
 
 
+def _more(preparation: Preparation) -> str:
+    """What the run's recipe says of more time or an accelerator."""
+    configuration = preparation.configuration
+    recipes = {
+        (plugin.name, recipe.name): recipe.more
+        for plugin in preparation.catalogue.ready
+        for recipe in plugin.recipes
+    }
+    return recipes.get((configuration.plugin, configuration.recipe), "")
+
+
 def _print_dry_run(preparation: Preparation) -> None:
     from ganvae_core.config.render import render_commented
 
@@ -321,7 +332,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         click.echo(str(directory.path))
     if not quiet:
         own_data = preparation.configuration.components["data"].id != DIGITS
-        _say_where(directory, engine, view, own_data=own_data)
+        _say_where(directory, engine, view, own_data=own_data, more=_more(preparation))
 
 
 def _stopped(stages: Stages, directory: RunDirectory, received: list[int], saved: int | None) -> Interrupted:
@@ -334,7 +345,7 @@ def _stopped(stages: Stages, directory: RunDirectory, received: list[int], saved
     return Interrupted(f"{at}; {what}.", f"go on:  {_resume_command(directory.path)}", exit_code=code)
 
 
-def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data: bool) -> None:
+def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data: bool, more: str) -> None:
     from ganvae_core.cli.run_files import pictures
 
     drawn = pictures(directory)
@@ -342,6 +353,8 @@ def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data:
     width = max((len(names.get(kind, kind)) for kind in drawn), default=0)
     for kind, path in drawn.items():
         note(f"  {names.get(kind, kind).ljust(width)}  {path}")
+    if more:
+        note(f"more time: {more}")
     run = shlex.quote(str(directory.path))
     classes = engine.data.spec.classes if engine.data.conditional else None
     if classes:

@@ -57,11 +57,13 @@ class RecipeSpec:
         name: lower case, unique in the plugin.
         resource: path of the YAML file inside the plugin's package.
         summary: one line for people.
+        more: one line that is printed after a run, on what more time or an accelerator would bring; or nothing.
     """
 
     name: str
     resource: str
     summary: str
+    more: str = ""
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,8 @@ def check_recipe(recipe: RecipeSpec, package: str) -> None:
     check_name("a recipe", recipe.name)
     what = f"recipe '{recipe.name}'"
     check_described(what, recipe.summary)
+    if recipe.more:
+        check_described(what, recipe.more)
     if not package:
         raise RefusalError(f"{what}: the plugin is a single module, only a package can ship files")
     if not files(package).joinpath(str(recipe.resource)).is_file():

@@ -90,7 +90,12 @@ def some(name: str, **fields: object) -> Plugin:
 PRIORS = tuple(ComponentSpec("prior", name, "x.y:Z", f"a {name} prior") for name in ("flat", "round"))
 CATALOGUE = Catalogue(
     (
-        some("acme", components=PRIORS, recipes=(RecipeSpec("acme", "acme.yaml", "a recipe"),), api=1),
+        some(
+            "acme",
+            components=PRIORS,
+            recipes=(RecipeSpec("acme", "acme.yaml", "a recipe", "an hour"),),
+            api=1,
+        ),
         some(
             "sketch", state="broken", reason="ValueError: " + "long " * 40, traceback="Traceback: x\n  line 7"
         ),
@@ -139,6 +144,7 @@ def test_plugins_info_says_everything_of_one() -> None:
         "acme/flat",
         "a round prior",
         "a recipe",
+        "acme, with more time: an hour",
     ):
         assert part in shown
     assert json.loads(invoke("plugins", "info", "acme", "--json").stdout)["api"] == 1

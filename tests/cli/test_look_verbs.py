@@ -366,6 +366,17 @@ def test_data_says_what_the_digits_are(say: Say) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("shape", "recipe"), [((32, 32, 3), "photos"), ((28, 28), "small"), ((64, 64, 3), "small")]
+)
+def test_data_names_the_recipe_of_sharp_pictures(
+    shape: tuple[int, ...], recipe: str, tmp_path: Path, say: Say
+) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (30, *shape), dtype=np.uint8))
+    err = say("data", tmp_path / "x.npy")[2].splitlines()
+    assert err[-1].startswith(f"sharper pictures:  ganvae run --plugin dcgan --recipe {recipe} --data ")
+
+
 def test_data_as_json_is_one_object_and_nothing_else(say: Say) -> None:
     code, out, err = say("data", "digits", "data.held_out=0.5", "--json")
     shown = json.loads(out)

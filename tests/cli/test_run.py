@@ -136,6 +136,12 @@ def test_short_options_are_keys_by_another_name(done: Say) -> None:
     assert same_twice.out == short.out
 
 
+def test_a_run_says_what_more_time_would_bring(folder: Path, done: Say) -> None:
+    outcome = done("run", "--plugin", "dcgan", "--recipe", "small", *SMALL, "--steps", "1", "metrics=[]")
+    spec, _ = installed_plugins().recipe("dcgan", "small")
+    assert f"more time: {spec.more}" in outcome.err.splitlines()
+
+
 def test_the_order_of_settings_does_not_matter(done: Say) -> None:
     words = ["generator.filters=2", "generator=dcgan", "latent.shape=[3]", "--steps", "2"]
     one = done("run", "--plugin", "vae", *words, "--dry-run")

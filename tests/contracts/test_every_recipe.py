@@ -36,6 +36,7 @@ STAGED = ("flow", "latent-flow", "vq-vae", "fsq-vae", "adversarial-ae", "table-v
 OF_IMAGES = (
     "dcgan/dcgan",
     "dcgan/small",
+    "dcgan/photos",
     "cgan/small",
     "gan/small",
     "infogan/small",

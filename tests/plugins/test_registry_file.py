@@ -65,7 +65,7 @@ def test_a_lost_entry_is_noticed_and_written_in_its_place(own_text: str) -> None
     ("before", "after"),
     [
         ('"critic/dcgan"]', '"critic/old"]'),
-        ('recipes = ["dcgan", "small"]', 'recipes = ["dcgan"]'),
+        ('recipes = ["dcgan", "photos", "small"]', 'recipes = ["dcgan"]'),
         ('entry_point = "ganvae_dcgan.plugin"', 'entry_point = "ganvae_dcgan"'),
     ],
 )
