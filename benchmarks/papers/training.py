@@ -132,35 +132,47 @@ def covers(now: Any, before: Any) -> bool:
     return bool(now == before)
 
 
-def train(row: Row, seed: int, folder: Path, *, steps: int | None = None) -> Trained:
+def train(row: Row, seed: int, folder: Path, *, steps: int | None = None, anew: bool = True) -> Trained:
     """Train one run in its folder, or go on with what lies there if that was made from the same settings.
 
-    A row that starts from another is trained from the run of that row with the same seed. That run is trained first
-    where it is not there, in a folder beside this one.
+    A row that starts from another is trained from the run of that row with the same seed, in a folder beside this one.
+    That run is trained first where it is not there.
+
+    Args:
+        row: one with a plugin.
+        seed: of the run.
+        folder: the run directory; the last part of its name is the row's name and the seed.
+        steps: of a trial, in place of the row's budget.
+        anew: train it again where its result is stored.
 
     Raises:
         GanvaeError: it cannot be trained, or something went wrong in it.
     """
     configuration = configuration_of(row, seed, steps=steps)
     if row.start is not None:
-        beginning = folder.with_name(f"{folder.name}-start" if steps else f"start-{row.start.name}-{seed}")
-        beginning.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{beginning}.lock"):
-            train(row.start, seed, beginning, steps=steps)
+        name = folder.name.removesuffix(f"{row.name}-{seed}") + f"{row.start.name}-{seed}"
+        beginning = folder.with_name(f"{folder.name}-start" if steps else name)
+        train(row.start, seed, beginning, steps=steps, anew=False)
         configuration = dataclasses.replace(configuration, initial=InitialWeights(str(beginning.absolute())))
     watch = Stopwatch()
-    checkpoint = _checkpoint(folder, configuration)
-    preparation = prepare(configuration, installed_plugins(), in_memory(row.data), checkpoint=checkpoint)
-    stages = preparation.stages
-    if checkpoint is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        with started(preparation, folder, [watch]):
-            stages.fit()
-    else:
-        stages.restore(checkpoint)
-        with held(folder):
-            go_on(RunDirectory.open(folder), preparation, [watch])
-            stages.fit()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # rows that start from it may run at the same time
+        checkpoint = _checkpoint(folder, configuration, anew=anew)
+        preparation = prepare(configuration, installed_plugins(), in_memory(row.data), checkpoint=checkpoint)
+        stages = preparation.stages
+        if checkpoint is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            with started(preparation, folder, [watch]):
+                stages.fit()
+        else:
+            stages.restore(checkpoint)
+            if stages.complete:
+                kept = {state["callback"]: state["state"] for state in stages.engine.state.callback_states}
+                watch.load_state_dict(kept[Stopwatch.__qualname__])
+            else:
+                with held(folder):
+                    go_on(RunDirectory.open(folder), preparation, [watch])
+                    stages.fit()
     engine = stages.engine
     run = gv.load(folder, device=str(engine.device))
     return Trained(run, engine.objective.eval(), watch.seconds, engine.samples_seen, row.data)
@@ -172,9 +184,12 @@ def mark_measured(folder: Path) -> None:
         (folder / MEASURED).touch()
 
 
-def _checkpoint(folder: Path, configuration: Configuration) -> Checkpoint | None:
-    """The newest checkpoint of an unmeasured run of this configuration, if the folder holds one that is whole."""
-    if (folder / MEASURED).exists():
+def _checkpoint(folder: Path, configuration: Configuration, *, anew: bool) -> Checkpoint | None:
+    """The newest checkpoint of a run of this configuration, if the folder holds one that is whole.
+
+    With ``anew`` a run whose result is stored does not count.
+    """
+    if anew and (folder / MEASURED).exists():
         return None
     try:
         directory = RunDirectory.open(folder)

@@ -330,8 +330,14 @@ def test_a_row_starts_from_the_run_of_another_with_its_seed(
     assert tried.exit_code == 0, tried.output
     assert list((folder / "work" / "trials").iterdir()) == []
     row = small_row("mixture")
-    made = training.train(row, 0, folder / "runs" / "mixture").run.model
-    start = gv.load(folder / "runs" / "start-ae-0").model
+    beginning = folder / "runs" / "priors-ae-0"
+    seconds = training.train(small_row("ae"), 0, beginning).seconds
+    written = (beginning / "data.json").stat().st_mtime_ns
+    assert training.train(small_row("ae"), 0, beginning).seconds == pytest.approx(seconds, abs=0.5)
+    training.mark_measured(beginning)
+    made = training.train(row, 0, folder / "runs" / "priors-mixture-0").run.model
+    assert (beginning / "data.json").stat().st_mtime_ns == written  # it serves the row above and this one
+    start = gv.load(beginning).model
     assert can_sample(start)  # the mixture was fitted, after the steps
     for part in ("generator", "encoder"):
         for name, tensor in getattr(start, part).state_dict().items():
