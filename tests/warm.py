@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 LIBRARIES = ["torch", "torch._dynamo", "torch.optim", "scipy.stats", "sklearn.datasets", "sklearn.neighbors",
              "matplotlib.figure", "PIL.Image", "safetensors.torch"]  # fmt: skip
@@ -154,6 +154,11 @@ def _run(
         python.imitate()
     if before is not None:
         before()
+    run_to_the_end(module, code, arguments)
+
+
+def run_to_the_end(module: str, code: str, arguments: Sequence[str]) -> NoReturn:
+    """Run a module, or code, as a new interpreter does, and end this process as that ends."""
     sys.argv = [module or "-c", *arguments]
     ended: Any = 0
     try:

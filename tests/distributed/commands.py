@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import safetensors.torch
 import torch
-from warm import ganvae
+from warm import Done, ganvae, run_to_the_end
 
 ENOUGH_SECONDS = 600
 SMALL = ("--plugin", "vae", "engine.batch_size=16", "engine.device=cpu", "generator.hidden=[4]", "encoder.hidden=[4]",
@@ -23,15 +25,58 @@ ENDLESS = (
     "engine.samples_every=0",
     "engine.log_every=20",
 )
-GANVAE = (sys.executable, "-m", "ganvae_core", "run")
 
 
-def finished(*words: str, how: tuple[str, ...] = GANVAE) -> subprocess.CompletedProcess[str]:
-    """A command, run until it ends; ``ganvae run`` itself in a process that begins with torch."""
-    if how == GANVAE:
-        done = ganvae("run", *words)
-        return subprocess.CompletedProcess(words, done.code, done.out, done.err)
-    return subprocess.run([*how, *words], capture_output=True, text=True, timeout=ENOUGH_SECONDS)
+TWO = ("--processes", "2")
+
+
+def finished(*words: str) -> Done:
+    """``ganvae run``, run until it ends, in processes that begin with torch."""
+    return ganvae("run", *words, before=forked_ranks if "--processes" in words else None)
+
+
+class Rank(subprocess.Popen[bytes]):
+    """A process that waits for the command that it is to run."""
+
+    waiting: list[tuple[int, int]] = []  # noqa: RUF012
+    """Their numbers, and the pipes that they read from."""
+
+    def _execute_child(self, args: tuple[str, ...], executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any,
+                       cwd: Any, env: dict[str, str], *further: Any) -> None:  # fmt: skip
+        self.pid, pipe = Rank.waiting.pop(0)
+        self._child_created = True
+        with os.fdopen(pipe, "wb") as file:
+            pickle.dump((args, env), file)
+
+
+def forked_ranks() -> None:
+    """Let torch take processes for ranks that were forked from this one, so that they need not import it."""
+    from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
+
+    for _ in range(2):
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            os.close(write)
+            with os.fdopen(read, "rb") as file:
+                try:
+                    (_, *words), variables = pickle.load(file)
+                except EOFError:  # the launcher has ended without it
+                    os._exit(0)
+            os.environ.clear()
+            os.environ.update(variables)
+            run_python([word for word in words if word != "-P"])
+        os.close(read)
+        Rank.waiting.append((pid, write))
+    subprocess_handler.Popen = Rank  # pyright: ignore
+
+
+def run_python(words: list[str]) -> NoReturn:
+    """Run what an interpreter is given, ``-m MODULE`` or a script."""
+    if words[0] == "-m":
+        run_to_the_end(words[1], "", words[2:])
+    run_to_the_end("", Path(words[0]).read_text("utf-8"), words[1:])
 
 
 def until(there: Callable[[], bool]) -> None:

@@ -14,25 +14,38 @@ import torch
 from commands import (
     ENDLESS,
     ENOUGH_SECONDS,
-    GANVAE,
     SMALL,
+    TWO,
     children_of,
     finished,
+    forked_ranks,
     model_of,
     newest,
     until,
 )
+from warm import Done, Warm, warm
 
 import ganvae_core as gv
 from ganvae_core.cli import main
 from ganvae_core.engine.environment import environment_of
 from ganvae_core.store.checkpoints import read_checkpoint
 
-TWO = ("--processes", "2")
-TORCHRUN = (
-    sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
-    "--nproc-per-node", "2", "-m", "ganvae_core", "run",
-)  # fmt: skip
+
+def torchrun(*words: str) -> Done:
+    """Two processes of a Python command, as torchrun starts them."""
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr",
+        "127.0.0.1",
+        "--nproc-per-node",
+        "2",
+    ]
+    done = subprocess.run(
+        [sys.executable, *launcher, *words], capture_output=True, text=True, timeout=ENOUGH_SECONDS
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(autouse=True)
@@ -46,24 +59,23 @@ class Going:
     """An endless training by two processes that has saved something."""
 
     def __init__(self, out: str) -> None:
-        words = [*GANVAE, *ENDLESS, *TWO, "--out", out]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = Warm("ganvae_core", ["run", *ENDLESS, *TWO, "--out", out], before=forked_ranks)
         until(lambda: (Path(out) / "checkpoints" / "step-000020").exists())
         self.ranks = children_of(self.process.pid)
         assert len(self.ranks) == 2
 
     def end(self) -> None:
         """End what a test that failed has left."""
-        if self.process.poll() is None:
+        if self.process.running():
             self.process.send_signal(signal.SIGTERM)
             self.process.send_signal(signal.SIGTERM)
-            self.process.communicate(timeout=ENOUGH_SECONDS)
+            self.process.done()
 
-    def ended(self) -> tuple[int, str, str]:
-        """Its code and what it printed, once it and its ranks are gone."""
-        out, err = self.process.communicate(timeout=ENOUGH_SECONDS)
+    def ended(self) -> Done:
+        """What it gave, once it and its ranks are gone."""
+        done = self.process.done()
         until(lambda: not any(Path(f"/proc/{rank}").exists() for rank in self.ranks))
-        return self.process.returncode, out, err
+        return done
 
 
 @pytest.fixture
@@ -79,22 +91,22 @@ def going(request: pytest.FixtureRequest) -> Callable[[str], Going]:
 def test_two_processes_say_what_one_says_and_train_what_one_trains() -> None:
     words = (*SMALL, "--steps", "4", "engine.checkpoint_every=2")
     found = finished(*words, *TWO, "--out", "two")
-    assert (found.returncode, found.stdout) == (0, "two\n"), found.stderr
-    machine, what, *rest = found.stderr.splitlines()
+    assert (found.code, found.out) == (0, "two\n"), found.err
+    machine, what, *rest = found.err.splitlines()
     machine, what = (what, rest[0]) if machine.startswith("reading") else (machine, what)
     assert machine.endswith(" · 2 processes")
     assert what == "vae on digits (1,617 images of 8 × 8 to learn from, 180 held out), 4 steps of 16"
-    assert found.stderr.count("vae on digits") == 1
-    assert finished(*words, "engine.micro_batch_size=8", "--out", "one", "--quiet").returncode == 0
+    assert found.err.count("vae on digits") == 1
+    assert finished(*words, "engine.micro_batch_size=8", "--out", "one", "--quiet").code == 0
     for name, value in model_of("one", 4).items():
         torch.testing.assert_close(model_of("two", 4)[name], value, rtol=1e-5, atol=1e-6)
 
     # One process goes on with what two began as two would have, and two with what one began in such micro-batches.
     again = finished("--resume", "two", "--steps", "8")
-    assert again.returncode == 0
-    assert "it goes on within rounding and not bit for bit" in again.stderr
+    assert again.code == 0
+    assert "it goes on within rounding and not bit for bit" in again.err
     back = finished("--resume", "one", "--steps", "8", "--quiet", *TWO)
-    assert (back.returncode, back.stdout, back.stderr) == (0, "one\n", "")
+    assert (back.code, back.out, back.err) == (0, "one\n", "")
     for name, value in model_of("one", 8).items():
         torch.testing.assert_close(model_of("two", 8)[name], value, rtol=1e-4, atol=1e-5)
 
@@ -103,7 +115,6 @@ def test_two_processes_say_what_one_says_and_train_what_one_trains() -> None:
     ("words", "expected"),
     [
         (("objective.bta=3",), "error: objective.bta: 'vae/elbo' has no option 'bta'."),
-        (("--data", "nowhere.csv"), "error: there is no file 'nowhere.csv'."),
         (("engine.batch_size=1",), "error: a batch of 1 row cannot be shared by 2 processes."),
     ],
 )
@@ -111,11 +122,11 @@ def test_a_mistake_is_said_once_and_nothing_is_written(
     words: tuple[str, ...], expected: str, folder: Path
 ) -> None:
     found = finished("--plugin", "vae", "engine.device=cpu", *words, *TWO, "--quiet")
-    assert (found.returncode, found.stdout) == (2, ""), found.stderr
-    assert found.stderr.startswith(expected)
-    assert found.stderr.count("error:") == 1
-    assert "Traceback" not in found.stderr
-    assert all(line.startswith("  ") for line in found.stderr.splitlines()[1:])
+    assert (found.code, found.out) == (2, ""), found.err
+    assert found.err.startswith(expected)
+    assert found.err.count("error:") == 1
+    assert "Traceback" not in found.err
+    assert all(line.startswith("  ") for line in found.err.splitlines()[1:])
     assert list(folder.iterdir()) == []
 
 
@@ -127,37 +138,36 @@ class TestEnds:
     def test_a_rank_that_is_killed_is_named(self, rank: int, going: Callable[[str], Going]) -> None:
         begun = going("run")
         os.kill(begun.ranks[rank], signal.SIGKILL)
-        code, out, err = begun.ended()
-        assert (code, out) == (1, "")
+        done = begun.ended()
+        assert (done.code, done.out) == (1, "")
         step = newest("run")
         read_checkpoint(Path("run", "checkpoints", f"step-{step:06d}"))  # which checks its files
-        error, *hints = err[err.index("error:") :].splitlines()
+        error, *hints = done.err[done.err.index("error:") :].splitlines()
         assert error.startswith(f"error: rank {rank} of 2 (process {begun.ranks[rank]}) was ended by SIGKILL")
         assert [hint.strip() for hint in hints] == [
             f"saved up to step {step}",
             "go on:  ganvae run --resume run",
         ]
-        again = finished("--resume", "run", "--steps", str(step + 5), "--quiet", *(TWO if rank else ()))
-        assert (again.returncode, again.stdout, again.stderr) == (0, "run\n", ""), again.stderr
+        again = finished("--resume", "run", "--steps", str(step + 5), "--quiet")
+        assert (again.code, again.out, again.err) == (0, "run\n", ""), again.err
         assert gv.load("run").step == step + 5
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_saves_and_ends(self, number: int, going: Callable[[str], Going]) -> None:
         begun = going("run")
         os.kill(begun.process.pid if number == signal.SIGINT else begun.ranks[1], number)
-        code, out, err = begun.ended()
-        assert (code, out) == (128 + number, "")
+        done = begun.ended()
+        assert (done.code, done.out) == (128 + number, "")
         step = newest("run")
-        said = err[err.index("stopped") :].splitlines()
+        said = done.err[done.err.index("stopped") :].splitlines()
         assert said == [f"stopped at step {step:,} of 1,000,000; saved.", "go on:  ganvae run --resume run"]
 
     def test_ranks_whose_launcher_is_gone_save_and_end(self, going: Callable[[str], Going]) -> None:
         begun = going("run")
         os.kill(begun.process.pid, signal.SIGKILL)
-        begun.process.wait()
         until(lambda: not any(alive(rank) for rank in begun.ranks))
         assert newest("run") >= 20
-        assert "stopped at step" in begun.process.communicate()[1]
+        assert "stopped at step" in begun.process.done().err
 
 
 def alive(process: int) -> bool:
@@ -199,26 +209,13 @@ def test_an_error_of_one_rank_alone_is_said_with_its_number_and_ends_with_its_co
 ) -> None:
     words = ["run", *ENDLESS, "--out", "run", "--quiet"]
     (folder / "broken.py").write_text(BROKEN.format(error=error, words=words))
-    script = (
-        "import sys; from ganvae_core.cli.launcher import watch;"
-        f"sys.exit(watch([sys.executable, {str(folder / 'broken.py')!r}], 2))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=ENOUGH_SECONDS
-    )
-    assert (found.returncode, found.stdout) == (code, "")
-    assert found.stderr.startswith(expected), found.stderr
-    assert found.stderr.count("error:") == 1
-    assert "Traceback" not in found.stderr
-
-
-def test_torchrun_trains_the_same() -> None:
-    words = (*SMALL, "--steps", "4")
-    found = finished(*words, "--out", "run", how=TORCHRUN)
-    assert (found.returncode, found.stdout) == (0, "run\n"), found.stderr
-    assert found.stderr.count("vae on digits") == 1
-    assert " · 2 processes" in found.stderr
-    assert gv.load("run").step == 4
+    command = [sys.executable, str(folder / "broken.py")]
+    script = f"import sys; from ganvae_core.cli.launcher import watch; sys.exit(watch({command}, 2))"
+    found = warm("", code=script, before=forked_ranks)
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(expected), found.err
+    assert found.err.count("error:") == 1
+    assert "Traceback" not in found.err
 
 
 LEFT = """
@@ -226,28 +223,29 @@ import atexit, sys
 from pathlib import Path
 @atexit.register
 def say_which_threads_are_left():  # registered first, and so called last
-    for thread in Path("/proc/self/task").iterdir():
-        print((thread / "comm").read_text().strip())
+    for thread in Path("/proc/self/task").glob("*/comm"):
+        print(thread.read_text().strip())
 from ganvae_core.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its threads in /proc")
-def test_no_thread_of_torch_outlives_training(folder: Path) -> None:
+def test_torchrun_trains_the_same_and_no_thread_of_torch_outlives_training(folder: Path) -> None:
     # A thread that gives up a tensor of Python's while the interpreter goes away aborts the process.
     (folder / "left.py").write_text(LEFT)
-    torchrun = (*TORCHRUN[: TORCHRUN.index("-m", 2)], "left.py", "run")
-    found = finished(*SMALL, "--steps", "2", "--out", "run", "--quiet", how=torchrun)
-    assert found.returncode == 0, found.stderr
-    assert "run" in found.stdout.splitlines()
-    assert "gloo" not in found.stdout
+    found = torchrun("left.py", "run", *SMALL, "--steps", "4", "--out", "run")
+    assert found.code == 0, found.err
+    assert found.out.splitlines().count("run") == 1
+    assert "gloo" not in found.out
+    assert found.err.count("vae on digits") == 1
+    assert " · 2 processes" in found.err
+    assert gv.load("run").step == 4
 
 
 def test_torchrun_and_processes_must_agree_on_how_many() -> None:
-    found = finished(*SMALL, "--steps", "4", "--processes", "3", how=TORCHRUN)
-    assert found.returncode == 1  # torchrun's own code for any failure
-    assert found.stderr.count("error: --processes 3: this is one of 2 processes that are there already.") == 1
+    found = torchrun("-m", "ganvae_core", "run", *SMALL, "--steps", "4", "--processes", "3")
+    assert found.code == 1  # torchrun's own code for any failure
+    assert found.err.count("error: --processes 3: this is one of 2 processes that are there already.") == 1
     assert not Path("runs").exists()
 
 

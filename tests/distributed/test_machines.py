@@ -110,7 +110,7 @@ def test_two_machines_train_what_one_process_trains(
     (run,) = (machine.folder / "run" for machine in machines if (machine.folder / "run").exists())
     assert any(" · 2 processes" in err for _, err in said)
     one = finished(*words[:-1], str(tmp_path / "one"), "engine.micro_batch_size=8", "--quiet")
-    assert one.returncode == 0, one.stderr
+    assert one.code == 0, one.err
     for name, value in model_of(str(tmp_path / "one"), 4).items():
         torch.testing.assert_close(model_of(str(run), 4)[name], value, rtol=1e-5, atol=1e-6)
 
@@ -132,7 +132,7 @@ def test_a_machine_that_is_gone_ends_the_run_with_something_to_go_on_from(
     assert f"  saved up to step {step:,}" in hints
     assert f"  go on:  ganvae run --resume {run}" in hints
     again = finished("--resume", run, "--steps", str(step + 5), "--quiet")
-    assert (again.returncode, again.stdout, again.stderr) == (0, f"{run}\n", "")
+    assert (again.code, again.out, again.err) == (0, f"{run}\n", "")
 
 
 def is_rank_0(launcher: subprocess.Popen[str]) -> bool:
