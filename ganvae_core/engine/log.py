@@ -45,7 +45,7 @@ class StepLog:
         self._labels: list[tuple[int, str, tuple[str, ...]]] = []
         self._values: list[Tensor] = []
         self._counts: Counter[str] = Counter()
-        self._parts: defaultdict[str, list[float]] = defaultdict(list)  # by name, floats that make up the sum
+        self._sums: defaultdict[str, float] = defaultdict(float)
         self._updates: defaultdict[str, list[NotFinite | None]] = defaultdict(list)
 
     @property
@@ -63,14 +63,9 @@ class StepLog:
     def read(self) -> Reading:
         """Return the averages since the last reading, and clear them."""
         self._transfer()
-        averages = {
-            name: math.fsum(self._parts[name]) / count
-            if all(map(math.isfinite, self._parts[name]))
-            else math.nan
-            for name, count in self._counts.items()
-        }
+        averages = {name: self._sums[name] / count for name, count in self._counts.items()}
         reading = Reading(averages, self._updates)
-        self._counts, self._parts, self._updates = Counter(), defaultdict(list), defaultdict(list)
+        self._counts, self._sums, self._updates = Counter(), defaultdict(float), defaultdict(list)
         return reading
 
     def first_not_finite(self) -> NotFinite | None:
@@ -82,16 +77,16 @@ class StepLog:
     def state(self) -> dict[str, Any]:
         """The sums since the last reading as JSON values, exactly, for a checkpoint between two readings."""
         self._transfer()
-        sums = {name: [count, *_exact_sum(self._parts[name])] for name, count in self._counts.items()}
+        sums = {name: [count, self._sums[name]] for name, count in self._counts.items()}
         updates = {phase: [None if update is None else [update.step, update.terms] for update in made]
                    for phase, made in self._updates.items()}  # fmt: skip
         return {"sums": sums, "updates": updates} if updates else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue the sums that ``state`` gave."""
-        for name, (count, *parts) in state.get("sums", {}).items():
+        for name, (count, total) in state.get("sums", {}).items():
             self._counts[name] = int(count)
-            self._parts[name] = [math.nan if part is None else float(part) for part in parts]
+            self._sums[name] = math.nan if total is None else float(total)
         for phase, made in state.get("updates", {}).items():
             self._updates[phase] = [update and NotFinite(update[0], phase, update[1]) for update in made]
 
@@ -108,18 +103,8 @@ class StepLog:
                 self._updates[phase].append(None)
                 for name, value in values.items():
                     self._counts[f"{phase}/{name}"] += 1
-                    self._parts[f"{phase}/{name}"].append(value)
+                    self._sums[f"{phase}/{name}"] += value
             else:
                 terms = [name for name, value in values.items() if not math.isfinite(value)]
                 dropped = NotFinite(step, phase, ", ".join(terms or (LOSS, GRADIENT_NORM)).replace("_", " "))
                 self._updates[phase].append(dropped)
-
-
-def _exact_sum(values: list[float]) -> list[float]:
-    """A few floats whose exact sum is that of the values; a single NaN where they are not all finite."""
-    if not all(map(math.isfinite, values)):
-        return [math.nan]
-    parts: list[float] = []
-    while rest := math.fsum([*values, *(-part for part in parts)]):
-        parts.append(rest)
-    return parts
