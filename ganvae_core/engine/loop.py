@@ -24,7 +24,6 @@ from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, pr
 from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import world
 from ganvae_core.engine.recovery import NotFiniteError, Recovery
-from ganvae_core.engine.saving import Saver
 from ganvae_core.engine.settings import SKIP, EngineSettings
 from ganvae_core.engine.sharing import broadcast_state, sharing_notes, synchronises
 from ganvae_core.engine.state import Results, TrainingState
@@ -37,6 +36,7 @@ from ganvae_core.evaluation.sampling import RowLimit, in_parts
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot
+from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.training import Callback, Metric, Objective, TrainingView
 from ganvae_core.types import HELD_OUT, Batch
 
@@ -81,7 +81,7 @@ class Engine:
         optimizers: Mapping[str, OptimizerSettings] | None = None,
         metrics: Sequence[Metric] = (),
         callbacks: Sequence[Callback] = (),
-        saver: Saver | None = None,
+        saver: CheckpointWriter | None = None,
         stage: int = 0,
         first_step: int = 0,
     ) -> None:
@@ -472,7 +472,7 @@ class Engine:
             self.model.prior, FittedPrior
         ):  # only the last checkpoint has a prior that can be sampled
             hints.insert(0, f"train for fewer steps:  engine.steps={state.watch.step}")
-        elif self.saver is not None and self.saver.directory is not None:
+        elif self.saver is not None:
             run = shlex.quote(str(self.saver.directory))
             hints.insert(0, f"sample the best checkpoint:  ganvae sample {run} --checkpoint best")
         state.warn(
