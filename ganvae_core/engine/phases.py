@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence, Set
+from collections.abc import Generator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -171,22 +171,17 @@ def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> l
 
 def _checked_phases(objective: Objective) -> list[Phase]:
     """The objective's phases, checked: plugins may be written without a type checker."""
-    name, given = type(objective).__name__, cast(Any, objective.phases())
-    phases: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    name, phases = type(objective).__name__, cast(Any, objective.phases())
+    if not isinstance(phases, Sequence) or not all(isinstance(phase, Phase) for phase in phases):
+        raise ConfigurationError(
+            f"{name}.phases() returned {phases!r}.",
+            "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]",
+        )
     for phase in phases:
-        if not isinstance(phase, Phase):
-            raise ConfigurationError(
-                f"{name}.phases() returned {'' if phase is given else 'a list with a '}{type(phase).__name__}"
-                f"{'' if phase is given else ' in it'}.",
-                "it must return ganvae_core.Phase objects:  return [Phase(NAME, LOSS, trains=[MODULE])]",
-            )
         trains: Any = phase.trains
-        modules = trains if isinstance(trains, list | tuple) else [trains]
-        invalid = [module for module in modules if trains is module or not isinstance(module, nn.Module)]
-        if invalid:
+        if not isinstance(trains, Sequence) or not all(isinstance(module, nn.Module) for module in trains):
             raise ConfigurationError(
-                f"phase '{phase.name}': `trains` is a list of modules, and this is"
-                f" {'' if invalid[0] is trains else 'a list with '}{type(invalid[0]).__name__}.",
+                f"phase '{phase.name}': `trains` is a list of modules, and this is {trains!r}.",
                 "write  trains=[self.critic]  or whatever the modules are called",
             )
         if phase.every < 1:
@@ -198,7 +193,7 @@ def _checked_phases(objective: Objective) -> list[Phase]:
     names = [phase.name for phase in phases]
     if len(set(names)) < len(names):
         raise ConfigurationError(f"{name}.phases(): two phases have one name: {names}.")
-    return phases
+    return list(phases)
 
 
 def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = False) -> None:
@@ -319,9 +314,3 @@ def is_frozen(module: nn.Module) -> bool:
 def has_batch_norm(module: nn.Module) -> bool:
     """Whether the rows of a batch are normalised together somewhere in a module."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())  # pyright: ignore
-
-
-def has_spectral_norm(module: nn.Module) -> bool:
-    """Whether there is spectral normalisation, whose estimate changes in every forward."""
-    kind = nn.utils.parametrizations._SpectralNorm  # pyright: ignore
-    return any(isinstance(part, kind) for part in module.modules())

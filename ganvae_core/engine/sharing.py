@@ -92,22 +92,6 @@ class UpdateSum:
             )
 
 
-def parts(batch_size: int, processes: int, rows_at_once: int | None) -> list[tuple[int, int]]:
-    """First row of a global batch, and the one after the last, of all that is computed at once and draws by itself.
-
-    Args:
-        batch_size: rows of the global batch.
-        processes: that share it.
-        rows_at_once: at most, in each of them; None for all that it has.
-    """
-    found: list[tuple[int, int]] = []
-    for rank in range(processes):
-        rows = World(rank, processes).rows(batch_size)
-        most = rows_at_once or batch_size
-        found += [(row, min(row + most, rows.stop)) for row in range(rows.start, rows.stop, most)]
-    return found
-
-
 def synchronises(world: World, device: torch.device) -> bool:
     """Whether batch norm normalises the rows of all ranks together; torch has no such form for CPUs."""
     return world.size > 1 and device.type != "cpu"

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,7 @@ from ganvae_core.data.specifications import read_spec
 from ganvae_core.engine.devices import computing_threads
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import lasts_whole_training
-from ganvae_core.engine.phases import has_spectral_norm
 from ganvae_core.engine.processes import world
-from ganvae_core.engine.sharing import parts
 from ganvae_core.errors import ConfigurationError, DataError, RunError
 from ganvae_core.interfaces import Source
 from ganvae_core.plugins import Catalogue, installed_plugins
@@ -130,27 +128,23 @@ def prepare_resume(
 
 
 def _refuse_finished(path: Path, checkpoint: Checkpoint, before: Configuration, after: Configuration) -> None:
-    command, stage = f"ganvae run --resume {shlex.quote(str(path))}", checkpoint.stage
-    done, planned, wanted = checkpoint.stage_step, steps_in(before, stage), steps_in(after, stage)
+    """Raise where no step is left to do."""
+    stage, done = checkpoint.stage, checkpoint.stage_step
+    planned, wanted = steps_in(before, stage), steps_in(after, stage)
     finished = checkpoint.complete and stage == len(after.stages)
-    if not finished and done <= wanted:
+    if done < wanted or (done == wanted and not finished):
         return
-    if planned > done >= wanted:
+    command = f"ganvae run --resume {shlex.quote(str(path))}"
+    if done < planned:
         raise RunError(
-            f"'{path}' has done {done:,} steps{' of this stage' if stage else ''}, more than the {wanted:,} asked for.",
+            f"'{path}' has done {done:,} steps, more than the {wanted:,} asked for.",
             f"go on to the {planned:,} that it began with:  {command}",
         )
-    if done >= wanted:
-        fewer = f", and {wanted:,} are fewer" if wanted < done else ""
-        raise RunError(
-            f"'{path}' is finished: it has done the {checkpoint.step:,} steps of its stages{fewer}."
-            if stage
-            else f"'{path}' is finished: it has done its {done:,} steps{fewer}.",
-            f"train {'its last stage' if stage else 'it'} for longer:  {command} {steps_key(stage)}={2 * done}",
-            f"or begin a new run with its weights:  ganvae run --from {shlex.quote(str(path))}"
-            if stage
-            else "",
-        )
+    raise RunError(
+        f"'{path}' is finished: it has done its {checkpoint.step:,} steps.",
+        f"train it for longer:  {command} {steps_key(stage)}={2 * done}",
+        f"or begin a new run with its weights:  ganvae run --from {shlex.quote(str(path))}",
+    )
 
 
 def _source_again(configuration: Configuration, directory: RunDirectory, data: Any) -> Source | None:
@@ -251,43 +245,21 @@ def continued(directory: RunDirectory, layer: Mapping[str, Any]) -> str:
     return shlex.join(["ganvae", "run", "--from", str(directory.path), *as_overrides(layer)])
 
 
-def runtime_notes(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
+def runtime_notes(manifest: Mapping[str, Any], engine: Engine) -> list[str]:
     """A sentence where a checkpoint was written under another runtime, which rounds, draws or computes otherwise."""
     then, now = manifest.get("runtime"), engine.runtime()
     if not isinstance(then, Mapping):
-        return
-    changed = {
-        name: f"{name} {then[name]}, now {value}"
-        for name, value in now.items()
-        if name != "rows_at_once" and then.get(name, value) != value
-    }
+        return []
+    changed = [name for name in now if name != "rows_at_once" and then.get(name, now[name]) != now[name]]
     if not changed:
-        return
-    trained = f"it was trained with {'; '.join(changed.values())}"
-    reasons = _reasons(changed.keys(), then, engine)
-    if reasons:
-        yield f"it goes on differently, and not within rounding, since it {' and '.join(reasons)}: {trained}"
-    else:
-        yield f"it goes on within rounding and not bit for bit: {trained}"
-
-
-def _reasons(changed: Set[str], then: Mapping[str, Any], engine: Engine) -> list[str]:
-    """Why a resumed run differs from an uninterrupted one by more than rounding."""
-    shared = "processes" in changed
-    tied = shared and any(prepared.couples_rows for prepared in engine.phases)
-    split_otherwise = shared and _parts_of(then, engine) != parts(
-        engine.batch_size, engine.world.size, engine.state.recovery.micro_batch_size
-    )
-    found: list[str] = []
-    if tied or split_otherwise or "device" in changed:  # each kind of device has random numbers of its own
-        found.append("draws other random numbers")
-    if tied or "precision" in changed or (shared and has_spectral_norm(engine.objective)):
-        found.append("computes otherwise")
-    return found
-
-
-def _parts_of(then: Mapping[str, Any], engine: Engine) -> list[tuple[int, int]]:
-    return parts(engine.batch_size, then["processes"], then.get("rows_at_once"))
+        return []
+    how = "within rounding and not bit for bit"
+    if "processes" in changed:  # rows that are computed together draw random numbers together
+        how = "within rounding at best, and differently where rows fall into other parts"
+    if "device" in changed or "precision" in changed:
+        how = "differently, and not within rounding"
+    trained = "; ".join(f"{name} {then[name]}, now {now[name]}" for name in changed)
+    return [f"it goes on {how}: it was trained with {trained}"]
 
 
 def _is_harmless(key: str, fitted_prior: bool) -> bool:

@@ -195,7 +195,7 @@ REFUSED: dict[str, tuple[Callable[[Any], list[gv.Phase]], str]] = {
     ),
     "a list with something else": (
         lambda own: [gv.Phase("a", squared_error(own), trains=[*own.model.generator.parameters()])],  # pyright: ignore
-        "and this is a list with Parameter",
+        r"and this is \[Parameter",
     ),
     "every of zero": (
         lambda own: [gv.Phase("a", squared_error(own), trains=[own.model.generator], every=0)],

@@ -14,17 +14,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import FromPhases, engine, images, model, recipes, rows, same, small_settings, state
+from toys import FromPhases, engine, images, model, recipes, regression, rows, same, small_settings, state
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
 from ganvae_core.config.configuration import stored
 from ganvae_core.config.layers import parse_overrides, parse_yaml
 from ganvae_core.data.stream import DataStream
-from ganvae_core.engine.processes import World
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.resuming import differing_settings, prepare_resume, runtime_notes
-from ganvae_core.store.checkpoints import Checkpoint, read_checkpoint
+from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.store.manifests import manifest_text
 
 STEPS, FIRST = 7, 3
@@ -468,73 +467,25 @@ def test_runtime_notes_are_told_since_they_round_otherwise(tmp_path: Path) -> No
     assert "threads" not in told  # the run goes on with as many
 
 
-DRAWS, COMPUTES = "draws other random numbers", "computes otherwise"
-
-
-def objective_of(layer: nn.Module, **phase: Any) -> FromPhases:
-    def phases(own: Any) -> list[gv.Phase]:
-        return [
-            gv.Phase("a", lambda batch: gv.Loss(own.layer(batch.x).square().mean()), [own.layer], **phase)
-        ]
-
-    own = model(encoder=False)
-    for parameter in own.parameters():
-        parameter.requires_grad_(False)
-    return FromPhases(own, phases, layer=layer)
+ROUNDING = "within rounding and not bit for bit"
+PARTS = "within rounding at best, and differently where rows fall into other parts"
+OTHERWISE = "differently, and not within rounding"
 
 
 @pytest.mark.parametrize(
-    ("kind", "processes", "at_once", "changes", "reasons"),
+    ("changes", "how"),
     [
-        ("plain", 2, 64, {}, None),
-        ("plain", 4, 32, {}, None),
-        ("plain", 5, 26, {}, DRAWS),  # parts of 26 and 25 rows: the fifth began at row 103, and begins at 104
-        ("plain", 1, 128, {"threads": 64}, None),
-        ("plain", 1, 128, {"device": "NVIDIA H100"}, DRAWS),
-        ("plain", 1, 128, {"precision": "bfloat16"}, COMPUTES),
-        ("plain", 1, 128, {"device": "NVIDIA H100", "precision": "bfloat16"}, f"{DRAWS} and {COMPUTES}"),
-        ("coupled", 2, 64, {}, f"{DRAWS} and {COMPUTES}"),
-        ("coupled", 1, 128, {"threads": 64}, None),
-        ("spectral norm", 2, 64, {}, COMPUTES),
+        ({"threads": 64}, ROUNDING),
+        ({"processes": 2, "rows_at_once": 64}, PARTS),
+        ({"device": "NVIDIA H100"}, OTHERWISE),
+        ({"precision": "bfloat16", "processes": 2}, OTHERWISE),
     ],
 )
-def test_a_run_that_goes_on_otherwise_than_within_rounding_says_why(
-    kind: str, processes: int, at_once: int, changes: dict[str, Any], reasons: str | None, tmp_path: Path
-) -> None:
-    layer = nn.Linear(3, 3)
-    if kind == "spectral norm":
-        layer = nn.utils.parametrizations.spectral_norm(layer)
-    training = engine(objective_of(layer, couples_rows=kind == "coupled"), rows(200), batch_size=128,
-                      directory=tmp_path)  # fmt: skip
-    training.save()
-    written = read_checkpoint(tmp_path / "checkpoints" / "step-000000")
-    runtime = {**written.manifest["runtime"], "processes": processes, "rows_at_once": at_once, **changes}
-    manifest = {**written.manifest, "runtime": runtime}
-    training.restore(Checkpoint(written.folder, manifest))
-    (told,) = runtime_notes(manifest, training)
-    if reasons is None:
-        assert told.startswith("it goes on within rounding and not bit for bit: it was trained with ")
-    else:
-        assert told.startswith(
-            f"it goes on differently, and not within rounding, since it {reasons}: it was trained with "
-        )
-
-
-def test_more_processes_draw_other_numbers_unless_parts_stay_as_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for at_once, draws in ((None, True), (16, False)):
-        changes: dict[str, Any] = {"batch_size": 32, "micro_batch_size": at_once}
-        alone = engine(objective_of(nn.Linear(3, 3)), directory=tmp_path / str(at_once), **changes)
-        alone.save()
-        written = read_checkpoint(tmp_path / str(at_once) / "checkpoints" / "step-000000")
-        with monkeypatch.context() as patch:
-            patch.setattr("ganvae_core.engine.loop.world", lambda: World(size=2))
-            training = engine(objective_of(nn.Linear(3, 3)), **changes)
-        training.restore(written)
-        (told,) = runtime_notes(written.manifest, training)
-        assert (DRAWS in told) is draws
-        assert "processes 1, now 2" in told
+def test_a_note_says_how_a_run_goes_on_under_another_runtime(changes: dict[str, Any], how: str) -> None:
+    training = engine(regression(), steps=1)
+    (told,) = runtime_notes({"runtime": {**training.runtime(), **changes}}, training)
+    assert told.startswith(f"it goes on {how}: it was trained with ")
+    assert all(f"{name} {value}, now " in told for name, value in changes.items() if name != "rows_at_once")
 
 
 def test_what_a_checkpoint_does_not_say_of_its_circumstances_is_not_held_against_it(tmp_path: Path) -> None:

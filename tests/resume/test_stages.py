@@ -225,7 +225,7 @@ def test_no_samples_are_drawn_before_the_stage_that_trains_the_prior(tmp_path: P
 
 def test_the_last_stage_can_be_lengthened_and_those_before_cannot(whole: Path, tmp_path: Path) -> None:
     run = train(tmp_path / "run")
-    with pytest.raises(gv.RunError, match="has done the 11 steps of its stages") as raised:
+    with pytest.raises(gv.RunError, match="has done its 11 steps") as raised:
         run.resume()
     assert f"ganvae run --resume {run.path} stages.0.steps=10" in str(raised.value)
     with pytest.raises(gv.ConfigurationError, match="those of the first stage") as refused:
