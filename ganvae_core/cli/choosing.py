@@ -101,7 +101,6 @@ def chosen_configuration(
 
 def _read_file(file: Path) -> dict[str, Any]:
     from ganvae_core.config.layers import parse_yaml
-    from ganvae_core.config.old_files import from_0_1
     from ganvae_core.store.files import refuse_pickle
 
     refuse_pickle(
@@ -115,4 +114,4 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"--config: '{file}' is not a text file.") from None
     except OSError as error:
         raise ConfigurationError(f"--config: '{file}' cannot be read: {error.strerror}.") from None
-    return from_0_1(parse_yaml(text, str(file)))
+    return parse_yaml(text, str(file))

@@ -18,7 +18,7 @@ from ganvae_core.store.manifests import manifests_in, numbers, without_gaps
 CONFIG = "config.yaml"
 DATA = "data.json"
 FORMAT = 2
-"""Of a run's files. Version 0.1 wrote none."""
+"""Of a run's files."""
 LOCK = "plugins.lock.toml"
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
@@ -133,13 +133,8 @@ class RunDirectory:
         """
         record = self.read_json(DATA)
         if record.get("format") != FORMAT:
-            version = (
-                "another version of ganvae, which stores"
-                if "format" in record
-                else "ganvae 0.1, which stored"
-            )
             raise RunError(
-                f"'{self.path}' was made by {version} runs differently.",
+                f"'{self.path}' was made by another version of ganvae, which stores runs differently.",
                 f"train it anew:  ganvae run --config {shlex.quote(str(self.path / CONFIG))}",
             )
         return record

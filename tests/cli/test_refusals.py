@@ -329,13 +329,13 @@ def test_a_checkpoint_that_is_cut_short_or_something_else_is_named(
     refused(say, own_folder, f"sample {run}", "model.safetensors is missing")
 
 
-def test_a_run_of_0_1_is_refused_with_the_command_that_trains_it_anew(
+def test_a_run_of_another_version_is_refused_with_the_command_that_trains_it_anew(
     run: Path, say: Say, own_folder: Path
 ) -> None:
     record = json.loads((run / "data.json").read_text())
     assert record.pop("format") == 2
     (run / "data.json").write_text(json.dumps(record))
-    made_by = f"'{run}' was made by ganvae 0.1, which stored runs differently."
+    made_by = f"'{run}' was made by another version of ganvae, which stores runs differently."
     anew = f"ganvae run --config {run / 'config.yaml'}"
     for words in (
         f"sample {run}",
