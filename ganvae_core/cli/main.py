@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             result = ganvae.main(typed, prog_name="ganvae", standalone_mode=False, obj=settings)
         except (Exception, KeyboardInterrupt) as error:
-            with undisturbed():
+            with handling_stops(signal.SIG_IGN):  # a launcher may end this process because of the error
                 from ganvae_core.cli.failures import report
 
                 # An error in reading the arguments comes before the option has been seen.
@@ -146,20 +145,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     traceback.print_exception(error)
                 return report(error)
     return result if isinstance(result, int) else 0
-
-
-@contextmanager
-def undisturbed() -> Generator[None]:
-    """Ignore Ctrl-C and SIGTERM while an error is reported: a launcher may end this process because of it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class LastingStream:

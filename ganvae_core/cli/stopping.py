@@ -12,7 +12,7 @@ from types import FrameType
 
 from ganvae_core.engine.environment import is_other_rank
 
-Handler = Callable[[int, FrameType | None], None]
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
 def stop_signals() -> list[signal.Signals]:
