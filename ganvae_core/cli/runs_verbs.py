@@ -23,7 +23,7 @@ from ganvae_core.cli.run_files import (
     read_config,
     settings,
 )
-from ganvae_core.data.specifications import read_spec
+from ganvae_core.data.specifications import stored_specs
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import RunError
 from ganvae_core.plugins.known import OWN
@@ -151,14 +151,11 @@ def about_data(run: RunDirectory, data: Mapping[str, Any]) -> list[Fact]:
     """The source with its options, and its rows."""
     facts = [("data", chosen({name: value for name, value in data.items() if name not in NOT_THE_SOURCES}))]
     try:
-        record = run.data_record()
-        spec, whole = read_spec(record["spec"]), read_spec(record["source_spec"])
+        spec, whole = stored_specs(run)
     except RunError as error:
         return [*facts, ("", error.message)]
-    except (KeyError, TypeError, ValueError):
-        return [*facts, ("", f"{run.path / DATA} does not hold what a run writes there")]
     held_out = f"{whole.count - spec.count:,} held out"
-    rows = describe.counted(spec.count, str(record.get("rows", "rows")))
+    rows = describe.counted(spec.count, str(run.data_record().get("rows", "rows")))
     facts.append(("", f"{rows} to learn from, {held_out}"))
     if spec.columns:
         facts.append(("columns", ", ".join(spec.columns)))

@@ -8,6 +8,8 @@ from dataclasses import is_dataclass
 from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
+from ganvae_core.errors import RunError
+from ganvae_core.store.directory import DATA, RunDirectory
 from ganvae_core.types import DataSpec
 
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -44,6 +46,19 @@ def read_spec(values: Mapping[str, Any]) -> DataSpec:
         if not agrees:
             raise ValueError(f"{name} of {values}")
     return spec
+
+
+def stored_specs(directory: RunDirectory) -> tuple[DataSpec, DataSpec]:
+    """The specifications of a run's data: as the model is given it, and as the source has it.
+
+    Raises:
+        RunError: the run's record of its data cannot be read, or is of another format.
+    """
+    record = directory.data_record()
+    try:
+        return read_spec(record["spec"]), read_spec(record["source_spec"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
 
 
 def sizes(value: Any, name: str) -> tuple[int, ...]:

@@ -173,9 +173,8 @@ def sample_chunk(
 
 
 def _next_chunk(model: Model, condition: Tensor | None, *, noise: bool, limit: RowLimit) -> Samples:
-    """The next ``CHUNK`` samples. All are drawn for any count, since draws depend on the number of rows."""
-    given = model.draw_conditions(CHUNK) if condition is None else _padded(condition)
-    codes = model.prior.sample(CHUNK, given)
+    """The next ``CHUNK`` samples."""
+    codes, given = _codes_of_chunk(model, condition)
 
     def observed(rows: slice) -> Tensor:
         made = model.decode(codes[rows], None if given is None else given[rows])
@@ -200,22 +199,23 @@ def sample_codes(
     codes: list[Tensor] = []
     conditions: list[Tensor] = []
     for start in range(0, count, CHUNK):
-        given = None if condition is None else _padded(condition[start : start + CHUNK].to(device))
+        given = None if condition is None else condition[start : start + CHUNK].to(device)
         with torch.no_grad(), borrowed_randomness(device) as generator:
             generator.manual_seed(mixed_seed(seed, SAMPLING, start))
-            given = model.draw_conditions(CHUNK) if given is None else given
-            codes.append(model.prior.sample(CHUNK, given))
-        if given is not None:
-            conditions.append(given)
+            drawn, given = _codes_of_chunk(model, given)
+        codes.append(drawn)
+        conditions += [] if given is None else [given]
     return torch.cat(codes)[:count], torch.cat(conditions)[:count] if conditions else None
 
 
-def _padded(condition: Tensor) -> Tensor:
-    """(CHUNK, *K): the last condition is repeated where there are fewer."""
-    missing = CHUNK - len(condition)
-    return (
-        torch.cat([condition, condition[-1:].expand(missing, *condition.shape[1:])]) if missing else condition
-    )
+def _codes_of_chunk(model: Model, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A whole chunk of codes and conditions, for any number of samples: draws depend on the number of rows."""
+    if condition is None:
+        condition = model.draw_conditions(CHUNK)
+    elif len(condition) < CHUNK:
+        last = condition[-1:].expand(CHUNK - len(condition), *condition.shape[1:])
+        condition = torch.cat([condition, last])
+    return model.prior.sample(CHUNK, condition), condition
 
 
 def can_sample(model: Model) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from ganvae_core.config.configuration import FRAME, IN_MEMORY, Configuration, st
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.options import Text
 from ganvae_core.data.codec import Codec, in_own_units
-from ganvae_core.data.specifications import read_spec, sizes
+from ganvae_core.data.specifications import stored_specs
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import precision_here, select_device
 from ganvae_core.engine.precision import computing
@@ -35,11 +34,12 @@ from ganvae_core.runs.stages import prior_waits
 from ganvae_core.runs.starting import fingerprint
 from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import load_tensors
-from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.store.directory import CONFIG, LOCK, RunDirectory
 from ganvae_core.training import Callback, Objective
 from ganvae_core.types import Batch, DataSpec, Field, Units, View
 from ganvae_core.views.finding import view_of
 
+T = TypeVar("T")
 SLACK = 1e-3
 """Values may lie beyond the range by this share of it, as rounding makes them."""
 MOST_BEYOND = 1.0
@@ -146,13 +146,10 @@ class Run:
             DataError: as ``batch`` raises it.
         """
 
-        def pair(rows: slice) -> tuple[Tensor, Tensor]:
-            batch = self.batch(data, indices[rows])
+        def pair(batch: Batch) -> tuple[Tensor, Tensor]:
             return batch.x.cpu(), self.model.reconstruct(batch.x, batch.condition).cpu()
 
-        with torch.no_grad(), self.computing():
-            pairs = list(in_parts(pair, len(indices), RowLimit()))
-        originals, made = zip(*pairs, strict=True)
+        originals, made = zip(*self._of_batches(pair, data, indices), strict=True)
         return torch.cat(originals), torch.cat(made)
 
     def encode(self, data: Split, indices: np.ndarray) -> np.ndarray:
@@ -163,12 +160,17 @@ class Run:
             DataError: as ``batch`` raises it.
         """
 
-        def codes(rows: slice) -> np.ndarray:
-            batch = self.batch(data, indices[rows])
+        def codes(batch: Batch) -> np.ndarray:
             return self.model.encode(batch.x, batch.condition).mean.cpu().numpy()
 
+        return np.concatenate(self._of_batches(codes, data, indices))
+
+    def _of_batches(self, compute: Callable[[Batch], T], data: Split, indices: np.ndarray) -> list[T]:
+        """The results for chosen rows, batch by batch."""
         with torch.no_grad(), self.computing():
-            return np.concatenate(list(in_parts(codes, len(indices), RowLimit())))
+            return list(
+                in_parts(lambda rows: compute(self.batch(data, indices[rows])), len(indices), RowLimit())
+            )
 
     @property
     def device(self) -> torch.device:
@@ -498,7 +500,7 @@ def read_run(
 ) -> Run:
     """As ``load``, without a warning of what is in ``Run.damage``; ``layer`` holds the overrides, nested."""
     directory = RunDirectory.open(Path(path))
-    record = directory.data_record()
+    spec, source_spec = stored_specs(directory)
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
     configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
@@ -506,23 +508,11 @@ def read_run(
         configuration = with_sampling_options(catalogue, configuration, layer)
     chosen, damage = find_checkpoint(directory, checkpoint)
     tensors = chosen.model()
-    spec, source_spec, conditions = _stored_data(directory, record, tensors)
+    conditions = None
+    if "conditions" in tensors and "condition_weights" in tensors:
+        conditions = (tensors["conditions"], tensors["condition_weights"])
     model = Builder(configuration, catalogue).model(spec, conditions)
     load_tensors(model, tensors, str(chosen.folder))
     model.prior_waits = prior_waits(configuration, chosen.stage)
     model.eval().requires_grad_(False).to(select_device(device))
     return Run(directory, configuration, catalogue, spec, source_spec, model, chosen.step, damage)
-
-
-def _stored_data(
-    directory: RunDirectory, record: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> tuple[DataSpec, DataSpec, tuple[torch.Tensor, torch.Tensor] | None]:
-    try:
-        spec, source = read_spec(record["spec"]), read_spec(record["source_spec"])
-        shape = None if record.get("conditions") is None else sizes(record["conditions"], "conditions")
-        if shape is not None and math.prod(shape) > sum(tensor.numel() for tensor in tensors.values()):
-            raise ValueError(f"conditions of shape {shape} are more than the weights hold")
-        conditions = None if shape is None else (torch.zeros(*shape), torch.ones(shape[0]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
-    return spec, source, conditions

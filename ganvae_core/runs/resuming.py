@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from ganvae_core.config.configuration import (
 )
 from ganvae_core.config.layers import as_overrides, nest, parse_yaml
 from ganvae_core.data.frames import is_frame
-from ganvae_core.data.specifications import read_spec
+from ganvae_core.data.specifications import stored_specs
 from ganvae_core.engine.devices import computing_threads
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import lasts_whole_training
@@ -34,7 +33,7 @@ from ganvae_core.runs.stages import steps_in
 from ganvae_core.runs.starting import fingerprint, go_on
 from ganvae_core.runs.threads import remembered_threads
 from ganvae_core.store.checkpoints import Checkpoint, newest_whole
-from ganvae_core.store.directory import CONFIG, DATA, LOCK, RunDirectory
+from ganvae_core.store.directory import CONFIG, LOCK, RunDirectory
 from ganvae_core.store.ownership import held
 from ganvae_core.training import Callback
 
@@ -191,20 +190,15 @@ def _refuse_changes(
 
 def _refuse_other_data(preparation: Preparation, directory: RunDirectory) -> None:
     """The order of the rows and their scaling follow from the data, so it must be what it was."""
-    record = directory.data_record()
-    try:
-        before = json.loads(json.dumps(read_spec(record["spec"]).as_dict()))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
-    now = json.loads(json.dumps(preparation.data.spec.as_dict()))
+    before, now = stored_specs(directory)[0], preparation.data.spec
     changed = [key for key in ("shape", "count", "fields", "range", "condition", "units")
-               if now[key] != before.get(key)]  # fmt: skip
-    if record.get("fingerprint") != fingerprint(preparation.data):
+               if getattr(now, key) != getattr(before, key)]  # fmt: skip
+    if directory.data_record().get("fingerprint") != fingerprint(preparation.data):
         changed.append("values")
     if changed:
         raise DataError(
             f"the data is not what '{directory.path}' was trained on: its {' and '.join(changed)} differ.",
-            f"then {before.get('count')} rows of shape {before.get('shape')}, now {now['count']} of {now['shape']}",
+            f"then {before.count} rows of shape {before.shape}, now {now.count} of {now.shape}",
         )
 
 

@@ -114,13 +114,11 @@ def fingerprint(data: Split) -> str:
 
 def _data_record(preparation: Preparation) -> dict[str, Any]:
     data, model = preparation.data, preparation.engine.model
-    conditions = model.conditions
     return {
         "format": FORMAT,
         "spec": data.spec.as_dict(),
         "fingerprint": fingerprint(data),
         "source_spec": data.source.spec.as_dict(),
         "rows": rows_in_words(data.spec, view_of(data.spec, preparation.catalogue)),
-        "conditions": None if conditions is None else list(conditions.shape),
         "classes": {name: type(part).__name__ for name, part in model.named_children()},
     }

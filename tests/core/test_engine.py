@@ -319,9 +319,9 @@ def test_fit_goes_on_from_where_it_was() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (None, r"phases\(\) returned NoneType"),
-        (3, r"phases\(\) returned int"),
-        (["critic"], "a list with a str in it"),
+        (None, r"phases\(\) returned None"),
+        (3, r"phases\(\) returned 3"),
+        (["critic"], r"phases\(\) returned \['critic'\]"),
     ],
 )
 def test_what_is_no_list_of_phases_is_said(given: Any, told: str) -> None:

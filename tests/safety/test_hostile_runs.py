@@ -298,14 +298,13 @@ SPECS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [*SPECS, "conditions"])
+@pytest.mark.parametrize("key", list(SPECS))
 def test_a_specification_that_is_none_is_refused(key: str, run: Path, say: Say) -> None:
     record = json.loads((run / "data.json").read_text())
-    values = SPECS.get(key, [[10**12, 10**6], "x", [1, 2, 3], [-1], [], [2.5], [3, 10]])
-    for value in values:
+    for value in SPECS[key]:
         changed = json.loads(json.dumps(record))
         for spec in ("spec", "source_spec"):
-            changed[spec] |= {key: value} if key in SPECS else {}
-        (run / "data.json").write_text(json.dumps(changed | ({key: value} if key not in SPECS else {})))
+            changed[spec] |= {key: value}
+        (run / "data.json").write_text(json.dumps(changed))
         say("show", run)
         say("sample", run, "-n", "2", "-o", "made.npz")
