@@ -6,7 +6,7 @@ A fused optimizer skips an update on the device when a gradient is not finite; t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import nn
@@ -15,50 +15,49 @@ from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Optimizer
 
 
+class _AdamLike(Optimizer):
+    """What both forms of Adam share.
+
+    Args:
+        betas: decay of the two moments.
+        eps: added to the denominator.
+    """
+
+    algorithm: ClassVar[type[torch.optim.Adam]]
+
+    def __init__(
+        self, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
+    ) -> None:
+        _check_decays("betas", *betas)
+        _check_not_negative(eps=eps, weight_decay=weight_decay)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return self.algorithm(
+            parameters, lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
 @final
-class Adam(Optimizer):
+class Adam(_AdamLike):
     """Adam (Kingma & Ba 2015).
 
     Args:
-        betas: decay of the two moments.
-        eps: added to the denominator.
         weight_decay: added to the gradient.
     """
 
-    def __init__(
-        self, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
-    ) -> None:
-        _check_decays("betas", *betas)
-        _check_not_negative(eps=eps, weight_decay=weight_decay)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-
-    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            parameters, lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
-        )
+    algorithm = torch.optim.Adam
 
 
 @final
-class AdamW(Optimizer):
+class AdamW(_AdamLike):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     Args:
-        betas: decay of the two moments.
-        eps: added to the denominator.
         weight_decay: share of the weights, times the learning rate, that is subtracted in each step.
     """
 
-    def __init__(
-        self, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
-    ) -> None:
-        _check_decays("betas", *betas)
-        _check_not_negative(eps=eps, weight_decay=weight_decay)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-
-    def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            parameters, lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
-        )
+    algorithm = torch.optim.AdamW
 
 
 @final
