@@ -27,22 +27,8 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
     Raises:
         TrainingError: it could not be written.
     """
-    draft = None
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
-            # Created by open, for the permissions of any new file: reading the umask changes it, in all threads.
-            with name.open("xb") as file:
-                draft = name
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-            draft = None
-        finally:
-            if draft is not None:
-                draft.unlink(missing_ok=True)
+    with whole_path(path) as draft, draft.open("xb") as file:
+        yield file
 
 
 @contextlib.contextmanager

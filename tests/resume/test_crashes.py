@@ -218,7 +218,8 @@ def test_drafts_have_the_name_by_which_they_are_found(tmp_path: Path) -> None:
         (draft,) = tmp_path.iterdir()
         file.write(b"x")
     copy = tmp_path / draft.name
-    copy.write_bytes(b"of a killed process")
+    copy.mkdir()
+    (copy / "config.yaml").write_bytes(b"of a killed process")
     with held(tmp_path):
         assert not copy.exists()
 
