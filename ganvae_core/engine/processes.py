@@ -179,13 +179,8 @@ class World:
         """
         if self.size == 1:
             return work()
-        value, error = _tried(work) if self.first else (None, None)
-        failure, value = self.exchange([_as_json(error), None if error else value])[0]
-        if error is not None:
-            raise error
-        if failure is not None:
-            raise _from_json(failure, 0)
-        return value  # pyright: ignore[reportReturnType]
+        value = self.together(lambda: work() if self.first else None)
+        return self.exchange(value)[0]
 
     def together(self, work: Callable[[], T]) -> T:
         """The result of ``work``, which all ranks do. An error on one of them is raised on all.
