@@ -53,8 +53,6 @@ def info(name: str, as_json: bool) -> None:
         click.echo(f"  {plugin.reason}")
     written_for = f" (core API {plugin.api})" if plugin.api is not None else ""
     click.echo(f"  described by {plugin.entry_point}{written_for}")
-    if plugin.remark:
-        note(f"note: {plugin.remark}")
     if plugin.recipes:
         click.echo()
         table([(recipe.name, recipe.summary) for recipe in plugin.recipes], ("recipe", ""))

@@ -41,7 +41,6 @@ class Plugin:
         traceback: of the exception that broke it, or empty.
         api: the core API that it was written for; None where it was not imported.
         package: the package that holds its recipes, as a dotted name; empty where it was not imported.
-        remark: one line about a flaw that does not keep it from being used, or empty.
     """
 
     name: str
@@ -56,7 +55,6 @@ class Plugin:
     traceback: str = ""
     api: int | None = None
     package: str = ""
-    remark: str = ""
 
     @property
     def ready(self) -> bool:

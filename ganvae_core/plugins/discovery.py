@@ -29,7 +29,6 @@ from ganvae_core.plugins.validation import (
 
 GROUP = "ganvae"
 DISABLE_VARIABLE = "GANVAE_DISABLE_PLUGINS"
-IMPORTS_TORCH = "its describing module imports torch, which makes every command slow"
 
 
 def discover(disabled: Collection[str] = (), user: Registry | None = None) -> Catalogue:
@@ -144,7 +143,6 @@ def conflict_of(claim: Plugin, rivals: Sequence[Plugin], reserved: KnownPlugin |
 
 def loaded(plugin: Plugin) -> Plugin:
     """The plugin after its module was imported and its hooks were called: ready, broken or incompatible."""
-    slow_already = "torch" in sys.modules
     try:
         # Standard output is for results, so the module's prints go to standard error.
         with contextlib.redirect_stdout(sys.stderr):
@@ -163,5 +161,4 @@ def loaded(plugin: Plugin) -> Plugin:
         lines = traceback.format_exception(error)
         reason = " ".join(lines[-1].split())
         return replace(plugin, state="broken", reason=reason, traceback="".join(lines))
-    remark = IMPORTS_TORCH if "torch" in sys.modules and not slow_already else ""
-    return replace(plugin, components=components, recipes=recipes, commands=commands, remark=remark)
+    return replace(plugin, components=components, recipes=recipes, commands=commands)
