@@ -7,7 +7,6 @@ import math
 import os
 import struct
 import zlib
-from contextlib import nullcontext
 from io import BufferedIOBase
 from pathlib import Path
 from typing import final
@@ -39,7 +38,7 @@ class Idx(StoredSource):
     of_one_file = frozenset({"labels"})
 
     def __init__(self, *, path: str, labels: str | None = None, scale: Scale = "auto") -> None:
-        described = describe(map_idx(existing_file(path)), f"'{path}'", scale=scale)
+        described = describe(read_idx(existing_file(path)), f"'{path}'", scale=scale)
         beside = _labels_beside(Path(os.path.expanduser(path))) if labels is None else labels
         encoded = None
         if beside:
@@ -48,7 +47,7 @@ class Idx(StoredSource):
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array of an IDX file, in this machine's byte order.
+    """The array of an IDX file, in this machine's byte order: mapped, or in memory where it is gzipped.
 
     Raises:
         DataError: it is no IDX file, or holds more or fewer values than its header says.
@@ -56,41 +55,27 @@ def read_idx(path: Path) -> np.ndarray:
     with readable(path, zlib.error, EOFError), path.open("rb") as file:
         zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
-        with gzip.GzipFile(fileobj=file) if zipped else nullcontext(file) as stream:
+        if not zipped:
+            dtype, shape = _header(path, file)
+            _check_length(path, path.stat().st_size - file.tell(), dtype, shape)
+            return native(np.asarray(np.memmap(path, dtype, "r", file.tell(), shape)))
+        with gzip.GzipFile(fileobj=file) as stream:
             dtype, shape = _header(path, stream)
             x = allocate(shape, dtype)
             values = x.reshape(-1).view(np.uint8).data
             held = 0
             while count := stream.readinto(values[held : held + _CHUNK_BYTES]):
                 held += count
-            if held < x.nbytes:
-                raise DataError(f"'{path}' is truncated: {held:,} of {x.nbytes:,} bytes.")
-            if stream.read(1):
-                raise DataError(f"'{path}' is longer than its header says: more than {x.nbytes:,} bytes.")
+            _check_length(path, held + len(stream.read(1)), dtype, shape)
     return native(x)
 
 
-def map_idx(path: Path) -> np.ndarray:
-    """The array of an IDX file, mapped where it is not gzipped and of this machine's byte order.
-
-    Raises:
-        DataError: as ``read_idx`` raises it.
-    """
-    with readable(path, EOFError), path.open("rb") as file:
-        zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        file.seek(0)
-        dtype, shape = ("", ()) if zipped else _header(path, file)
-        if (
-            zipped
-            or not np.dtype(dtype).isnative
-            or path.stat().st_size != file.tell() + _bytes(dtype, shape)
-        ):
-            return read_idx(path)
-        return np.asarray(np.memmap(path, dtype, "r", file.tell(), shape))
-
-
-def _bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    return math.prod(shape) * np.dtype(dtype).itemsize
+def _check_length(path: Path, held: int, dtype: str, shape: tuple[int, ...]) -> None:
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    if held < expected:
+        raise DataError(f"'{path}' is truncated: {held:,} of {expected:,} bytes.")
+    if held > expected:
+        raise DataError(f"'{path}' is longer than its header says: more than {expected:,} bytes.")
 
 
 def _header(path: Path, stream: BufferedIOBase) -> tuple[str, tuple[int, ...]]:

@@ -18,7 +18,7 @@ import pyarrow.feather
 import pyarrow.parquet
 
 from ganvae_core.builtin.sources.describe import Description, Scale, describe
-from ganvae_core.builtin.sources.idx import map_idx
+from ganvae_core.builtin.sources.idx import read_idx
 from ganvae_core.builtin.sources.images import Fit, suffixes
 from ganvae_core.builtin.sources.paths import existing, existing_file, existing_folder, readable
 from ganvae_core.builtin.sources.pictures import Encoded, Pictures, Treatment
@@ -341,7 +341,7 @@ class ArrayParts(StoredSource):
 
 def _mapped(file: Path) -> np.ndarray:
     if file.suffix != ".npy":
-        return map_idx(file)
+        return read_idx(file)
     with readable(file, ValueError, EOFError):
         return np.asarray(np.load(existing_file(str(file)), mmap_mode="r", allow_pickle=False))
 
