@@ -205,26 +205,21 @@ def look_through(source: Source) -> Contents:
     """Go through all rows once, in pieces; through some of them where each has to be decoded."""
     import numpy as np
 
+    from ganvae_core.evaluation.sampling import evenly
+
     spec = source.spec
-    axes = 0 if len(spec.shape) == 1 else None  # flat rows have statistics by column
-    if spec.fields:
-        counts = (
-            np.bincount(np.asarray(source.labels()), minlength=len(spec.classes)) if spec.classes else None
-        )
-        return Contents(np.zeros(1), np.zeros(1), counts)
-    count = max(1, PIECE_VALUES // math.prod(spec.shape))
     counts = np.bincount(np.asarray(source.labels()), minlength=len(spec.classes)) if spec.classes else None
+    if spec.fields:  # columns are described one by one
+        return Contents(np.zeros(1), np.zeros(1), counts)
+    axes = 0 if len(spec.shape) == 1 else None  # flat rows have statistics by column
+    count = max(1, PIECE_VALUES // math.prod(spec.shape))
+    chosen = np.arange(len(source))
+    chosen = evenly(chosen, LOOKED_AT) if source.is_lazy else chosen
     lows: list[np.ndarray] = []
     highs: list[np.ndarray] = []
-    chosen = np.arange(len(source))
-    if source.is_lazy:
-        from ganvae_core.evaluation.sampling import evenly
-
-        chosen = evenly(chosen, LOOKED_AT)
     for start in range(0, len(chosen), count):
-        rows = source.rows(chosen[start : start + count] if source.is_lazy else slice(start, start + count))
-        missing = None if rows.mask is None else ~rows.mask
-        x = np.ma.masked_array(rows.x, missing) if missing is not None else rows.x
+        rows = source.rows(chosen[start : start + count])
+        x = rows.x if rows.mask is None else np.ma.masked_array(rows.x, ~rows.mask)
         lows.append(np.asarray(x.min(axis=axes)))
         highs.append(np.asarray(x.max(axis=axes)))
     return Contents(np.min(lows, axis=0), np.max(highs, axis=0), counts)

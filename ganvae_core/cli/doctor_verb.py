@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import click
 
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import aligned, counted, labelled, print_json
+from ganvae_core.data.memory import available_memory
 from ganvae_core.engine.environment import cores
 from ganvae_core.store.directory import DEFAULT_PARENT
 from ganvae_core.store.files import cache_folder
@@ -64,14 +64,12 @@ def examined(catalogue: Catalogue) -> dict[str, Any]:
             more = f"ganvae plugins info {plugin.name}{' --traceback' if plugin.traceback else ''}"
             problems.append(f"plugin '{plugin.name}' is {plugin.state}: {plugin.reason}      {more}")
     problems += [f"left out, its entry points cannot be read: {line}" for line in catalogue.unreadable]
-    total, available = memory()
     return {
-        "versions": {"python": platform.python_version()} | {name: installed(name) for name in LIBRARIES},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         "system": platform.platform(),
         "cores": cores(),
         "threads": threads,
-        "memory_bytes": total,
-        "available_memory_bytes": available,
+        "available_memory_bytes": available_memory(),
         "devices": devices,
         "plugins": states,
         "runs": Path(DEFAULT_PARENT).absolute(),
@@ -104,45 +102,17 @@ def device(name: str) -> dict[str, Any]:
     }
 
 
-def installed(name: str) -> str:
-    """The version of a distribution."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def memory() -> tuple[int | None, int | None]:
-    """Bytes of memory, in total and available, where the system reports them."""
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
-        return None, None
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    information = Path("/proc/meminfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return total, available[0] if available else None
-
-
 def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Versions, hardware, plugins, and the folders that are written to, a line each."""
-    versions, total, available = (
-        dict(found["versions"]),
-        found["memory_bytes"],
-        found["available_memory_bytes"],
-    )
+    versions = dict(found["versions"])
+    threads = f", torch uses {counted(found['threads'], 'thread')}" if found["threads"] else ""
     lines = [(name, versions.pop(name)) for name in ("python", "ganvae", "torch")]
     lines += [
         ("with", ", ".join(f"{name} {number}" for name, number in versions.items())),
         ("system", found["system"]),
-        (
-            "cores",
-            f"{found['cores']}"
-            + (f", torch uses {counted(found['threads'], 'thread')}" if found["threads"] else ""),
-        ),
+        ("cores", f"{found['cores']}{threads}"),
+        ("memory", f"{found['available_memory_bytes'] / GIBIBYTE:.1f} GiB available"),
     ]
-    if total is not None:
-        rest = "" if available is None else f", {available / GIBIBYTE:.1f} GiB available"
-        lines.append(("memory", f"{total / GIBIBYTE:.1f} GiB{rest}"))
     for one in found["devices"]:
         own = "" if one["memory_bytes"] is None else f", {one['memory_bytes'] / GIBIBYTE:.0f} GiB"
         lines.append(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from ganvae_core.data.split import Split
     from ganvae_core.runs.loading import Run
     from ganvae_core.types import View
 
@@ -284,32 +285,35 @@ def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.nd
     return {column or "label": run.spec.class_values()[numbers]}
 
 
-def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None:
-    """Say how many samples of a table equal a row that the model was trained on."""
+def _own_data(run: Run, options: Mapping[str, Any], without: str) -> Split | None:
+    """The run's data, if it can be read; else a note that says what is done without it."""
     from ganvae_core.errors import RunError
-    from ganvae_core.evaluation.copies import share_of_copies
 
     try:
         with warnings_as_notes():
-            split = run.open_data(None, options)
+            return run.open_data(None, options)
     except (DataError, RunError) as error:
-        note(f"note: whether samples equal training rows is not known: {error.message}")
-        return
-    share = share_of_copies(rows, split.source.rows(split.training[:]).x)
-    note(f"{100 * share:.2g} % of the samples equal a training row in every column" if share else
-         "no sample equals a training row in every column")  # fmt: skip
+        note(f"note: {without}: {error.message}")
+        return None
+
+
+def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None:
+    """Say how many samples of a table equal a row that the model was trained on."""
+    from ganvae_core.evaluation.copies import share_of_copies
+
+    split = _own_data(run, options, "whether samples equal training rows is not known")
+    if split is not None:
+        share = share_of_copies(rows, split.source.rows(split.training[:]).x)
+        note(f"{100 * share:.2g} % of the samples equal a training row in every column" if share else
+             "no sample equals a training row in every column")  # fmt: skip
 
 
 def _real(run: Run, count: int, options: Mapping[str, Any]) -> np.ndarray | None:
     """Rows to draw samples over, if the run's data can be read."""
-    from ganvae_core.errors import RunError
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.views.showing import shown_rows
 
-    try:
-        with warnings_as_notes():
-            split = run.open_data(None, options)
-    except (DataError, RunError) as error:
-        note(f"note: drawn without the real data: {error.message}")
+    split = _own_data(run, options, "drawn without the real data")
+    if split is None:
         return None
     return shown_rows(run.batch(split, evenly(split.training, count)).x, run.spec, run.view)

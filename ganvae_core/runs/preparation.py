@@ -41,17 +41,12 @@ class Preparation:
         return self.stages.engine
 
     @property
-    def _codes_of_nothing(self) -> bool:
-        """Whether the first stage trains on the codes of an encoder that no run has trained."""
-        first = self.engine.state.stage == 0 and self.engine.objective.batches == "codes"
-        return first and self.configuration.initial is None
-
-    @property
     def notes(self) -> list[str]:
         """What the person who started the run should know, a sentence each."""
         wanted, batch = self.configuration.engine.batch_size, self.engine.batch_size
         rows = "is only 1 row" if batch == 1 else f"are only {batch:,} rows"
         small = [f"there {rows} to learn from, so the batch is {batch:,} instead of {wanted:,}"]
+        of_codes = self.engine.state.stage == 0 and self.engine.objective.batches == "codes"
         unmeasurable = self.builder.unmeasurable(self.engine.model, self.data.source.spec)
         return [
             *self.warnings,
@@ -63,7 +58,7 @@ class Preparation:
             ),
             *self.data.source.notes,
             *self.builder.notes,
-            *([CODES_OF_NOTHING] if self._codes_of_nothing else []),
+            *([CODES_OF_NOTHING] if of_codes and self.configuration.initial is None else []),
             *self.stages.notes,
             *(small if batch < wanted else []),
         ]
