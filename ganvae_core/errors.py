@@ -72,7 +72,9 @@ class NotApplicable(GanvaeError):  # noqa: N818 - a figure that does not exist i
 
 
 class NotFittedError(GanvaeError):
-    """A ``FittedPrior`` was used before ``fit``."""
+    """A prior was used before it was fitted, or trained in a stage of its own."""
+
+    exit_code = 2
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

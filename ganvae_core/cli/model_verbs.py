@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,18 +84,12 @@ def sample(
     of_class = "".join("-of-" + re.sub(r"[^\w.,-]+", "_", asked) for asked in conditions_asked)
     output = output or path / f"samples/seed-{seed}-n-{count}{of_class}{_usual_ending(view)}"
 
-    from ganvae_core.evaluation.sampling import can_sample
     from ganvae_core.runs.observers import PLOTTED, by_class, class_numbers
     from ganvae_core.types import Drawing
     from ganvae_core.views.files import check_memory, ending_of
     from ganvae_core.views.showing import show, shown_rows
 
     _check_output(run, output, "samples")
-    if not can_sample(run.model):
-        raise ConfigurationError(
-            f"this run cannot be sampled yet: its prior is fitted when training ends, and it is at step {run.step:,}.",
-            f"go on with it:  ganvae run --resume {shlex.quote(str(path))}",
-        )
     check_memory(count, spec, view, output)
     drawn = ending_of(output) == ".png"
     headings: tuple[str, ...] = ()

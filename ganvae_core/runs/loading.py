@@ -25,7 +25,7 @@ from ganvae_core.engine.devices import precision_here, select_device
 from ganvae_core.engine.precision import computing
 from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, NotFittedError, RunError, did_you_mean
-from ganvae_core.evaluation.sampling import RowLimit, Samples, in_parts, sample_rows
+from ganvae_core.evaluation.sampling import RowLimit, Samples, can_sample, in_parts, sample_rows
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
@@ -122,10 +122,9 @@ class Run:
         self, count: int, *, seed: int = 0, condition: Tensor | None = None, noise: bool | None = None
     ) -> Samples:
         """The same samples as x (count, *X) within the model's range, and their conditions (count, *K) if any."""
-        if self.model.prior_waits:
+        if not can_sample(self.model):
             raise NotFittedError(
-                f"at step {self.step:,} the prior of '{self.path}' is not trained yet: a further stage does it, so"
-                " samples would be noise.",
+                f"'{self.path}' cannot be sampled yet: its prior is fitted or trained after step {self.step:,}.",
                 f"go on with it, or leave --checkpoint out:  ganvae run --resume {shlex.quote(str(self.path))}",
             )
         noise = self.model.shown == "draw" if noise is None else noise

@@ -219,7 +219,9 @@ def test_no_samples_are_drawn_before_the_stage_that_trains_the_prior(tmp_path: P
              for kind in ("samples", "reconstructions")}  # fmt: skip
     assert drawn["samples"] == ["step-000009.png", "step-000011.png"]
     assert drawn["reconstructions"] == [f"step-{step:06d}.png" for step in (3, 6, 9, 11)]
-    with pytest.raises(gv.NotFittedError, match=r"at step 6 the prior .* is not trained yet"):
+    with pytest.raises(
+        gv.NotFittedError, match=r"cannot be sampled yet: its prior is fitted or trained after step 6"
+    ):
         gv.load(run.path, checkpoint=FIRST).sample(1)
 
 
