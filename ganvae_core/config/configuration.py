@@ -106,18 +106,12 @@ class Reader:
 
     def laid_optimizers(self, key: str, value: Any, before: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Optimizers by name laid over earlier ones. One that is given no algorithm has that of the default one."""
-        value = _mapping(key, value, f"{key}.{DEFAULT}.lr=1e-3")
         found = dict(before)
-        for name in sorted(value, key=lambda name: name != DEFAULT):
-            if is_null(value[name]):
+        for name, given in _mapping(key, value, f"{key}.{DEFAULT}.lr=1e-3").items():
+            if is_null(given):
                 found.pop(name, None)
-                continue
-            own = found.get(name, {})
-            base = {"name": found.get(DEFAULT, {}).get("name", ADAM), **own}
-            now = self.laid(f"{key}.{name}", "optimizer", value[name], base)
-            if "name" not in own and "name" not in as_named(value[name], key):
-                del now["name"]
-            found[name] = now
+            else:
+                found[name] = self.laid(f"{key}.{name}", "optimizer", given, found.get(name, {}))
         return found
 
     def component(
@@ -280,7 +274,7 @@ class Draft:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._reader = Reader(catalogue)
-        self._tree: dict[str, Any] = {"optimizers": {}}
+        self._tree: dict[str, Any] = {"optimizers": {DEFAULT: {"name": ADAM}}}
         self._replaced: dict[str, dict[str, Any]] = {}
 
     def apply(self, layer: Mapping[str, Any]) -> None:
@@ -307,9 +301,7 @@ class Draft:
             elif key == "optimizers":
                 self._tree[key] = now = self._reader.laid_optimizers(key, value, before or {})
                 for name, old in (before or {}).items():
-                    self._note_replaced(
-                        f"{key}.{name}", {"name": ADAM, **old}, {"name": ADAM, **now.get(name, {})}
-                    )
+                    self._note_replaced(f"{key}.{name}", old, now.get(name) or old)
             elif key == "from" and not is_null(value):
                 given = as_named(value, key)
                 if "name" in given:  # a bare path
@@ -389,7 +381,7 @@ class Draft:
         self._note_replaced(slot, before, self._tree[slot])
 
     def _note_replaced(self, key: str, before: dict[str, Any] | None, now: Mapping[str, Any]) -> None:
-        if before is not None and before["name"] != now["name"]:
+        if before is not None and "name" in before and before["name"] != now["name"]:
             self._replaced[key] = before
 
     def _lost_options(self, made: Mapping[str, Choice]) -> Iterator[str]:
