@@ -2,7 +2,7 @@
 
 A world of one rank never uses torch.distributed. Tensors are exchanged in the default process group: over NCCL between
 accelerators, over gloo between CPUs. Errors, paths and results are exchanged as JSON in a second group with a long
-timeout, since ranks may wait for rank 0 to measure or to write.
+timeout, since measuring and writing on rank 0 may take hours.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ T = TypeVar("T")
 
 REPORTER_KEY = "ganvae/reporter"
 WAIT_FOR_FIRST = timedelta(days=7)
-"""The longest that ranks wait while rank 0 measures or writes. The death of a rank closes its connections at once."""
+"""Timeout of the second group. A rank that dies closes its connections at once, so that no other one waits for it."""
 REPORT_DELAY_SECONDS = 0.5
-"""The delay of other ranks' reports, so that rank 0 reports a failure of all."""
+"""Delay of the reports of other ranks than rank 0, which comes first where all fail."""
 
 
 class RankLostError(TrainingError):
-    """Another rank cannot be reached any more: it died, or the network failed."""
+    """Another rank cannot be reached: its process ended, or the network failed."""
 
 
 @final
@@ -122,7 +122,7 @@ class World:
         Raises:
             RankLostError: a rank cannot be reached.
         """
-        with _contact():
+        with _connected():
             distributed.all_reduce(values, group=self.group)
 
     def broadcast_(self, tensors: Iterable[Tensor], device: torch.device) -> None:
@@ -135,7 +135,7 @@ class World:
             return
         for tensor in tensors:
             values = tensor.detach().to(device).contiguous()
-            with _contact():
+            with _connected():
                 distributed.broadcast(values, 0, group=self.group)
             tensor.detach().copy_(values)
 
@@ -146,7 +146,7 @@ class World:
             RankLostError: a rank cannot be reached.
         """
         counts = torch.tensor(flags, dtype=torch.int32)
-        with _contact():
+        with _connected():
             distributed.all_reduce(counts, group=self._messages)
         return counts.tolist()
 
@@ -160,7 +160,7 @@ class World:
             return [message]
         text = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        with _contact():
+        with _connected():
             distributed.all_gather(lengths, torch.tensor([len(text)]), group=self._messages)
             longest = max(int(length) for length in lengths)
             texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
@@ -172,7 +172,7 @@ class World:
         ]
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """The result of ``work`` on rank 0, a JSON value. The others wait for it, and raise its error.
+        """The result of ``work`` on rank 0, a JSON value, on all ranks. An error there is raised on all.
 
         Raises:
             RankLostError: a rank cannot be reached.
@@ -183,7 +183,7 @@ class World:
         return self.exchange(value)[0]
 
     def together(self, work: Callable[[], T]) -> T:
-        """The result of ``work``, which all ranks do. An error on one of them is raised on all.
+        """The result of ``work``, called on all ranks. An error on one of them is raised on all.
 
         Raises:
             RankLostError: a rank cannot be reached.
@@ -201,7 +201,7 @@ class World:
 
     @contextmanager
     def entered_by_first(self, make: Callable[[], AbstractContextManager[Any]]) -> Generator[None]:
-        """A context that rank 0 enters; if it cannot, all ranks fail.
+        """A context that rank 0 enters. An error on entering is raised on all ranks.
 
         Raises:
             RankLostError: a rank cannot be reached.
@@ -216,14 +216,16 @@ class World:
             self._store.set(RUN_KEY, path)
 
     def may_report(self) -> bool:
-        """Whether this rank reports a failure: rank 0 where it fails too, else the first that does."""
+        """Whether this rank reports a failure: rank 0 if it fails, else the first rank that fails."""
         if self._store is None:
             return self.first
         if not self.first:
             time.sleep(REPORT_DELAY_SECONDS)
         try:
             return self._store.compare_set(REPORTER_KEY, "", str(self.rank)).decode() == str(self.rank)
-        except RuntimeError:  # the store is gone with its process: a second report is better than none
+        except (
+            RuntimeError
+        ):  # the process that serves the store has ended: a second report is better than none
             return True
 
 
@@ -238,7 +240,7 @@ def world() -> World:
     torchrun sets, unless the program has done so itself.
 
     Raises:
-        ConfigurationError: the environment is incomplete, or the ranks do not find each other.
+        ConfigurationError: the environment is incomplete, or the ranks cannot connect.
     """
     global _current
     if not distributed.is_available():
@@ -279,8 +281,8 @@ def _join() -> Any:
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
     except (RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"the {world_size()} processes of this run did not find each other: {_first_line(error)}",
-            "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say where they are; torchrun sets them",
+            f"the {world_size()} processes of this run could not connect: {_first_line(error)}",
+            "they connect by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, which torchrun sets",
         ) from error
     atexit.register(_leave)
     return store
@@ -309,8 +311,8 @@ def _leave() -> None:
 
 
 @contextmanager
-def _contact() -> Generator[None]:
-    """Raise an error of torch's backends as a short one of ours.
+def _connected() -> Generator[None]:
+    """Turn an error of torch's backends into a ``RankLostError``.
 
     Raises:
         RankLostError: a rank cannot be reached.
@@ -319,7 +321,7 @@ def _contact() -> Generator[None]:
         yield
     except RuntimeError as error:
         raise RankLostError(
-            "contact with another process of this run was lost.", _first_line(error)
+            "the connection to another process of this run was lost.", _first_line(error)
         ) from error
 
 
@@ -337,7 +339,7 @@ def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 def _as_json(error: Exception | None) -> dict[str, Any] | None:
-    """An error for other ranks to raise again, as the nearest class of ``ganvae_core.errors``."""
+    """An error as JSON, with the nearest class of ``ganvae_core.errors``, to be raised on other ranks."""
     if error is None:
         return None
     if not isinstance(error, GanvaeError):

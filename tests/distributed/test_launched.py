@@ -253,10 +253,10 @@ def test_torchrun_and_processes_must_agree_on_how_many() -> None:
     ("environment", "expected"),
     [
         ({"WORLD_SIZE": "two"}, "error: WORLD_SIZE=two: it is the number of processes that train together."),
-        ({"WORLD_SIZE": "2"}, "error: the 2 processes of this run did not find each other: "),
+        ({"WORLD_SIZE": "2"}, "error: the 2 processes of this run could not connect: "),
         (
             {"WORLD_SIZE": "2", "RANK": "first"},
-            "error: the 2 processes of this run did not find each other: ",
+            "error: the 2 processes of this run could not connect: ",
         ),
     ],
 )

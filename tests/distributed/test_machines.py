@@ -128,7 +128,7 @@ def test_a_machine_that_is_gone_ends_the_run_with_something_to_go_on_from(
     step = newest(run)
     read_checkpoint(Path(run, "checkpoints", f"step-{step:06d}"))  # which checks its files
     error, *hints = err[err.index("error: ") :].splitlines()
-    assert error.endswith("contact with another process of this run was lost.")
+    assert error.endswith("the connection to another process of this run was lost.")
     assert f"  saved up to step {step:,}" in hints
     assert f"  go on:  ganvae run --resume {run}" in hints
     again = finished("--resume", run, "--steps", str(step + 5), "--quiet")

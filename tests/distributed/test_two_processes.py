@@ -139,7 +139,9 @@ def test_what_goes_wrong_before_the_first_step_on_one_rank_goes_wrong_on_all(tog
 
 def test_a_rank_that_is_gone_is_noticed(together: Path) -> None:
     assert (
-        (together / "lost.txt").read_text().startswith("contact with another process of this run was lost.")
+        (together / "lost.txt")
+        .read_text()
+        .startswith("the connection to another process of this run was lost.")
     )
 
 
