@@ -16,6 +16,8 @@ from typing import Any
 
 import click
 
+from ganvae_core.store.manifests import without_gaps
+
 GAP = 3
 """Spaces between the columns of a table."""
 PATIENCE_SECONDS = 1.0
@@ -65,8 +67,8 @@ def draw(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; a type that JSON lacks, such as a path, as its text."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print a value as JSON: null for NaN and infinity, and the text of what JSON lacks, such as a path."""
+    click.echo(json.dumps(without_gaps(value), indent=2, ensure_ascii=False, default=str))
 
 
 def note(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -171,11 +170,3 @@ def data_name(data: Mapping[str, Any]) -> str:
 def settings(value: Any) -> dict[str, Any]:
     """A mapping as it is, and anything else as an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name, with null in place of NaN and infinity, which JSON has no numbers for."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }

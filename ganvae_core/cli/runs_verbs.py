@@ -16,7 +16,6 @@ from ganvae_core.cli.frame import PathName
 from ganvae_core.cli.output import aligned, labelled, note, print_json, table
 from ganvae_core.cli.run_files import (
     Outline,
-    finite,
     last_record,
     outline,
     pictures,
@@ -105,7 +104,7 @@ def moment(then: datetime, now: datetime) -> str:
 def as_plain(about: Outline) -> dict[str, Any]:
     """An outline as JSON values."""
     changed = about.changed.isoformat(timespec="seconds")
-    return dataclasses.asdict(about) | {"changed": changed, "results": finite(about.results)}
+    return dataclasses.asdict(about) | {"changed": changed, "results": about.results}
 
 
 def everything(
@@ -115,14 +114,14 @@ def everything(
     best = best_step(manifests)
     checkpoints = [
         {"step": step, "best": step == best, "whole": bool(manifest),
-         "results": finite(settings(manifest.get("results")))}
+         "results": settings(manifest.get("results"))}
         for step, manifest in manifests.items()
     ]  # fmt: skip
     return as_plain(about) | {
         "config": config,
         "data_spec": _or_none(lambda: run.read_json(DATA)),
         "checkpoints": checkpoints,
-        "metrics": finite(last_record(run)),
+        "metrics": last_record(run),
         "versions": _or_none(lambda: versions_of(run)),
         "pictures": pictures(run),
     }

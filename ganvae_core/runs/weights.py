@@ -10,7 +10,7 @@ from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, newest_whole, tensors_of
-from ganvae_core.store.directory import LOSSES, RunDirectory
+from ganvae_core.store.directory import RunDirectory
 from ganvae_core.store.manifests import MODEL_FILE, best_step, checkpoint_folders, read_manifest
 
 
@@ -23,15 +23,9 @@ def find_checkpoint(directory: RunDirectory, wanted: int | str | None) -> tuple[
     folders = checkpoint_folders(directory.checkpoints)
     if not folders:
         run = shlex.quote(str(directory.path))
-        if (directory.path / LOSSES).exists():  # drawn when training ends
-            raise RunError(
-                f"'{directory.path}' has no checkpoint any more: those that it had were deleted.",
-                f"train it anew:  ganvae run --config {run}/config.yaml",
-            )
         raise RunError(
-            f"'{directory.path}' has no checkpoint yet.",
-            "it is training still, or was stopped before its first one; to begin anew:"
-            f"  ganvae run --resume {run}",
+            f"'{directory.path}' has no checkpoint: it was stopped before its first one, or they were deleted.",
+            f"begin anew, unless it is training still:  ganvae run --resume {run}",
         )
     if wanted is None:
         newest, damage = newest_whole(directory.checkpoints, [MODEL_FILE])

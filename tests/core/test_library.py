@@ -235,7 +235,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
 
 
 BROKEN: dict[str, tuple[str, bytes | None, str]] = {
-    "no checkpoint": ("checkpoints", None, "has no checkpoint any more"),
+    "no checkpoint": ("checkpoints", None, "has no checkpoint: it was stopped"),
     "config.yaml that is no YAML": ("config.yaml", b"a: [", "config.yaml, line 1"),
     "config.yaml that is no text": ("config.yaml", b"\xff\xfe\x00", "config.yaml"),
     "config.yaml of a plugin that is gone": (
