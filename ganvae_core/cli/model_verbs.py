@@ -84,10 +84,9 @@ def sample(
     of_class = "".join("-of-" + re.sub(r"[^\w.,-]+", "_", asked) for asked in conditions_asked)
     output = output or path / f"samples/seed-{seed}-n-{count}{of_class}{_usual_ending(view)}"
 
-    from ganvae_core.runs.observers import PLOTTED, by_class, class_numbers
-    from ganvae_core.types import Drawing
+    from ganvae_core.runs.observers import PLOTTED, by_class, drawing_of
     from ganvae_core.views.files import check_memory, ending_of
-    from ganvae_core.views.showing import show, shown_rows
+    from ganvae_core.views.showing import show
 
     _check_output(run, output, "samples")
     check_memory(count, spec, view, output)
@@ -99,14 +98,10 @@ def sample(
         # A grid puts each class in a column; files have classes as often as the training data has them.
         conditions, headings = by_class(run.model, spec, view, count) if drawn else (None, ())
     with said_if_slow(f"drawing {count:,} samples"):
-        made, given = run.samples(count, seed=seed, condition=conditions, noise=noise)
-        drawing = Drawing(
-            shown_rows(made, spec, view),
-            real=_real(run, PLOTTED, options) if drawn and not view.as_grid else None,
-            labels=class_numbers(given, spec),
-            headings=headings,
-        )
-        show(view, drawing, spec, output, _conditions(run, given, output))
+        samples = run.samples(count, seed=seed, condition=conditions, noise=noise)
+        real = _real(run, PLOTTED, options) if drawn and not view.as_grid else None
+        drawing = drawing_of(samples, spec, view, real, headings)
+        show(view, drawing, spec, output, _conditions(run, samples.condition, output))
     note(f"{count:,} samples of {path} at step {run.step:,}")
     for line in preference(run.directory) if checkpoint is None else ():
         note(line)
@@ -301,12 +296,9 @@ def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None
              "no sample equals a training row in every column")  # fmt: skip
 
 
-def _real(run: Run, count: int, options: Mapping[str, Any]) -> np.ndarray | None:
-    """Rows to draw samples over, if the run's data can be read."""
+def _real(run: Run, count: int, options: Mapping[str, Any]) -> Tensor | None:
+    """Rows x (count, *X) to draw samples over, if the run's data can be read."""
     from ganvae_core.evaluation.sampling import evenly
-    from ganvae_core.views.showing import shown_rows
 
     split = _own_data(run, options, "drawn without the real data")
-    if split is None:
-        return None
-    return shown_rows(run.batch(split, evenly(split.training, count)).x, run.spec, run.view)
+    return None if split is None else run.batch(split, evenly(split.training, count)).x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvae_core.data.codec import batch_of
 from ganvae_core.evaluation.measuring import figures_of
-from ganvae_core.evaluation.sampling import can_sample, evenly, sample_rows
+from ganvae_core.evaluation.sampling import Samples, can_sample, evenly, sample_rows
 from ganvae_core.model import Model
 from ganvae_core.store.directory import LOSSES, RunDirectory
 from ganvae_core.training import Callback, TrainingView
@@ -81,16 +81,14 @@ class Pictures(Callback):
                 count - count % len(headings), LINES * len(headings)
             )  # every line of the grid is full
             conditions = None if conditions is None else conditions[:count]
-        made, given = sample_rows(
+        samples = sample_rows(
             model, count, training.settings.seed, training.device, conditions, noise=model.shown == "draw"
         )
         real = None
         if not self.view.as_grid:
             rows = evenly(training.data.training, PLOTTED)
-            real = self._rows(batch_of(training.data, rows, training.device).x, spec)
-        drawing = Drawing(
-            self._rows(made, spec), real=real, labels=class_numbers(given, spec), headings=headings
-        )
+            real = batch_of(training.data, rows, training.device).x
+        drawing = drawing_of(samples, spec, self.view, real, headings)
         show(self.view, drawing, spec, self.directory.picture("samples", training.step))
 
     def _draw_reconstructions(self, training: TrainingView) -> None:
@@ -99,11 +97,18 @@ class Pictures(Callback):
         batch = batch_of(training.data, evenly(indices, RECONSTRUCTED), training.device)
         with torch.no_grad():
             made = training.model.reconstruct(batch.x, batch.condition)
-        drawing = Drawing(self._rows(made, spec), "reconstructions", originals=self._rows(batch.x, spec))
+        made, originals = (shown_rows(x, spec, self.view) for x in (made, batch.x))
+        drawing = Drawing(made, "reconstructions", originals=originals)
         show(self.view, drawing, spec, self.directory.picture("reconstructions", training.step))
 
-    def _rows(self, x: Tensor, spec: DataSpec) -> np.ndarray:
-        return shown_rows(x, spec, self.view)
+
+def drawing_of(
+    samples: Samples, spec: DataSpec, view: View, real: Tensor | None, headings: Sequence[str]
+) -> Drawing:
+    """Samples, with the classes that they were made for, and rows of data x (M, *X) beside them where there are any."""
+    rows = None if real is None else shown_rows(real, spec, view)
+    labels = class_numbers(samples.condition, spec)
+    return Drawing(shown_rows(samples.x, spec, view), real=rows, labels=labels, headings=headings)
 
 
 def class_numbers(condition: Tensor | None, spec: DataSpec) -> np.ndarray | None:
