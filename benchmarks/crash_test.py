@@ -33,6 +33,7 @@ import click
 from ganvae_core.store.directory import CONFIG, METRICS, RunDirectory
 from ganvae_core.store.files import whole_file
 from ganvae_core.store.manifests import MODEL_FILE, STATE_FILE, checkpoint_folders, read_manifest
+from ganvae_core.types import COST_OF_TRAINING
 
 RESULTS = Path(__file__).parent / "results" / "crash_test.json"
 STEPS = 100
@@ -310,7 +311,7 @@ def outcome(run: Path, *, stopped: bool = False) -> dict[str, Any]:
     """
     folders = checkpoint_folders(run / "checkpoints")
     newest = list(folders.values())[-1]
-    records = [{name: value for name, value in record.items() if name != "samples_per_second"}
+    records = [{name: value for name, value in record.items() if name not in COST_OF_TRAINING}
                for record in RunDirectory(run).metrics()]  # fmt: skip
     older = {} if stopped else {step: read_manifest(folder)["results"] for step, folder in folders.items()}
     left_out = run / "checkpoints" if stopped else run / "none"

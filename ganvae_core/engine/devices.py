@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -39,6 +41,25 @@ def select_device(name: str) -> torch.device:
             f"there is: {', '.join(['auto', *available])}",
         )
     return torch.device(name)
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """``peak_megabytes`` of this process so far: what tensors took on an accelerator, or all of its memory on a CPU.
+
+    Empty where the system does not say it.
+    """
+    if device.type == "cuda":
+        return {"peak_megabytes": torch.cuda.max_memory_allocated(device) / 1e6}
+    if sys.platform == "linux":
+        # Unlike getrusage's, this is not inherited from the process that started this one.
+        lines = Path("/proc/self/status").read_text("ascii", errors="replace").splitlines()
+        found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        return {"peak_megabytes": int(found[0]) * 1024 / 1e6} if found else {}
+    if sys.platform == "darwin":
+        import resource
+
+        return {"peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    return {}
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -17,7 +17,7 @@ from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split, split
 from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.callbacks import Callbacks
-from ganvae_core.engine.devices import Precision, runtime, select_device, select_precision
+from ganvae_core.engine.devices import Precision, peak_memory, runtime, select_device, select_precision
 from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.optimizers import OptimizerSettings, make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
@@ -247,7 +247,10 @@ class Engine:
                 self._on_first(lambda: self._callbacks.restore(self.state.callback_states))
                 self._call("on_start")
                 if numbers:
-                    self._call("on_step", self.state.record(numbers))
+                    now = time.perf_counter()
+                    cost = {"seconds": now - self._clock[0], **peak_memory(self.device)}
+                    self._clock = (now, self.state.step)
+                    self._call("on_step", self.state.record({**numbers, **cost}))
                 while self.state.step < steps and not self.stop_flag.stops:
                     self.step(generator)
                     self._at_intervals(last=self.state.step == steps)
@@ -364,9 +367,8 @@ class Engine:
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
         speed = steps * self.batch_size / seconds if seconds else 0.0
-        record = state.record(
-            {**reading.averages, **counts, **state.take_pending(), "samples_per_second": speed}
-        )
+        cost = {"samples_per_second": speed, "seconds": seconds, **peak_memory(self.device)}
+        record = state.record({**reading.averages, **counts, **state.take_pending(), **cost})
         self._call("on_step", record)
         return record
 

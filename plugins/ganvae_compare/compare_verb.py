@@ -144,14 +144,14 @@ def _check(catalogue: Catalogue, plan: Plan) -> dict[str, int]:
         The number of stages of each candidate that has several.
     """
     from ganvae_compare.evaluate_verb import parse_metrics
+    from ganvae_compare.evaluating import data_identity, refuse_other_data
     from ganvae_core.cli.choosing import chosen_configuration, typed_layer
     from ganvae_core.runs.loading import read_run
     from ganvae_core.runs.preparation import prepare
 
     stages: dict[str, int] = {}
     parse_metrics(plan.metrics or None)
-    for path in plan.runs:
-        read_run(path, catalogue=catalogue)
+    refuse_other_data({Path(path): data_identity(read_run(path, catalogue=catalogue)) for path in plan.runs})
     names = [job.run.name for job in plan.jobs]
     if len(set(names)) < len(names):
         raise ConfigurationError("two runs have the same name; copy one of them to another.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from ganvae_core.errors import ConfigurationError, GanvaeError
 
 if TYPE_CHECKING:
     from ganvae_compare.evaluating import Evaluation, Result
+    from ganvae_core.types import Figure
 
 NOT_AVAILABLE = "n/a"
 
@@ -50,28 +53,30 @@ def evaluate(
     ganvae evaluate runs/vae-digits-1 runs/gan-digits-1
     ganvae evaluate runs/gan-digits-1 --metrics 'coverage,{name: frechet, net: pixels}' --samples 2000
     """
+    from ganvae_compare.evaluating import OtherDataError, data_identity, refuse_other_data, write
     from ganvae_compare.evaluating import evaluate as measured
-    from ganvae_compare.evaluating import refuse_other_data, write
     from ganvae_core.runs.loading import read_run
 
     catalogue, chosen = current_catalogue(), parse_metrics(metrics)
     found: list[Evaluation] = []
+    identities: dict[Path, Mapping[str, Any]] = {}
     failed: list[GanvaeError] = []
     for path in dict.fromkeys(paths):
         try:
             run = read_run(path, checkpoint=checkpoint, device=device, catalogue=catalogue)
+            refuse_other_data({**identities, path: data_identity(run)})
             with said_if_slow(f"measuring {path}"):
                 one = measured(
                     run, chosen, samples=samples, seed=seed, with_references=not no_references and not found
                 )
         except GanvaeError as error:
-            if len(paths) == 1:
+            if len(paths) == 1 or isinstance(error, OtherDataError):
                 raise
             print_error(f"{path}: {error.message}", *error.hints)
             failed.append(error)
             continue
         found.append(one)
-        refuse_other_data(found)
+        identities[path] = data_identity(run)
         write(one)
     if found:
         if as_json:
@@ -109,6 +114,8 @@ def as_plain(one: Evaluation) -> dict[str, Any]:
 
 def print_table(found: list[Evaluation]) -> None:
     """One line a figure, one column a run, and a column a reference."""
+    from ganvae_compare.evaluating import COSTS
+
     first = found[0]
     others = list(dict.fromkeys(name for one in first.measured for name in one.references))
     headings = ["", "better", *(str(one.path) for one in found), *others]
@@ -121,28 +128,40 @@ def print_table(found: list[Evaluation]) -> None:
                 reasons.setdefault(cell.reason, []).append(figure.label)
         if all(cell.value is None for cell in cells):
             continue
-        label = f"{figure.label}, {figure.unit}" if figure.unit else figure.label
         beside = [first.result(figure.name, other) for other in others]
-        rows.append([label, figure.better, *(shown(cell) for cell in cells),
+        rows.append([titled(figure), figure.better, *(shown(cell) for cell in cells),
                      *("–" if cell.value is None else shown(cell) for cell in beside)])  # fmt: skip
-    for name in ("parameters", "megabytes", "training_seconds", "samples_per_second"):
-        cells = [number(one.cost[name]) if name in one.cost else NOT_AVAILABLE for one in found]
-        rows.append([name.replace("_", " "), "", *cells, *("" for _ in others)])
+    for figure in COSTS:
+        cells = [number(one.cost[figure.name]) if figure.name in one.cost else NOT_AVAILABLE for one in found]
+        rows.append([titled(figure), figure.better, *cells, *("" for _ in others)])
     table(rows, headings)
     note(f"{first.samples:,} samples, seed {first.seed}, against {first.held_out:,} held-out rows")
     for reason, figures in reasons.items():
         if reason:
             note(f"{NOT_AVAILABLE}: {' · '.join(dict.fromkeys(figures))}: {reason}")
     for one in found:
+        if not one.complete:
+            note(f"{one.path} is measured at step {one.step:,}; its training is not complete")
         note(f"written to {one.path}/metrics")
 
 
+def titled(figure: Figure) -> str:
+    """A figure's label with its unit."""
+    return f"{figure.label}, {figure.unit}" if figure.unit else figure.label
+
+
 def shown(result: Result) -> str:
-    """A value with its standard error, in three digits."""
-    if result.value is None:
-        return NOT_AVAILABLE
-    error = f" ± {number(result.error)}" if result.error is not None else ""
-    return number(result.value) + error
+    """A value with its standard error."""
+    return NOT_AVAILABLE if result.value is None else with_spread(result.value, result.error)
+
+
+def with_spread(value: float, spread: float | None) -> str:
+    """A value to the second digit of its spread: −8.2 ± 3.2, 313,000 ± 98,000. Without a spread, three digits."""
+    if not spread or spread < 1e-6 * abs(value):
+        return number(value)
+    places = 1 - math.floor(math.log10(spread))
+    texts = [f"{round(each, places):,.{max(places, 0)}f}".replace("-", "−") for each in (value, spread)]
+    return " ± ".join(texts)
 
 
 def number(value: float) -> str:

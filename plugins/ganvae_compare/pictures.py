@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from torch import Tensor
 
 import ganvae_core as gv
 from ganvae_compare.evaluating import timed
+from ganvae_core import latent
 from ganvae_core.data.codec import batch_of
-from ganvae_core.evaluation.sampling import can_sample, evenly
+from ganvae_core.evaluation.sampling import can_sample, evenly, sample_codes
 from ganvae_core.runs.loading import Run, read_run
 from ganvae_core.types import Drawing
 from ganvae_core.views.showing import show, shown_rows
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
     from ganvae_compare.report import Entry
 
-SAMPLES, POINTS, RECONSTRUCTED, STEPS, NEAREST, CODES = 32, 1_000, 16, 8, 8, 2_000
+SAMPLES, POINTS, RECONSTRUCTED, LINES, STEPS, NEAREST, CODES = 32, 1_000, 16, 4, 8, 8, 2_000
+SEED = 0
+MOST_COLOURS = 10
 KNOWN_ROWS = 20_000
 WIDEST = 900
 """Pixels of a picture at most; larger ones are scaled down."""
@@ -48,12 +52,12 @@ class Pictures:
     def sections(self) -> list[tuple[str, str, Mapping[str, str]]]:
         """Title, explanation and pictures of each section that has any."""
         found = [
-            ("Samples", "The same seed for every candidate.", self.samples),
+            ("Samples", "The same seed for every candidate, beside rows that are held out.", self.samples),
             ("Nearest training rows", "Samples above the training rows that are nearest to them in x.", self.nearest),
             ("Reconstructions", "The same held-out rows for every candidate that encodes.", self.reconstructions),
-            ("Interpolations", "Straight lines between two draws of the prior.", self.interpolations),
-            ("Codes", "Held-out rows, by the two first principal components of their codes; colours are classes.",
-             self.codes),
+            ("Interpolations", "From one draw of the prior to another, along the path that suits it.",
+             self.interpolations),
+            ("Codes", "Held-out rows, by the two first principal components of their codes.", self.codes),
         ]  # fmt: skip
         return [(title, text, pictures) for title, text, pictures in found if pictures]
 
@@ -69,8 +73,10 @@ def drawn(entries: Sequence[Entry]) -> Pictures:
             continue
         as_grid = run.view.as_grid
         if can_sample(run.model):
-            made = run.samples(SAMPLES if as_grid else POINTS).x
-            real = None if as_grid else _real(run)
+            made = run.samples(SAMPLES if as_grid else POINTS, seed=SEED).x
+            real = None if as_grid else _real(run, POINTS)
+            if as_grid and not pictures.samples:
+                pictures.samples["data"] = picture(run, Drawing(_real(run, SAMPLES), columns=8))
             pictures.samples[name] = picture(run, Drawing(_rows(run, made), real=real, columns=8))
             if as_grid:
                 pictures.nearest[name] = nearest(run, made[:NEAREST])
@@ -104,15 +110,13 @@ def data_url(source: Path | io.BytesIO) -> str:
 def nearest(run: Run, made: Tensor) -> str:
     """Samples above the training rows that are nearest to them."""
     data = run.open_data()
-    rows = evenly(data.training, KNOWN_ROWS)
     best = torch.full((len(made),), torch.inf)
     closest = made.clone()
-    for batch in gv.batches(data, rows, rows_at_once=1_024):
-        apart = torch.cdist(made.flatten(1).float(), batch.x.flatten(1).float().cpu())
-        found = apart.min(1)
-        better = found.values < best
-        best[better] = found.values[better]
-        closest[better] = batch.x.cpu()[found.indices[better]]
+    for batch in gv.batches(data, evenly(data.training, KNOWN_ROWS), rows_at_once=1_024):
+        distances, places = latent.nearest(made, batch.x.float().cpu(), 1)
+        better = distances[:, 0] < best
+        best[better] = distances[better, 0]
+        closest[better] = batch.x.cpu()[places[better, 0]]
     return picture(run, Drawing(_rows(run, torch.cat([made, closest])), columns=NEAREST))
 
 
@@ -128,32 +132,34 @@ def reconstruction(run: Run) -> str:
 
 
 def interpolation(run: Run) -> str:
-    """Four lines between two draws of the prior each, decoded."""
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        condition = run.model.draw_conditions(8)
-        z = run.model.prior.sample(8, condition)
-        parts: list[Tensor] = []
-        for weight in torch.linspace(0, 1, STEPS).tolist():
-            between = z[:4] * (1 - weight) + z[4:] * weight
-            parts.append(run.model.decode(between, None if condition is None else condition[:4]).mean)
-        rows = torch.stack(parts, 1).flatten(0, 1)
+    """Lines from a draw of the prior to another one, decoded."""
+    z, condition = sample_codes(run.model, 2 * LINES, SEED, run.device)
+    if condition is not None:
+        condition = condition[:LINES]
+        z, _ = sample_codes(run.model, 2 * LINES, SEED, run.device, torch.cat([condition, condition]))
+    with torch.no_grad():
+        steps = latent.interpolate(run.model, z[:LINES], z[LINES:], STEPS, condition=condition)
+        rows = torch.stack([run.model(step, condition) for step in steps], 1).flatten(0, 1)
     return picture(run, Drawing(_rows(run, rows), columns=STEPS))
 
 
 def codes(run: Run) -> str:
     """A map of held-out codes."""
     data = run.open_data()
-    rows = evenly(data.held_out if len(data.held_out) else data.training, CODES)
+    rows = evenly(data.held_out, CODES)
     z = run.encode(data, rows).reshape(len(rows), -1)
-    flat = z - z.mean(0)
-    _, _, directions = np.linalg.svd(flat, full_matrices=False)
-    plane = flat @ directions[:2].T if z.shape[1] > 1 else np.column_stack([flat, np.zeros(len(flat))])
-    labels = data.source.labels(rows) if run.source_spec.classes else None
+    plane = latent.project(z) if z.shape[1] > 1 else np.column_stack([z, np.zeros(len(z))])
+    classes = run.source_spec.classes or ()
     chart, axes = _chart(4.2, 4.2)
-    axes.scatter(
-        plane[:, 0], plane[:, 1], c=labels, s=5, cmap="tab10" if labels is not None else None, linewidths=0
-    )
+    if 0 < len(classes) <= MOST_COLOURS:
+        points = axes.scatter(
+            *plane.T, c=data.source.labels(rows), s=5, cmap="tab10", vmin=0, vmax=9, linewidths=0
+        )
+        handles, numbers = points.legend_elements(num=None, fmt="{x:.0f}")
+        names = [classes[int(re.sub(r"\D", "", number))] for number in numbers]
+        chart.legend(handles, names, loc="outside right upper", fontsize=7, frameon=False)
+    else:
+        axes.scatter(*plane.T, s=5, linewidths=0)
     axes.set_xlabel("first component")
     axes.set_ylabel("second component")
     return _as_url(chart)
@@ -185,9 +191,9 @@ def _losses(lines: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[float, 
     return term, values
 
 
-def _real(run: Run) -> np.ndarray:
+def _real(run: Run, count: int) -> np.ndarray:
     data = run.open_data()
-    return _rows(run, batch_of(data, evenly(data.training, POINTS), run.device).x)
+    return _rows(run, batch_of(data, evenly(data.held_out, count), run.device).x)
 
 
 def _rows(run: Run, x: Tensor) -> np.ndarray:

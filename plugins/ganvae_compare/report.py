@@ -6,17 +6,21 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ganvae_core as gv
-from ganvae_compare.evaluate_verb import number
+from ganvae_compare.evaluate_verb import number, titled, with_spread
+from ganvae_compare.evaluating import COSTS
 from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
-from ganvae_compare.rules import Summary, Verdict, pareto_front, summary, verdict
+from ganvae_compare.rules import Summary, Verdict, pareto_front, reaches, summary, verdict
 from ganvae_core.cli.output import aligned
+from ganvae_core.evaluation.references import CEILING
 from ganvae_core.store.files import whole_file
 
 REPORT, MARKDOWN, LEADERBOARD = "report.html", "report.md", "leaderboard.csv"
@@ -32,6 +36,7 @@ PURPOSES = {
 MAIN = ("kd_", "coverage_", "nn_", "modes", "high_quality", "marginals", "pairs", "classifier_auc", "iw", "psnr", "mse",
         "neighbours", "as_asked")  # fmt: skip
 """Figures of the leaderboard; all of them are in the full table below."""
+MAIN_COSTS = ("training_seconds", "samples_per_second", "megabytes", "peak_megabytes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,6 @@ class Entry:
         evaluations: as ``ganvae evaluate --json`` prints them.
         runs: their directories.
         commands: that made them.
-        seconds: of training, by seed.
         failures: of seeds that were not trained or measured.
     """
 
@@ -51,7 +55,6 @@ class Entry:
     evaluations: Sequence[Mapping[str, Any]]
     runs: Sequence[Path]
     commands: Sequence[str]
-    seconds: Sequence[float]
     failures: Sequence[str]
 
     def figure(self, name: str) -> Summary | None:
@@ -67,14 +70,9 @@ class Entry:
         return next((reason for reason in reasons if reason), "; ".join(self.failures) or "not measured")
 
     def cost(self, name: str) -> Summary | None:
-        """Parameters, megabytes or samples a second."""
+        """One of ``COSTS`` over the seeds."""
         found = [one["cost"][name] for one in self.evaluations if name in one["cost"]]
         return summary(found, [None] * len(found))
-
-    @property
-    def training(self) -> Summary | None:
-        """Seconds of training."""
-        return summary(self.seconds, [None] * len(self.seconds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +83,9 @@ class Report:
         title: what was compared on what.
         facts: how, and on which machine, as label and text.
         figures: all of them, in their order.
-        main: names of those of the leaderboard.
-        entries: the candidates, the best by the first purpose first.
-        references: by name, values by the name of the figure.
+        main: those of the leaderboard, costs included.
+        entries: the candidates, the best to generate first; of those that are level the fastest.
+        references: by name, by the name of the figure.
         verdicts: by purpose, the deciding figure and what it says.
         front: candidates that no other is both better and faster than.
         next_steps: what to try.
@@ -96,12 +94,17 @@ class Report:
     title: str
     facts: Sequence[tuple[str, str]]
     figures: Mapping[str, gv.Figure]
-    main: Sequence[str]
+    main: Sequence[gv.Figure]
     entries: Sequence[Entry]
-    references: Mapping[str, Mapping[str, float]]
+    references: Mapping[str, Mapping[str, Summary]]
     verdicts: Mapping[str, tuple[gv.Figure, Verdict]]
     front: set[str]
     next_steps: Sequence[str]
+
+    @property
+    def all(self) -> list[gv.Figure]:
+        """All figures, costs included."""
+        return [*self.figures.values(), *COSTS]
 
 
 def entries_of(plan: Plan) -> list[Entry]:
@@ -120,11 +123,6 @@ def entries_of(plan: Plan) -> list[Entry]:
                 evaluations,
                 [job.run for job in done],
                 [typed(job.train) for job in jobs if job.train],
-                [
-                    seconds
-                    for one in evaluations
-                    if (seconds := one["cost"].get("training_seconds")) is not None
-                ],
                 failures,
             )
         )
@@ -135,7 +133,7 @@ def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:
     """What the figures say, from the files of a comparison."""
     entries = entries_of(plan)
     figures: dict[str, gv.Figure] = {}
-    references: dict[str, dict[str, float]] = {}
+    references: dict[str, dict[str, Summary]] = {}
     for entry in entries:
         for one in entry.evaluations:
             for part in one["measured"]:
@@ -143,7 +141,9 @@ def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:
                     figures.setdefault(figure["name"], gv.Figure(**figure))
                 for name, found in part["references"].items():
                     values = {
-                        key: result["value"] for key, result in found.items() if result["value"] is not None
+                        key: Summary(result["value"], result["error"], 1, result["error"])
+                        for key, result in found.items()
+                        if result["value"] is not None
                     }
                     references.setdefault(name, {}).update(values)
     verdicts: dict[str, tuple[gv.Figure, Verdict]] = {}
@@ -155,21 +155,53 @@ def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:
                 break
     front: set[str] = set()
     if "to generate" in verdicts:
-        figure, _ = verdicts["to generate"]
+        figure, said = verdicts["to generate"]
         quality = {entry.name: found.mean for entry in entries if (found := entry.figure(figure.name))}
-        seconds = {
-            entry.name: entry.training.mean for entry in entries if entry.name in quality and entry.training
-        }
-        front = pareto_front({name: quality[name] for name in seconds}, seconds, figure.better)
+        seconds = seconds_of(entries)
+        front = pareto_front(
+            {name: quality[name] for name in seconds if name in quality}, seconds, figure.better
+        )
         sign = 1 if figure.better == "lower" else -1
-        entries.sort(key=lambda entry: (sign * quality.get(entry.name, sign * float("inf")),
-                                        seconds.get(entry.name, 0.0)))  # fmt: skip
+        first = leading(said)
+
+        def place(entry: Entry) -> tuple[bool, float, float]:
+            known = sign * quality[entry.name] if entry.name in quality else math.inf
+            return (
+                entry.name not in first,
+                0.0 if entry.name in first else known,
+                seconds.get(entry.name, math.inf),
+            )
+
+        entries.sort(key=place)
     known = {name for name in figures if any(entry.figure(name) for entry in entries)}
-    main = [figure.name for figure in _matching(figures, MAIN)
+    main = [figure for figure in _matching(figures, MAIN)
             if figure.name in known and not (figure.name == "mse" and "psnr" in known)]  # fmt: skip
+    main += [figure for name in MAIN_COSTS for figure in COSTS if figure.name == name]
     what = ", ".join(entry.name for entry in entries)
-    return Report(f"{what} on {data_title(plan, entries)}", facts, figures, main, entries, references, verdicts, front,
-                  next_steps(plan, entries, verdicts))  # fmt: skip
+    return Report(f"{what} on {data_title(plan, entries)}", [*facts, *measured_on(entries)], figures, main, entries,
+                  references, verdicts, front, next_steps(plan, entries, verdicts, references))  # fmt: skip
+
+
+def seconds_of(entries: Sequence[Entry]) -> dict[str, float]:
+    """Seconds of training by candidate, of those whose logs have them."""
+    return {entry.name: found.mean for entry in entries if (found := entry.cost("training_seconds"))}
+
+
+def leading(said: Verdict) -> tuple[str, ...]:
+    """The best candidate and those that are level with it; of a single seed the best alone."""
+    return (said.best, *said.level) if said.has_seeds else (said.best,)
+
+
+def measured_on(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """How many samples were compared with how many rows, and runs that were measured before their training's end."""
+    evaluations = [(entry, one) for entry in entries for one in entry.evaluations]
+    if not evaluations:
+        return []
+    _, one = evaluations[0]
+    counts = f"{one['samples']:,} samples against {one['held_out']:,} held-out rows, seed {one['seed']}"
+    early = [("not complete", f"{entry.name} at step {one['step']:,}") for entry, one in evaluations
+             if not one["complete"]]  # fmt: skip
+    return [("measured", counts), *early]
 
 
 def data_title(plan: Plan, entries: Sequence[Entry]) -> str:
@@ -180,42 +212,77 @@ def data_title(plan: Plan, entries: Sequence[Entry]) -> str:
 
 
 def next_steps(
-    plan: Plan, entries: Sequence[Entry], verdicts: Mapping[str, tuple[gv.Figure, Verdict]]
+    plan: Plan,
+    entries: Sequence[Entry],
+    verdicts: Mapping[str, tuple[gv.Figure, Verdict]],
+    references: Mapping[str, Mapping[str, Summary]],
 ) -> list[str]:
     """What a practitioner should try next, by rules that stand in the documentation."""
     steps: list[str] = []
+    named = {entry.name: entry for entry in entries}
+    ceilings = references.get(CEILING, {})
+    at_ceiling: list[str] = []
+    for purpose, (figure, said) in verdicts.items():
+        found = named[said.best].figure(figure.name)
+        if found and figure.name in ceilings and reaches(found, ceilings[figure.name], figure.better):
+            at_ceiling.append(purpose)
+            values = f"{shown(found)}, data {shown(ceilings[figure.name])}"
+            steps.append(f"{purpose}, {said.best} is as good as data by {figure.label} ({values}): more held-out rows, "
+                         "or another metric, would tell more")  # fmt: skip
+    undecided = [
+        purpose for purpose, (_, said) in verdicts.items() if said.level and purpose not in at_ceiling
+    ]
     seeds = min((len(entry.evaluations) for entry in entries), default=0)
-    undecided = [purpose for purpose, (_, found) in verdicts.items() if found.level]
     if undecided and not plan.runs:
         what = (
             "one seed has no spread" if seeds < 2 else f"{seeds} seeds do not separate the first candidates"
         )
         steps.append(f"{what} ({', '.join(undecided)}): repeat with more seeds, --seeds {max(3, 2 * seeds)}")
-    if "to generate" in verdicts:
-        best = verdicts["to generate"][1].best
+    if "to generate" not in verdicts:
+        return steps
+    best = verdicts["to generate"][1]
+    if "to generate" not in at_ceiling and not plan.runs:
         longer = f"--steps {4 * plan.steps}" if plan.steps else "a larger --budget, or more --steps"
-        if not plan.runs:
-            steps.append(f"train {best} longer: {longer}")
-    autoencoders = [entry.name for entry in entries if entry.name.partition("/")[0] == "ae"]
-    if autoencoders and "to generate" in verdicts and verdicts["to generate"][1].best not in autoencoders:
-        run = _first_run(entries, autoencoders[0])
-        steps.append(f"give {autoencoders[0]} a stronger prior:  ganvae run --from {run} prior=…")
+        steps.append(f"train {best.best} longer: {longer}")
+    for entry in entries:
+        if entry.name.partition("/")[0] == "ae" and entry.name not in leading(best) and entry.runs:
+            run = shlex.quote(str(entry.runs[0]))
+            steps.append(f"give {entry.name} a stronger prior:  ganvae fit-prior {run} --prior latent-flow")
+            break
     return steps
 
 
 def sentences(report: Report) -> list[str]:
     """The recommendation, a sentence a purpose."""
     found: list[str] = []
+    seconds = seconds_of(report.entries)
     for purpose, (figure, said) in report.verdicts.items():
-        if said.ahead_of and not said.level:
-            rest = f"{said.best} (ahead of {' and '.join(said.ahead_of)} beyond the spread)"
-        elif said.level:
-            behind = f"; ahead of {' and '.join(said.ahead_of)}" if said.ahead_of else ""
-            rest = f"{said.best}, but not ahead of {' and '.join(said.level)} beyond the spread{behind}"
+        ahead = f"ahead of {listed(said.ahead_of)} beyond the spread"
+        if not said.level:
+            rest = (
+                f"{said.best}, {ahead}" if said.ahead_of else f"{said.best}, the only one that has the figure"
+            )
+        elif not said.has_seeds:
+            rest = f"{said.best} has the best figure, but one seed does not separate it from {listed(said.level)}"
         else:
-            rest = f"{said.best}, the only one that has the figure"
+            level = leading(said)
+            timed = [name for name in level if name in seconds]
+            fastest = min(timed, key=seconds.__getitem__, default="")
+            rest = f"{listed(level)} are level within the spread of seeds"
+            rest += f"; {fastest} trains fastest, in {number(seconds[fastest])} s" if fastest else ""
+            rest += f"; {said.best} is {ahead}" if said.ahead_of else ""
         found.append(f"{purpose}: {rest} — by {figure.label}")
     return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def shown(found: Summary) -> str:
+    """A mean with its spread."""
+    return with_spread(found.mean, found.spread)
 
 
 def write_report(plan: Plan, report: Report) -> Path:
@@ -238,33 +305,34 @@ def as_html(report: Report, pictures: Pictures) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("report.html.jinja").render(
-        report=report, pictures=pictures, sentences=sentences(report), rows=rows_of(report, report.main),
-        columns=headings(report, report.main), everything=rows_of(report, list(report.figures)),
-        all_columns=headings(report, list(report.figures)),
+        report=report, pictures=pictures, sentences=sentences(report),
+        rows=rows_of(report, report.main), columns=headings(report.main),
+        everything=rows_of(report, report.all), all_columns=headings(report.all),
     )  # fmt: skip
 
 
-def headings(report: Report, names: Sequence[str]) -> list[tuple[str, str]]:
+def headings(figures: Sequence[gv.Figure]) -> list[tuple[str, str]]:
     """Label and direction of each column."""
-    found = [(f"{figure.label}, {figure.unit}" if figure.unit else figure.label, figure.better)
-             for figure in (report.figures[name] for name in names)]  # fmt: skip
-    return [*found, ("training, s", "lower"), ("samples/s", "higher"), ("size, MB", "lower")]
+    return [(titled(figure), figure.better) for figure in figures]
 
 
-def rows_of(report: Report, names: Sequence[str]) -> list[dict[str, Any]]:
+def rows_of(report: Report, figures: Sequence[gv.Figure]) -> list[dict[str, Any]]:
     """The cells of a table: candidates, then references."""
+    costs = {figure.name for figure in COSTS}
     rows: list[dict[str, Any]] = []
     for entry in report.entries:
-        cells = [cell(entry.figure(name), entry.reason(name)) for name in names]
-        cells += [cell(entry.training, "not logged"), cell(entry.cost("samples_per_second"), "it cannot be sampled"),
-                  cell(entry.cost("megabytes"), "not measured")]  # fmt: skip
+        cells = [
+            cell(entry.cost(figure.name), "not known of this run")
+            if figure.name in costs
+            else cell(entry.figure(figure.name), entry.reason(figure.name))
+            for figure in figures
+        ]
         rows.append(
             {"name": entry.name, "cells": cells, "reference": False, "front": entry.name in report.front}
         )
     for name, values in report.references.items():
-        cells = [cell(None if key not in values else Summary(values[key], None, 1), "") for key in names]
-        blank = {"text": "", "value": "", "title": ""}
-        rows.append({"name": name, "cells": [*cells, blank, blank, blank], "reference": True, "front": False})
+        cells = [cell(values.get(figure.name), "") for figure in figures]
+        rows.append({"name": name, "cells": cells, "reference": True, "front": False})
     return rows
 
 
@@ -272,13 +340,12 @@ def cell(found: Summary | None, reason: str) -> dict[str, Any]:
     """A value in words, the number to sort by, and a reason where there is none."""
     if found is None:
         return {"text": NOT_AVAILABLE if reason else "", "value": "", "title": reason}
-    spread = f" ± {number(found.spread)}" if found.spread is not None else ""
-    return {"text": number(found.mean) + spread, "value": found.mean, "title": f"{found.mean}"}
+    return {"text": shown(found), "value": found.mean, "title": f"{found.mean}"}
 
 
 def as_markdown(report: Report) -> str:
     """The leaderboard and the recommendation as Markdown."""
-    columns = ["", *(label for label, _ in headings(report, report.main))]
+    columns = ["", *(label for label, _ in headings(report.main))]
     lines = [f"# {report.title}", "", *(f"- {label}: {text}" for label, text in report.facts), "",
              "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]  # fmt: skip
     for row in rows_of(report, report.main):
@@ -296,20 +363,21 @@ def as_csv(report: Report) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "kind", "figure", "unit", "better", "mean", "spread", "seeds"])
     for entry in report.entries:
-        for name, figure in report.figures.items():
-            if found := entry.figure(name):
-                writer.writerow([entry.name, "candidate", name, figure.unit, figure.better, found.mean,
+        for figure in report.all:
+            if found := entry.figure(figure.name) or entry.cost(figure.name):
+                writer.writerow([entry.name, "candidate", figure.name, figure.unit, figure.better, found.mean,
                                  "" if found.spread is None else found.spread, found.count])  # fmt: skip
     for reference, values in report.references.items():
-        for name, value in values.items():
+        for name, found in values.items():
             figure = report.figures[name]
-            writer.writerow([reference, "reference", name, figure.unit, figure.better, value, "", ""])
+            writer.writerow([reference, "reference", name, figure.unit, figure.better, found.mean,
+                             "" if found.spread is None else found.spread, ""])  # fmt: skip
     return text.getvalue()
 
 
 def as_text(report: Report) -> list[str]:
     """The leaderboard and the recommendation for a terminal."""
-    columns = ["", *(label for label, _ in headings(report, report.main))]
+    columns = ["", *(label for label, _ in headings(report.main))]
     rows = [[row["name"], *(each["text"] for each in row["cells"])] for row in rows_of(report, report.main)]
     return [*aligned([columns, *rows]), "", *sentences(report)]
 
@@ -322,7 +390,3 @@ def _failure(job: Job) -> str:
     from ganvae_compare.jobs import last_error
 
     return last_error(job.log) if job.log.is_file() else ""
-
-
-def _first_run(entries: Sequence[Entry], name: str) -> str:
-    return next((str(entry.runs[0]) for entry in entries if entry.name == name and entry.runs), "RUN")

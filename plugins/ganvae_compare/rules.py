@@ -21,11 +21,13 @@ class Summary:
         mean: over seeds.
         spread: standard deviation over seeds; of one seed the figure's own standard error, or None.
         count: of seeds.
+        measuring: the mean of the figure's own standard errors; None where none is known.
     """
 
     mean: float
     spread: float | None
     count: int
+    measuring: float | None = None
 
     @property
     def error(self) -> float | None:
@@ -37,9 +39,11 @@ def summary(values: Sequence[float], errors: Sequence[float | None]) -> Summary 
     """A figure over seeds; None where no seed has it."""
     if not values:
         return None
+    known = [error for error in errors if error is not None]
+    measuring = statistics.mean(known) if known else None
     if len(values) == 1:
-        return Summary(values[0], errors[0], 1)
-    return Summary(statistics.mean(values), statistics.stdev(values), len(values))
+        return Summary(values[0], errors[0], 1, measuring)
+    return Summary(statistics.mean(values), statistics.stdev(values), len(values), measuring)
 
 
 def is_ahead(first: Summary, second: Summary, better: Better) -> bool:
@@ -56,6 +60,12 @@ def is_ahead(first: Summary, second: Summary, better: Better) -> bool:
     return gain > limit * math.hypot(first.error, second.error)
 
 
+def reaches(found: Summary, ceiling: Summary, better: Better) -> bool:
+    """Whether a figure is as good as the ceiling, within the errors of measuring and the spread over seeds."""
+    short = ceiling.mean - found.mean if better == "higher" else found.mean - ceiling.mean
+    return short <= max(found.error or 0.0, found.measuring or 0.0, ceiling.measuring or 0.0)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Which candidate a figure speaks for.
@@ -64,11 +74,13 @@ class Verdict:
         best: with the best mean; empty where nobody has the figure.
         level: those that are not behind it beyond the spread.
         ahead_of: those that are.
+        has_seeds: whether the best has several seeds, so that a spread is known.
     """
 
     best: str
     level: tuple[str, ...] = ()
     ahead_of: tuple[str, ...] = ()
+    has_seeds: bool = False
 
 
 def verdict(summaries: Mapping[str, Summary | None], better: Better) -> Verdict:
@@ -79,7 +91,8 @@ def verdict(summaries: Mapping[str, Summary | None], better: Better) -> Verdict:
     ordered = sorted(known, key=lambda name: known[name].mean, reverse=better == "higher")
     best = ordered[0]
     behind = [name for name in ordered[1:] if is_ahead(known[best], known[name], better)]
-    return Verdict(best, tuple(name for name in ordered[1:] if name not in behind), tuple(behind))
+    level = tuple(name for name in ordered[1:] if name not in behind)
+    return Verdict(best, level, tuple(behind), known[best].count > 1)
 
 
 def pareto_front(quality: Mapping[str, float], seconds: Mapping[str, float], better: Better) -> set[str]:

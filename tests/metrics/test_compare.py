@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from command_line import Say, train
 from ganvae_compare.budget import Budget
+from ganvae_compare.evaluate_verb import with_spread
 from ganvae_compare.plan import Plan, parse_budget, read_plan, write_plan
 from ganvae_compare.report import as_csv, as_markdown, compile_report, sentences
 from ganvae_compare.rules import Summary, is_ahead, pareto_front, summary, verdict
@@ -32,7 +33,7 @@ def test_a_difference_counts_at_95_percent_of_students_t() -> None:
 
 
 def test_a_summary_of_one_seed_has_the_figures_own_error() -> None:
-    assert summary([3.0], [0.5]) == Summary(3.0, 0.5, 1)
+    assert summary([3.0], [0.5]) == Summary(3.0, 0.5, 1, 0.5)
     assert summary([1.0, 3.0], [None, None]) == Summary(2.0, pytest.approx(2**0.5), 2)
     assert summary([], []) is None
 
@@ -150,7 +151,12 @@ def test_nothing_is_done_twice(compared: Path, say: Say) -> None:
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
-def fabricated(folder: Path, values: dict[str, list[float | None]]) -> Plan:
+def fabricated(
+    folder: Path,
+    values: dict[str, list[float | None]],
+    seconds: dict[str, float] | None = None,
+    ceiling: float | None = None,
+) -> Plan:
     """A comparison of candidates with these kernel distances by seed, as it lies on disk."""
     plan = Plan(folder, tuple(values), len(next(iter(values.values()))), steps=100)
     for job in plan.jobs:
@@ -161,9 +167,19 @@ def fabricated(folder: Path, values: dict[str, list[float | None]]) -> Plan:
             "reason": "" if value is not None else "the reason",
         }
         figure = {"name": "kd_judge", "label": "KD, judge", "unit": "", "better": "lower"}
-        one = {"metric": "kernel", "figures": [figure], "results": {"kd_judge": result}, "references": {}}
+        data = {"value": ceiling, "error": 0.5, "reason": ""}
+        references = {} if ceiling is None else {"real against real": {"kd_judge": data}}
+        one = {
+            "metric": "kernel",
+            "figures": [figure],
+            "results": {"kd_judge": result},
+            "references": references,
+        }
         job.evaluation.parent.mkdir(parents=True, exist_ok=True)
-        job.evaluation.write_text(json.dumps([{"measured": [one], "cost": {"megabytes": 1.0}}]))
+        cost = {"training_seconds": seconds[job.candidate]} if seconds else {}
+        whole = {"measured": [one], "cost": cost, "samples": 9, "held_out": 9, "seed": 0, "step": 7,
+                 "complete": job.seed == 0}  # fmt: skip
+        job.evaluation.write_text(json.dumps([whole]))
     return plan
 
 
@@ -171,13 +187,61 @@ def test_the_recommendation_says_what_seeds_separate(tmp_path: Path) -> None:
     plan = fabricated(tmp_path, {"gan": [1.0, 1.1, 0.9], "vae": [1.2, 0.8, 1.1], "ae": [5.0, 5.1, 4.9]})
     report = compile_report(plan, [("machine", "this one")])
     assert sentences(report) == [
-        "to generate: gan, but not ahead of vae beyond the spread; ahead of ae — by KD, judge"
+        "to generate: gan and vae are level within the spread of seeds;"
+        " gan is ahead of ae beyond the spread — by KD, judge"
     ]
     assert (
         "3 seeds do not separate the first candidates (to generate): repeat with more seeds, --seeds 6"
         in report.next_steps
     )
-    assert "| gan | 1 ± 0.1 |" in as_markdown(report)
+    assert "| gan | 1.00 ± 0.10 |" in as_markdown(report)
+    assert ("not complete", "gan at step 7") in report.facts
+
+
+def test_of_candidates_that_are_level_the_fastest_stands_first(tmp_path: Path) -> None:
+    values: dict[str, list[float | None]] = {
+        "gan": [1.0, 1.1, 0.9],
+        "vae": [1.2, 0.8, 1.1],
+        "ae": [5.0, 5.1, 4.9],
+    }
+    seconds = {"gan": 80.0, "vae": 40.0, "ae": 10.0}
+    report = compile_report(fabricated(tmp_path, values, seconds), [])
+    assert [entry.name for entry in report.entries] == ["vae", "gan", "ae"]
+    assert report.front == {"gan", "vae", "ae"}
+    assert (
+        "gan and vae are level within the spread of seeds; vae trains fastest, in 40 s"
+        in sentences(report)[0]
+    )
+    assert "vae,candidate,training_seconds,s,lower,40.0," in as_csv(report)
+
+
+@pytest.mark.parametrize(("ceiling", "is_reached"), [(0.7, True), (0.2, False)])
+def test_a_candidate_that_is_as_good_as_data_needs_no_longer_training(
+    ceiling: float, is_reached: bool, tmp_path: Path
+) -> None:
+    report = compile_report(fabricated(tmp_path, {"gan": [1.0, 1.1, 0.9]}, ceiling=ceiling), [])
+    steps = " · ".join(report.next_steps)
+    assert (
+        "to generate, gan is as good as data by KD, judge (1.00 ± 0.10, data 0.70 ± 0.50)" in steps
+    ) == is_reached
+    assert ("train gan longer" in steps) != is_reached
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (-8.19, 3.17, "−8.2 ± 3.2"),
+        (312_972.0, 98_078.0, "313,000 ± 98,000"),
+        (0.9614, 0.0278, "0.961 ± 0.028"),
+        (-0.001, 3.0, "−0.0 ± 3.0"),
+        (0.248064, 0.0, "0.248"),
+        (1234.5, None, "1,234"),
+    ],
+)
+def test_values_are_written_to_the_second_digit_of_their_spread(
+    value: float, spread: float | None, text: str
+) -> None:
+    assert with_spread(value, spread) == text
 
 
 def test_a_seed_that_failed_is_a_marked_gap(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import Say, train
-from ganvae_compare.evaluating import default_metrics, evaluate
+from ganvae_compare.evaluating import COSTS, default_metrics, evaluate
 from ganvae_metrics.nets import net_of
 from torch import Tensor
 
@@ -43,6 +43,8 @@ def test_a_vae_has_every_kind_of_figure_and_equal_seeds_give_equal_ones(vae: Pat
     run = gv.load(vae)
     first, again = (evaluate(run, samples=60, with_references=False) for _ in range(2))
     results = {name: result for one in first.measured for name, result in one.results.items()}
+    assert results["accuracy_of_judge"].value == pytest.approx(95, abs=5)
+    assert first.cost.keys() == {figure.name for figure in COSTS}
     for name in ("fd_judge", "kd_judge", "coverage_judge", "nn_judge", "copies_pixels", "iw100_nats", "active_units",
                  "psnr", "linear_probe"):  # fmt: skip
         assert results[name].value is not None, results[name]

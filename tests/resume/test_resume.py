@@ -25,6 +25,7 @@ from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.resuming import differing_settings, prepare_resume, runtime_notes
 from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.store.manifests import manifest_text
+from ganvae_core.types import COST_OF_TRAINING
 
 STEPS, FIRST = 7, 3
 STAGED = ("ae/flow", "ae/latent-flow", "ae/vq-vae", "ae/fsq-vae", "ae/adversarial-ae", "table-vae/table-vae")
@@ -50,7 +51,7 @@ def run_recipe(recipe: str, out: Path, steps: int, **changes: Any) -> gv.Run:
 def logged(run: gv.Run) -> list[dict[str, Any]]:
     """``metrics.jsonl`` without what depends on the clock."""
     return [
-        {key: value for key, value in record.items() if key != "samples_per_second"} for record in run.metrics
+        {key: value for key, value in record.items() if key not in COST_OF_TRAINING} for record in run.metrics
     ]
 
 
