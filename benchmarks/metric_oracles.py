@@ -2,9 +2,9 @@
 
     python benchmarks/metric_oracles.py
 
-Fréchet and kernel distances are compared with torch-fidelity's functions of features (``pip install torch-fidelity``).
-Of its feature extractors Inception is compared, with random weights; it needs no torchvision. Precision, recall, density and coverage are compared with
-the values published for two samples of 10,000 draws of N(0, I) in 1,000 dimensions, k = 5 (Naeem et al. 2020).
+Fréchet and kernel distances are compared with torch-fidelity's functions of features (``pip install torch-fidelity``),
+and our Inception with its own, by random weights. Precision, recall, density and coverage are compared with the values
+published for two samples of 10,000 draws of N(0, I) in 1,000 dimensions, k = 5 (Naeem et al. 2020).
 """
 
 from __future__ import annotations
