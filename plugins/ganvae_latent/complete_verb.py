@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 COMPARED_ROWS = 2_000
 """Training rows that the mean and the nearest rows are taken from, which completions are compared with."""
 COVERING = (0.05, 0.95)
+SHOWN_DRAWS = 5
+"""Columns of completions in a picture."""
 ENOUGH_DRAWS = 20
 """Draws of a row from which on its 5th and 95th percentiles mean something."""
 
@@ -46,11 +48,9 @@ ENOUGH_DRAWS = 20
 @click.option("--mask", metavar="M", help="What is hidden: box:x,y,w,h, random:0.5, columns:a,b, or a picture whose"
               " white pixels are; by default the missing cells of the data.")  # fmt: skip
 @click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Held-out rows.")
-@click.option(
-    "--draws", type=WholeNumber(min=1), metavar="N", help="Completions of each row; by default 5 or 50."
-)
-@click.option("--method", type=click.Choice(["auto", "conditional", "optimise"]), default="auto", metavar="M",
-              help="conditional (iterated sampling, for VAEs), optimise (any model), or auto.")  # fmt: skip
+@click.option("--draws", type=WholeNumber(min=1), default=50, metavar="N", help="Completions of each row.")
+@click.option("--method", type=click.Choice(["auto", "exact", "conditional", "optimise"]), metavar="M",
+              default="auto", help="exact (linear models), conditional (VAEs), optimise (any), or auto.")  # fmt: skip
 @click.option(
     "--steps", type=WholeNumber(min=1), default=100, metavar="N", help="Of the chain or the optimisation."
 )
@@ -67,7 +67,7 @@ def complete(
     resize: bool,
     mask: str | None,
     count: int,
-    draws: int | None,
+    draws: int,
     method: Any,
     steps: int,
     seed: int,
@@ -78,8 +78,8 @@ def complete(
 ) -> None:
     """Fill in missing pixels or cells: several completions of each row, and their error where the truth is known.
 
-    A picture has the row, what is visible of it, the completions, and their mean in each line. Tables are written with
-    the mean of the completions, and how far these spread: the standard deviation of numbers, and the share of the
+    A picture has the row, what is visible of it, five completions, and the mean of all in each line. Tables are written
+    with the mean of the completions, and how far these spread: the standard deviation of numbers, and the share of the
     completions that differ from the most frequent category. Errors stand beside those of the training rows' mean and of
     the five nearest training rows.
 
@@ -111,23 +111,19 @@ def complete(
         visible = known & torch.as_tensor(read_mask(mask, run.spec, len(batch.x), seed), device=run.device)
     if bool(visible.all()):
         raise ConfigurationError("nothing is missing in these rows.", "hide something:  --mask random:0.5")
-    number = draws or (5 if run.view.as_grid else 50)
     with said_if_slow("completing rows"), borrowed_randomness(run.device) as generator:
         generator.manual_seed(seed)
         made = latent.complete(
-            run.model, batch.x, visible, batch.condition, draws=number, steps=steps,
+            run.model, batch.x, visible, batch.condition, draws=draws, steps=steps,
             method=method, noise=run.model.shown == "draw",
         )  # fmt: skip
     mean = made.mean(0)
     if run.view.as_grid:
         low = run.spec.range[0] if run.spec.range else 0.0
-        parts = [batch.x, batch.x.where(visible, low), *made, *([mean] if number > 1 else [])]
-        headings = [
-            "row",
-            "visible",
-            *(str(each + 1) for each in range(number)),
-            *(["mean"] if number > 1 else []),
-        ]
+        shown = made[:SHOWN_DRAWS]
+        parts = [batch.x, batch.x.where(visible, low), *shown, *([mean] if draws > 1 else [])]
+        numbered = [str(each + 1) for each in range(len(shown))]
+        headings = ["row", "visible", *numbered, *(["mean of all"] if draws > 1 else [])]
         write(run, torch.stack(parts, 1).flatten(0, 1), output, columns=len(parts), headings=headings)
     else:
         draws_shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
@@ -135,7 +131,7 @@ def complete(
     hidden = known & ~visible  # whose truth is known
     if bool(hidden.any()):
         _report(run, batch.x, visible, hidden, made)
-    note(f"{number} completions of {len(batch.x):,} rows by {path} at step {run.step:,}")
+    note(f"{draws} completions of {len(batch.x):,} rows by {path} at step {run.step:,}")
     click.echo(str(output))
 
 

@@ -79,10 +79,50 @@ def test_chains_end_in_the_models_own_conditional_distribution(encoder: gv.Encod
     model = gv.Model(Loadings(), gv.StandardNormal([1]), gv.Gaussian(DATA), encoder).eval()
     torch.manual_seed(0)
     x, mask = torch.tensor([[3.0, 0.0]]), torch.tensor([[True, False]])
-    made = complete(model, x, mask, draws=4000, steps=60, noise=True)[:, 0]
+    made = complete(model, x, mask, draws=4000, steps=60, method="conditional", noise=True)[:, 0]
     assert (made[:, 0] == 3).all()
     assert made[:, 1].mean().item() == pytest.approx(3.0, abs=0.15)
     assert made[:, 1].var().item() == pytest.approx(3.0, abs=0.35)
+
+
+def test_exact_conditionals_are_those_of_the_joint_normal_distribution() -> None:
+    """x = W z + b + noise is N(b, W Wᵀ + 0.09 I), whose conditionals are known."""
+    torch.manual_seed(0)
+    spec = gv.DataSpec((5,), None)
+    generator = gv.MLPGenerator([2], (5,), hidden=()).requires_grad_(False)
+    model = gv.Model(generator, gv.StandardNormal([2]), gv.Gaussian(spec, scale=0.3)).eval()
+    x, seen, hidden = model.sample(1, noise=True), [0, 2, 3], [1, 4]
+    mask = torch.tensor([[True, False, True, True, False]])
+    made = complete(model, x, mask, draws=20_000, noise=True)[:, 0, hidden]
+    weights, offset = generator.head.weight, generator.head.bias
+    covariance = weights @ weights.T + 0.09 * torch.eye(5)
+    gain = covariance[hidden][:, seen] @ covariance[seen][:, seen].inverse()
+    mean = offset[hidden] + gain @ (x[0] - offset)[seen]
+    spread = covariance[hidden][:, hidden] - gain @ covariance[seen][:, hidden]
+    torch.testing.assert_close(made.mean(0), mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(torch.cov(made.T), spread, atol=0.02, rtol=0)
+
+
+def test_exact_conditionals_of_a_mixture_agree_with_integration() -> None:
+    torch.manual_seed(0)
+    prior = gv.GaussianMixture([1], components=2)
+    prior.weights.copy_(torch.tensor([0.3, 0.7]))
+    prior.means.copy_(torch.tensor([[-1.5], [1.0]]))
+    prior.scale_trils.copy_(torch.tensor([[[0.5]], [[0.8]]]))
+    prior.is_fitted.fill_(True)
+    model = gv.Model(Loadings(), prior, gv.Gaussian(DATA)).eval()
+    x, mask = torch.tensor([[-0.4, 0.0]]), torch.tensor([[True, False]])
+    made = complete(model, x, mask, draws=20_000, method="exact")[:, 0, 1]
+    z = torch.linspace(-6, 6, 4001)[:, None]
+    density = (prior.log_prob(z) - 0.5 * (z[:, 0] + 0.4).square()).softmax(0)
+    mean = (density * 2 * z[:, 0]).sum()
+    torch.testing.assert_close(made.mean(), mean, atol=0.04, rtol=0)
+    torch.testing.assert_close(made.var(), (density * (2 * z[:, 0] - mean).square()).sum(), atol=0.1, rtol=0)
+    curved = gv.Model(
+        gv.MLPGenerator([1], (2,), hidden=(4,)), gv.StandardNormal([1]), gv.Gaussian(DATA)
+    ).eval()
+    with pytest.raises(gv.ConfigurationError, match="linear function of codes"):
+        complete(curved, x, mask, method="exact")
 
 
 def test_any_model_completes_by_optimisation_and_wrong_masks_are_refused() -> None:
