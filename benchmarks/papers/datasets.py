@@ -18,7 +18,7 @@ from ganvae_core.plugins import installed_plugins
 
 DATA_DIR = "GANVAE_DATA_DIR"
 MNIST_SIDE = 28
-OF_MNIST = ("side", "binarised")
+OF_MNIST = ("side", "binarised", "draws")
 Part = Literal["train", "test"]
 
 
@@ -26,8 +26,8 @@ def settings_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """A figure's data as the library's settings; nothing is read.
 
     ``{name: mnist, side: 32}`` is MNIST with a border of zeros, which ``in_memory`` reads, and with ``binarised: true``
-    it is black and white; ``mnist`` within another source's options is the file of images, where the environment
-    names its folder. Anything else is the library's own.
+    it is black and white, in as many draws as ``draws`` says, one after the other; ``mnist`` within another source's
+    options is the file of images, where the environment names its folder. Anything else is the library's own.
     """
     if _is_mnist(data):
         return {**{key: value for key, value in data.items() if key not in OF_MNIST}, "name": IN_MEMORY}
@@ -42,7 +42,7 @@ def in_memory(data: Mapping[str, Any]) -> Source | None:
     """
     if not _is_mnist(data):
         return None
-    return _mnist_source("train", int(data.get("side", MNIST_SIDE)), bool(data.get("binarised", False)))
+    return _mnist_source("train", data)
 
 
 def test_source(data: Mapping[str, Any]) -> Source:
@@ -54,7 +54,7 @@ def test_source(data: Mapping[str, Any]) -> Source:
     """
     if not _is_mnist(data):
         raise ConfigurationError("measures: MNIST's test images are measured, and this row has other data.")
-    return _mnist_source("test", int(data.get("side", MNIST_SIDE)), bool(data.get("binarised", False)))
+    return _mnist_source("test", {**data, "draws": 1})
 
 
 def real_source(data: Mapping[str, Any]) -> Source:
@@ -101,11 +101,24 @@ def binarised(images: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.where(drawn < images, 255, 0).astype(np.uint8)
 
 
+def _mnist_source(part: Part, data: Mapping[str, Any]) -> Source:
+    return _drawn_mnist(
+        part,
+        int(data.get("side", MNIST_SIDE)),
+        int(data.get("draws", 1)) if data.get("binarised", False) else 0,
+    )
+
+
 @functools.cache
-def _mnist_source(part: Part, side: int, binary: bool) -> Source:
+def _drawn_mnist(part: Part, side: int, draws: int) -> Source:
+    """MNIST as it is, or as many draws of it in black and white, one after the other."""
     images, labels = mnist(part)
     images = resized(images, side)
-    return as_source(binarised(images, seed=int(part == "test")) if binary else images, labels)
+    if draws:
+        seeds = [int(part == "test"), *range(2, draws + 1)]
+        images = np.concatenate([binarised(images, seed) for seed in seeds])
+        labels = np.tile(labels, draws)
+    return as_source(images, labels)
 
 
 def _is_mnist(data: Mapping[str, Any]) -> bool:

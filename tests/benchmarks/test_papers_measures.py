@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import classifiers
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -186,3 +187,23 @@ def test_images_are_binarised_by_one_draw_with_their_values_as_probabilities() -
     assert [part.mean() / 255 for part in drawn.reshape(3, -1)] == [0, pytest.approx(0.2, abs=0.02), 1]
     assert np.array_equal(drawn, binarised(images))
     assert not np.array_equal(drawn, binarised(images, seed=1))
+
+
+def test_draws_of_binarised_images_follow_each_other_and_the_first_is_that_of_one_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = np.random.default_rng(0).integers(256, size=(30, 1, 28, 28)).astype(np.uint8)
+    monkeypatch.setattr(datasets, "mnist", lambda part="train": (images, np.arange(30) % 10))
+    try:
+        source = datasets.in_memory({"name": "mnist", "binarised": True, "draws": 3})
+        assert source is not None
+        assert len(source) == 90
+        rows = source.rows(np.arange(90))
+        draws = rows.x.reshape(3, 30, 1, 28, 28)
+        assert np.array_equal(draws[0], binarised(images))
+        assert not np.array_equal(draws[1], draws[2])
+        assert np.array_equal(rows.labels, np.tile(np.arange(30) % 10, 3))
+        test = datasets.test_source({"name": "mnist", "binarised": True, "draws": 3})
+        assert np.array_equal(test.rows(np.arange(30)).x, binarised(images, seed=1))
+    finally:
+        datasets._drawn_mnist.cache_clear()
