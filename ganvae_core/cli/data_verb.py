@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ganvae_core.config.configuration import Choice
     from ganvae_core.data.split import Split
     from ganvae_core.interfaces import Source
+    from ganvae_core.plugins import Catalogue
     from ganvae_core.types import DataSpec
 
 LISTED_CLASSES = 20
@@ -121,14 +122,18 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
         note(f"a preview:  ganvae data {typed} -o preview.png")
     if split.source.spec.fields:
         return
-    names = catalogue.with_recipes()
-    plugin = next((name for name in (view.plugin, "vae", *names) if name in names), "vae")
-    note(f"next:  ganvae run --plugin {plugin} --data {typed}")
+    note(f"next:  ganvae run --plugin {_plugin_for(view.plugin, catalogue)} --data {typed}")
     recipe = _sharper(split.source.spec)
     if ("dcgan", recipe) in {
         (plugin.name, each.name) for plugin in catalogue.ready for each in plugin.recipes
     }:
         note(f"sharper pictures:  ganvae run --plugin dcgan --recipe {recipe} --data {typed}")
+
+
+def _plugin_for(of_view: str, catalogue: Catalogue) -> str:
+    """The plugin with a recipe for data that a plugin's view shows."""
+    names = catalogue.with_recipes()
+    return next((name for name in (of_view, "vae", *names) if name in names), "vae")
 
 
 def _sharper(spec: DataSpec) -> str | None:
@@ -157,6 +162,7 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
 
         from ganvae_core.config.build import open_data
         from ganvae_core.data.packed import pack
+        from ganvae_core.views.finding import view_of
 
         _, split = open_data(catalogue, layer)
     typed = shlex.join([source, *overrides])
@@ -165,7 +171,8 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
     for remark in split.source.notes:
         note(f"note: {remark}")
     note(f"{len(split.source):,} rows of {split.source.spec.shape}, {split.source.spec.units.dtype}")
-    note(f"next:  ganvae run --plugin vae --data {shlex.quote(str(folder))}")
+    plugin = _plugin_for(view_of(split.source.spec, catalogue).plugin, catalogue)
+    note(f"next:  ganvae run --plugin {plugin} --data {shlex.quote(str(folder))}")
     click.echo(str(folder))
 
 

@@ -14,7 +14,7 @@ from ganvae_core.interfaces import Source
 from ganvae_core.store.files import whole_path
 from ganvae_core.types import DataSpec
 
-RECORD, X, LABELS, MASK = "ganvae-data.json", "x.npy", "labels.npy", "observed.npy"
+RECORD, X, LABELS, MASK, GROUPS = "ganvae-data.json", "x.npy", "labels.npy", "observed.npy", "groups.npy"
 CHUNK_BYTES = 2**26
 
 
@@ -56,6 +56,8 @@ def pack(source: Source, name: str, folder: Path, advance: Callable[[int], None]
     observed = None if first.mask is None else opened(MASK, first.mask)
     if (labels := source.labels()) is not None:
         np.save(folder / LABELS, labels)
+    if source.groups is not None:
+        np.save(folder / GROUPS, source.groups)
     count = max(1, CHUNK_BYTES // first.x.nbytes)
     while record["done"] < len(source):
         start = record["done"]

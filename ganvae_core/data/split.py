@@ -76,7 +76,7 @@ class Split:
 def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditional: bool = False) -> Split:
     """Hold out a share of the rows, chosen by ``split_seed`` alone, so that all runs hold out the same.
 
-    Of a source with groups it is a share of the groups.
+    Of a source with groups it is a share of the groups, and at least one of three or more.
 
     Raises:
         DataError: the share is not in [0, 1), or the source has no condition to give.
@@ -92,6 +92,8 @@ def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditi
     group_of = None if source.groups is None else np.unique(source.groups, return_inverse=True)[1]
     count = len(source) if group_of is None else int(group_of.max()) + 1
     chosen = round(count * held_out)
+    if group_of is not None and held_out and count > 2:
+        chosen = max(chosen, 1)
     if chosen == count:
         chosen = count - 1
     seed = mixed_seed(split_seed, SPLIT)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 
@@ -24,6 +24,8 @@ LONGEST_SECONDS = 2.0
 USUAL_SHARE = 0.95
 """Sounds that the default length holds whole."""
 LARGEST_GAIN = 100.0
+FILTER_REACH = 10
+"""Values on each side that the filter of SciPy's ``resample_poly`` takes, at the lower of the two rates."""
 READERS = 4
 
 
@@ -71,23 +73,34 @@ class Audio(Source):
             sample_rate, representation = data.details["sample_rate"], data.details["representation"]
             seconds, mels = data.details["length"] / sample_rate, data.details["mels"]
         notes: list[str] = []
+        recordings: list[_Recording] = []
         if path is None:
             sounds, labels, rate = notes_of_four_kinds()
             if sample_rate not in (None, rate):
                 raise ConfigurationError(f"data.sample_rate: the computed notes have {rate:,} Hz.")
+            lengths = np.array([len(sound) for sound in sounds])
         else:
             files, root = _files(path)
-            names = _labels(files, root, label_pattern, notes)
-            sounds, rate = _read(files, sample_rate, skip_corrupt, notes)
-            kept = [number for number, sound in enumerate(sounds) if len(sound)]
-            sounds, labels = [sounds[number] for number in kept], None if names is None else names[kept]
-        lengths = np.array([len(sound) for sound in sounds])
-        usual = min(int(np.quantile(lengths, USUAL_SHARE, method="higher")), int(LONGEST_SECONDS * rate))
+            labels = _labels(files, root, label_pattern, notes)
+            recordings = _recordings(files)
+            rates = [each.rate for each in recordings if not each.fault]
+            rate = sample_rate or max(sorted(set(rates)), key=rates.count)
+            lengths = np.array([-(-each.frames * rate // (each.rate or 1)) for each in recordings])
+            sounds = []
+        there = lengths[lengths > 0]
+        usual = min(int(np.quantile(there, USUAL_SHARE, method="higher")), int(LONGEST_SECONDS * rate))
         length = usual if seconds is None else max(1, round(seconds * rate))
         spectrogram = Spectrogram(rate, length, mels)
         if representation == "mel":
             length = -(-length // spectrogram.hop) * spectrogram.hop
             spectrogram = Spectrogram(rate, length, mels)
+        if recordings:
+            sounds = _read(recordings, rate, length, skip_corrupt, notes)
+            kept = [number for number, sound in enumerate(sounds) if len(sound)]
+            sounds, lengths = [sounds[number] for number in kept], lengths[kept]
+            read = np.array([len(sound) for sound in sounds])
+            lengths = np.where(read < length, read, lengths)  # a file may end before its head says
+            labels = None if labels is None else labels[kept]
         if (longer := int((lengths > length).sum())) and path is not None:
             notes.append(
                 f"{longer:,} of {len(lengths):,} sounds are longer than {length / rate:.3g} s and cut:"
@@ -214,49 +227,97 @@ def _labels(files: Sequence[Path], root: Path, pattern: str | None, notes: list[
     return None
 
 
-def _read(
-    files: Sequence[Path], sample_rate: int | None, skip_corrupt: bool, notes: list[str]
-) -> tuple[list[np.ndarray], int]:
-    """Each sound as int16, of one rate; empty where the file is left out."""
+class _Recording(NamedTuple):
+    """What the head of a file says: its length, rate in Hz and channels, or what is wrong with it."""
+
+    file: Path
+    frames: int = 0
+    rate: int = 0
+    channels: int = 0
+    fault: str = ""
+
+
+def _recordings(files: Sequence[Path]) -> list[_Recording]:
+    """The heads of files, of which one can be read at least."""
     library = soundfile()
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(lambda file: _mono(library, file), files))
-    wrong = [(file, found) for file, found in zip(files, read, strict=True) if isinstance(found, str)]
-    if len(wrong) == len(files) or (wrong and not skip_corrupt):
-        file, reason = wrong[0]
-        raise DataError(
-            f"{file} is not a sound that can be read: {reason}.",
-            f"{len(wrong):,} of {len(files):,} files are like this" if len(files) > 1 else "",
-            "" if len(wrong) == len(files) else "leave them out:  data.skip_corrupt=true",
-        )
-    if wrong:
-        notes.append(
-            f"{len(wrong):,} of {len(files):,} files are left out, {wrong[0][0]} for example: {wrong[0][1]}"
-        )
-    rates = [found[1] for found in read if not isinstance(found, str)]
-    rate = sample_rate or max(sorted(set(rates)), key=rates.count)
-    if resampled := sum(found != rate for found in rates):
-        notes.append(f"{resampled:,} of {len(files):,} sounds are resampled to {rate:,} Hz")
-    if several := sum(found[2] > 1 for found in read if not isinstance(found, str)):
-        notes.append(f"the channels of {several:,} of {len(files):,} sounds are averaged")
-    empty = np.zeros(0, np.int16)
-    return [empty if isinstance(found, str) else _at_rate(found[0], found[1], rate) for found in read], rate
+        found = list(pool.map(lambda file: _head(library, file), files))
+    if all(each.fault for each in found):
+        raise _unreadable(found, len(found))
+    return found
 
 
-def _mono(library: Any, file: Path) -> tuple[np.ndarray, int, int] | str:
-    """A sound (L,) int16, its rate in Hz and the channels that it had, or why it is none."""
+def _head(library: Any, file: Path) -> _Recording:
     try:
-        x, rate = library.read(str(file), dtype="float32", always_2d=True)
+        head = library.info(str(file))
     except (OSError, library.SoundFileError) as error:
-        if not file.exists():
-            return "it is a link to a file that is gone"
-        return "it is empty" if not file.stat().st_size else str(error).rstrip(". ").rpartition(": ")[2]
+        return _Recording(file, fault=_reason(file, error))
+    if not head.frames:
+        return _Recording(file, fault="it is empty")
+    return _Recording(file, head.frames, head.samplerate, head.channels)
+
+
+def _reason(file: Path, error: Exception) -> str:
+    if not file.exists():
+        return "it is a link to a file that is gone"
+    return "it is empty" if not file.stat().st_size else str(error).rstrip(". ").rpartition(": ")[2]
+
+
+def _unreadable(faulty: Sequence[_Recording], count: int) -> DataError:
+    return DataError(
+        f"{faulty[0].file} is not a sound that can be read: {faulty[0].fault}.",
+        f"{len(faulty):,} of {count:,} files are like this" if count > 1 else "",
+        "" if len(faulty) == count else "leave them out:  data.skip_corrupt=true",
+    )
+
+
+def _read(
+    recordings: Sequence[_Recording], rate: int, length: int, skip_corrupt: bool, notes: list[str]
+) -> list[np.ndarray]:
+    """The beginning of each sound, ``length`` values int16 at most, of one rate; empty where the file is left out.
+
+    Of a long recording no more than that is read.
+    """
+    library = soundfile()
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(lambda each: _beginning(library, each, rate, length), recordings))
+    faulty = [each for each in found if isinstance(each, _Recording)]
+    if faulty and (len(faulty) == len(found) or not skip_corrupt):
+        raise _unreadable(faulty, len(found))
+    if faulty:
+        notes.append(
+            f"{len(faulty):,} of {len(found):,} files are left out, {faulty[0].file} for example: {faulty[0].fault}"
+        )
+    good = [each for each, sound in zip(recordings, found, strict=True) if isinstance(sound, np.ndarray)]
+    if resampled := sum(each.rate != rate for each in good):
+        notes.append(f"{resampled:,} of {len(found):,} sounds are resampled to {rate:,} Hz")
+    if several := sum(each.channels > 1 for each in good):
+        notes.append(f"the channels of {several:,} of {len(found):,} sounds are averaged")
+    empty = np.zeros(0, np.int16)
+    return [empty if isinstance(each, _Recording) else each for each in found]
+
+
+def _beginning(library: Any, recording: _Recording, rate: int, length: int) -> np.ndarray | _Recording:
+    """The first values of a sound (L,) int16, or what is wrong with it."""
+    if recording.fault:
+        return recording
+    before = recording.rate
+    needed = -(-length * before // rate)
+    if before != rate:  # the filter reaches as far beyond the last value
+        needed += FILTER_REACH * max(1, -(-before // rate)) + 1
+    try:
+        x, _ = library.read(str(recording.file), frames=needed, dtype="float32", always_2d=True)
+    except (OSError, library.SoundFileError) as error:
+        return recording._replace(fault=_reason(recording.file, error))
     if not len(x):
-        return "it is empty"
+        return recording._replace(fault="it is empty")
     if not np.isfinite(x).all():
-        return "some of its values are not finite"
-    sound = _in_16_bits(x.mean(1))
-    return (sound, rate, x.shape[1]) if sound.any() else "it is silent"
+        return recording._replace(fault="some of its values are not finite")
+    sound = _at_rate(_in_16_bits(x.mean(1)), before, rate)[:length]
+    if sound.any():
+        return sound
+    cut = recording.frames * rate > length * before
+    return recording._replace(fault="it is silent" + f" in its first {length / rate:.3g} s" * cut)
 
 
 def _at_rate(sound: np.ndarray, before: int, rate: int) -> np.ndarray:

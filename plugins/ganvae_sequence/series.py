@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from ganvae_core import DataError, DataSpec, Rows, Source, Units, read_table
+from ganvae_sequence.clock import as_text, places_of, step_text, unit_of, usual_step
 from ganvae_sequence.option_checks import at_least_one
-from ganvae_sequence.windows import windows
+from ganvae_sequence.windows import too_short, windows
 
 SPEEDS = {"M2": 28.98410, "S2": 30.0, "N2": 28.43973, "K1": 15.04107, "O1": 13.94304}
 """Tidal constituents, in degrees an hour."""
+SAME_STEP = 0.01
+"""Share by which the steps of two series of one kind may differ."""
 
 
 class _Windows(Source):
@@ -59,7 +63,7 @@ class _Windows(Source):
             self._starts, groups = self._starts[there], None if groups is None else groups[there]
             share = 100 * (1 - observed.mean())
             notes = (*notes, f"{share:.2g} % of the values are missing: they count in no likelihood")
-        self.groups, self.notes = groups, notes
+        self.groups, self.notes = groups, (*notes, *too_short(groups))
         flat = series.reshape(-1, series.shape[-1])
         if trained is None:
             spread = np.nanstd(flat, 0)
@@ -140,6 +144,8 @@ class Series(_Windows):
             window = window or (series.shape[1] if len(series) > 1 else 24)
         else:
             series, names, details, notes = _table(path, time, columns)
+        if data is not None:
+            _check_step(path, details, data.details)
         super().__init__(series, names, window or 24, stride, details, data, notes)
 
 
@@ -166,7 +172,7 @@ class Tides(_Windows):
             )
             for each, late in zip(sizes.values(), lags, strict=True)
         ]
-        details = {"time": "time", "begins": "2024-01-01T00:00:00", "step": 3600}
+        details = {"time": "time", "begins": "2024-01-01T00:00:00", "step": 3600.0, "unit": "seconds"}
         super().__init__((np.stack(tides, 1) + surge)[None], list(sizes), window, stride, details, None)
 
 
@@ -219,44 +225,49 @@ def _table(
         notes.append("no column has dates, so rows are taken in their order:  data.time=COLUMN")
         return values[None], names, {}, tuple(notes)
     cells: Any = table.column(time)
+    dated = not (pa.types.is_integer(kinds[time]) or pa.types.is_floating(kinds[time]))
     try:
-        if not (pa.types.is_integer(kinds[time]) or pa.types.is_floating(kinds[time])):
-            cells = cells.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-        times = np.asarray(cells.to_pylist(), np.float64)
+        if dated:
+            cells = cells.cast(pa.timestamp("us"), safe=False)
+        times = cells.to_numpy().astype("datetime64[us]" if dated else np.float64)
     except (pa.ArrowException, ValueError) as error:
         raise DataError(
             f"data.time: column '{time}' of '{path}' has no times: {error}.",
             "times are written as 2024-01-31 or 2024-01-31 12:00:00, or are numbers",
         ) from None
-    if lacking := int(np.isnan(times).sum()):
-        notes.append(f"{lacking:,} rows without a time are left out")
-    values, times = values[~np.isnan(times)], times[~np.isnan(times)]
+    lacking = np.isnat(times) if dated else np.isnan(times)
+    if lacking.any():
+        notes.append(f"{lacking.sum():,} rows without a time are left out")
+    values, times = values[~lacking], times[~lacking]
     order = np.argsort(times, kind="stable")
     values, times = values[order], times[order]
-    steps = np.diff(times)
-    if len(steps) == 0 or not steps.all():
-        twice = times[1:][steps == 0][:1]
+    again = times[1:][times[1:] == times[:-1]][:1]
+    if len(times) < 2 or len(again):
         raise DataError(
-            f"data.time: column '{time}' of '{path}' has {'one time' if len(steps) == 0 else 'a time twice'}"
-            + (f" ({_written(float(twice[0]), kinds[time])})." if len(twice) else "."),
-            "a table of several series becomes an array (N, T, C) in a .npy file first",
+            f"data.time: column '{time}' of '{path}' has "
+            + (f"a time twice ({as_text(again[0])})." if len(again) else f"{len(times)} times."),
+            "a table of several series becomes an array (N, T, C) in a .npy file first" if len(again) else "",
         )
-    step = float(np.median(steps))
-    places = np.rint((times - times[0]) / step).astype(np.int64)
-    if (np.diff(places) == 0).any() or places[-1] > 100 * len(places):
+    found = places_of(times)
+    if found is None:
         raise DataError(
-            f"data.time: the times of '{path}' are not evenly spaced (mostly {step:g} seconds apart).",
+            f"data.time: the times of '{path}' are not evenly spaced (mostly {usual_step(times)} apart).",
             "bring them to even steps first",
         )
+    places, details = found
     series = np.full((1, places[-1] + 1, len(names)), np.nan)
     series[0, places] = values
-    details = {"time": time, "begins": _written(float(times[0]), kinds[time]), "step": step}
-    return series, names, details, tuple(notes)
+    return series, names, {"time": time, **details}, tuple(notes)
 
 
-def _written(time: float, kind: Any) -> str | float:
-    """A time as ISO text, or as the number that it is in the table."""
-    import pyarrow as pa
-
-    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return time if is_number else str(np.datetime64(int(time), "s"))
+def _check_step(path: str, details: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+    """Refuse times that are further apart, or closer, than those of training; some data has none."""
+    if "step" not in details or "step" not in trained:
+        return
+    ratio = details["step"] / trained["step"]
+    if unit_of(details) != unit_of(trained) or abs(ratio - 1) > SAME_STEP:
+        here, there = (f"{step_text(each)} ({each['step']:g})" for each in (details, trained))
+        raise DataError(
+            f"this series does not fit the run: times of '{path}' are {here}, and those of training {there}.",
+            "bring them to the same steps first",
+        )

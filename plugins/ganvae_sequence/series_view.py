@@ -14,6 +14,7 @@ import pyarrow.parquet
 from matplotlib.figure import Figure
 
 from ganvae_core import DataSpec, Drawing, View
+from ganvae_sequence.clock import step_text, times_of
 
 MOST_DRAWN, ACROSS, MOST_LINES = 24, 4, 8
 
@@ -79,7 +80,7 @@ class SeriesView(View):
         figure.legend(
             *grid[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8
         )
-        figure.supxlabel(_step(spec), fontsize=8)
+        figure.supxlabel(step_text(spec.details), fontsize=8)
         figure.supylabel("deviations from the mean", fontsize=8)
         if originals is not None:
             figure.suptitle(f"{drawing.name}, originals dotted", fontsize=9)
@@ -89,7 +90,7 @@ class SeriesView(View):
         """A line for each time of each window: the window's number, the time from its beginning, and the columns."""
         count, length, _ = rows.shape
         columns: dict[str, Any] = {"window": np.repeat(np.arange(count), length)}
-        columns[spec.details.get("time") or "time"] = np.tile(_times(spec), count)
+        columns[spec.details.get("time") or "time"] = np.tile(times_of(spec.details, length), count)
         for at, name in enumerate(spec.details["columns"]):
             columns[name] = rows[..., at].reshape(-1)
         for name, values in further.items():
@@ -100,24 +101,3 @@ class SeriesView(View):
             pyarrow.parquet.write_table(table, path)
         else:
             pyarrow.csv.write_csv(table, path)
-
-
-def _times(spec: DataSpec) -> np.ndarray:
-    """(T,) times of a window that begins where the series begins, or the numbers of its places."""
-    places, begins = np.arange(spec.shape[0]), spec.details.get("begins")
-    if begins is None:
-        return places
-    steps = places * spec.details["step"]
-    if isinstance(begins, str):
-        return np.datetime64(begins, "s") + np.rint(steps).astype("timedelta64[s]")
-    return begins + steps
-
-
-def _step(spec: DataSpec) -> str:
-    step = spec.details.get("step")
-    if step is None or not isinstance(spec.details.get("begins"), str):
-        return "steps in time"
-    for seconds, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds")):
-        if step % seconds == 0:
-            return f"steps of {step / seconds:g} {unit}" if step != seconds else unit
-    return f"steps of {step:g} seconds"

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
-from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units
+from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, read_table
 from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.vocabulary import Unit, Vocabulary, is_text
-from ganvae_sequence.windows import windows
+from ganvae_sequence.windows import too_short, windows
 
 MOST_OTHERS = 400
 """Characters beyond ASCII that a vocabulary takes at most; rarer ones become the replacement character."""
@@ -65,7 +62,7 @@ class Text(_Texts):
 
     Args:
         data: of the texts that a model was trained on, whose vocabulary is taken; by default it is found.
-        path: a .txt or .txt.gz file, or a .csv, .tsv or .parquet table.
+        path: a .txt or .txt.gz file, or a .csv, .csv.gz, .tsv, .parquet or .feather table.
         column: of a table, whose cells are the texts.
         label: a column of a table that is the label of its row.
         length: characters of a row; longer lines and cells are cut.
@@ -99,6 +96,7 @@ class Text(_Texts):
         texts, labels = _cells(file, column, label) if column else (_text(file).splitlines(), None)
         notes: list[str] = []
         groups: np.ndarray | None = None
+        kept = list(range(len(texts)))
         if window is not None:
             if labels is not None:
                 raise ConfigurationError("data.label is for texts that are cells, and not for windows.")
@@ -113,18 +111,20 @@ class Text(_Texts):
             if not kept:
                 raise DataError(f"'{file}' has no text.")
             if len(kept) < len(texts):
-                notes.append(f"{len(texts) - len(kept):,} empty lines are left out")
+                what = "rows without a text" if column else "empty lines"
+                notes.append(f"{len(texts) - len(kept):,} {what} are left out")
             texts = [texts[number] for number in kept]
-            labels = None if labels is None else [labels[number] for number in kept]
             cut = sum(len(text.encode() if unit == "bytes" else text) > length for text in texts)
             if cut:
                 notes.append(f"{cut:,} of {len(texts):,} texts are cut after {length} {unit}:  data.length=")
         super().__init__(texts, unit, length, data)
         if labels is not None:
-            classes = sorted(set(labels))
-            self._labels = np.array([classes.index(one) for one in labels], np.int64)
-            self._spec = replace(self._spec, condition=(len(classes),), classes=tuple(classes))
-        self.notes, self.groups = tuple(notes), groups
+            self._labels = labels.indices[kept]
+            classes: tuple[str, ...] = labels.classes
+            self._spec = replace(
+                self._spec, condition=(len(classes),), classes=classes, class_type=labels.type
+            )
+        self.notes, self.groups = (*notes, *too_short(groups)), groups
 
 
 @final
@@ -163,23 +163,13 @@ def _text(file: Path) -> str:
         ) from None
 
 
-def _cells(file: Path, column: str, label: str | None) -> tuple[list[str], list[str] | None]:
-    """The cells of a column as text, and those of the label; a cell without a value is empty."""
-    try:
-        if file.suffix == ".parquet":
-            table = pyarrow.parquet.read_table(file)
-        else:
-            options = pyarrow.csv.ParseOptions(
-                delimiter="\t" if file.suffix == ".tsv" else ",", newlines_in_values=True
-            )
-            table = pyarrow.csv.read_csv(file, parse_options=options)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"'{file}' cannot be read as a table: {str(error).splitlines()[0]}") from error
+def _cells(file: Path, column: str, label: str | None) -> tuple[list[str], Any]:
+    """The cells of a column as they are written, and those of the label; a cell without a value is empty."""
+    read = read_table(str(file), spelled=(column, *([label] if label else ())))
     for option, name in (("column", column), ("label", label)):
-        if name is not None and name not in table.column_names:
+        if name is not None and name not in read.table.column_names:
             raise DataError(
                 f"data.{option}: '{file}' has no column '{name}'.",
-                f"columns: {', '.join(table.column_names)}",
+                f"columns: {', '.join(read.table.column_names)}",
             )
-    texts = ["" if cell is None else str(cell) for cell in table.column(column).to_pylist()]
-    return texts, None if label is None else [str(cell) for cell in table.column(label).to_pylist()]
+    return [cell or "" for cell in read.texts(column)], None if label is None else read.labels(label)

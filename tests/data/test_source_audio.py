@@ -13,6 +13,7 @@ from ganvae_audio.sounds import Audio
 from ganvae_audio.spectrogram import Spectrogram
 from ganvae_audio.view import AudioView
 from PIL import Image
+from scipy.signal import resample_poly
 
 import ganvae_core as gv
 from ganvae_core.plugins import installed_plugins
@@ -100,6 +101,31 @@ def test_damaged_empty_and_silent_files_are_named_or_left_out(folder: Path) -> N
     (folder / "nothing").mkdir()
     with pytest.raises(gv.DataError, match="there is no sound under"):
         Audio(path=str(folder / "nothing"))
+
+
+def test_of_a_long_recording_its_beginning_is_read_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = folder / "low" / "long.wav"
+    wave = np.random.default_rng(0).uniform(-0.9, 0.9, 40 * 44_100)
+    soundfile.write(long, wave, 44_100)
+    frames: list[int] = []
+    read = soundfile.read
+
+    def counted(*args: object, **options: object) -> object:
+        found = read(*args, **options)
+        frames.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(soundfile, "read", counted)
+    source = Audio(path=str(folder), seconds=0.5, normalise=False)
+    assert max(frames) < 44_100
+    assert "1 of 7 sounds are longer than 0.5 s and cut: data.seconds=40 keeps" in " · ".join(source.notes)
+    whole = resample_poly(wave[: 4 * 44_100], 80, 441)[:4_000]
+    assert np.abs(source.rows(np.array([6])).x[0, 0] - 32_768 * whole).max() < 2
+    soundfile.write(long, np.append(np.zeros(44_100), wave), 44_100)
+    with pytest.raises(gv.DataError, match=r"it is silent in its first 0\.5 s"):
+        Audio(path=str(folder), seconds=0.5)
 
 
 def test_other_sounds_are_read_as_a_model_takes_them(folder: Path) -> None:

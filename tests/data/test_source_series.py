@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.csv
 import pytest
+from ganvae_sequence.clock import times_of
 from ganvae_sequence.series import Series
 from ganvae_sequence.series_view import SeriesView
 
 import ganvae_core as gv
+from ganvae_core.builtin.sources.parts import parts
 from ganvae_core.config.configuration import Draft
+from ganvae_core.data.packed import pack
 from ganvae_core.plugins import installed_plugins
 
 
@@ -63,6 +68,77 @@ def test_samples_are_written_with_times(hours: str, tmp_path: Path) -> None:
     assert list(table) == ["window", "when", "a", "b"]
     assert [str(time) for time in table["when"][4:6]] == ["2024-03-01 00:00:00", "2024-03-01 01:00:00"]
     assert (table["window"], table["a"][:4]) == ([0] * 4 + [1] * 4, [0, 1, 2, 3])
+
+
+def written(times: Sequence[str], tmp_path: Path) -> Series:
+    path = tmp_path / "times.csv"
+    path.write_text("when,a\n" + "".join(f"{time},{at}\n" for at, time in enumerate(times)), encoding="utf-8")
+    return Series(path=str(path), window=3)
+
+
+def gaps(source: Series) -> int:
+    mask = source.rows(slice(None)).mask
+    return 0 if mask is None else int((~mask).sum())
+
+
+def months(count: int, every: int = 1) -> list[np.datetime64]:
+    return list(np.datetime64("1998-01") + every * np.arange(count))
+
+
+@pytest.mark.parametrize(
+    ("times", "second"),
+    [
+        ([f"{month}-01" for month in months(120)], "1998-02-01T00:00:00"),
+        ([f"{month}-15 06:00:00" for month in months(40, 3)], "1998-04-15T06:00:00"),
+        ([str((month + 1).astype("datetime64[D]") - 1) for month in months(120)], "1998-02-28T00:00:00"),
+        ([f"{month}-01" for month in months(30, 12)], "1999-01-01T00:00:00"),
+        (
+            [f"2024-01-01 00:00:0{at // 4}.{25 * (at % 4):02}" for at in range(40)],
+            "2024-01-01T00:00:00.250000",
+        ),
+        (
+            [f"2024-01-01 00:00:{at // 3:02}.{round(1000 * (at % 3) / 3):03}" for at in range(180)],
+            "2024-01-01T00:00:00.333333",
+        ),
+    ],
+    ids=["months", "quarters", "ends of months", "years", "quarters of seconds", "thirds of seconds"],
+)
+def test_times_far_from_the_first_keep_their_places(times: list[str], second: str, tmp_path: Path) -> None:
+    whole = written(times, tmp_path)
+    assert gaps(whole) == 0
+    assert len(np.unique(whole.rows(slice(None)).x)) == len(times)
+    assert str(times_of(whole.spec.details, 3)[1]) == second
+    assert gaps(written([*times[:-9], *times[-8:]], tmp_path))
+
+
+def test_a_series_whose_steps_are_others_than_those_of_training_is_refused(
+    hours: str, tmp_path: Path
+) -> None:
+    daily = written([f"2024-01-{day:02}" for day in range(1, 20)], tmp_path)
+    trained = replace(daily.spec, details={**daily.spec.details, "columns": ["a"]})
+    with pytest.raises(gv.DataError, match=r"are hours \(3600\), and those of training days \(86400\)"):
+        Series(trained, path=hours)
+
+
+def test_a_short_series_holds_out_a_part_or_says_that_it_does_not(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(240.0)[:, None])
+    source = Series(path=str(tmp_path / "x.npy"))
+    found = gv.split(source)
+    values = [set(source.rows(part).x.ravel().tolist()) for part in (found.training, found.held_out)]
+    assert values[1]
+    assert not values[0] & values[1]
+    assert source.notes == ()
+    np.save(tmp_path / "x.npy", np.arange(100.0)[:, None])
+    assert "none is held out" in Series(path=str(tmp_path / "x.npy")).notes[-1]
+
+
+def test_a_prepared_folder_keeps_the_parts_that_are_held_out_together(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(2_000.0)[:, None])
+    source = Series(path=str(tmp_path / "x.npy"), window=10, stride=3)
+    pack(source, "x", tmp_path / "packed", lambda done: None)
+    before, after = (gv.split(each) for each in (source, parts(path=str(tmp_path / "packed"))))
+    assert len(before.held_out)
+    assert np.array_equal(before.held_out[:], after.held_out[:])
 
 
 @pytest.mark.parametrize(

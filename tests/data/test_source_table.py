@@ -337,3 +337,10 @@ def test_a_missing_table_is_answered_with_the_nearest_name(tmp_path: Path) -> No
     text(tmp_path, CSV, "people.csv")
     with pytest.raises(DataError, match=r"Did you mean 'people.csv'\?"):
         Table(path=str(tmp_path / "peple.csv"))
+
+
+def test_percentages_that_occur_again_are_categories_and_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "shares.csv"
+    path.write_text("a,share\n" + "".join(f"{at},{at % 40}%\n" for at in range(400)), encoding="utf-8")
+    notes = " · ".join(Table(path=str(path)).notes)
+    assert "column 'share' is text around numbers ('0%'), each of which is a category" in notes

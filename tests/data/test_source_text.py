@@ -81,6 +81,20 @@ def test_cells_of_a_column_have_the_label_of_their_row(tmp_path: Path) -> None:
     assert np.array_equal(source.rows(np.array([0, 1])).labels, [1, 0])  # pyright: ignore[reportArgumentType]
 
 
+def test_cells_and_labels_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text("code,note\n007,1.50\n1e2,\n007,true\n", encoding="utf-8")
+    source = Text(path=str(path), column="note", label="code")
+    assert (texts(source), source.spec.classes) == (["1.50", "true"], ("007", "1e2"))
+    assert source.labels(None).tolist() == [0, 0]  # pyright: ignore[reportOptionalMemberAccess]
+    assert "1 rows without a text are left out" in source.notes
+    path.write_text("kind,note\n1,a\n2,b\n", encoding="utf-8")
+    assert Text(path=str(path), column="note", label="kind").spec.class_type == "int"
+    path.write_text("kind,note\na,x\n,y\n", encoding="utf-8")
+    with pytest.raises(gv.DataError, match=r"column 'kind', row 2 has no value, and it is the label"):
+        Text(path=str(path), column="note", label="kind")
+
+
 def test_probabilities_of_whole_texts_add_up_to_one() -> None:
     """Over every text of three tokens out of five, those that end early among them."""
     spec = gv.DataSpec((3,), (0.0, 4.0), "text", details={"unit": "characters", "others": []})

@@ -113,3 +113,16 @@ def test_a_class_that_samples_lack_is_worth_chance(frame: pa.Table) -> None:
     found = measured(Utility(), spec, rows, replace(rows, x=collapsed))
     assert found["utility_real"] > 95
     assert found["utility"] < 88  # two classes of three, and one half for the third
+
+
+def test_of_many_pairs_those_of_the_last_columns_are_compared_too() -> None:
+    drawn = np.random.default_rng(0)
+    x = drawn.normal(size=(200, 60))
+    x[:, 40:] = x[:, 40:41] + 0.1 * drawn.normal(size=(200, 20))
+    spec, rows = everything(pa.table({f"c{at}": x[:, at] for at in range(60)}))
+    shuffled = rows.x.clone()
+    for at in range(40, 60):
+        shuffled[:, at] = rows.x[torch.randperm(200, generator=torch.Generator().manual_seed(at)), at]
+    figures = measured(TableSimilarity(), spec, rows, replace(rows, x=shuffled))
+    assert figures["marginals"] == pytest.approx(100)
+    assert figures["pairs"] < 97  # half of the correlation of a ninth of the pairs is lost

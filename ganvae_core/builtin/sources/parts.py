@@ -24,7 +24,7 @@ from ganvae_core.builtin.sources.paths import existing, existing_file, existing_
 from ganvae_core.builtin.sources.pictures import Encoded, Pictures, Treatment
 from ganvae_core.builtin.sources.storage import Joined
 from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
-from ganvae_core.data.packed import LABELS, MASK, RECORD, X
+from ganvae_core.data.packed import GROUPS, LABELS, MASK, RECORD, X
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.errors import DataError, did_you_mean
 from ganvae_core.interfaces import Source
@@ -371,6 +371,9 @@ class Packed(StoredSource):
         super().__init__(
             described, None if labels is None else Labels(labels, tuple(classes), spec.class_type)
         )
+        if (folder / GROUPS).exists():
+            with readable(folder, ValueError):
+                self.groups = np.load(folder / GROUPS, allow_pickle=False)
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ganvae_core.builtin.sources.describe import Description
 from ganvae_core.builtin.sources.storage import allocate
-from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
+from ganvae_core.builtin.sources.stored import StoredSource
 from ganvae_core.builtin.sources.table_fields import (
     Encoding,
     LeftOut,
     Missing,
     Numbers,
+    around_numbers,
     check_kinds,
     field_of,
     filled,
-    is_number,
-    is_text,
     placed,
-    sorted_as,
-    texts_of,
     type_name,
     values_of,
 )
@@ -34,7 +28,6 @@ from ganvae_core.errors import DataError, did_you_mean
 from ganvae_core.types import DataSpec, Field, Units
 
 _NOTES = 5
-_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
 @final
@@ -87,7 +80,7 @@ class Table(StoredSource):
             )
         if path is not None:
             text = TextFormat(delimiter, decimal, header, tuple(missing_values or ()))
-            read = read_table(path, text, label)
+            read = read_table(path, text, (label,) if label else ())
         else:
             read = ReadTable(frame_table(frame), "the data frame")
         where, names = read.where, read.table.column_names
@@ -116,7 +109,7 @@ class Table(StoredSource):
                     f"{where}: a column of data.condition has missing cells that training had not."
                 )
         elif label is not None and label in names:
-            labels = _labels(read, label)
+            labels = read.labels(label)
         width = sum(field.width for field in fields)
         learned = {*(field.name for field in fields), *apart}
         spec = DataSpec(
@@ -187,6 +180,12 @@ class _Reader:
         ]
         if len(constant) > _NOTES:
             self.notes.append(f"{len(constant) - _NOTES:,} more columns are constant and treated likewise")
+        self.notes += [
+            f"column '{field.name}' is text around numbers ('{field.categories[0]}'), each of which is a category:"
+            " write plain numbers to learn numbers"
+            for field in fields
+            if around_numbers(field)
+        ]
         if not fields:
             raise DataError(
                 f"{self.read.where} has no column that can be learned.",
@@ -258,42 +257,6 @@ def _conditions(condition: bool | Sequence[str], names: Sequence[str], read: Rea
 def _is_category(read: ReadTable, name: str, kinds: Mapping[str, str]) -> bool:
     found = field_of(name, read.table.column(name), kinds.get(name), Encoding(), read.where)
     return isinstance(found, Field) and not found.numbers and not read.table.column(name).null_count
-
-
-def _labels(read: ReadTable, label: str) -> Labels:
-    """The classes of a column, in its own spelling.
-
-    Raises:
-        DataError: a row has none.
-    """
-    texts = texts_of(read.table.column(label))
-    if texts.null_count:
-        row = pc.index(texts.is_null(), True).as_py() + 1
-        raise DataError(
-            f"{read.where}: column '{label}', row {row} has no value, and it is the label.",
-            "leave such rows out, or give them a label of their own",
-            "learn it as any other column, with its gaps: leave data.label out",
-        )
-    values = texts.to_numpy(zero_copy_only=False).astype(str)
-    fraction = next((value for value in values if "." in value), None)
-    if fraction is not None and all(is_number(value) for value in values):
-        raise DataError(
-            f"labels must be integers or strings; column '{label}' of {read.where} has {fraction}."
-        )
-    found = encode_labels(values, len(values), f"column '{label}' of {read.where}")
-    order = sorted(range(len(found.classes)), key=lambda at: sorted_as(found.classes[at]))
-    classes = tuple(found.classes[at] for at in order)
-    return Labels(np.argsort(order)[found.indices], classes, _class_type(read, label, classes))
-
-
-def _class_type(read: ReadTable, label: str, classes: Sequence[str]) -> str:
-    """What classes are. Cells of a text file have no type: they are whole numbers if all are written like those."""
-    kind = read.table.column(label).type
-    if pa.types.is_boolean(kind):
-        return "bool"
-    if is_text(kind) and not read.untyped:
-        return "text"
-    return "int" if all(_WHOLE.fullmatch(text) for text in classes) else "text"
 
 
 def _constant(field: Field) -> str:

@@ -217,6 +217,12 @@ def _kind_of_texts(texts: Any, there: int, name: str, where: str) -> str:
     return "category"
 
 
+def around_numbers(field: Field) -> bool:
+    """Whether a column of many categories holds numbers with something around them, such as 12% or 1,234."""
+    many = field.kind == "category" and len(field.categories) > FEW
+    return many and all(_DECORATED.fullmatch(text) for text in field.categories)
+
+
 def _has_sentences(values: Sequence[str]) -> bool:
     return sum(value.count(" ") >= 3 for value in values) > len(values) / 2
 

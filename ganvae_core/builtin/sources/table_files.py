@@ -8,10 +8,12 @@ import gzip
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
@@ -19,6 +21,8 @@ import pyarrow.feather
 import pyarrow.parquet
 
 from ganvae_core.builtin.sources.paths import existing_file, readable
+from ganvae_core.builtin.sources.stored import Labels, encode_labels
+from ganvae_core.builtin.sources.table_fields import is_number, is_text, sorted_as, texts_of
 from ganvae_core.errors import DataError
 
 PARQUET_MAGIC, FEATHER_MAGIC, GZIP_MAGIC = b"PAR1", (b"FEA1", b"ARROW1"), b"\x1f\x8b"
@@ -30,6 +34,7 @@ TABLE_ERRORS = (pa.ArrowException, UnicodeError, EOFError, csv.Error)
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 _LEADING_ZERO = re.compile(r"0\d+")
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
@@ -68,14 +73,52 @@ class ReadTable:
     notes: tuple[str, ...] = ()
     untyped: bool = False
 
+    def texts(self, column: str) -> list[str | None]:
+        """The cells of a column as text; None where one is missing."""
+        return texts_of(self.table.column(column)).to_pylist()
 
-def read_table(path: str, text: TextFormat | None = None, spelled: str | None = None) -> ReadTable:
+    def labels(self, column: str) -> Labels:
+        """The classes of a column, in its own spelling.
+
+        Raises:
+            DataError: a row has none.
+        """
+        texts = texts_of(self.table.column(column))
+        if texts.null_count:
+            row = pc.index(texts.is_null(), True).as_py() + 1
+            raise DataError(
+                f"{self.where}: column '{column}', row {row} has no value, and it is the label.",
+                "leave such rows out, or give them a label of their own",
+                "learn it as any other column, with its gaps: leave data.label out",
+            )
+        values = texts.to_numpy(zero_copy_only=False).astype(str)
+        fraction = next((value for value in values if "." in value), None)
+        if fraction is not None and all(is_number(value) for value in values):
+            raise DataError(
+                f"labels must be integers or strings; column '{column}' of {self.where} has {fraction}."
+            )
+        found = encode_labels(values, len(values), f"column '{column}' of {self.where}")
+        order = sorted(range(len(found.classes)), key=lambda at: sorted_as(found.classes[at]))
+        classes = tuple(found.classes[at] for at in order)
+        return Labels(np.argsort(order)[found.indices], classes, self._class_type(column, classes))
+
+    def _class_type(self, column: str, classes: Sequence[str]) -> str:
+        """What classes are. Cells of a text file have no type: they are whole numbers if all are written so."""
+        kind = self.table.column(column).type
+        if pa.types.is_boolean(kind):
+            return "bool"
+        if is_text(kind) and not self.untyped:
+            return "text"
+        return "int" if all(_WHOLE.fullmatch(text) for text in classes) else "text"
+
+
+def read_table(path: str, text: TextFormat | None = None, spelled: Sequence[str] = ()) -> ReadTable:
     """A file by its content.
 
     Args:
         path: of the file.
         text: how it is written, if it is a text file; found by default.
-        spelled: a column whose values are kept as they are written.
+        spelled: columns whose values are kept as they are written.
 
     Raises:
         DataError: there is no such file, it is damaged, has no rows, or has two columns of one name.
@@ -123,7 +166,7 @@ def checked(table: Any, where: str) -> Any:
 
 
 def _read_text(
-    file: Path, zipped: bool, text: TextFormat, spelled: str | None, where: str, notes: list[str]
+    file: Path, zipped: bool, text: TextFormat, spelled: Sequence[str], where: str, notes: list[str]
 ) -> Any:
     with gzip.open(file) if zipped else file.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
@@ -269,12 +312,12 @@ def _has_header(cells: list[list[str]], missing: tuple[str, ...]) -> bool:
     return bool(alone) and years
 
 
-def _kept_as_text(names: list[str], below: list[list[str]], spelled: str | None) -> dict[str, Any]:
-    """Columns whose values would lose their spelling as numbers: those like 00501, and the one asked for."""
+def _kept_as_text(names: list[str], below: list[list[str]], spelled: Sequence[str]) -> dict[str, Any]:
+    """Columns whose values would lose their spelling as numbers: those like 00501, and those asked for."""
     kept: dict[str, Any] = {}
     for column, name in enumerate(names):
         zeros = any(column < len(row) and _LEADING_ZERO.fullmatch(row[column]) for row in below)
-        if zeros or name == spelled:
+        if zeros or name in spelled:
             kept[name] = pa.string()
     return kept
 
