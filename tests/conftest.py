@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +28,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the loss curves of tests/golden anew, after a change that is meant to change them",
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def few_pixels() -> Iterator[None]:
+    """``losses.png`` has few pixels: in full size it takes longer than the runs of which it is drawn."""
+    from ganvae_core.views import curves
+
+    def save(figure: Any, path: Path) -> None:
+        figure.set_layout_engine("none")
+        figure.savefig(path, format="png", dpi=10)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves, "save_figure", save)
+        yield
 
 
 @pytest.fixture

@@ -204,6 +204,19 @@ def small_settings(recipe: str) -> dict[str, Any]:
     return settings
 
 
+FEW_FILTERS = {"generator.filters": 8, "critic.filters": 8}
+NARROW: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("dcgan/dcgan", "ssgan/ssgan"), FEW_FILTERS),
+    "table-gan/table-gan": {"generator.hidden": [8], "critic.hidden": [8]},
+    "table-vae/table-vae": {**SMALL_NETWORKS, **OF_CODES, "prior.steps": 2},
+}
+
+
+def narrow_settings(recipe: str) -> dict[str, Any]:
+    """As ``small_settings``, with small networks for the largest of other families, too."""
+    return dict(NARROW.get(recipe) or small_settings(recipe))
+
+
 OF_OTHER_DATA = ("text-vae", "audio-vae", "audio-gan", "series-vae", "series-gan")
 """Plugins whose recipes take no arrays: the conformance kit trains, breaks off and resumes them."""
 

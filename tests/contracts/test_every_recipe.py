@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import images, recipes, rows, small_settings
+from toys import images, narrow_settings, recipes, rows
 
 import ganvae_core as gv
 from ganvae_core.config.build import Builder, conditions_of
@@ -53,7 +53,7 @@ COLOURS = np.repeat(images(40, 9)[..., None], 3, -1)
 
 def tiny(recipe: str, **changes: Any) -> dict[str, Any]:
     """Settings of a small run, with changes."""
-    own: dict[str, Any] = small_settings(recipe)
+    own: dict[str, Any] = narrow_settings(recipe)
     if recipe in ("infogan/infogan", "infogan/small"):
         own["prior.parts"] = CODES
     if recipe.removeprefix("ae/") in STAGED:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import FromPhases, engine, images, model, recipes, regression, rows, same, small_settings, state
+from toys import FromPhases, engine, images, model, narrow_settings, recipes, regression, rows, same, state
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
@@ -39,13 +39,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-OF_IMAGES = ("dcgan/dcgan", "ssgan/ssgan")
-
-
 def run_recipe(recipe: str, out: Path, steps: int, **changes: Any) -> gv.Run:
     plugin, _, name = recipe.partition("/")
-    narrow = {"generator.filters": 8, "critic.filters": 8} if recipe in OF_IMAGES else small_settings(recipe)
-    return gv.train(plugin, recipe=name, steps=steps, out=out, overrides={**SETTINGS, **narrow, **changes})
+    overrides = {**SETTINGS, **narrow_settings(recipe), **changes}
+    return gv.train(plugin, recipe=name, steps=steps, out=out, overrides=overrides)
 
 
 def logged(run: gv.Run) -> list[dict[str, Any]]:

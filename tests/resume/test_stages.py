@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from toys import Watcher, small_settings, state
+from toys import Watcher, narrow_settings, state
 
 import ganvae_core as gv
 from ganvae_core.cli.run_files import outline
@@ -305,22 +305,21 @@ def test_a_fitted_prior_may_change_until_it_is_fitted(tmp_path: Path) -> None:
     "recipe",
     ["ae/latent-flow", "ae/vq-vae", "ae/fsq-vae", "ae/adversarial-ae", "table-vae/table-vae"],
 )
-@pytest.mark.parametrize("step", [2, 5])
 def test_recipes_with_a_prior_of_their_own_go_on_bit_for_bit_in_either_stage(
-    recipe: str, step: int, tmp_path: Path
+    recipe: str, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {
         **{key: value for key, value in SETTINGS.items() if key.startswith("engine.")},
-        **small_settings(recipe),
+        **narrow_settings(recipe),
         "engine.steps": 3,
         "stages": [{"objective": "prior-likelihood", "steps": 3, "train": ["prior"]}],
     }
     plugin, _, name = recipe.partition("/")
     whole = gv.train(plugin, recipe=name, out=tmp_path / "whole", overrides=changes)
-    cut = gv.train(plugin, recipe=name, out=tmp_path / "cut", overrides=changes, callbacks=[Interrupt(step)])
-    assert cut.step == step
-    resumed = cut.resume()
-    assert resumed.step == whole.step == 6
-    expected, found = tensors(whole.path, 6), tensors(resumed.path, 6)
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    for step in (2, 5):
+        out = tmp_path / f"cut-{step}"
+        cut = gv.train(plugin, recipe=name, out=out, overrides=changes, callbacks=[Interrupt(step)])
+        assert cut.step == step
+        resumed = cut.resume()
+        assert resumed.step == whole.step == 6
+        assert equal(whole.path, resumed.path, 6)
