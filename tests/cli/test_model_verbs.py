@@ -287,7 +287,7 @@ def test_an_autoencoder_is_sampled_once_its_prior_is_fitted(
 ) -> None:
     said = refused("sample", ae, "--checkpoint", "2", "-o", "x.npy")
     assert "cannot be sampled yet: its prior is fitted or trained after step 2" in said
-    assert f"go on with it:  ganvae run --resume {ae}" in said
+    assert f"leave --checkpoint out:  ganvae run --resume {ae}" in said
     done("sample", ae, "-n", "5", "-o", "x.npy")
     assert array("x.npy").shape == (5, 1, 8, 8)
     assert done("encode", ae, "--checkpoint", "2", "-o", "codes.npz").out == "codes.npz\n"
