@@ -14,7 +14,7 @@ from ganvae_core.evaluation.subject import Draw, ModelSubject
 REFERENCE = purpose("random numbers of references")
 FITTED_ROWS = 5_000
 """Training rows that the floors are made from, at most."""
-CEILING = "real against real"
+CEILING, NOISE = "real against real", "noise"
 
 
 def references(subject: ModelSubject) -> Mapping[str, Draw]:
@@ -68,7 +68,7 @@ def references(subject: ModelSubject) -> Mapping[str, Draw]:
 
     what = "pixels" if len(subject.spec.shape) == 3 else "columns"
     return {CEILING: real, "one Gaussian": gaussian, f"independent {what}": independent, "the mean": mean,
-            "noise": noise}  # fmt: skip
+            NOISE: noise}  # fmt: skip
 
 
 def _generator(seed: int, start: int) -> torch.Generator:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Pictures:
     def sections(self) -> list[tuple[str, str, Mapping[str, str]]]:
         """Title, explanation and pictures of each section that has any."""
         found = [
-            ("Samples", "The same seed for every candidate, beside rows that are held out.", self.samples),
+            ("Samples", "The same seed for every candidate, beside rows of the data.", self.samples),
             ("Nearest training rows", "Samples above the training rows that are nearest to them in x.", self.nearest),
             ("Reconstructions", "The same held-out rows for every candidate that encodes.", self.reconstructions),
             ("Interpolations", "From one draw of the prior to another, along the path that suits it.",
@@ -74,9 +74,9 @@ def drawn(entries: Sequence[Entry]) -> Pictures:
         as_grid = run.view.as_grid
         if can_sample(run.model):
             made = run.samples(SAMPLES if as_grid else POINTS, seed=SEED).x
-            real = None if as_grid else _real(run, POINTS)
+            real = None if as_grid else _real(run, "training", POINTS)
             if as_grid and not pictures.samples:
-                pictures.samples["data"] = picture(run, Drawing(_real(run, SAMPLES), columns=8))
+                pictures.samples["data"] = picture(run, Drawing(_real(run, "held_out", SAMPLES), columns=8))
             pictures.samples[name] = picture(run, Drawing(_rows(run, made), real=real, columns=8))
             if as_grid:
                 pictures.nearest[name] = nearest(run, made[:NEAREST])
@@ -191,9 +191,10 @@ def _losses(lines: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[float, 
     return term, values
 
 
-def _real(run: Run, count: int) -> np.ndarray:
+def _real(run: Run, part: Literal["training", "held_out"], count: int) -> np.ndarray:
     data = run.open_data()
-    return _rows(run, batch_of(data, evenly(data.held_out, count), run.device).x)
+    rows = data.training if part == "training" else data.held_out
+    return _rows(run, batch_of(data, evenly(rows, count), run.device).x)
 
 
 def _rows(run: Run, x: Tensor) -> np.ndarray:

@@ -20,7 +20,7 @@ from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
 from ganvae_compare.rules import Summary, Verdict, pareto_front, reaches, summary, verdict
 from ganvae_core.cli.output import aligned
-from ganvae_core.evaluation.references import CEILING
+from ganvae_core.evaluation.references import CEILING, NOISE
 from ganvae_core.store.files import whole_file
 
 REPORT, MARKDOWN, LEADERBOARD = "report.html", "report.md", "leaderboard.csv"
@@ -149,6 +149,9 @@ def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:
     verdicts: dict[str, tuple[gv.Figure, Verdict]] = {}
     for purpose, beginnings in PURPOSES.items():
         for figure in _matching(figures, beginnings):
+            ceiling, floor = (references.get(name, {}).get(figure.name) for name in (CEILING, NOISE))
+            if ceiling and floor and reaches(floor, ceiling, figure.better):
+                continue  # with so few rows it does not even tell noise from data
             found = verdict({entry.name: entry.figure(figure.name) for entry in entries}, figure.better)
             if found.best:
                 verdicts[purpose] = figure, found
@@ -226,9 +229,9 @@ def next_steps(
         found = named[said.best].figure(figure.name)
         if found and figure.name in ceilings and reaches(found, ceilings[figure.name], figure.better):
             at_ceiling.append(purpose)
-            values = f"{shown(found)}, data {shown(ceilings[figure.name])}"
-            steps.append(f"{purpose}, {said.best} is as good as data by {figure.label} ({values}): more held-out rows, "
-                         "or another metric, would tell more")  # fmt: skip
+            values = f"{shown(found)}, data in place of samples {shown(ceilings[figure.name])}"
+            steps.append(f"{purpose}: {figure.label} does not tell {said.best} from data ({values}); more held-out "
+                         "rows, or another metric, would")  # fmt: skip
     undecided = [
         purpose for purpose, (_, said) in verdicts.items() if said.level and purpose not in at_ceiling
     ]

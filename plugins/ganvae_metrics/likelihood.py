@@ -12,6 +12,8 @@ from torch import Tensor
 import ganvae_core as gv
 
 ACTIVE_VARIANCE = 0.01
+VALUES_AT_ONCE = 2**21
+"""Of x, that a generator makes at once: its layers may be a hundred times as large."""
 
 
 @final
@@ -44,10 +46,10 @@ class ImportanceBound(gv.Metric):
         levels, as of 8-bit images."""
         found: list[Tensor] = []
         for batch in subject.held_out(self.rows):
-            at_once = max(1, 16_384 // len(batch.x)) * len(batch.x)
+            rows_at_once = VALUES_AT_ONCE // math.prod(subject.spec.shape)
             found.append(
                 subject.model.log_likelihood_bound(
-                    batch.x, batch.condition, mask=batch.mask, samples=self.draws, rows_at_once=at_once
+                    batch.x, batch.condition, mask=batch.mask, samples=self.draws, rows_at_once=rows_at_once
                 ).double().cpu()
             )  # fmt: skip
         if not found:

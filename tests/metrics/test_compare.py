@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import pytest
 from command_line import Say, train
 from ganvae_compare.budget import Budget
 from ganvae_compare.evaluate_verb import with_spread
-from ganvae_compare.plan import Plan, parse_budget, read_plan, write_plan
+from ganvae_compare.plan import Plan, ganvae, parse_budget, read_plan, write_plan
 from ganvae_compare.report import as_csv, as_markdown, compile_report, sentences
 from ganvae_compare.rules import Summary, is_ahead, pareto_front, summary, verdict
 
 import ganvae_core as gv
 from ganvae_core.cli.main import main
+from ganvae_core.types import COST_OF_TRAINING
 
 TINY = ("generator.hidden=[4]", "latent.shape=[2]", "engine.device=cpu")
 
@@ -151,11 +153,21 @@ def test_nothing_is_done_twice(compared: Path, say: Say) -> None:
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
+def test_runs_on_other_data_are_refused_before_they_are_measured(tmp_path: Path, say: Say) -> None:
+    runs = [train(tmp_path / str(share), "--plugin", "gan", f"data.held_out={share}", "critic.hidden=[4]", *TINY)
+            for share in (0.1, 0.2)]  # fmt: skip
+    outcome = say("compare", *runs, "--out", tmp_path / "c")
+    assert outcome.code == 2
+    assert "were not trained on the same data: held_out differ" in outcome.err
+    assert not (tmp_path / "c").exists()
+
+
 def fabricated(
     folder: Path,
     values: dict[str, list[float | None]],
     seconds: dict[str, float] | None = None,
     ceiling: float | None = None,
+    noise: float = 99.0,
 ) -> Plan:
     """A comparison of candidates with these kernel distances by seed, as it lies on disk."""
     plan = Plan(folder, tuple(values), len(next(iter(values.values()))), steps=100)
@@ -167,8 +179,9 @@ def fabricated(
             "reason": "" if value is not None else "the reason",
         }
         figure = {"name": "kd_judge", "label": "KD, judge", "unit": "", "better": "lower"}
-        data = {"value": ceiling, "error": 0.5, "reason": ""}
-        references = {} if ceiling is None else {"real against real": {"kd_judge": data}}
+        beside = {"real against real": ceiling, "noise": noise}
+        references = {} if ceiling is None else {name: {"kd_judge": {"value": value, "error": 0.5, "reason": ""}}
+                                                 for name, value in beside.items()}  # fmt: skip
         one = {
             "metric": "kernel",
             "figures": [figure],
@@ -221,10 +234,14 @@ def test_a_candidate_that_is_as_good_as_data_needs_no_longer_training(
 ) -> None:
     report = compile_report(fabricated(tmp_path, {"gan": [1.0, 1.1, 0.9]}, ceiling=ceiling), [])
     steps = " · ".join(report.next_steps)
-    assert (
-        "to generate, gan is as good as data by KD, judge (1.00 ± 0.10, data 0.70 ± 0.50)" in steps
-    ) == is_reached
+    said = "to generate: KD, judge does not tell gan from data (1.00 ± 0.10, data in place of samples 0.70 ± 0.50)"
+    assert (said in steps) == is_reached
     assert ("train gan longer" in steps) != is_reached
+
+
+def test_a_figure_that_does_not_tell_noise_from_data_recommends_nobody(tmp_path: Path) -> None:
+    report = compile_report(fabricated(tmp_path, {"gan": [1.0, 1.1]}, ceiling=0.7, noise=1.0), [])
+    assert sentences(report) == []
 
 
 @pytest.mark.parametrize(
@@ -281,16 +298,44 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_candidates_are_trained_and_measured_in_processes_of_their_own(
+def test_a_comparison_that_is_killed_goes_on_and_trains_nothing_twice(
     tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """SIGKILL after the first checkpoint of the run, which is trained and measured in processes of its own."""
     monkeypatch.chdir(tmp_path)
-    outcome = say("compare", "--plugin", "ae", "--seeds", "1", "--budget", "2", "--metrics", "kernel",
-                  "--samples", "20", "--out", "c", *TINY, "encoder.hidden=[4]")  # fmt: skip
+    every = ("engine.checkpoint_every=50", "engine.log_every=25", "engine.threads=1")
+    words = ["--plugin", "ae", "--seeds", "1", "--budget", "400", "--metrics", "kernel", "--samples", "20",
+             "--out", "c", *TINY, "encoder.hidden=[4]", *every]  # fmt: skip
+    run = tmp_path / "c" / "runs" / "ae-seed-0"
+    with subprocess.Popen(ganvae(["compare", *words]), stderr=subprocess.DEVNULL) as begun:
+        while not list(run.glob("checkpoints/step-*/manifest.json")):
+            assert begun.poll() is None
+            time.sleep(0.05)
+        begun.kill()
+    outcome = say("compare", "--resume", "c")
     assert outcome.code == 0, outcome.err
     assert "ae-seed-0: done" in outcome.err
-    assert gv.load("c/runs/ae-seed-0").step == 2
-    assert "ganvae run --plugin ae --steps 2 --seed 0" in (tmp_path / "c" / "report.md").read_text("utf-8")
+    assert "ganvae run --plugin ae --steps 400 --seed 0" in (tmp_path / "c" / "report.md").read_text("utf-8")
+    words = [
+        "--plugin",
+        "ae",
+        "--steps",
+        "400",
+        "--seed",
+        "0",
+        *TINY,
+        "encoder.hidden=[4]",
+        *every,
+        "--quiet",
+    ]
+    assert say("run", *words, "--out", "whole").code == 0
+    assert logged(gv.load(run)) == logged(gv.load("whole"))
+
+
+def logged(run: gv.Run) -> list[dict[str, Any]]:
+    """``metrics.jsonl`` without what depends on the machine."""
+    return [{name: value for name, value in record.items() if name not in COST_OF_TRAINING}
+            for record in run.metrics]  # fmt: skip
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser is installed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch import Tensor
 import ganvae_core as gv
 from ganvae_core.evaluation.references import references
 from ganvae_core.evaluation.subject import ModelSubject
+from ganvae_core.plugins.catalogue import Plugin
+from ganvae_core.plugins.specs import ComponentSpec
 
 TINY = ("generator.hidden=[4]", "latent.shape=[2]")
 
@@ -132,6 +135,39 @@ def test_several_runs_stand_side_by_side_and_a_damaged_one_does_not_stop_the_oth
     heading = outcome.out.splitlines()[0]
     assert str(vae) in heading
     assert str(gan) in heading
+
+
+class Brightness(gv.Metric):
+    """The mean of samples, as a third party may write it."""
+
+    needs = frozenset({"prior"})
+    figures = (gv.Figure("brightness", "brightness"),)
+
+    def measure(self, subject: gv.Subject) -> Mapping[str, float]:
+        return {"brightness": float(torch.cat([batch.x for batch in subject.samples(20)]).mean())}
+
+
+def test_metrics_of_installed_plugins_are_in_every_table(vae: Path) -> None:
+    run = gv.load(vae)
+    offered = ComponentSpec("metric", "brightness", f"{__name__}:Brightness", "the mean of samples")
+    installed = Plugin("shine", "ready", "", "ganvae-shine", "1", __name__, (offered,))
+    run = replace(run, catalogue=replace(run.catalogue, plugins=(*run.catalogue.plugins, installed)))
+    assert default_metrics(run)[-1] == "shine/brightness"
+    found = evaluate(run, ["shine/brightness"], samples=20)
+    assert 0 < (found.result("brightness").value or 0) < 1
+    assert found.result("brightness", "noise").value == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_run_that_is_not_complete_is_measured_and_said(tmp_path: Path, cache: Path, say: Say) -> None:
+    class Stop(gv.Callback):
+        def on_step(self, training: gv.TrainingView, record: Mapping[str, object]) -> None:
+            training.interrupt()
+
+    overrides = {"generator.hidden": [4], "encoder.hidden": [4], "latent.shape": [2], "engine.log_every": 1}
+    gv.train("vae", steps=9, out=tmp_path / "run", overrides=overrides, callbacks=[Stop()])
+    outcome = say("evaluate", tmp_path / "run", "--metrics", "frechet", "--samples", "20", "--no-references")
+    assert outcome.code == 0
+    assert "is measured at step 1; its training is not complete" in outcome.err
 
 
 def test_runs_on_other_data_are_not_compared(vae: Path, tmp_path: Path, say: Say) -> None:
