@@ -56,6 +56,27 @@ def train(out: Path, *arguments: object, steps: int = 2) -> Path:
     return out
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A process of ``compare`` that has ended: its command ran in this process."""
+
+    returncode: int
+    output: bytes
+
+    def poll(self) -> int:
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
+        return self.output, b""
+
+
+def at_once(worker: object, words: list[str], output: int) -> Ended:
+    """``Worker._start`` of ``compare`` without a new process."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = main(words)
+    return Ended(code, printed.getvalue().encode())
+
+
 def write_table(path: Path, rows: int = 40, extra: str = "") -> Path:
     """A table of three columns in units far from zero and one, and a label of two classes."""
     generator = np.random.default_rng(0)

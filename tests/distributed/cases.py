@@ -16,6 +16,7 @@ from toys import (
     engine,
     in_float64,
     model,
+    narrow_settings,
     optimizer,
     regression,
     rows,
@@ -53,7 +54,7 @@ def of_recipe(recipe: str, *, uncoupled: bool, **changes: Any) -> gv.Engine:
     """
     plugin, _, name = recipe.partition("/")
     catalogue = installed_plugins()
-    layers = [nest(list({**SETTINGS, **changes}.items()))]
+    layers = [nest(list({**SETTINGS, **narrow_settings(recipe), **changes}.items()))]
     chosen = configure(catalogue, plugin, name, layers).components
     if uncoupled:
         without = (

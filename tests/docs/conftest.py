@@ -5,17 +5,16 @@ The pages say what a person would type, which trains for minutes. What is tested
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Ended, at_once
 from ganvae_compare import jobs, sweep_verb, sweeping
 from ganvae_compare.sweeping import run_trials
 from own_files import make_own_files
@@ -28,26 +27,10 @@ from ganvae_core.plugins import installed_plugins
 STEPS = 2
 
 
-@dataclass
-class Ended:
-    """A process of ``compare`` that has ended: its command ran in this process."""
-
-    returncode: int
-    output: bytes
-
-    def poll(self) -> int:
-        return self.returncode
-
-    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
-        return self.output, b""
-
-
-def at_once(worker: jobs.Worker, words: list[str], output: int) -> Ended:
+def with_one_metric(worker: jobs.Worker, words: list[str], output: int) -> Ended:
     """``Worker._start`` without a new process, and with one metric."""
     metrics = [] if words[0] == "run" or "--metrics" in words else ["--metrics", "kernel"]
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = main([*words, *metrics])
-    return Ended(code, printed.getvalue().encode())
+    return at_once(worker, [*words, *metrics], output)
 
 
 def few_trials(sweep: sweeping.Sweep, say: Any) -> None:
@@ -83,7 +66,7 @@ def reader(
 ) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Engine, "fit", shortened(Engine.fit))
-    monkeypatch.setattr(jobs.Worker, "_start", at_once)
+    monkeypatch.setattr(jobs.Worker, "_start", with_one_metric)
     monkeypatch.setattr(sweeping, "run_trials", few_trials)
     monkeypatch.setattr(
         sweep_verb, "_join", lambda sweep, number: subprocess.Popen([sys.executable, "-c", ""])

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Say, train
+from command_line import Say, at_once, train
 from ganvae_compare.budget import Budget
 from ganvae_compare.evaluate_verb import with_spread
+from ganvae_compare.jobs import Worker
 from ganvae_compare.plan import Plan, ganvae, parse_budget, read_plan, write_plan
 from ganvae_compare.report import as_csv, as_markdown, compile_report, sentences
 from ganvae_compare.rules import Summary, is_ahead, pareto_front, summary, verdict
@@ -123,7 +124,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--out",
         folder / "report",
     ]
-    assert main([str(word) for word in words]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "_start", at_once)
+        assert main([str(word) for word in words]) == 0
     return folder / "report"
 
 
