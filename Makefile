@@ -49,15 +49,20 @@ papers: .venv/.installed
 		{ echo "Python 3.11 or later is needed; name one:  make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-# The pinned versions of constraints.txt hold for everything that is installed.
+# The pinned versions of constraints.txt hold for everything that is installed. pip would compile it on one core.
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+
 .venv/.installed: .venv/bin/python pyproject.toml constraints.txt
 	@echo "installing into .venv: torch is large, so the first time takes some minutes …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@$(INSTALL) -e .
+	@$(COMPILE)
 	@touch $@
 
 .venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
 	@echo "installing into .venv, tools included: torch is large, so the first time takes some minutes …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(INSTALL) -e '.[dev]'
+	@$(COMPILE)
 	@touch $@ .venv/.installed
 
 clean:
