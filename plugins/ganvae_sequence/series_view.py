@@ -17,6 +17,8 @@ from ganvae_core import DataSpec, Drawing, View
 from ganvae_sequence.clock import step_text, times_of
 
 MOST_DRAWN, ACROSS, MOST_LINES = 24, 4, 8
+MOST_LINED_UP = 8
+"""Lines of a grid of paths."""
 
 
 @final
@@ -44,7 +46,8 @@ class SeriesView(View):
         def shown(rows: np.ndarray) -> np.ndarray:
             return (rows[..., :MOST_LINES] - offset[:MOST_LINES]) / scale[:MOST_LINES]
 
-        count = min(len(drawing.rows), MOST_DRAWN)
+        most = MOST_LINED_UP * drawing.columns if drawing.columns else MOST_DRAWN
+        count = min(len(drawing.rows), most)
         plots: list[tuple[str, np.ndarray, np.ndarray | None]] = []
         across = drawing.columns or len(drawing.headings) or min(ACROSS, count)
         if drawing.real is not None and drawing.originals is None:
@@ -57,7 +60,8 @@ class SeriesView(View):
         for number, row in enumerate(shown(drawing.rows[:count])):
             plots.append((drawing.name, row, None if originals is None else originals[number]))
         down = math.ceil(len(plots) / across)
-        figure = Figure((2.3 * across + 1.3, 1.3 * down + 0.6), layout="constrained")
+        width, height = (1.4, 0.95) if across > 2 * ACROSS else (2.3, 1.3)
+        figure = Figure((width * across + 1.3, height * down + 0.6), layout="constrained")
         grid: Any = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat
         for number, axes in enumerate(grid):
             axes.set_visible(number < len(plots))
@@ -73,7 +77,7 @@ class SeriesView(View):
             axes.tick_params(labelsize=7)
             if number < len(drawing.headings):
                 axes.set_title(drawing.headings[number], fontsize=8)
-            elif number == 0 or plots[number - 1][0] != name:
+            elif not drawing.columns and (number == 0 or plots[number - 1][0] != name):
                 axes.set_title(name, fontsize=9, loc="left")
             if name == "real":
                 axes.set_facecolor("0.94")

@@ -22,7 +22,8 @@ from ganvae_core import (
 from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.vocabulary import Vocabulary, is_text
 
-Choose = Callable[[Tensor], Tensor]
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""Logits (B, size) and noise (size,) to numbers of tokens (B,)."""
 
 
 @final
@@ -84,14 +85,17 @@ class Tokens(Observation):
     given with every token (Bowman et al., Generating Sentences from a Continuous Space, 2016). Independent: the
     generator gives logits (B, T, vocabulary). After the end of a text, draws are the end.
 
-    ``mean`` is the most probable token at each position, given those before; its gradient is that of the expected
-    number of a token.
+    ``mean`` of a code is one text: the most probable tokens repeat frequent words without end (Holtzman et al., The
+    Curious Case of Neural Text Degeneration, 2020), so autoregressive tokens are drawn, with low temperature and with
+    the same noise for every code. Texts of neighbouring codes differ by what the codes say. Its gradient is that of
+    the expected number of a token.
 
     Args:
         data: what the data is: texts.
         autoregressive: whether tokens depend on those before.
         width: of the recurrent unit's state and of the context.
         word_dropout: share of the tokens before that the unit is not given in training, so that it needs the code.
+        temperature: of ``mean``; 0 for the most probable tokens, 1 for texts as varied as draws.
 
     Raises:
         ConfigurationError: the data is no text, or an option is out of range.
@@ -100,8 +104,9 @@ class Tokens(Observation):
     shown = "draw"
 
     def __init__(
-        self, data: DataSpec, *, autoregressive: bool = True, width: int = 128, word_dropout: float = 0.0
-    ) -> None:
+        self, data: DataSpec, *, autoregressive: bool = True, width: int = 128, word_dropout: float = 0.0,
+        temperature: float = 0.4,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.size, self.length = _vocabulary_size(data, "observation 'tokens'"), data.shape[0]
         at_least_one(width=width)
@@ -111,7 +116,16 @@ class Tokens(Observation):
             )
         if word_dropout and not autoregressive:
             raise ConfigurationError("word_dropout is for autoregressive tokens.", "word_dropout=0")
+        if temperature < 0:
+            raise ConfigurationError(f"temperature={temperature} is not possible: it must not be negative.")
         self.word_dropout, self.width = word_dropout, width
+        uniform = torch.rand(
+            self.length, self.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+        )
+        self.noise: Tensor
+        self.register_buffer(
+            "noise", -temperature * (-uniform.clamp_min(1e-12).log()).log().float(), persistent=False
+        )
         self.unit = _Unit(self.size, width) if autoregressive else None
 
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
@@ -121,7 +135,7 @@ class Tokens(Observation):
         if self.unit is None:
             return IndependentTokens(raw)
         dropped = self.word_dropout if self.training else 0.0
-        return UnrolledTokens(self.unit, raw, self.length, dropped)
+        return UnrolledTokens(self.unit, raw, self.noise, dropped)
 
 
 class _Unit(nn.Module):
@@ -151,19 +165,19 @@ class _Unit(nn.Module):
 
 @final
 class UnrolledTokens(ObservedData):
-    """Tokens (B, T), each given those before it and the context (B, width)."""
+    """Tokens (B, T), each given those before it and the context (B, width); noise (T, size) of ``mean``."""
 
-    def __init__(self, unit: _Unit, context: Tensor, length: int, dropped: float = 0.0) -> None:
-        self.unit, self.context, self.length, self.dropped = unit, context, length, dropped
+    def __init__(self, unit: _Unit, context: Tensor, noise: Tensor, dropped: float = 0.0) -> None:
+        self.unit, self.context, self.noise, self.dropped = unit, context, noise, dropped
 
     def _unrolled(self, choose: Choose) -> Tensor:
         state = self.unit.state(self.context)
         token = torch.full((len(self.context), 1), self.unit.beginning, device=self.context.device)
         ended = torch.zeros_like(token, dtype=torch.bool)
         chosen: list[Tensor] = []
-        for _ in range(self.length):
+        for noise in self.noise:
             logits, state = self.unit(token, self.context, state)
-            number = choose(logits[:, 0])[:, None].where(~ended, 0.0)  # (B, 1)
+            number = choose(logits[:, 0], noise)[:, None].where(~ended, 0.0)  # (B, 1)
             token = number.detach().round().long()
             ended = ended | (token == 0)
             chosen.append(number)
@@ -171,11 +185,11 @@ class UnrolledTokens(ObservedData):
 
     @property
     def mean(self) -> Tensor:
-        return self._unrolled(_most_probable)
+        return self._unrolled(_highest)
 
     def sample(self) -> Tensor:
         with torch.no_grad():
-            return self._unrolled(_drawn)
+            return self._unrolled(lambda logits, noise: _drawn(logits))
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         draws = x.shape[:-2]  # leading sample axes
@@ -203,7 +217,7 @@ class IndependentTokens(ObservedData):
 
     @property
     def mean(self) -> Tensor:
-        return _most_probable(self.logits)
+        return _highest(self.logits)
 
     def sample(self) -> Tensor:
         return _drawn(self.logits.detach().flatten(0, 1)).reshape(self.logits.shape[:-1])
@@ -214,11 +228,11 @@ class IndependentTokens(ObservedData):
         return sum_event(_log_probabilities(logits, tokens), 1, mask)
 
 
-def _most_probable(logits: Tensor) -> Tensor:
-    """(…, size) -> (…) numbers of tokens, with the gradient of their expectation."""
+def _highest(logits: Tensor, noise: Tensor | float = 0.0) -> Tensor:
+    """(…, size) -> (…) numbers of the most probable tokens under noise, with the gradient of their expectation."""
     numbers = torch.arange(logits.shape[-1], device=logits.device, dtype=logits.dtype)
     expected = (logits.softmax(-1) * numbers).sum(-1)
-    return logits.argmax(-1).to(logits.dtype) + (expected - expected.detach())
+    return (logits + noise).argmax(-1).to(logits.dtype) + (expected - expected.detach())
 
 
 def _drawn(logits: Tensor) -> Tensor:

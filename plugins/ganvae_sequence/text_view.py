@@ -39,9 +39,10 @@ class TextView(View):
         return f"up to {spec.shape[0]} {Vocabulary.read(spec).unit}"
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
-        """A page of texts; originals, in grey, stand above their reconstructions."""
+        """A page of texts, with a gap after each path; originals, in grey, stand above their reconstructions."""
         vocabulary = Vocabulary.read(spec)
-        lines = [(text, BLACK) for text in vocabulary.decode(drawing.rows[:MOST_LINES])]
+        most = max(drawing.columns, MOST_LINES - MOST_LINES % max(drawing.columns, 1))  # paths are whole
+        lines = [(text, BLACK) for text in vocabulary.decode(drawing.rows[:most])]
         if drawing.originals is not None:
             originals = [(text, GREY) for text in vocabulary.decode(drawing.originals[:MOST_LINES])]
             lines = [line for pair in zip(originals, lines, strict=True) for line in pair][:MOST_LINES]
@@ -52,10 +53,15 @@ class TextView(View):
         )
         shown = [(text.replace("\n", "↵"), colour) for text, colour in lines]
         width = max(int(font.getlength(text)) for text, _ in shown)
-        page = Image.new("RGB", (max(width, 200) + 2 * MARGIN, len(shown) * LINE + 2 * MARGIN), WHITE)
+        path_length = 0 if drawing.originals is not None else drawing.columns
+        tops = [
+            number * LINE + (number // path_length * LINE // 2 if path_length else 0)
+            for number in range(len(shown))
+        ]
+        page = Image.new("RGB", (max(width, 200) + 2 * MARGIN, tops[-1] + LINE + 2 * MARGIN), WHITE)
         pen = ImageDraw.Draw(page)
-        for number, (text, colour) in enumerate(shown):
-            pen.text((MARGIN, MARGIN + number * LINE), text, colour, font)
+        for top, (text, colour) in zip(tops, shown, strict=True):
+            pen.text((MARGIN, MARGIN + top), text, colour, font)
         page.save(path, format="PNG")
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:

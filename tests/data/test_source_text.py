@@ -113,3 +113,21 @@ def test_a_file_has_a_text_a_line_or_rules_between_texts_of_several_lines(lines:
     source = Text(path=lines, window=15)
     TextView().write(source.rows(slice(0, 1)).x, source.spec, path, {})
     assert path.read_text("utf-8") == "Fair is foul,\n\n\n--------------------\n"
+
+
+def test_the_text_of_a_code_is_drawn_with_noise_that_all_codes_share() -> None:
+    spec = gv.DataSpec((12,), (0.0, 98.0), "text", details={"unit": "characters", "others": []})
+    torch.manual_seed(0)
+    state = Tokens(spec, width=8).state_dict()
+    drawn, probable = Tokens(spec, width=8, temperature=1.0), Tokens(spec, width=8, temperature=0.0)
+    for each in (drawn, probable):
+        each.load_state_dict(state)
+    code = torch.randn(1, 8)
+    with torch.no_grad():
+        twice = drawn(code.expand(2, 8)).mean
+        assert torch.equal(twice[0], twice[1])
+        assert not torch.equal(twice[0], drawn(code + 3).mean[0])
+        first = drawn.unit(torch.tensor([[drawn.unit.beginning]]), code, drawn.unit.state(code))[0][0, 0]  # pyright: ignore
+        assert probable(code).mean[0, 0] == first.argmax()
+        assert drawn(code).mean[0, 0] == (first + drawn.noise[0]).argmax()
+        assert drawn.noise.mean() == pytest.approx(0.577, abs=0.1)  # Gumbel's
