@@ -22,53 +22,29 @@ if TYPE_CHECKING:
     from ganvae_kit.subjects import Component, Given, PluginUnderTest, Recipe, open_plugins
     from ganvae_kit.suite import PluginSuite
 
-__all__ = [
-    "CHECKS",
-    "Check",
-    "CheckFailure",
-    "Component",
-    "Given",
-    "NotChecked",
-    "Outcome",
-    "PluginSuite",
-    "PluginUnderTest",
-    "Recipe",
-    "checks_of",
-    "held",
-    "open_plugins",
-]
-
-_HOME = {
-    **dict.fromkeys(
-        ("Component", "Given", "PluginUnderTest", "Recipe", "open_plugins"), "ganvae_kit.subjects"
-    ),
-    **dict.fromkeys(
-        ("CHECKS", "Check", "CheckFailure", "NotChecked", "Outcome", "checks_of", "held"), "ganvae_kit.checks"
-    ),
-    "PluginSuite": "ganvae_kit.suite",
+_HOMES = {
+    "ganvae_kit.checks": "CHECKS Check CheckFailure NotChecked Outcome checks_of held",
+    "ganvae_kit.subjects": "Component Given PluginUnderTest Recipe open_plugins",
+    "ganvae_kit.suite": "PluginSuite",
 }
+__all__ = [
+    "CHECKS", "Check", "CheckFailure", "Component", "Given", "NotChecked", "Outcome", "PluginSuite", "PluginUnderTest",
+    "Recipe", "checks_of", "held", "open_plugins",
+]  # fmt: skip
 
 GROUPS = (
-    "static",
-    "declarations",
-    "modules",
-    "distributions",
-    "objectives",
-    "batches",
-    "sources",
-    "views_schedules",
-    "watchers",
-    "recipes",
-)
+    "static", "declarations", "networks", "objectives", "behaviour", "distributions", "sources", "views_schedules",
+    "watchers", "recipes",
+)  # fmt: skip
 """The modules of checks, in the order in which checks are run."""
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOME:
+        home = next((home for home, names in _HOMES.items() if name in names.split()), None)
+        if home is None:
             raise AttributeError(f"module 'ganvae_kit' has no attribute '{name}'")
         for group in GROUPS:
             importlib.import_module(f"ganvae_kit.{group}")
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value
+        globals()[name] = value = getattr(importlib.import_module(home), name)
         return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import io
 import sys
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -133,34 +134,33 @@ def typed_settings(typed: Sequence[str]) -> dict[str, list[Settings]]:
 def show(plugin: PluginUnderTest, outcomes: Sequence[Outcome], show_all: bool) -> None:
     """Print a table with a line for each component, the failures, and a summary."""
     click.echo(f"{plugin.plugin.name}   {plugin.plugin.origin}\n")
-    lines: list[tuple[object, ...]] = []
     if show_all:
-        lines = [(o.subject, o.check, o.state, o.message.partition("\n")[0]) for o in outcomes]
+        every = [(o.subject, o.check, o.state, o.message.partition("\n")[0]) for o in outcomes]
+        table(every, ("", "check", "result", ""))
     else:
-        for subject in dict.fromkeys(outcome.subject for outcome in outcomes):
-            states = [outcome.state for outcome in outcomes if outcome.subject == subject]
-            counts = (states.count(state) or "" for state in ("passed", "failed", "not checked"))
-            lines.append((subject, *counts))
-    table(lines, ("", "check", "result", "") if show_all else ("", "passed", "failed", "not checked"))
+        states = ("passed", "failed", "not checked")
+        counts = Counter((outcome.subject, outcome.state) for outcome in outcomes)
+        subjects = dict.fromkeys(outcome.subject for outcome in outcomes)
+        table([(name, *(counts[name, state] or "" for state in states)) for name in subjects], ("", *states))
     click.echo()
-    for outcome in outcomes:
-        if outcome.state == "failed":
-            first, *rest = outcome.message.splitlines()
-            click.echo(f"failed: {outcome.check}\n  {first}")
-            if outcome.file:
-                click.echo(f"  look at {outcome.file}:{outcome.line}")
-            for line in rest:
-                click.echo(f"  {line}")
-            click.echo()
-        elif outcome.state == "not checked" and outcome.check == "makes":
+    by_state = {
+        state: [o for o in outcomes if o.state == state] for state in ("passed", "failed", "not checked")
+    }
+    failed, left = by_state["failed"], by_state["not checked"]
+    for outcome in failed:
+        first, *rest = outcome.message.splitlines()
+        look = [f"look at {outcome.file}:{outcome.line}"] if outcome.file else []
+        click.echo("\n  ".join([f"failed: {outcome.check}", first, *look, *rest]) + "\n")
+    for outcome in left:
+        if outcome.check == "makes":
             click.echo(f"not checked at all: {outcome.subject}\n  {outcome.message}\n")
-    seconds, failed, left = (sum(o.seconds for o in outcomes),
-                             *(sum(o.state == s for o in outcomes) for s in ("failed", "not checked")))  # fmt: skip
-    passed = len(outcomes) - failed - left
-    if failed:
-        click.echo(f"{failed} of {len(outcomes)} checks failed, in {seconds:.1f} s")
-    else:
-        click.echo(f"{passed} checks passed, in {seconds:.1f} s")
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    passed = (
+        f"{len(failed)} of {len(outcomes)} checks failed"
+        if failed
+        else f"{len(by_state['passed'])} checks passed"
+    )
+    click.echo(f"{passed}, in {seconds:.1f} s")
     if left and not show_all:
-        names = ", ".join(dict.fromkeys(o.check for o in outcomes if o.state == "not checked"))
-        click.echo(f"{left} not checked ({names}); --all says why")
+        names = ", ".join(dict.fromkeys(outcome.check for outcome in left))
+        click.echo(f"{len(left)} not checked ({names}); --all says why")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from ganvae_core.errors import GanvaeError
 from ganvae_core.plugins.specs import Kind
 from ganvae_kit.offline import offline
-from ganvae_kit.places import Place, place_in_traceback
+from ganvae_kit.places import Owns, Place, place_in_traceback
 
 Of = Kind | Literal["plugin", "recipe"]
 State = Literal["passed", "failed", "not checked"]
@@ -32,6 +32,29 @@ class CheckFailure(AssertionError):  # noqa: N818 - it is what a failed assertio
         self.hints = tuple(hint for hint in hints if hint)
         where = (f"look at {place}",) if place else ()
         super().__init__("\n  ".join((message, *where, *self.hints)))
+
+    @classmethod
+    def of(
+        cls,
+        error: BaseException,
+        place: Place | None = None,
+        *hints: str,
+        where: str = "",
+        owns: Owns | None = None,
+    ) -> CheckFailure:
+        """The failure that an error is.
+
+        Args:
+            error: with its own hints, if it is one of ganvae's.
+            place: to look at, unless the error came through a file that ``owns`` names.
+            hints: further ones.
+            where: what the message begins with.
+            owns: which files are the plugin's.
+        """
+        own = isinstance(error, GanvaeError)
+        message = error.message if own else f"{type(error).__name__}: {error}"
+        place = (place_in_traceback(error, owns) if owns else None) or place
+        return cls(f"{where}: {message}" if where else message, place, *(error.hints if own else ()), *hints)
 
 
 class NotChecked(Exception):  # noqa: N818 - no error: it says why a check was left out
@@ -87,6 +110,23 @@ class Subject(Protocol):
         ...
 
 
+class Case(Protocol):
+    """One of the cases in which a subject is checked: a component with data and a model around it, for example."""
+
+    @property
+    def label(self) -> str:
+        """Its name in reports."""
+        ...
+
+    @property
+    def place(self) -> Place | None:
+        """Where to look if a failure names no other line."""
+        ...
+
+
+Cases = Callable[[Any], Iterable[Case]]
+
+
 @dataclass(frozen=True)
 class Check:
     """One promise, and the function that holds a subject to it.
@@ -95,15 +135,42 @@ class Check:
         name: unique.
         of: what it is about.
         proves: one sentence.
-        run: raises ``CheckFailure`` or ``NotChecked``.
+        function: raises ``CheckFailure`` or ``NotChecked``.
         needs: names of checks that must have passed before, since this one would only repeat what they say.
+        each: gives the cases of a subject, for each of which the function is called; None for the subject itself.
     """
 
     name: str
     of: tuple[Of, ...]
     proves: str
-    run: Callable[[Any], None]
-    needs: tuple[str, ...] = field(default=())
+    function: Callable[[Any], None]
+    needs: tuple[str, ...] = ()
+    each: Cases | None = None
+
+    def run(self, subject: Any) -> None:
+        """Hold a subject to the promise, in each of its cases.
+
+        Raises:
+            CheckFailure: it is not kept in one of them.
+            NotChecked: it applies to none of them.
+        """
+        if self.each is None:
+            self.function(subject)
+            return
+        applies, reason = False, NotChecked("it was not made")
+        for case in self.each(subject):
+            try:
+                self.function(case)
+                applies = True
+            except NotChecked as other:
+                reason = other
+            except CheckFailure as failure:
+                hints = failure.hints
+                raise CheckFailure(
+                    f"{case.label}: {failure.message}", failure.place or case.place, *hints
+                ) from failure
+        if not applies:
+            raise reason
 
 
 CHECKS: dict[str, Check] = {}
@@ -112,15 +179,14 @@ CHECKS: dict[str, Check] = {}
 Function = TypeVar("Function", bound=Callable[[Any], None])
 
 
-def check(*of: Of, needs: Sequence[str] = ()) -> Callable[[Function], Function]:
+def check(*of: Of, needs: Sequence[str] = (), each: Cases | None = None) -> Callable[[Function], Function]:
     """Decorates a function that is a check of these subjects. Its docstring's first paragraph says what it proves."""
 
     def register(function: Function) -> Function:
         name = function.__name__.replace("_", "-")
         assert name not in CHECKS, f"two checks are called {name}"
-        assert all(needed in CHECKS for needed in needs), f"{name} needs a check that does not come before it"
         text = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
-        CHECKS[name] = Check(name, of, " ".join(text.split()), function, tuple(needs))
+        CHECKS[name] = Check(name, of, " ".join(text.split()), function, tuple(needs), each)
         return function
 
     return register
@@ -143,21 +209,15 @@ def _held(check: Check, subject: Subject) -> Outcome:
         if subject.of in CHECKS[name].of and held(CHECKS[name], subject).state != "passed":
             return Outcome(check.name, subject.label, "not checked", f"{name} comes first")
     started = time.perf_counter()
-    state: State = "passed"
-    message, place, raised = "", None, None
+    state, message, file, line, raised = "passed", "", "", 0, None
     try:
         enforce(check, subject)
     except NotChecked as reason:
         state, message = "not checked", str(reason)
     except CheckFailure as failure:
-        state, message, place, raised = (
-            "failed",
-            "\n".join((failure.message, *failure.hints)),
-            failure.place,
-            failure,
-        )
+        state, message, raised = "failed", "\n".join((failure.message, *failure.hints)), failure
+        file, line = (failure.place.file, failure.place.line) if failure.place else ("", 0)
     seconds = time.perf_counter() - started
-    file, line = (place.file, place.line) if place else ("", 0)
     return Outcome(check.name, subject.label, state, message, file, line, seconds, raised)
 
 
@@ -178,6 +238,4 @@ def enforce(check: Check, subject: Subject) -> None:
         if place is None and not isinstance(error, GanvaeError):
             what = f"outside of the plugin's own files, {type(error).__name__}: {error}"
             raise CheckFailure(what, place_in_traceback(error, lambda file: True)) from error
-        message = error.message if isinstance(error, GanvaeError) else f"{type(error).__name__}: {error}"
-        hints = error.hints if isinstance(error, GanvaeError) else ()
-        raise CheckFailure(message, place, *hints) from error
+        raise CheckFailure.of(error, place) from error

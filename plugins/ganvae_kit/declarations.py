@@ -37,24 +37,17 @@ INTERFACES: Mapping[Kind, type] = {
     "schedule": interfaces.Schedule,
     "optimizer": interfaces.Optimizer,
 }
-_NETWORK = {"data", "latent_shape", "raw_shape", "condition_shape", "encoder"}
+SHAPES = {"data", "latent_shape", "raw_shape", "condition_shape"}
+PARTS: set[Kind] = {"generator", "encoder", "prior"}
 FACTS: Mapping[Kind, set[str]] = {
-    "generator": _NETWORK,
-    "encoder": {*_NETWORK, "generator", "prior"} - {"encoder"},
+    **{part: {*SHAPES, *PARTS} - {part} for part in PARTS},
     "critic": {"data", "condition_shape"},
-    "objective": {*_NETWORK, "model", "generator", "prior", "critic"},
-    "prior": _NETWORK,
+    "objective": {*SHAPES, *PARTS, "model", "critic"},
     "observation": {"data", "latent_shape", "condition_shape"},
     "source": {"data", "condition", "frame"},
-    "view": set(),
-    "metric": set(),
-    "callback": set(),
-    "schedule": set(),
-    "optimizer": set(),
 }
-"""The facts that the builder supplies to each kind."""
+"""The facts that the builder supplies; the other kinds have none."""
 COLLECTIONS = (Sequence, Mapping)
-WITHOUT_FACTS = tuple(kind for kind, facts in FACTS.items() if not facts)
 
 
 @check(*KINDS)
@@ -67,22 +60,21 @@ def target(component: Component) -> None:
     try:
         made = component.target
     except PluginError as error:
-        cause = error.__cause__ or error
-        raise CheckFailure(
-            error.message, place_in_traceback(cause, component.owns) or written, *error.hints
-        ) from error
+        place = place_in_traceback(error.__cause__ or error, component.owns) or written
+        raise CheckFailure.of(error, place) from error
     interface = INTERFACES[spec.kind]
-    if inspect.isclass(made):
-        if not issubclass(made, interface):
-            raise CheckFailure(
-                f"{made.__name__} is described as a {spec.kind}, and does not derive from {interface.__name__}",
-                place_of(made),
-            )
-        if inspect.isabstract(made):
-            missing = ", ".join(sorted(getattr(made, "__abstractmethods__", ())))
-            raise CheckFailure(f"{made.__name__} does not implement {missing}", place_of(made))
-    elif not callable(made):
-        raise CheckFailure(f"{spec.target} is neither a class nor a function that makes one", written)
+    if not inspect.isclass(made):
+        if not callable(made):
+            raise CheckFailure(f"{spec.target} is neither a class nor a function that makes one", written)
+        return
+    if not issubclass(made, interface):
+        message = (
+            f"{made.__name__} is described as a {spec.kind}, and does not derive from {interface.__name__}"
+        )
+        raise CheckFailure(message, place_of(made))
+    if inspect.isabstract(made):
+        missing = ", ".join(sorted(getattr(made, "__abstractmethods__", ())))
+        raise CheckFailure(f"{made.__name__} does not implement {missing}", place_of(made))
 
 
 @check(*KINDS, needs=["target"])
@@ -107,11 +99,9 @@ def _refuse_unknown_events(component: Component, made: type) -> None:
     for name in dir(made):
         function = getattr(made, name)
         if name.startswith("on_") and callable(function) and name not in known:
-            raise CheckFailure(
-                f"{component.label}: {made.__name__}.{name} is never called.{did_you_mean(name, known)}",
-                place_of(function),
-                f"there are: {', '.join(known)}; a method of one's own has another name",
-            )
+            message = f"{component.label}: {made.__name__}.{name} is never called.{did_you_mean(name, known)}"
+            hint = f"there are: {', '.join(known)}; a method of one's own has another name"
+            raise CheckFailure(message, place_of(function), hint)
 
 
 def _refuse_signature(component: Component, made: type, own: FunctionType, asked: FunctionType) -> None:
@@ -123,11 +113,9 @@ def _refuse_signature(component: Component, made: type, own: FunctionType, asked
             inspect.signature(own).bind(*given)
         except TypeError as error:
             written = ", ".join(each.name + ("" if each in needed else "=None") for each in parameters)
-            raise CheckFailure(
-                f"{component.label}: {made.__name__}.{own.__name__} cannot be called as the core does: {error}",
-                place_of(own),
-                f"def {own.__name__}({written})",
-            ) from None
+            message = f"{made.__name__}.{own.__name__} cannot be called as the core does: {error}"
+            hint = f"def {own.__name__}({written})"
+            raise CheckFailure(f"{component.label}: {message}", place_of(own), hint) from None
 
 
 @check(*KINDS, needs=["target"])
@@ -136,32 +124,23 @@ def options(component: Component) -> None:
     try:
         found = component_options(component.target)
     except PluginError as error:
-        raise CheckFailure(error.message, _parameter(component, error.message), *error.hints) from error
+        raise CheckFailure.of(error, _parameter(component, error.message)) from error
     taken = settings_options(DataSettings) if component.spec.kind == "source" else {}
     for name, option in found.items():
+        wrong, hint = "", ""
         if name in (*taken, "name"):
-            raise CheckFailure(
-                f"{component.label}: no option can be called '{name}': it means something else there",
-                _parameter(component, f"'{name}'"),
-            )
-        if option.kind is not None:
-            continue
-        if not can_hold(option.annotation):
-            raise CheckFailure(
-                f"{component.label}: option '{name}' has a type that no configuration can hold",
-                _parameter(component, f"'{name}'"),
-                "options are numbers, texts, booleans, literals, lists of these, and interfaces of ganvae_core",
-            )
-        if option.default is REQUIRED:
-            continue
-        try:
-            convert(option, option.default, name)
-        except ConfigurationError as error:
-            raise CheckFailure(
-                f"{component.label}: the default of an option is not of its type: {error.message}",
-                _parameter(component, f"'{name}'"),
-                "an option that may be None says so:  name: float | None = None",
-            ) from None
+            wrong = f"no option can be called '{name}': it means something else there"
+        elif option.kind is None and not can_hold(option.annotation):
+            wrong = f"option '{name}' has a type that no configuration can hold"
+            hint = "options are numbers, texts, booleans, literals, lists of these, and interfaces of ganvae_core"
+        elif option.kind is None and option.default is not REQUIRED:
+            try:
+                convert(option, option.default, name)
+            except ConfigurationError as error:
+                wrong = f"the default of an option is not of its type: {error.message}"
+                hint = "an option that may be None says so:  name: float | None = None"
+        if wrong:
+            raise CheckFailure(f"{component.label}: {wrong}", _parameter(component, f"'{name}'"), hint)
 
 
 def can_hold(annotation: Any) -> bool:
@@ -182,15 +161,16 @@ def can_hold(annotation: Any) -> bool:
 @check(*KINDS, needs=["target"])
 def facts(component: Component) -> None:
     """The positional parameters of its constructor are facts that its kind is given."""
-    known = FACTS[component.spec.kind]
+    known = FACTS.get(component.spec.kind, set[str]())
     for name, required in component_facts(component.target).items():
         if required and name not in known:
             given = ", ".join(sorted(known)) or "none"
+            article = "an" if component.spec.kind[0] in "aeiou" else "a"
+            kind = f"{article} {component.spec.kind}"
             raise CheckFailure(
-                f"{component.label} asks for '{name}', which a {component.spec.kind} is not given."
-                f"{did_you_mean(name, known)}",
+                f"{component.label} asks for '{name}', which {kind} is not given.{did_you_mean(name, known)}",
                 _parameter(component, f"'{name}'"),
-                f"facts of a {component.spec.kind}: {given}; an option is keyword-only: put * before it",
+                f"facts of {kind}: {given}; an option is keyword-only: put * before it",
             )
 
 
@@ -204,14 +184,16 @@ def makes(component: Component) -> None:
         crash = situation.refusal.crash if situation.refusal else None
         if situation.refusal and crash and (situation.refusal.in_forward or len(refusals) == len(tried)):
             raise CheckFailure(
-                f"{situation.where}it is neither made nor refused: {situation.refusal.reason}",
+                f"{situation.label}: it is neither made nor refused: {situation.refusal.reason}",
                 place_in_traceback(crash, component.owns) or _constructor(component),
                 "data that it is not for is refused by a ConfigurationError when it is made, which says what it takes",
             ) from crash
     if len(refusals) < len(tried):
         return
     first = refusals[0]
-    what = "cannot be made as it is" if component.of in WITHOUT_FACTS else "accepts nothing that the kit has"
+    what = (
+        "cannot be made as it is" if component.spec.kind not in FACTS else "accepts nothing that the kit has"
+    )
     raise NotChecked(
         f"it {what}: {first.reason}"
         "  (give settings= or data= to PluginSuite, or KIND/NAME:KEY=VALUE to ganvae plugins check)"
@@ -229,9 +211,8 @@ def _refuse_given_settings(component: Component) -> None:
         first = next((refusal for refusal in refusals if refusal), None)
         if settings and first and all(refusals) and not first.offline:
             written = ", ".join(f"{key}={value}" for key, value in settings.items())
-            raise CheckFailure(
-                f"{component.label} cannot be made with {written}: {first.reason}", _constructor(component)
-            )
+            message = f"{component.label} cannot be made with {written}: {first.reason}"
+            raise CheckFailure(message, _constructor(component))
 
 
 @check("generator", "encoder", "critic", "objective", "prior", "observation", needs=["makes"])

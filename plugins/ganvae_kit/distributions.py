@@ -1,170 +1,188 @@
-"""Checks of distributions: priors, posteriors of encoders, observations with a likelihood."""
+"""Checks of what draws and has a density: priors, posteriors of encoders, observations."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganvae_core.config.options import component_facts
 from ganvae_core.errors import NotFittedError
-from ganvae_core.interfaces import ANY_SUPPORT, FittedPrior
+from ganvae_core.interfaces import ANY_SUPPORT, Encoder, FittedPrior, Posterior
 from ganvae_kit.checks import CheckFailure, NotChecked, check
+from ganvae_kit.data import seeded
 from ganvae_kit.densities import FEW_VALUES, compared
-from ganvae_kit.exercise import Inputs, codes
-from ganvae_kit.modules import fresh, perturb, returned
+from ganvae_kit.networks import place_of_parameter
 from ganvae_kit.places import Place, place_of, place_of_assignment
-from ganvae_kit.situations import Situation, condition_of, seeded
 from ganvae_kit.state import changed, remembered
 from ganvae_kit.subjects import Component
+from ganvae_kit.trials import Trial, codes, one_condition, refuses_density, trials
 
 
-@check("observation", needs=["shapes"])
-def masks(component: Component) -> None:
+@check("encoder", needs=["shapes"], each=trials)
+def posterior(trial: Trial) -> None:
+    """``deterministic`` says truly whether its posterior has a density, and the posterior is a dataclass of tensors."""
+    made = trial.made.eval()
+    found: Posterior = made(trial.inputs.main, trial.inputs.condition)
+    if not hasattr(type(found), "__dataclass_fields__"):
+        message = f"its posterior {type(found).__name__} is no dataclass: its tensors are not found"
+        raise CheckFailure(message, place_of(type(found)), "put @dataclass(frozen=True, eq=False) above it")
+    refuses = refuses_density(lambda: found.log_prob(found.mean))
+    if refuses != made.deterministic:
+        said = "has no density" if refuses else "has a density"
+        message = f"its posterior {said}, and deterministic is {made.deterministic}"
+        raise CheckFailure(message, place_of_assignment(type(made), "deterministic"))
+
+
+@check("observation", needs=["shapes"], each=trials)
+def in_range(trial: Trial) -> None:
+    """Its mean and its draws lie within the data's range, and without a likelihood its log_prob says so."""
+    made, inputs = trial.made.eval(), trial.inputs
+    with torch.no_grad(), seeded():
+        observed = made(inputs.main * 3)
+        low, high = trial.situation.data.range or (-torch.inf, torch.inf)
+        kind: Any = type(observed)
+        for name, value in (("mean", observed.mean), ("sample()", observed.sample())):
+            if not ((value >= low) & (value <= high)).all():
+                method = getattr(kind, name.removesuffix("()"))
+                reaches = f"from {float(value.min()):.4g} to {float(value.max()):.4g}"
+                message = f"{name} reaches {reaches}, and the data from {low:g} to {high:g}"
+                raise CheckFailure(message, place_of(getattr(method, "fget", method)))
+    if refuses_density(lambda: observed.log_prob(inputs.x)) == made.has_likelihood:
+        message = f"has_likelihood is {made.has_likelihood}, and log_prob says otherwise"
+        raise CheckFailure(message, place_of_assignment(type(made), "has_likelihood"))
+
+
+@check("observation", needs=["shapes"], each=trials)
+def masks(trial: Trial) -> None:
     """Entries that a mask leaves out count nothing in log_prob, which takes leading sample axes of x."""
-    for situation in component.situations:
-        made = fresh(situation).eval()
-        if not made.has_likelihood:
-            raise NotChecked("it has no likelihood")
-        inputs = Inputs.of(situation, made, 7)
-        with torch.no_grad(), seeded():
-            observed, x = made(inputs.main), inputs.x
-            whole, none = observed.log_prob(x), observed.log_prob(x, torch.zeros_like(x, dtype=torch.bool))
-            every = observed.log_prob(x, torch.ones_like(x, dtype=torch.bool))
-            draws = observed.log_prob(torch.stack([x, x.flip(0)]))
-            single = torch.stack([whole, observed.log_prob(x.flip(0))])
-        wrong = ""
-        if none.any():
-            wrong = f"where no entry was observed log_prob is {float(none[0]):.4g}, not 0"
-        elif not torch.allclose(every, whole, rtol=1e-4):
-            wrong = "where every entry was observed log_prob is another with a mask than without"
-        elif draws.shape != single.shape or not torch.allclose(draws, single, rtol=1e-4, atol=1e-4):
-            wrong = f"log_prob of x (2, 7, *X) has the shape {tuple(draws.shape)} or other values than of each x alone"
-        if wrong:
+    made, x = trial.made.eval(), trial.inputs.x
+    if not made.has_likelihood:
+        raise NotChecked("it has no likelihood")
+    with torch.no_grad(), seeded():
+        observed = made(trial.inputs.main)
+        whole, none = observed.log_prob(x), observed.log_prob(x, torch.zeros_like(x, dtype=torch.bool))
+        every = observed.log_prob(x, torch.ones_like(x, dtype=torch.bool))
+        draws = observed.log_prob(torch.stack([x, x.flip(0)]))
+        single = torch.stack([whole, observed.log_prob(x.flip(0))])
+    if none.any():
+        wrong = f"where no entry was observed log_prob is {float(none[0]):.4g}, not 0"
+    elif not torch.allclose(every, whole, rtol=1e-4):
+        wrong = "where every entry was observed log_prob is another with a mask than without"
+    elif draws.shape != single.shape or not torch.allclose(draws, single, rtol=1e-4, atol=1e-4):
+        wrong = f"log_prob of x (2, 7, *X) has the shape {tuple(draws.shape)} or other values than of each x alone"
+    else:
+        return
+    hint = "gv.sum_event(terms, event_axes, mask) sums the observed entries of an event"
+    raise CheckFailure(wrong, place_of(type(observed).log_prob), hint)
+
+
+@check("prior", needs=["makes"], each=trials)
+def own_weights(trial: Trial) -> None:
+    """It keeps an encoder that it is given out of its own state, where the model would store and train it twice."""
+    if "encoder" not in component_facts(trial.component.target):
+        raise NotChecked("it asks for no encoder")
+    for name, part in trial.made.named_modules():
+        if isinstance(part, Encoder):
             raise CheckFailure(
-                f"{situation.where}{wrong}",
-                place_of(type(observed).log_prob),
-                "gv.sum_event(terms, event_axes, mask) sums the observed entries of an event",
+                f"it holds the encoder's weights as its own, as {name}",
+                place_of_parameter(trial.made, name, trial.owns),
+                "keep it where torch does not look:  self.encoder = (encoder,)",
             )
 
 
-@check("prior", needs=["shapes"])
-def support(component: Component) -> None:
+@check("prior", needs=["shapes"], each=trials)
+def support(trial: Trial) -> None:
     """It says where its codes live, and its draws are there."""
-    for situation in component.situations:
-        made = fresh(situation)
-        if getattr(made, "support", None) not in ANY_SUPPORT:
-            raise CheckFailure(
-                f"{situation.where}support is {getattr(made, 'support', None)!r}, not one of"
-                f" {', '.join(sorted(ANY_SUPPORT))}",
-                place_of_assignment(type(made), "support") or place_of(type(made)),
-            )
-        with torch.no_grad(), seeded():
-            z = made.sample(2_000, one_condition(situation, 2_000)).flatten(1)
-        few = all(len(column.unique()) <= FEW_VALUES for column in z.T)
-        if (made.support == "discrete") != few and z.shape[1] > 1:
-            found = "takes few values in each coordinate" if few else "takes a new value for each draw"
-            raise CheckFailure(
-                f"{situation.where}support is {made.support}, and a code {found}",
-                place_of_assignment(type(made), "support") or place_of(type(made)),
-            )
+    found = getattr(trial.made, "support", None)
+    with torch.no_grad(), seeded():
+        z = trial.made.sample(2_000, one_condition(trial.situation, 2_000)).flatten(1)
+    few = all(len(column.unique()) <= FEW_VALUES for column in z.T)
+    if found not in ANY_SUPPORT:
+        wrong = f"support is {found!r}, not one of {', '.join(sorted(ANY_SUPPORT))}"
+    elif (found == "discrete") != few and z.shape[1] > 1:
+        takes = "takes few values in each coordinate" if few else "takes a new value for each draw"
+        wrong = f"support is {found}, and a code {takes}"
+    else:
+        return
+    raise CheckFailure(wrong, place_of_assignment(type(trial.made), "support"))
 
 
-@check("prior", needs=["shapes"])
-def prior_gradients(component: Component) -> None:
+@check("prior", needs=["shapes"], each=trials)
+def prior_gradients(trial: Trial) -> None:
     """Where log_prob depends on the code, its gradient with respect to the code is finite at the prior's own draws."""
-    for situation in component.situations:
-        made = fresh(situation)
-        with seeded():
-            condition = one_condition(situation, 200)
-            z = made.sample(200, condition).detach().requires_grad_()
-            value = made.log_prob(z, condition)
-        if value.requires_grad:
-            (found,) = torch.autograd.grad(value.sum(), z, allow_unused=True)
-            if found is not None and not found.isfinite().all():
-                raise CheckFailure(
-                    f"{situation.where}the gradient of log_prob is not finite", place_of(made.log_prob)
-                )
+    with seeded():
+        condition = one_condition(trial.situation, 200)
+        z = trial.made.sample(200, condition).detach().requires_grad_()
+        value = trial.made.log_prob(z, condition)
+    if value.requires_grad:
+        (found,) = torch.autograd.grad(value.sum(), z, allow_unused=True)
+        if found is not None and not found.isfinite().all():
+            raise CheckFailure("the gradient of log_prob is not finite", place_of(trial.made.log_prob))
 
 
-@check("prior", needs=["support", "same-seed"])
-def density(component: Component) -> None:
+@check("prior", needs=["support", "same-seed"], each=trials)
+def density(trial: Trial) -> None:
     """``log_prob`` is the logarithm of a density that integrates to one and that the draws follow.
 
     A chi-squared test; a correct prior is reported for fewer than 1 seed in 1,000,000, and the seeds are fixed.
     """
-    for situation in component.situations:
-        made = fresh(situation)
-        perturb(made)
-        _compare(
-            situation,
-            lambda count: made.sample(count, one_condition(situation, count)),  # noqa: B023
-            lambda z: made.log_prob(z, one_condition(situation, len(z))),  # noqa: B023
-            (place_of(made.sample), _returned(situation, made, made.log_prob)),
-            on_sphere=made.support == "sphere",
-        )
+    made, situation = trial.perturbed().made, trial.situation
+    _compare(
+        lambda count: made.sample(count, one_condition(situation, count)),
+        lambda z: made.log_prob(z, one_condition(situation, len(z))),
+        (place_of(made.sample), trial.returned(made.log_prob)),
+        on_sphere=made.support == "sphere",
+    )
 
 
-@check("encoder", needs=["posterior", "same-seed"])
-def posterior_density(component: Component) -> None:
+@check("encoder", needs=["posterior", "same-seed"], each=trials)
+def posterior_density(trial: Trial) -> None:
     """The posterior's ``log_prob`` is the logarithm of a density that integrates to one and that its draws follow.
 
     A chi-squared test; a correct posterior is reported for fewer than 1 seed in 1,000,000.
     """
-    checked = 0
-    for situation in component.situations:
-        made = fresh(situation).eval()
-        if made.deterministic:
-            continue
-        inputs = Inputs.of(situation, made, 2)
-        with torch.no_grad():
-            found: Any = made(inputs.main[1:], None if inputs.condition is None else inputs.condition[1:])
-        kind: Any = type(found)
-        _compare(
-            situation,
-            lambda count: found.rsample((count,)).squeeze(1),  # noqa: B023
-            lambda z: found.log_prob(z.unsqueeze(1)).squeeze(1),  # noqa: B023
-            (place_of(kind.rsample), place_of(kind.log_prob)),
-        )
-        checked += 1
-    if not checked:
+    made, inputs = trial.made.eval(), trial.inputs.each(lambda value: value[1:2])
+    if made.deterministic:
         raise NotChecked("its posterior is one point and has no density")
+    with torch.no_grad():
+        found: Any = made(inputs.main, inputs.condition)
+    kind: Any = type(found)
+    _compare(
+        lambda count: found.rsample((count,)).squeeze(1),
+        lambda z: found.log_prob(z.unsqueeze(1)).squeeze(1),
+        (place_of(kind.rsample), place_of(kind.log_prob)),
+    )
 
 
-@check("observation", needs=["in-range", "same-seed", "masks"])
-def likelihood(component: Component) -> None:
+def _small_events(component: Component) -> Iterator[Trial]:
+    """The observation of events of one value and of two, one row of each."""
+    for situation, values in itertools.product(component.situations, (1, 2)):
+        shape = (*[1] * (len(situation.data.shape) - 1), values)
+        few = replace(situation, data=replace(situation.data, shape=shape))
+        if few.refusal is None:
+            yield Trial(few, rows=1)
+
+
+@check("observation", needs=["in-range", "same-seed", "masks"], each=_small_events)
+def likelihood(trial: Trial) -> None:
     """``log_prob`` is the logarithm of a density, or of probabilities, that add up to one and that the draws follow.
 
     A chi-squared test for events of one value and of two; a correct observation is reported for fewer than 1 seed in
     1,000,000. It is not made where draws beyond the bounds of data are set to them.
     """
-    checked = 0
-    for situation, values in itertools.product(component.situations, (1, 2)):
-        shape = (*[1] * (len(situation.data.shape) - 1), values)
-        few = replace(situation, data=replace(situation.data, shape=shape))
-        if few.refusal is not None:
-            continue
-        made = fresh(few).eval()
-        if not made.has_likelihood:
-            raise NotChecked("it has no likelihood")
-        raw = Inputs.of(few, made, 1).main
-        try:
-            _compare(
-                few,
-                lambda count: made(raw.expand(count, *raw.shape[1:])).sample(),  # noqa: B023
-                lambda x: made(raw.expand(len(x), *raw.shape[1:])).log_prob(x),  # noqa: B023
-                (place_of(type(made).forward), place_of(type(made).forward)),
-            )
-        except NotChecked:
-            if few.data.range is None:
-                raise
-            continue
-        checked += 1
-    if not checked:
-        raise NotChecked("draws beyond the bounds of the data are set to them, so their density is none")
+    made, raw = trial.made.eval(), trial.inputs.main
+    if not made.has_likelihood:
+        raise NotChecked("it has no likelihood")
+    _compare(
+        lambda count: made(raw.expand(count, *raw.shape[1:])).sample(),
+        lambda x: made(raw.expand(len(x), *raw.shape[1:])).log_prob(x),
+        (place_of(type(made).forward), place_of(type(made).forward)),
+    )
 
 
 @check("prior", needs=["shapes"])
@@ -174,36 +192,26 @@ def fit(component: Component) -> None:
         made, other = situation.make(), situation.make(seed=1)
         if not isinstance(made, FittedPrior):
             raise NotChecked("it is not fitted after training")
-        z = codes(situation.shape, made.support)
         if made.fitted:
-            raise CheckFailure(f"{situation.where}it is fitted from the start", place_of(type(made)))
-        for name, use in (("sample", lambda: made.sample(2)), ("log_prob", lambda: made.log_prob(z[:2]))):  # noqa: B023
+            raise CheckFailure(f"{situation.label}: it is fitted from the start", place_of(type(made)))
+        z = codes(situation.shape, made.support)
+        for name, arguments in (("sample", (2,)), ("log_prob", (z[:2],))):
             try:
-                use()
+                getattr(made, name)(*arguments)
             except NotFittedError:
                 continue
-            raise CheckFailure(f"{situation.where}{name} does not raise NotFittedError before it is fitted",
-                               place_of(getattr(made, name)))  # fmt: skip
-        made.fit(z.clone(), one_condition(situation, len(z)))
-        other.fit(z.clone(), one_condition(situation, len(z)))
-        if not made.fitted:
-            raise CheckFailure(f"{situation.where}it is not fitted after fit", place_of(made.fit))
+            message = f"{situation.label}: {name} does not raise NotFittedError before it is fitted"
+            raise CheckFailure(message, place_of(getattr(made, name)))
+        for each in (made, other):
+            each.fit(z.clone(), one_condition(situation, len(z)))
         differing = changed(remembered(made), remembered(other))
-        if differing:
-            raise CheckFailure(
-                f"{situation.where}the same codes give another {differing[0]} the second time",
-                place_of(made.fit),
-            )
-
-
-def one_condition(situation: Situation, count: int) -> Tensor | None:
-    """(count, *K) the same condition in every row, or None."""
-    condition = condition_of(situation.data, 1)
-    return None if condition is None else condition.expand(count, *condition.shape[1:])
+        if differing or not made.fitted:
+            other_results = f"the same codes give another {differing[0]} the second time" if differing else ""
+            wrong = other_results or "it is not fitted after fit"
+            raise CheckFailure(f"{situation.label}: {wrong}", place_of(made.fit))
 
 
 def _compare(
-    situation: Situation,
     sample: Callable[[int], Tensor],
     log_prob: Callable[[Tensor], Tensor],
     places: tuple[Place | None, Place | None],
@@ -214,8 +222,4 @@ def _compare(
     if evidence.message:
         place, other = places[::-1] if evidence.of_density else places
         hint = "" if evidence.of_density else f"the density is computed at {other}"
-        raise CheckFailure(f"{situation.where}{evidence.message}", place, hint)
-
-
-def _returned(situation: Situation, made: Any, method: Callable[..., Any]) -> Place | None:
-    return returned(made, Inputs.of(situation, made, 2), method)
+        raise CheckFailure(evidence.message, place, hint)

@@ -1,29 +1,40 @@
-"""Checks of objectives: what a loss returns, what it leaves alone, and what its phases train."""
+"""Checks of objectives: what a loss returns, what its phases train, rows, and interrupted training."""
 
 from __future__ import annotations
 
-import math
+import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganvae_core.engine.log import GRADIENT_NORM, LOSS
-from ganvae_core.engine.phases import WORDS, PreparedPhase, check_loss, check_words
+from ganvae_core.engine.phases import WORDS, check_loss, check_words
 from ganvae_core.errors import GanvaeError
-from ganvae_core.types import Batch, Loss
-from ganvae_kit.calls import double_gradients, engine_work, unplaced
-from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.models import Play, evaluated, gradients, loss_of
-from ganvae_kit.modules import follows_seed, place_of_parameter
-from ganvae_kit.places import Place, place_in_traceback, place_of, place_of_assignment
-from ganvae_kit.state import changed, remembered, same, statistics
+from ganvae_core.store.checkpoints import read_checkpoint
+from ganvae_core.store.writer import CheckpointWriter
+from ganvae_core.types import Batch
+from ganvae_kit.calls import double_gradients, engine_work
+from ganvae_kit.checks import CheckFailure, check
+from ganvae_kit.data import seeded
+from ganvae_kit.models import engine_of, phases_of
+from ganvae_kit.networks import place_of_parameter
+from ganvae_kit.places import Place, place_of, place_of_assignment
+from ganvae_kit.random_draws import cut
+from ganvae_kit.state import changed, remembered, same
 from ganvae_kit.subjects import Component
-from ganvae_kit.tracing import line_not_finite, line_of_return, line_that
+from ganvae_kit.tracing import differ, line_not_finite, line_of_return, line_that
+from ganvae_kit.trials import PhaseTrial, trials, trials_in
 
-ROWS = 8
-NEEDS_HINT = "what a loss uses of the model stands in `needs`: prior, encoder, posterior, likelihood"
+ROWS = 14
+ROUNDING = 2e-5
+"""Tolerance for another order of sums in fp32, relative to the size of what is compared."""
+MOST_STEPS = 64
+RESUMED = 2
+"""Situations in which training is interrupted: usually with a condition and without one."""
 
 
 @check("objective", needs=["target"])
@@ -34,165 +45,87 @@ def needs_and_accepts(component: Component) -> None:
         try:
             check_words(made, attribute, component.label)
         except GanvaeError as error:
-            place = place_of_assignment(made, attribute) or place_of(made)
-            raise CheckFailure(error.message, place, *error.hints) from None
+            raise CheckFailure.of(error, place_of_assignment(made, attribute) or place_of(made)) from None
 
 
-@check("objective", needs=["makes"])
-def losses(component: Component) -> None:
+@check("objective", needs=["makes"], each=trials)
+def losses(trial: PhaseTrial) -> None:
     """Each phase's loss is a finite scalar that depends on what the phase trains, with named scalar terms.
 
     It is made around the smallest model that its ``needs`` allow, so they name everything that it uses.
     """
-    for play, prepared in plays(component):
-        where, batch = play.where(prepared), play.batch(ROWS)
-        try:
-            loss = evaluated(prepared, batch)
-        except Exception as error:
-            hint = NEEDS_HINT if isinstance(error, GanvaeError) else ""
-            message = error.message if isinstance(error, GanvaeError) else f"{type(error).__name__}: {error}"
-            place = place_in_traceback(error, component.owns) or place_of(loss_of(prepared))
-            raise CheckFailure(f"{where}{message}", place, hint) from error
-        try:
-            check_loss(prepared.phase, loss)
-        except GanvaeError as error:
-            raise CheckFailure(
-                f"{play.situation.where}{error.message}", _returned(play, prepared), *error.hints
-            ) from None
-        names: list[Any] = list(loss.terms)  # of whatever type
-        for name in names:
-            if not isinstance(name, str) or not name or "/" in name or name in (LOSS, GRADIENT_NORM):
-                raise CheckFailure(f"{where}a term is called {name!r}", _returned(play, prepared),
-                                   f"terms are words without /, and neither {LOSS} nor {GRADIENT_NORM}")  # fmt: skip
-        if not loss.value.isfinite():
-            line = line_not_finite(lambda: evaluated(prepared, batch), component.owns)  # noqa: B023
-            raise CheckFailure(
-                f"{where}the loss is {float(loss.value.detach())}", line or place_of(loss_of(prepared))
-            )
+    try:
+        loss = trial.loss()
+    except Exception as error:
+        hint = "what a loss uses of the model stands in `needs`: prior, encoder, posterior, likelihood"
+        hints = (hint,) if isinstance(error, GanvaeError) else ()
+        raise CheckFailure.of(error, None, *hints, owns=trial.owns) from error
+    try:
+        check_loss(trial.prepared.phase, loss)
+    except GanvaeError as error:
+        raise CheckFailure.of(error, trial.returned(trial.function)) from None
+    names: list[Any] = list(loss.terms)  # of whatever type
+    for name in names:
+        if not isinstance(name, str) or not name or "/" in name or name in (LOSS, GRADIENT_NORM):
+            hint = f"terms are words without /, and neither {LOSS} nor {GRADIENT_NORM}"
+            raise CheckFailure(f"a term is called {name!r}", trial.returned(trial.function), hint)
+    if not loss.value.isfinite():
+        line = line_not_finite(trial.loss, trial.owns)
+        raise CheckFailure(f"the loss is {float(loss.value.detach())}", line)
 
 
-@check("objective", needs=["losses"])
-def work_of_the_engine(component: Component) -> None:
+@check("objective", needs=["losses"], each=trials)
+def work_of_the_engine(trial: PhaseTrial) -> None:
     """A loss calls neither ``backward`` nor an optimizer's ``step``, and reads no tensor by ``item`` or ``if``."""
-    for play, prepared in plays(component):
-        with engine_work(component.owns) as calls:
-            evaluated(prepared, play.batch(ROWS))
-        if calls:
-            raise CheckFailure(
-                f"{play.where(prepared)}it calls {calls[0].name}", calls[0].place, calls[0].why
-            )
-        left = [name for name, parameter in play.objective.named_parameters() if parameter.grad is not None]
-        if left:
-            line = line_that(
-                lambda: evaluated(prepared, play.batch(ROWS)), component.owns, _gradient_in(play)  # noqa: B023
-            )  # fmt: skip
-            raise CheckFailure(f"{play.where(prepared)}it leaves a gradient in {left[0]}", line,
-                               "the engine calls backward, on what the loss returns")  # fmt: skip
+
+    def left(frame: object = None) -> list[str]:
+        return [name for name, parameter in trial.made.named_parameters() if parameter.grad is not None]
+
+    with engine_work(trial.owns) as calls:
+        trial.loss()
+    if calls:
+        raise CheckFailure(f"it calls {calls[0].name}", calls[0].place, calls[0].why)
+    if names := left():
+        trial.made.zero_grad()
+        place = line_that(trial.loss, trial.owns, lambda frame: bool(left()))
+        hint = "the engine calls backward, on what the loss returns"
+        raise CheckFailure(f"it leaves a gradient in {names[0]}", place, hint)
 
 
-def _gradient_in(play: Play) -> Callable[[object], bool]:
-    play.objective.zero_grad()
-    return lambda frame: any(parameter.grad is not None for parameter in play.objective.parameters())
-
-
-@check("objective", needs=["losses"])
-def second_order(component: Component) -> None:
+@check("objective", needs=["losses"], each=trials)
+def second_order(trial: PhaseTrial) -> None:
     """A phase whose loss differentiates a gradient says ``second_order``, so that it runs in full precision."""
-    for play, prepared in plays(component):
-        if prepared.phase.second_order:
-            continue
-        with double_gradients(component.owns) as found:
-            evaluated(prepared, play.batch(ROWS))
-        if found:
-            raise CheckFailure(
-                f"{play.where(prepared)}it differentiates a gradient, and does not say so",
-                found[0].place or place_of(loss_of(prepared)),
-                "Phase(…, second_order=True)",
-            )
+    with double_gradients(trial.owns) as found:
+        trial.loss()
+    if found and not trial.prepared.phase.second_order:
+        message = "it differentiates a gradient, and does not say so"
+        raise CheckFailure(message, found[0].place, "Phase(…, second_order=True)")
 
 
-@check("objective", needs=["losses", "work-of-the-engine"])
-def loss_keeps_state(component: Component) -> None:
-    """A loss changes no state: no parameter, buffer, attribute or row of the batch; only batch norm and its like may.
-
-    The engine may evaluate it once for each micro-batch, and again after it ran out of memory.
-    """
-    for play, prepared in plays(component):
-        batch, allowed = play.batch(ROWS), statistics(play.objective)
-        evaluated(prepared, batch)  # what is cached is there from now on
-        play.objective.train()
-        # Within a phase other parameters are frozen, so the comparison is made within it.
-        with prepared.only_training():
-            before = _state(play, batch)
-            prepared.phase.loss(batch)
-            moved = [name for name in changed(before, _state(play, batch)) if name not in allowed]
-        if moved:
-            raise CheckFailure(
-                f"{play.where(prepared)}evaluating the loss changes {moved[0]}",
-                _line_of_change(play, prepared, batch) or place_of(loss_of(prepared)),
-                "what must change is changed by Phase(after=…), once an update; schedules follow batch.samples_seen",
-            )
-
-
-def _line_of_change(play: Play, prepared: PreparedPhase, batch: Batch) -> Place | None:
-    allowed = statistics(play.objective)
-    play.objective.train()
-    with prepared.only_training():
-        before = _state(play, batch)
-        return line_that(
-            lambda: prepared.phase.loss(batch),
-            play.situation.component.owns,
-            lambda frame: bool(set(changed(before, _state(play, batch))) - allowed),
-        )
-
-
-def _state(play: Play, batch: Batch) -> dict[str, Any]:
-    """All that a loss could change."""
-    flags = {f"requires_grad of {name}": p.requires_grad for name, p in play.objective.named_parameters()}
-    modes = {f"the mode of {name}": part.training for name, part in play.objective.named_modules()}
-    condition = None if batch.condition is None else batch.condition.clone()
-    return {
-        **remembered(play.objective),
-        **flags,
-        **modes,
-        "the batch's x": batch.x.clone(),
-        "the batch's condition": condition,
-    }
-
-
-@check("objective", needs=["loss-keeps-state"])
-def loss_same_seed(component: Component) -> None:
-    """All randomness of a loss is torch's default generator: one seed, one loss, and no other generator asked."""
-    for play, prepared in plays(component):
-        batch = play.batch(ROWS)
-        follows_seed(play.situation, play.objective, lambda: evaluated(prepared, batch))  # noqa: B023
-        first, second = evaluated(prepared, batch), evaluated(prepared, batch)
-        if not same(first.value.detach(), second.value.detach()):
-            raise CheckFailure(
-                f"{play.where(prepared)}the loss is {first.value.item()} and then {second.value.item()}, with one seed",
-                place_of(loss_of(prepared)),
-                "state that changes from call to call, or a source of randomness that the engine does not seed",
-            )
-
-
-@check("objective", needs=["losses", "work-of-the-engine", "loss-keeps-state"])
-def trains_what_it_says(component: Component) -> None:
+@check("objective", needs=["keeps-state"], each=trials)
+def trains_what_it_says(trial: PhaseTrial) -> None:
     """An update of a phase changes the parameters of its ``trains`` and no other, and leaves no gradient elsewhere."""
-    for play, prepared in plays(component):
-        others = _others(play, prepared)
-        with prepared.only_training():
-            prepared.phase.loss(play.batch(ROWS)).value.backward()
-            torch.optim.SGD(prepared.parameters, lr=1e-2).step()
-            found = others()
-        if found:
-            message = f"{play.where(prepared)}an update {found[0]}, which is not in its `trains`"
-            raise CheckFailure(message, _line_of_leak(play, prepared) or place_of(loss_of(prepared)))
+    found = _update(trial)
+    with trial.in_mode():
+        trial.prepared.phase.loss(trial.batch).value.backward()
+        torch.optim.SGD(trial.prepared.parameters, lr=1e-2).step()
+        wrong = found()
+    if wrong:
+        again = PhaseTrial(trial.situation, trial.prepared.index)
+        found = _update(again)
+        with again.in_mode():
+            place = line_that(
+                lambda: again.prepared.phase.loss(again.batch).value.backward(),
+                trial.owns,
+                lambda frame: bool(found()),
+            )
+        raise CheckFailure(f"an update {wrong[0]}, which is not in its `trains`", place)
 
 
-def _others(play: Play, prepared: PreparedPhase) -> Callable[[], list[str]]:
+def _update(trial: PhaseTrial) -> Callable[[], list[str]]:
     """A function that says what was done since to the parameters that a phase does not train."""
-    own = {id(parameter) for parameter in prepared.parameters}
-    others = {name: p for name, p in play.objective.named_parameters() if id(p) not in own}
+    own = {id(parameter) for parameter in trial.prepared.parameters}
+    others = {name: p for name, p in trial.made.named_parameters() if id(p) not in own}
     before = {name: parameter.detach().clone() for name, parameter in others.items()}
 
     def done() -> list[str]:
@@ -202,142 +135,125 @@ def _others(play: Play, prepared: PreparedPhase) -> Callable[[], list[str]]:
     return done
 
 
-def _line_of_leak(play: Play, prepared: PreparedPhase) -> Place | None:
-    """The line that does it, in a fresh objective."""
-    play = Play.of(play.situation)
-    again = play.phases[prepared.index]
-    others = _others(play, again)
-    with again.only_training():
-        return line_that(
-            lambda: again.phase.loss(play.batch(ROWS)).value.backward(),
-            play.situation.component.owns,
-            lambda frame: bool(others()),
-        )
-
-
 @check("objective", needs=["losses", "work-of-the-engine"])
 def every_parameter_learns(component: Component) -> None:
     """Every trainable parameter of the objective gets a finite gradient from at least one of its phases."""
     for situation in component.situations:
-        play = Play.of(situation)
-        reached: set[int] = set()
-        for prepared in play.phases:
-            with prepared.only_training():
-                found = gradients(prepared.phase.loss(play.batch(ROWS)), prepared)
+        trial = PhaseTrial(situation)
+        objective, reached = trial.made, set[int]()
+        if "prior" not in objective.needs:  # its prior is trained in a further stage
+            reached |= {id(parameter) for parameter in objective.model.prior.parameters()}
+        for prepared in trial.phases:
+            trial.prepared = prepared
+            with seeded(), trial.in_mode():
+                value = prepared.phase.loss(trial.batch).value
+                found: Sequence[Tensor | None] = torch.autograd.grad(
+                    value, prepared.parameters, allow_unused=True
+                )
             for parameter, gradient in zip(prepared.parameters, found, strict=True):
-                if gradient is None:
-                    continue
-                reached.add(id(parameter))
-                if not gradient.isfinite().all():
-                    name = name_of(play, parameter)
-                    raise CheckFailure(f"{play.where(prepared)}the gradient of {name} is not finite",
-                                       place_of(loss_of(prepared)))  # fmt: skip
-        trained = [parameter for prepared in play.phases for parameter in prepared.parameters]
-        if "prior" not in play.objective.needs:  # its prior is trained in a further stage
-            reached |= {id(parameter) for parameter in play.objective.model.prior.parameters()}
-        for parameter in trained:
+                if gradient is not None:
+                    reached.add(id(parameter))
+                    if not gradient.isfinite().all():
+                        message = f"the gradient of {trial.name_of(parameter)} is not finite"
+                        raise CheckFailure(f"{trial.label}: {message}", trial.place)
+        for parameter in (parameter for prepared in trial.phases for parameter in prepared.parameters):
             if id(parameter) not in reached:
-                name = name_of(play, parameter)
+                name = trial.name_of(parameter)
+                place = place_of_parameter(objective, name, component.owns)
                 raise CheckFailure(
-                    f"{situation.where}no phase's loss depends on {name}, which is trained",
-                    _place_of_unused(play, name),
+                    f"{situation.label}: no phase's loss depends on {name}, which is trained",
+                    place_of(type(objective).phases) if name.startswith("model.") else place,
                     "remove it, use it in a loss, or leave it out of `trains` and freeze it",
                 )
 
 
-def _place_of_unused(play: Play, name: str) -> Place | None:
-    if name.startswith("model."):
-        return place_of(type(play.objective).phases)
-    return place_of_parameter(play.objective, name, play.situation.component.owns)
+def _many_rows(component: Component) -> Any:
+    return trials_in(component.situations, ROWS)
 
 
-@check("objective", needs=["losses"])
-def loss_device(component: Component) -> None:
-    """A loss makes its tensors on the device of the batch."""
-    for play, prepared in plays(component):
-        with unplaced(component.owns) as found:
-            evaluated(prepared, play.batch(ROWS))
-        if found:
-            message = f"{play.where(prepared)}{found[0].name} makes a tensor on the default device"
+@check("objective", needs=["same-seed", "every-parameter-learns"], each=_many_rows)
+def rows(trial: PhaseTrial) -> None:
+    """A loss is an average over rows: two halves of a batch give its value and gradients, unless couples_rows says no.
+
+    Each row gets the same random numbers in its half as in the batch, so that nothing but the cut differs.
+    """
+    if trial.prepared.couples_rows:
+        return
+    batch = trial.batch
+    parts = [batch, _part(batch, slice(0, ROWS // 2)), _part(batch, slice(ROWS // 2, ROWS))]
+
+    def learned(part: Batch) -> tuple[Tensor, list[Tensor | None]]:
+        loss = trial.loss(part).value
+        found = torch.autograd.grad(loss, trial.prepared.parameters, allow_unused=True)
+        return loss.detach(), list(found)
+
+    runs = cut(trial.owns, parts, ROWS, learned)
+    (whole, gradients), *halves = [run() for run in runs]
+    total = halves[0][0] + halves[1][0]
+    pairs = zip(halves[0][1], halves[1][1], strict=True)
+    expected = [None if a is None or b is None else (a + b) / 2 for a, b in pairs]
+    far = _apart(whole, total / 2, gradients, expected)
+    if far:
+        hint = (
+            "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"
+        )
+        if not differ(whole, total, ROUNDING) and abs(float(whole)) > 1e-6:
+            hint = "the loss is a sum over rows: average over the batch, whatever its size"
+        raise CheckFailure(
+            f"rows are tied together: a batch of {ROWS} rows has a loss of {whole.item():.6g}, and its halves one of"
+            f" {total.item() / 2:.6g} on average ({far})",
+            line_of_return(runs[0], trial.owns, trial.function),
+            hint,
+        )
+
+
+def _part(batch: Batch, rows: slice) -> Batch:
+    condition = None if batch.condition is None else batch.condition[rows]
+    return replace(batch, x=batch.x[rows], condition=condition, index=batch.index[rows])
+
+
+def _apart(
+    value: Tensor, other: Tensor, gradients: Sequence[Tensor | None], expected: Sequence[Tensor | None]
+) -> str:
+    """The difference beyond rounding, of the value or the gradients, or nothing."""
+    if differ(value, other, ROUNDING) and abs(float(value - other)) > 1e-6:
+        return f"they differ by {float((value - other).abs()):.1g}"
+    pairs = [(a, b) for a, b in zip(gradients, expected, strict=True) if a is not None and b is not None]
+    off = torch.stack([(a - b).square().sum() for a, b in pairs] or [value * 0]).sum().sqrt()
+    size = torch.stack([a.square().sum() for a, _ in pairs] or [value * 0]).sum().sqrt()
+    return (
+        f"their gradients differ by {float(off / size):.1g} of their length"
+        if off > 1e-4 * size + 1e-7
+        else ""
+    )
+
+
+@check("objective", needs=["same-seed", "trains-what-it-says"])
+def resume(component: Component) -> None:
+    """Training that is broken off and gone on with from a checkpoint ends bit for bit where it would have ended."""
+    for situation in component.situations[:RESUMED]:
+        every = max(prepared.phase.every for prepared in phases_of(situation.make()))
+        steps = min(MOST_STEPS, max(4, 2 * every))
+        whole = engine_of(situation, steps)
+        started = remembered(whole.objective)
+        whole.fit()
+        with tempfile.TemporaryDirectory() as folder:
+            engine_of(situation, steps, saver=CheckpointWriter(folder)).fit(steps // 2)
+            resumed = engine_of(
+                situation, steps, seed=1
+            )  # with other weights: what is restored is all that counts
+            resumed.restore(read_checkpoint(next(Path(folder, "checkpoints").iterdir())))
+        resumed.fit()
+        after = remembered(whole.objective)
+        for name in causes_first(whole.objective, changed(after, remembered(resumed.objective))):
+            moved = "changed by training and" if name in changed(started, after) else "drawn at the start and"
+            stored = name in whole.objective.state_dict()
             raise CheckFailure(
-                message, found[0].place, "say where:  device=batch.x.device, or batch.x.new_zeros(…)"
+                f"{situation.label}: after {steps} steps with a break, {name} is not what it is without one"
+                + (f": it is {moved} not stored" if not stored else ""),
+                place_of_attribute(whole.objective, name) or place_of(type(whole.objective)),
+                "what training changes or draws is a buffer, so that it is stored: self.register_buffer(…)",
             )
-
-
-@check("objective", needs=["losses", "loss-same-seed"])
-def closed_forms(component: Component) -> None:
-    """In the cases that its author gives, a loss and its terms have the values that the author worked out.
-
-    A case is a function ``(objective, batch) -> {"phase/term": value}``, which may set weights; ``phase/loss`` is the
-    loss itself.
-    """
-    if not component.closed_forms:
-        raise NotChecked("its author gives no closed form (closed_forms= of PluginSuite)")
-    for case in component.closed_forms:
-        play = Play.of(component.situations[0])
-        batch = play.batch(ROWS)
-        expected = dict(case(play.objective, batch))
-        found: dict[str, Tensor] = {}
-        for prepared in play.phases:
-            loss: Loss = evaluated(prepared, batch)
-            found |= {
-                f"{prepared.phase.name}/{key}": value.detach()
-                for key, value in {LOSS: loss.value, **loss.terms}.items()
-            }
-        for key, value in expected.items():
-            if key not in found:
-                raise CheckFailure(f"{component.label}, {_called(case)}: there is no term '{key}'", place_of(case),
-                                   f"there are: {', '.join(found)}")  # fmt: skip
-            if not math.isclose(float(found[key]), float(value), rel_tol=1e-4, abs_tol=1e-5):
-                prepared = next(p for p in play.phases if p.phase.name == key.partition("/")[0])
-                raise CheckFailure(
-                    f"{component.label}, {_called(case)}: {key} is {float(found[key]):.6g}, not {float(value):.6g}",
-                    place_of(loss_of(prepared)),
-                    f"the case is at {place_of(case)}",
-                )
-
-
-@check("generator", "encoder", "critic", "observation", "prior", needs=["shapes"])
-def worked_out(component: Component) -> None:
-    """In the cases that its author gives, it computes what the author worked out.
-
-    A case is a function ``component -> (tensor, expected tensor)``.
-    """
-    if not component.closed_forms:
-        raise NotChecked("its author gives no closed form (closed_forms= of PluginSuite)")
-    for case in component.closed_forms:
-        found, expected = case(component.situations[0].make())
-        expected = torch.as_tensor(expected, dtype=found.dtype)
-        if not torch.allclose(found, expected, rtol=1e-4, atol=1e-5):
-            worst = float((found - expected).abs().max())
-            raise CheckFailure(f"{component.label}, {_called(case)}: it is off by {worst:.3g}",
-                               place_of(component.target), f"the case is at {place_of(case)}")  # fmt: skip
-
-
-def plays(component: Component) -> list[tuple[Play, PreparedPhase]]:
-    """Each phase of a fresh objective, in each situation."""
-    found: list[tuple[Play, PreparedPhase]] = []
-    for situation in component.situations:
-        number = len(Play.of(situation).phases)
-        for index in range(number):
-            play = Play.of(situation)
-            found.append((play, play.phases[index]))
-    return found
-
-
-def name_of(play: Play, parameter: nn.Parameter) -> str:
-    """A parameter's name in its objective."""
-    return next(name for name, other in play.objective.named_parameters() if other is parameter)
-
-
-def _called(case: Callable[..., Any]) -> str:
-    return str(getattr(case, "__name__", case))
-
-
-def _returned(play: Play, prepared: PreparedPhase) -> Place | None:
-    owns, function = play.situation.component.owns, loss_of(prepared)
-    line = line_of_return(lambda: evaluated(prepared, play.batch(ROWS)), owns, function)
-    return line or place_of(function)
 
 
 def causes_first(objective: nn.Module, names: Sequence[str]) -> list[str]:

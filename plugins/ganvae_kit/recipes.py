@@ -19,7 +19,7 @@ from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.store.writer import CheckpointWriter
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.objectives import causes_first, place_of_attribute
-from ganvae_kit.places import Place, place_in_traceback, place_of_text, quoted
+from ganvae_kit.places import Place, place_of_text, quoted
 from ganvae_kit.state import changed, remembered
 from ganvae_kit.subjects import Recipe
 
@@ -109,9 +109,7 @@ def _configured(recipe: Recipe, **changes: Any) -> Configuration:
     try:
         return recipe.configured(**changes)
     except GanvaeError as error:
-        raise CheckFailure(
-            f"{recipe.label}: {error.message}", _line_of(recipe, error), *error.hints
-        ) from None
+        raise CheckFailure.of(error, _line_of(recipe, error), where=recipe.label) from None
 
 
 def _prepared(recipe: Recipe) -> Preparation:
@@ -125,10 +123,7 @@ def _prepared(recipe: Recipe) -> Preparation:
 
 
 def _failure(recipe: Recipe, error: Exception) -> CheckFailure:
-    message = error.message if isinstance(error, GanvaeError) else f"{type(error).__name__}: {error}"
-    hints = error.hints if isinstance(error, GanvaeError) else ()
-    place = place_in_traceback(error, recipe.owns) or _line_of(recipe, error)
-    return CheckFailure(f"{recipe.label}: {message}", place, *hints)
+    return CheckFailure.of(error, _line_of(recipe, error), where=recipe.label, owns=recipe.owns)
 
 
 def _line_of(recipe: Recipe, error: Exception) -> Place | None:

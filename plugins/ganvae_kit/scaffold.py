@@ -8,13 +8,13 @@ import keyword
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
-from typing import Literal, get_args
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.plugins.discovery import installed_claims
@@ -22,57 +22,14 @@ from ganvae_core.plugins.known import KnownPlugin
 from ganvae_core.plugins.specs import API_VERSION
 from ganvae_core.plugins.validation import NAME
 
-NewKind = Literal[
-    "objective",
-    "generator",
-    "encoder",
-    "critic",
-    "prior",
-    "observation",
-    "source",
-    "view",
-    "metric",
-    "callback",
-]
-NEW_KINDS: tuple[NewKind, ...] = get_args(NewKind)
+KINDS: dict[str, dict[str, str]] = tomllib.loads(
+    files("ganvae_kit").joinpath("templates/kinds.toml").read_text("utf-8")
+)
+"""What a new plugin begins with, by the kind of its component: summaries of the component and of the recipe."""
+NEW_KINDS = tuple(KINDS)
 LONGEST_NAME = 30
 """Letters: with more of them, lines that hold the name would no longer fit where the templates put them."""
 
-
-SUMMARIES: dict[NewKind, tuple[str, str]] = {
-    "objective": (
-        "the evidence lower bound, its KL term brought in slowly",
-        "a variational autoencoder with this objective",
-    ),
-    "generator": (
-        "fully connected layers that add to one another",
-        "a variational autoencoder with this generator",
-    ),
-    "encoder": (
-        "fully connected layers that add to one another",
-        "a variational autoencoder with this encoder",
-    ),
-    "critic": ("fully connected layers that add to one another", "a GAN with this critic"),
-    "prior": (
-        "a Laplace distribution, which favours sparse codes",
-        "a variational autoencoder with this prior",
-    ),
-    "observation": (
-        "Laplace distributions, which outliers affect less",
-        "a variational autoencoder with this observation",
-    ),
-    "source": ("points on two arms of a spiral", "a GAN on this data"),
-    "view": ("signals as curves, and in text files", "a variational autoencoder on data of this modality"),
-    "metric": (
-        "the energy distance between samples and data",
-        "a variational autoencoder with this metric",
-    ),
-    "callback": (
-        "stops a run whose loss no longer falls",
-        "a variational autoencoder watched by this callback",
-    ),
-}
-"""Of the component, and of the recipe, that a new plugin begins with."""
 
 FILES = {
     "pyproject.toml": "common/pyproject.toml",
@@ -93,7 +50,7 @@ OF_VIEWS = {"src/$package/plugin.py": "view/plugin.py", "src/$package/data.py": 
 """A view comes with data to show."""
 
 
-def write_plugin(name: str, kind: NewKind, folder: Path | None, known: Mapping[str, KnownPlugin]) -> Path:
+def write_plugin(name: str, kind: str, folder: Path | None, known: Mapping[str, KnownPlugin]) -> Path:
     """Write a distribution that passes ruff, pyright and its own tests, and trains.
 
     Args:
@@ -134,14 +91,12 @@ def check_new_name(name: str, known: Mapping[str, KnownPlugin]) -> None:
     Raises:
         ConfigurationError: says what the name has to be.
     """
-    if name.startswith("ganvae-") and NAME.fullmatch(name.removeprefix("ganvae-")):
-        short = name.removeprefix("ganvae-")
-        raise ConfigurationError(
-            f"'{name}' is the name of a distribution, which is made from the plugin's:  ganvae plugins new {short}"
-        )
-    if not NAME.fullmatch(name) or not name[0].isalpha():
-        near = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
-        usable = NAME.fullmatch(near) and near[0].isalpha()
+    near = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
+    usable = NAME.fullmatch(near) is not None and near[0].isalpha()
+    if near.startswith("ganvae-") and near == name:
+        hint = f"a distribution is named after its plugin:  ganvae plugins new {name.removeprefix('ganvae-')}"
+        raise ConfigurationError(f"'{name}' is the name of a distribution, not of a plugin.", hint)
+    if not usable or near != name:
         raise ConfigurationError(
             f"'{name}' cannot be the name of a plugin: it is lower-case letters and digits, with '-' between words.",
             f"did you mean '{near}'?" if usable else "for example:  ganvae plugins new my-prior",
@@ -152,22 +107,22 @@ def check_new_name(name: str, known: Mapping[str, KnownPlugin]) -> None:
             f"for example:  ganvae plugins new my-{name}",
         )
     if len(name) > LONGEST_NAME:
-        raise ConfigurationError(
+        problem = (
             f"'{name}' has {len(name)} letters, and the name of a plugin is typed: {LONGEST_NAME} at most."
         )
+        raise ConfigurationError(problem)
     if name in known:
         raise ConfigurationError(
             f"the name '{name}' is reserved for {known[name].distribution}; choose another one."
         )
-    claims, _ = installed_claims()
-    for claim in claims:
+    for claim in installed_claims()[0]:
         if claim.name == name:
-            raise ConfigurationError(
+            problem = (
                 f"a plugin '{name}' is installed already, from {claim.distribution}; choose another name."
             )
-    package = package_of(name)
-    if find_spec(package) is not None:
-        raise ConfigurationError(f"there is a package '{package}' already; choose another name.")
+            raise ConfigurationError(problem)
+    if find_spec(package_of(name)) is not None:
+        raise ConfigurationError(f"there is a package '{package_of(name)}' already; choose another name.")
 
 
 def package_of(name: str) -> str:
@@ -175,7 +130,7 @@ def package_of(name: str) -> str:
     return "ganvae_" + name.replace("-", "_")
 
 
-def template_values(name: str, kind: NewKind) -> dict[str, str]:
+def template_values(name: str, kind: str) -> dict[str, str]:
     """What stands for each ``$word`` of a template."""
     camel = "".join(word.capitalize() for word in name.split("-"))
     author = git_author() or f"the authors of ganvae-{name}"
@@ -187,8 +142,8 @@ def template_values(name: str, kind: NewKind) -> dict[str, str]:
         "package": package_of(name),
         "camel": camel,
         "class_name": camel.removesuffix(kind.capitalize()) + kind.capitalize(),
-        "summary": SUMMARIES[kind][0],
-        "recipe_summary": SUMMARIES[kind][1],
+        "summary": KINDS[kind]["component"],
+        "recipe_summary": KINDS[kind]["recipe"],
         "api": str(API_VERSION),
         "ganvae_version": version("ganvae"),
         "author": author,

@@ -1,145 +1,36 @@
-"""What components are tried on: small data, and small models around them."""
+"""Situations: a component with settings, data and codes, in which it is made and tried."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ganvae_core.config.build import Builder, conditions_of
-from ganvae_core.config.configuration import LISTS, SLOTS, Configuration, Draft, Reader, configure
+from ganvae_core.config.configuration import SLOTS, Configuration, Draft, Reader, configure
 from ganvae_core.config.layers import nest
 from ganvae_core.config.options import component_facts
-from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.interfaces import Indices, Source
+from ganvae_core.interfaces import FittedPrior, Source
 from ganvae_core.plugins import Catalogue
-from ganvae_core.types import DataSpec, Field, Rows, Units
+from ganvae_core.types import DataSpec
+from ganvae_kit.data import IMAGE, LARGER, USUAL, in_model_units, seeded, split_of
+from ganvae_kit.models import objective_of, small_encoder
 from ganvae_kit.offline import wanted_network
+from ganvae_kit.places import Place, place_of
 from ganvae_kit.subjects import Component, Settings
 
-WITHOUT_SLOT = ("schedule", "optimizer", "view")
-"""Kinds that no setting of a run names by itself."""
-KIT = purpose("the conformance kit")
-ROWS = 48
-LABELS = ("a", "b", "c")
+SLOT_OF = {kind: slot for slot, kind in SLOTS.items()}
+"""The key of a configuration that names a component, by its kind. Other kinds are made by themselves."""
 CANNOT = (RuntimeError, ValueError, IndexError)
 """What torch raises for rows of a shape that a module cannot take."""
-
-
-def numbers(names: str) -> tuple[Field, ...]:
-    """A field of numbers for each letter."""
-    return tuple(Field(name, start=position) for position, name in enumerate(names))
-
-
-IMAGE = DataSpec((1, 8, 8), (0.0, 1.0), "image", None, ROWS)
-COLOUR = DataSpec((3, 8, 8), (0.0, 1.0), "image", (len(LABELS),), ROWS, classes=LABELS)
-POINTS = DataSpec((2,), None, "points", None, ROWS, numbers("xy"))
-TABLE = DataSpec((5,), None, "table", (len(LABELS),), ROWS, numbers("vwxyz"), LABELS)
-USUAL = {"an image": IMAGE, "a labelled colour image": COLOUR, "points": POINTS, "a labelled table": TABLE}
-LARGER = {
-    "a larger image": replace(IMAGE, shape=(1, 28, 28)),
-    "a larger colour image": replace(IMAGE, shape=(3, 32, 32)),
-    "a large colour image": replace(IMAGE, shape=(3, 64, 64)),
-    "a signal": DataSpec((1, 64), (-1.0, 1.0), "array", None, ROWS),
-    "a long signal": DataSpec((1, 1024), (-1.0, 1.0), "array", None, ROWS),
-    "a volume": DataSpec((1, 8, 8, 8), (0.0, 1.0), "array", None, ROWS),
-}
-"""What is tried where nothing usual is accepted."""
-
 LATENT_SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1,), (3,), (4,), (8,), (16,), (1, 4, 4))
-"""Shapes of codes that a prior is tried with, until it accepts one."""
-
-GREY = DataSpec((1, 28, 28), (0.0, 1.0), "image", (10,), ROWS, classes=tuple("0123456789"))
-DOWNLOADED = {
-    "builtin/mnist": GREY,
-    "builtin/fashion-mnist": GREY,
-    "builtin/kmnist": GREY,
-    "builtin/cifar10": replace(GREY, shape=(3, 32, 32)),
-}
-"""Random rows like these stand in for data that would have to be downloaded."""
-
-
-PRIORS: dict[str, Settings] = {
-    "real": {"prior": "builtin/normal"},
-    "bounded": {"prior": "builtin/uniform"},
-    "sphere": {"prior": "builtin/hypersphere"},
-    "discrete": {"prior": "builtin/categorical"},
-    "mixed": {
-        "prior": "builtin/composite",
-        "prior.parts": [
-            {"name": "builtin/normal", "latent_shape": [2]},
-            {"name": "builtin/categorical", "latent_shape": [2]},
-        ],
-    },
-}
-"""A prior for each support that an objective may accept."""
-
-
-@contextmanager
-def seeded(seed: int = 0) -> Generator[None]:
-    """A stretch in which torch's default generator of the CPU starts from a seed, and after which it is as before."""
-    with borrowed_randomness(torch.device("cpu")) as generator:
-        generator.manual_seed(mixed_seed(KIT, seed))
-        yield
-
-
-class RandomRows(Source):
-    """Random rows of any specification.
-
-    Args:
-        spec: what they are like.
-    """
-
-    def __init__(self, spec: DataSpec) -> None:
-        self._spec = spec
-        random = np.random.default_rng(0)
-        count = spec.count or ROWS
-        drawn = random.normal(size=(count, *spec.shape)) if spec.range is None else random.uniform(
-            *spec.range, size=(count, *spec.shape)
-        )  # fmt: skip
-        self._x = drawn.astype(np.float32)
-        self._condition: np.ndarray | None = None
-        if spec.classes is not None:
-            self._condition = np.arange(count) % len(spec.classes)
-        elif spec.condition is not None:
-            self._condition = random.normal(size=(count, *spec.condition)).astype(np.float32)
-
-    @property
-    def spec(self) -> DataSpec:
-        return self._spec
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    def rows(self, indices: Indices) -> Rows:
-        return Rows(self._x[indices], self.labels(indices))
-
-    def labels(self, indices: Indices | None = None) -> np.ndarray | None:
-        return self._condition if self._condition is None or indices is None else self._condition[indices]
-
-
-def x_of(data: DataSpec, rows: int) -> Tensor:
-    """(rows, *X) random values within the data's range."""
-    return torch.from_numpy(RandomRows(replace(data, count=rows)).rows(slice(None)).x)
-
-
-def condition_of(data: DataSpec, rows: int) -> Tensor | None:
-    """(rows, *K) one-hot labels, or random numbers where the condition is no label; None without one."""
-    if data.condition is None:
-        return None
-    values = RandomRows(replace(data, count=rows)).labels()
-    assert values is not None
-    return (
-        torch.eye(len(data.classes))[torch.from_numpy(values)] if data.classes else torch.from_numpy(values)
-    )
+"""Shapes of codes that a component is tried with, until it accepts one."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +50,7 @@ class Refusal:
     in_forward: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Situation:
     """A component with settings, and the data and codes that it has to do with.
 
@@ -170,6 +61,7 @@ class Situation:
         latent_shape: *Z.
         settings: given by the plugin's author.
         recipe: of the plugin, whose other components it is made with; empty for the kit's own.
+        model: settings of the model that an objective has accepted; None before.
     """
 
     component: Component
@@ -178,6 +70,7 @@ class Situation:
     latent_shape: tuple[int, ...]
     settings: Settings
     recipe: str = ""
+    model: Settings | None = field(default=None, init=False)
 
     @property
     def label(self) -> str:
@@ -187,9 +80,9 @@ class Situation:
         return f"{self.component.label}{on}" + (f" with {given}" if given else "")
 
     @property
-    def where(self) -> str:
-        """The beginning of a failure's message."""
-        return f"{self.label}: "
+    def place(self) -> Place | None:
+        """Where the component begins."""
+        return place_of(self.component.target)
 
     def configuration(self, around: Settings | None = None) -> Configuration:
         """The settings around the component, itself included."""
@@ -202,23 +95,15 @@ class Situation:
     def _configurations(self) -> dict[str, Configuration]:
         return {}
 
-    @functools.cached_property
-    def model(self) -> dict[str, Any]:
-        """Settings of the model that an objective has accepted; empty before."""
-        return {}
-
     def _configured(self, around: Settings) -> Configuration:
-        owner = self.component.owner
+        owner, kind = self.component.owner, self.component.spec.kind
         if self.recipe:
             layer = nest(list({**around, **self.settings}.items()))
             return configure(owner.catalogue, owner.plugin.name, self.recipe, [layer])
-        kind, draft = self.component.spec.kind, Draft(self.component.owner.catalogue)
-        slot = next((slot for slot, of in SLOTS.items() if of == kind), None)
-        named = {slot: self.component.id} if slot else {
-            key: [{"name": self.component.id}] for key, of in LISTS.items() if of == kind
-        }  # fmt: skip
+        draft = Draft(owner.catalogue)
+        named = {SLOT_OF[kind]: self.component.id} if kind in SLOT_OF else {}
         draft.apply(nest(list({"latent.shape": list(self.latent_shape), **around, **named}.items())))
-        if kind not in WITHOUT_SLOT:
+        if kind in SLOT_OF:
             draft.apply(nest(list(self.settings.items())))
         return draft.finish("", "", needed=())
 
@@ -232,55 +117,34 @@ class Situation:
         Raises:
             GanvaeError: it refuses the situation.
         """
-        from ganvae_kit.models import objective_of, split_of
-
+        kind, catalogue = self.component.spec.kind, self.component.owner.catalogue
         with seeded(seed):
-            if self.component.spec.kind == "objective":
+            if kind == "objective":
                 return objective_of(self, seed)
             configuration = self.configuration({"engine.seed": seed})
-            catalogue = self.component.owner.catalogue
             builder = Builder(configuration, catalogue)
-            if self.recipe and self.component.spec.kind != "critic":
-                model = builder.model(self.data, conditions_of(split_of(self.data))).to(dtype)
-                part = getattr(model, self.component.spec.kind)
-                if part is None:
-                    raise ConfigurationError("the recipe's objective trains no encoder, so there is none.")
-                return part
-            if self.component.spec.kind in WITHOUT_SLOT:
-                own = {key.partition(".")[2]: value for key, value in self.settings.items()}
-                given = {"name": self.component.id, **own}
-                choice = Reader(catalogue).component(self.component.label, self.component.spec.kind, given)
-                return builder.component(choice)
-            lists = {kind: configuration.lists[key] for key, kind in LISTS.items()}
-            if self.component.spec.kind in lists:
-                return builder.component(lists[self.component.spec.kind][0])
-            slot = next(slot for slot, kind in SLOTS.items() if kind == self.component.spec.kind)
-            return builder.component(configuration.components[slot], self._facts(configuration, dtype))
+            if kind not in SLOT_OF:
+                options = {key.partition(".")[2]: value for key, value in self.settings.items()}
+                given = {"name": self.component.id, **options}
+                return builder.component(Reader(catalogue).component(self.component.label, kind, given))
+            if not self.recipe or kind == "critic":
+                return builder.component(configuration.components[SLOT_OF[kind]], self._facts(dtype))
+            model = builder.model(self.data, conditions_of(split_of(self.data))).to(dtype)
+            part = getattr(model, kind)
+            if part is None:
+                raise ConfigurationError("the recipe's objective trains no encoder, so there is none.")
+            return part
 
-    def _facts(self, configuration: Configuration, dtype: torch.dtype) -> dict[str, Any]:
+    def _facts(self, dtype: torch.dtype) -> dict[str, Any]:
         kind = self.component.spec.kind
+        facts: dict[str, Any] = {"data": self.data, "condition_shape": self.data.condition}
         if kind == "source":
             return {}
-        facts: dict[str, Any] = {"data": self.data, "condition_shape": self.data.condition}
-        if kind != "critic":
-            facts |= {
-                "latent_shape": self.shape,
-                "raw_shape": self.data.shape,
-                "encoder": None,
-            }
-        if kind == "prior" and "encoder" in component_facts(self.component.target):
-            facts["encoder"] = self.encoder(dtype)
-        return facts
-
-    def encoder(self, dtype: torch.dtype = torch.float32) -> nn.Module:
-        """The small encoder that a prior is given if it asks for one, always the same."""
-        if dtype not in self._encoders:
-            self._encoders[dtype] = small_encoder(self.data, self.shape).to(dtype)
-        return self._encoders[dtype]
-
-    @functools.cached_property
-    def _encoders(self) -> dict[torch.dtype, nn.Module]:
-        return {}
+        if kind == "critic":
+            return facts
+        asks = kind == "prior" and "encoder" in component_facts(self.component.target)
+        encoder = small_encoder(self.data, self.shape).to(dtype) if asks else None
+        return {**facts, "latent_shape": self.shape, "raw_shape": self.data.shape, "encoder": encoder}
 
     @functools.cached_property
     def opened(self) -> Source:
@@ -296,8 +160,6 @@ class Situation:
     @functools.cached_property
     def refusal(self) -> Refusal | None:
         """Why the component cannot be made here, or cannot take two rows; None where it can."""
-        from ganvae_kit.exercise import two_rows
-
         try:
             made = self.opened if self.component.spec.kind == "source" else self.make()
         except GanvaeError as error:
@@ -306,13 +168,31 @@ class Situation:
             return Refusal(error.message, crash, wanted_network(error))
         try:
             if isinstance(made, nn.Module):
-                two_rows(self, made)
+                self._run_two_rows(made)
         except GanvaeError as error:
             return Refusal(error.message)
         except CANNOT as error:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             return Refusal(reason, error, in_forward=True)
         return None
+
+    def _run_two_rows(self, made: Any) -> None:
+        from ganvae_kit.trials import Inputs
+
+        kind = self.component.spec.kind
+        if kind == "objective" or isinstance(made, FittedPrior):
+            return
+        with torch.no_grad(), seeded():
+            inputs = Inputs.of(self, made.eval(), 2)
+            if kind == "prior":
+                made.sample(2, inputs.condition)
+            else:
+                made(inputs.main, *([] if kind == "observation" else [inputs.condition]))
+
+
+def situations(component: Component) -> list[Situation]:
+    """The situations that a component accepts."""
+    return component.situations
 
 
 def opened_from(identity: str, path: Path, catalogue: Catalogue) -> Source:
@@ -327,35 +207,36 @@ def opened_from(identity: str, path: Path, catalogue: Catalogue) -> Source:
     return Builder(configuration, catalogue).component(configuration.components["data"])
 
 
-def small_encoder(data: DataSpec, latent_shape: Sequence[int]) -> nn.Module:
-    """An encoder with a Gaussian posterior, for priors that ask for one."""
-    from ganvae_core import MLPEncoder
-
-    with seeded(2):
-        return MLPEncoder(data, latent_shape, data.condition, hidden=(8,))
-
-
 def situations_of(component: Component) -> list[Situation]:
     """Where a component is tried: the author's data and the usual data; larger data only where it refuses all of it."""
-    kind = component.spec.kind
     given = component.owner.given
     layers = given.settings.get(component.label) or [{}]
-    if kind in ("source", "metric", "callback", *WITHOUT_SLOT):
+    if component.spec.kind not in SLOT_OF or component.spec.kind == "source":
         return [Situation(component, "", IMAGE, (4,), layer) for layer in layers]
     own = {f"data {number} of yours": in_model_units(spec) for number, spec in enumerate(given.data, 1)}
-    own |= component.owner.own_data
     tried: list[Situation] = []
     for layer in layers:
-        usual = _first_shapes(component, {**own, **USUAL}, layer)
-        if all(situation.refusal for situation in usual):
-            usual += _first_shapes(component, LARGER, layer)
-        if all(situation.refusal for situation in usual):
-            usual = [*in_recipes(component, layer), *usual]
-        tried += usual
+        found = _first_shapes(component, {**own, **component.owner.own_data, **USUAL}, layer)
+        if all(situation.refusal for situation in found):
+            found += _first_shapes(component, LARGER, layer)
+        if all(situation.refusal for situation in found):
+            found = [*_in_recipes(component, layer), *found]
+        tried += found
     return tried
 
 
-def in_recipes(component: Component, layer: Settings) -> list[Situation]:
+def _first_shapes(component: Component, data: Mapping[str, DataSpec], layer: Settings) -> list[Situation]:
+    """A situation for each kind of data, with the first shape of codes that the component accepts there."""
+    shapes = LATENT_SHAPES if component.spec.kind in ("prior", "encoder") else ((4,), *LATENT_SHAPES)
+    shapes = shapes[:1] if "latent.shape" in layer else shapes
+    found: list[Situation] = []
+    for name, spec in data.items():
+        tried = [Situation(component, name, spec, shape, layer) for shape in shapes]
+        found.append(next((situation for situation in tried if situation.refusal is None), tried[0]))
+    return found
+
+
+def _in_recipes(component: Component, layer: Settings) -> list[Situation]:
     """The component within the plugin's own recipes: for components that need one another."""
     found: list[Situation] = []
     for recipe in component.owner.recipes:
@@ -365,35 +246,9 @@ def in_recipes(component: Component, layer: Settings) -> list[Situation]:
         except GanvaeError:
             continue  # the checks of the recipe say what is wrong with it
         if component.id in {choice.id for choice in made.components.values()}:
-            spec = in_model_units(source.spec if made.data.condition else unlabelled(source.spec))
+            data = in_model_units(source.spec)
+            data = data if made.data.condition else replace(data, condition=None, classes=None)
+            shape = data.shape if made.latent.shape == "data" else made.latent.shape
             name = f"the data of recipe {recipe.spec.name}"
-            shape = spec.shape if made.latent.shape == "data" else made.latent.shape
-            found.append(Situation(component, name, spec, shape, layer, recipe.spec.name))
+            found.append(Situation(component, name, data, shape, layer, recipe.spec.name))
     return found
-
-
-def unlabelled(spec: DataSpec) -> DataSpec:
-    """The specification without its condition."""
-    return replace(spec, condition=None, classes=None)
-
-
-def _first_shapes(component: Component, data: Mapping[str, DataSpec], layer: Settings) -> list[Situation]:
-    """A situation for each kind of data, with the first shape of codes that the component accepts there."""
-    shapes = LATENT_SHAPES if component.spec.kind in ("prior", "encoder") else ((4,), *LATENT_SHAPES)
-    found: list[Situation] = []
-    for name, spec in data.items():
-        first: Situation | None = None
-        for shape in shapes if "latent.shape" not in layer else shapes[:1]:
-            situation = Situation(component, name, spec, shape, layer)
-            first = first or situation
-            if situation.refusal is None:
-                first = situation
-                break
-        assert first is not None
-        found.append(first)
-    return found
-
-
-def in_model_units(spec: DataSpec) -> DataSpec:
-    """The specification of a few random rows that are like those of a source, and need no scaling."""
-    return replace(spec, count=ROWS, units=Units())

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ganvae_core.plugins import Catalogue, ComponentSpec, Plugin, RecipeSpec, in
 from ganvae_core.plugins.discovery import GROUP, loaded, normalised
 from ganvae_core.types import DataSpec
 from ganvae_kit.checks import NotChecked, Of, Outcome
+from ganvae_kit.data import DOWNLOADED, RandomRows, in_model_units
 from ganvae_kit.offline import wanted_network
 
 if TYPE_CHECKING:
@@ -88,8 +90,6 @@ class PluginUnderTest:
     @functools.cached_property
     def own_data(self) -> dict[str, DataSpec]:
         """What its own sources hold, as far as they can be opened with what its author gave, and are small."""
-        from ganvae_kit.situations import in_model_units
-
         found: dict[str, DataSpec] = {}
         for source in self.components:
             opened = [at for at in source.tried if at.refusal is None] if source.of == "source" else []
@@ -129,7 +129,23 @@ def folder_of(module: str) -> str:
     return f"{origin.parent}{os.sep}" if origin.name == "__init__.py" else str(origin)
 
 
-class Component:
+class Part:
+    """A component or a recipe of a plugin.
+
+    Args:
+        owner: the plugin.
+    """
+
+    def __init__(self, owner: PluginUnderTest) -> None:
+        self.owner = owner
+        self.outcomes: dict[str, Outcome] = {}
+
+    def owns(self, file: str) -> bool:
+        """Whether a file is part of the plugin."""
+        return self.owner.owns(file)
+
+
+class Component(Part):
     """One component of a plugin.
 
     Args:
@@ -138,24 +154,11 @@ class Component:
     """
 
     def __init__(self, owner: PluginUnderTest, spec: ComponentSpec) -> None:
-        self.owner = owner
+        super().__init__(owner)
         self.spec = spec
-        self.outcomes: dict[str, Outcome] = {}
-
-    @property
-    def of(self) -> Of:
-        """Its kind."""
-        return self.spec.kind
-
-    @property
-    def label(self) -> str:
-        """``kind/name``."""
-        return f"{self.spec.kind}/{self.spec.name}"
-
-    @property
-    def id(self) -> str:
-        """``plugin/name``, as configurations write it."""
-        return f"{self.owner.plugin.name}/{self.spec.name}"
+        self.of: Of = spec.kind
+        self.label = f"{spec.kind}/{spec.name}"
+        self.id = f"{owner.plugin.name}/{spec.name}"
 
     @functools.cached_property
     def target(self) -> Any:
@@ -190,12 +193,8 @@ class Component:
         """What its author gave for it."""
         return self.owner.given.closed_forms.get(self.label, ())
 
-    def owns(self, file: str) -> bool:
-        """Whether a file is part of the plugin."""
-        return self.owner.owns(file)
 
-
-class Recipe:
+class Recipe(Part):
     """One recipe of a plugin.
 
     Args:
@@ -206,20 +205,13 @@ class Recipe:
     of: Of = "recipe"
 
     def __init__(self, owner: PluginUnderTest, spec: RecipeSpec) -> None:
-        self.owner = owner
+        super().__init__(owner)
         self.spec = spec
-        self.outcomes: dict[str, Outcome] = {}
-
-    @property
-    def label(self) -> str:
-        """``recipe/name``."""
-        return f"recipe/{self.spec.name}"
+        self.label = f"recipe/{spec.name}"
 
     @property
     def file(self) -> Path | None:
         """The YAML file, where it is one on disk."""
-        from importlib.resources import files
-
         resource = files(self.owner.plugin.package).joinpath(self.spec.resource)
         return resource if isinstance(resource, Path) else None
 
@@ -242,26 +234,19 @@ class Recipe:
             NotChecked: its data must be given, or needs the network.
             GanvaeError: its data cannot be opened.
         """
-        from ganvae_kit.situations import DOWNLOADED, RandomRows
-
-        stand_in = DOWNLOADED.get(made.components["data"].id)
+        data = made.components["data"]
+        stand_in = DOWNLOADED.get(data.id) or next(iter(self.owner.given.data), None)
         if stand_in is not None:
             return RandomRows(stand_in)
-        if self.owner.given.data:
-            return RandomRows(self.owner.given.data[0])
         try:
             Builder(made, self.owner.catalogue).split()
         except GanvaeError as error:
             if wanted_network(error):
-                raise NotChecked(f"its data needs the network ({made.components['data'].id})") from None
-            if made.components["data"].options.get("path", "") is None:
+                raise NotChecked(f"its data needs the network ({data.id})") from None
+            if data.options.get("path", "") is None:
                 raise NotChecked(f"its data must be given: {error.message}  (data= of PluginSuite)") from None
             raise
         return None
-
-    def owns(self, file: str) -> bool:
-        """Whether a file is part of the plugin."""
-        return self.owner.owns(file)
 
 
 def open_plugins(

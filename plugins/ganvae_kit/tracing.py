@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ganvae_kit.places import Owns, Place, place_of_caller
+from ganvae_kit.state import changed
 
 
 def line_that(run: Callable[[], object], owns: Owns, happened: Callable[[FrameType], bool]) -> Place | None:
@@ -83,7 +84,32 @@ def traced(run: Callable[[], object], owns: Owns, each_line: Callable[[FrameType
         sys.settrace(before)
 
 
-def differ(first: Tensor, second: Tensor, relative: float) -> bool:
+def differ(first: Tensor, second: Tensor, relative: float, atol: float = 1e-12) -> bool:
     """Whether two tensors of one shape differ by more than rounding."""
     scale = max(float(first.abs().max()), float(second.abs().max())) if first.numel() else 0.0
-    return not torch.allclose(first, second, rtol=0.0, atol=relative * scale + 1e-12, equal_nan=True)
+    return not torch.allclose(first, second, rtol=0.0, atol=relative * scale + atol, equal_nan=True)
+
+
+def moved_by(
+    run: Callable[[], object],
+    state: Callable[[], Mapping[str, Any]],
+    owns: Owns,
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> tuple[list[str], Place | None]:
+    """The names of what a call changes of a state, and the line that did it, found by calling it once more.
+
+    Args:
+        run: the call.
+        state: gives the state.
+        owns: which files are the plugin's.
+        context: in which it is called.
+    """
+    with context():
+        before = state()
+        run()
+        names = changed(before, state())
+    if not names:
+        return [], None
+    with context():
+        before = state()
+        return names, line_that(run, owns, lambda frame: bool(changed(before, state())))

@@ -18,8 +18,9 @@ from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import Source
 from ganvae_core.types import DataSpec, Drawing, Shown, View
 from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.places import Place, place_of, place_of_assignment
-from ganvae_kit.situations import LARGER, USUAL, RandomRows, Situation, opened_from, seeded
+from ganvae_kit.data import LARGER, USUAL, RandomRows, seeded
+from ganvae_kit.places import place_of, place_of_assignment
+from ganvae_kit.situations import Situation, opened_from, situations
 from ganvae_kit.subjects import Component
 
 SHOWN_ROWS = 6
@@ -37,50 +38,44 @@ def endings(component: Component) -> None:
     made: type[View] = component.target
     for ending in made.endings:
         if ending and (not ending.startswith(".") or ending != ending.lower()):
-            raise CheckFailure(
-                f"{component.label}: the ending {ending!r} matches no file",
-                place_of(made),
-                "write it as '.wav'",
-            )
+            message = f"{component.label}: the ending {ending!r} matches no file"
+            raise CheckFailure(message, place_of(made), "write it as '.wav'")
         method = "draw" if ending == ".png" else "write"
         if getattr(made, method) is getattr(View, method):
-            raise CheckFailure(
-                f"{component.label}: its endings have {ending!r}, and it does not implement {method}",
-                place_of(made),
-            )
-    for name, wrong in (
-        ("noun", not made.noun or made.noun != made.noun.strip().lower()),
-        ("shown", made.shown not in get_args(Shown)),
-    ):
-        if wrong:
-            raise CheckFailure(
-                f"{component.label}: its {name} is {getattr(made, name)!r}",
-                place_of_assignment(made, name) or place_of(made),
-                "noun is the plural of what a row is, in lower case: 'images'; shown is 'mean' or 'draw'",
-            )
+            message = f"{component.label}: its endings have {ending!r}, and it does not implement {method}"
+            raise CheckFailure(message, place_of(made))
+    right = {
+        "noun": made.noun and made.noun == made.noun.strip().lower(),
+        "shown": made.shown in get_args(Shown),
+    }
+    for name in (name for name, holds in right.items() if not holds):
+        raise CheckFailure(
+            f"{component.label}: its {name} is {getattr(made, name)!r}",
+            place_of_assignment(made, name) or place_of(made),
+            "noun is the plural of what a row is, in lower case: 'images'; shown is 'mean' or 'draw'",
+        )
 
 
-@check("view", needs=["endings"])
-def pictures_and_files(component: Component) -> None:
+@check("view", needs=["endings"], each=situations)
+def pictures_and_files(situation: Situation) -> None:
     """Rows that it fits are described, drawn and written, and a source that reads such a file gives them back."""
-    for situation in component.situations:
-        found = list(_shown(component))[:MOST_SPECS]
-        if not found:
-            raise NotChecked("it fits no data that the kit or the plugin has  (give data= to PluginSuite)")
-        view: View = situation.make()
-        for spec, rows in found:
-            described: Any = view.describe(spec)  # of whatever type
-            if not isinstance(described, str):
-                raise CheckFailure(
-                    f"{situation.where}describe returns no text", place_of(type(view).describe)
-                )
+    found = list(_shown(situation.component))[:MOST_SPECS]
+    if not found:
+        raise NotChecked("it fits no data that the kit or the plugin has  (give data= to PluginSuite)")
+    view: View = situation.make()
+    for spec, rows in found:
+        described: Any = view.describe(spec)  # of whatever type
+        if not isinstance(described, str):
+            raise CheckFailure("describe returns no text", place_of(type(view).describe))
+        for ending in view.endings:
             with tempfile.TemporaryDirectory() as folder:
-                for ending in view.endings:
-                    path = Path(folder, f"rows{ending}")
-                    if ending == ".png":
-                        _draw(situation, view, spec, rows, path)
-                    else:
-                        _write(situation, view, spec, rows, path)
+                kept, path = rows.copy(), Path(folder, f"rows{ending}")
+                (_draw if ending == ".png" else _write)(situation, view, spec, rows, path)
+            if not np.array_equal(kept, rows):
+                method = "draw" if ending == ".png" else "write"
+                raise CheckFailure(
+                    f"{method} changes the rows that it is given", place_of(getattr(view, method))
+                )
 
 
 def _shown(component: Component) -> Iterator[tuple[DataSpec, np.ndarray]]:
@@ -99,7 +94,6 @@ def _shown(component: Component) -> Iterator[tuple[DataSpec, np.ndarray]]:
 
 def _draw(situation: Situation, view: View, spec: DataSpec, rows: np.ndarray, path: Path) -> None:
     """Draw rows, and reconstructions beside their originals; means are floating point."""
-    kept, place = rows.copy(), place_of(type(view).draw)
     means = rows.astype(np.float64)
     for drawing in (Drawing(rows, real=rows), Drawing(means, name="reconstructions", originals=rows)):
         view.draw(drawing, spec, path)
@@ -107,45 +101,35 @@ def _draw(situation: Situation, view: View, spec: DataSpec, rows: np.ndarray, pa
             with Image.open(path) as image:
                 image.verify()
         except OSError as error:
-            raise CheckFailure(f"{situation.where}draw writes no picture: {error}", place) from None
+            raise CheckFailure(f"draw writes no picture: {error}", place_of(view.draw)) from None
         path.unlink()
-    if not np.array_equal(kept, rows):
-        raise CheckFailure(f"{situation.where}draw changes the rows that it is given", place)
 
 
 def _write(situation: Situation, view: View, spec: DataSpec, rows: np.ndarray, path: Path) -> None:
-    """Write rows, alone and with an array that belongs to them."""
-    kept, place = rows.copy(), place_of(type(view).write)
-    further = path.with_name(f"further{path.suffix}")
-    view.write(rows, spec, further, {"number": np.arange(len(rows))})
+    """Write rows, with an array that belongs to them and alone, and read them back.
+
+    What was written is compared with what the first source that reads such a path gives, where it holds as many rows in
+    the same units.
+    """
+    kept = rows.copy()
+    view.write(rows, spec, path.with_name(f"further{path.suffix}"), {"number": np.arange(len(rows))})
     view.write(rows, spec, path, {})
     if not path.exists():
-        raise CheckFailure(f"{situation.where}write makes no {path.suffix or 'folder'}", place)
-    if not np.array_equal(kept, rows):
-        raise CheckFailure(f"{situation.where}write changes the rows that it is given", place)
-    _read_back(situation, spec, rows, path, place)
-
-
-def _read_back(
-    situation: Situation, spec: DataSpec, rows: np.ndarray, path: Path, place: Place | None
-) -> None:
-    """Hold what was written against what the first source that reads such a path gives, where it holds as many rows."""
+        raise CheckFailure(f"write makes no {path.suffix or 'folder'}", place_of(view.write))
     owner = situation.component.owner
     for identity in owner.catalogue.sources_reading(str(path), owner.plugin.name)[:1]:
         try:
             source = opened_from(identity, path, owner.catalogue)
         except GanvaeError:
             return  # it needs settings
-        if len(source) != len(rows):
-            return  # a file of another layout, such as all rows one after the other
-        if (spec.range is None) != (source.spec.range is None):
-            return  # in other units, such as a table that is standardised
-        written, read = _comparable(spec, rows), _comparable(source.spec, source.rows(slice(None)).x)
+        if len(source) != len(rows) or (spec.range is None) != (source.spec.range is None):
+            return  # a file of another layout, or in other units, such as a table that is standardised
+        written, read = _comparable(spec, kept), _comparable(source.spec, source.rows(slice(None)).x)
         atol = ROUNDING * float(np.ptp(written))
-        if read.shape != written.shape or not np.allclose(read, written, rtol=0.0, atol=atol):
-            raise CheckFailure(
-                f"{situation.where}'{identity}' reads other rows from {path.name} than were written", place
-            )
+        same = read.shape == written.shape and np.allclose(read, written, rtol=0.0, atol=atol)
+        if not same and np.array_equal(kept, rows):
+            message = f"'{identity}' reads other rows from {path.name} than were written"
+            raise CheckFailure(message, place_of(view.write))
 
 
 def _comparable(spec: DataSpec, rows: np.ndarray) -> np.ndarray:
@@ -156,34 +140,30 @@ def _comparable(spec: DataSpec, rows: np.ndarray) -> np.ndarray:
     return (Codec(spec, torch.device("cpu")).x(as_tensor(rows)).numpy() - low) / (high - low)
 
 
-@check("schedule", needs=["makes"])
-def schedule_values(component: Component) -> None:
+@check("schedule", needs=["makes"], each=situations)
+def schedule_values(situation: Situation) -> None:
     """Its value is a finite number that follows from the rows seen alone: the same in any order and in another copy.
 
     Without the length of the training it may refuse.
     """
-    place = place_of(component.target.__call__)
-    for situation in component.situations:
-        made, copy = situation.make(), situation.make(seed=1)
-        for total in (None, TOTAL):
-            try:
-                with seeded():
-                    values: list[Any] = [made(seen, total) for seen in SEEN]
-            except ConfigurationError:
-                if total is not None:
-                    raise
-                continue
-            for seen, value in zip(SEEN, values, strict=True):
-                if not isinstance(value, int | float) or not math.isfinite(value):
-                    raise CheckFailure(
-                        f"{situation.where}after {seen:,} rows it is {value!r}, no finite number", place
-                    )
-            for which in (made, copy):
-                with seeded(1):
-                    again = [which(seen, total) for seen in reversed(SEEN)][::-1]
-                if again != values:
-                    raise CheckFailure(
-                        f"{situation.where}its values are {values} and then {again}, after the same rows",
-                        place,
-                        "a schedule keeps no state and draws nothing: a resumed run asks it for any number of rows",
-                    )
+    made, copy = situation.make(), situation.make(seed=1)
+    place = place_of(type(made).__call__)
+    for total in (None, TOTAL):
+        try:
+            with seeded():
+                values: list[Any] = [made(seen, total) for seen in SEEN]
+        except ConfigurationError:
+            if total is not None:
+                raise
+            continue
+        for seen, value in zip(SEEN, values, strict=True):
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise CheckFailure(f"after {seen:,} rows it is {value!r}, no finite number", place)
+        for which in (made, copy):
+            with seeded(1):
+                again = [which(seen, total) for seen in reversed(SEEN)][::-1]
+            if again != values:
+                hint = "a schedule keeps no state and draws nothing: a resumed run asks it for any number of rows"
+                raise CheckFailure(
+                    f"its values are {values} and then {again}, after the same rows", place, hint
+                )

@@ -70,7 +70,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("suite")
     write_project(folder)
     (folder / "test_them.py").write_text(FILE)
-    wanted = "closed_forms or worked_out or shapes or Nobody or Misspelt or descriptions or fit"
+    wanted = "closed_forms or shapes or Nobody or Misspelt or descriptions or fit"
     return pytest_in(folder, "-k", wanted)
 
 
@@ -90,7 +90,7 @@ def test_each_check_is_a_test_with_a_case_for_each_component(told: dict[str, str
 def test_closed_forms_pass_where_they_are_right_and_say_by_how_much_they_are_wrong(
     told: dict[str, str],
 ) -> None:
-    assert told["TestSpecimen::test_worked_out[prior/logistic]"] == "PASSED"
+    assert told["TestSpecimen::test_closed_forms[prior/logistic]"] == "PASSED"
     assert told["TestSpecimen::test_closed_forms[objective/contrast]"] == "FAILED"
     assert "objective/contrast, wrong: critic/loss is 1, not 2" in told["output"]
     assert re.search(r"look at .*objective\.py:\d+", told["output"])

@@ -1,0 +1,170 @@
+"""Checks that networks and losses share: state, randomness, device, memory layout, values worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from ganvae_core.interfaces import FittedPrior
+from ganvae_kit.calls import unplaced
+from ganvae_kit.checks import CheckFailure, NotChecked, check
+from ganvae_kit.networks import ROUNDING, first_line, wide
+from ganvae_kit.places import place_in_traceback, place_of
+from ganvae_kit.random_draws import Draws, drawn, other_generators, seedings
+from ganvae_kit.state import same, state_of_generator
+from ganvae_kit.subjects import Component
+from ganvae_kit.tracing import differ, moved_by
+from ganvae_kit.trials import NETWORKS, Output, PhaseTrial, Trial, trials, trials_in
+
+
+@check(*NETWORKS, "objective", needs=["shapes", "losses", "work-of-the-engine"], each=trials)
+def keeps_state(trial: Trial) -> None:
+    """A forward pass or a loss changes no state and none of its inputs; only batch norm and its like may.
+
+    The engine may compute a loss once for each micro-batch, and again after it ran out of memory. In evaluation mode
+    a network changes nothing at all.
+    """
+    for training in (True,) if isinstance(trial, PhaseTrial) else (True, False):
+        with trial.in_mode(training):
+            trial.run()  # what is cached is there from now on
+        names, place = moved_by(trial.call, trial.state, trial.owns, partial(trial.in_mode, training))
+        if names:
+            what = "evaluating the loss" if isinstance(trial, PhaseTrial) else "a forward pass"
+            hint = "what must change is changed by Phase(after=…), once an update; x.mul_(…) writes in place"
+            raise CheckFailure(f"{what} changes {names[0]}", place, hint)
+
+
+@check(*NETWORKS, "objective", needs=["keeps-state"], each=trials)
+def same_seed(trial: Trial) -> None:
+    """All its randomness is torch's default generator: one seed gives one result, and no other generator is used."""
+    trial.made.train()
+    hint = "draw from torch's default generator, which the engine seeds for every phase of every step"
+    with drawn(trial.owns) as draws, seedings(trial.owns) as seeded_at:
+        first = trial.run()
+    if seeded_at:
+        raise CheckFailure("it seeds torch's default generator", seeded_at[0], f"do not: {hint}")
+    own = next((draw for draw in draws if draw.own_generator), None)
+    if own is not None:
+        raise CheckFailure("it draws from a generator of its own", own.place, hint)
+    names, place = moved_by(
+        trial.run, lambda: other_generators(trial.owns) | _generators_in(trial.made), trial.owns
+    )
+    if names:
+        raise CheckFailure(f"it draws from {names[0]}", place, hint)
+    again = trial.run()
+    for name, output in first.items():
+        if not same(output.value, again[name].value):
+            message = f"{name} differs from one call to the next, though the seed is the same"
+            raise CheckFailure(message, place_of(output.method), hint)
+
+
+def _generators_in(made: torch.nn.Module) -> dict[str, Any]:
+    """The states of generators that a module keeps in its attributes."""
+    found = {name: state_of_generator(value) for part in made.modules() for name, value in vars(part).items()}
+    return {f"a generator of its own, {name}": state for name, state in found.items() if state is not None}
+
+
+@check(*NETWORKS, "objective", needs=["keeps-state"], each=trials)
+def device(trial: Trial) -> None:
+    """It makes tensors on the device of its inputs or weights; a network also runs on an accelerator."""
+    with unplaced(trial.owns) as found:
+        trial.run()
+    if found:
+        hint = "say where:  device=x.device, or x.new_zeros(…); a prior keeps an empty buffer for it"
+        raise CheckFailure(f"{found[0].name} makes a tensor on the default device", found[0].place, hint)
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None or isinstance(trial, PhaseTrial) or isinstance(trial.made, FittedPrior):
+        return
+    trial.made.to(accelerator)
+    trial.inputs = trial.inputs.each(lambda value: value.to(accelerator))
+    for name, output in trial.run().items():
+        if output.value.device.type != accelerator.type:
+            raise CheckFailure(
+                f"on {accelerator} {name} is on {output.value.device}", place_of(output.method)
+            )
+
+
+def _of_several_channels(component: Component) -> Iterator[Trial]:
+    situation = next((found for at in component.situations if (found := wide(at))), None)
+    if situation is None:
+        raise NotChecked("it takes no images of several channels")
+    return trials_in([situation])
+
+
+@check(
+    "generator",
+    "encoder",
+    "critic",
+    "observation",
+    "objective",
+    needs=["same-seed"],
+    each=_of_several_channels,
+)
+def memory_layout(trial: Trial) -> None:
+    """Images of several channels may lie in memory channel by channel or pixel by pixel, as accelerators get them."""
+    with Draws(trial.owns) as drawn:
+        plain = trial.run()
+    trial.channels_last()
+    try:
+        # torch draws in the order in which memory is laid out, so the numbers are given.
+        with Draws(trial.owns, lambda number, draw: drawn.draws[number].values):
+            found = trial.run()
+    except RuntimeError as error:
+        raise CheckFailure(
+            f"in the memory format channels_last: {first_line(error)}", place_in_traceback(error, trial.owns),
+            "x.flatten(1) and x.reshape(…) take every layout; x.view(…) does not",
+        ) from error  # fmt: skip
+    for name, output in found.items():
+        if differ(output.value, plain[name].value, ROUNDING, atol=1e-5):
+            message = f"{name} is another one in the memory format channels_last"
+            raise CheckFailure(message, place_of(output.method))
+
+
+@check(*NETWORKS, "objective", needs=["same-seed"])
+def closed_forms(component: Component) -> None:
+    """In the cases that its author gives, it computes what the author worked out.
+
+    A case is a function ``component -> (tensor, expected tensor)``. For an objective it is
+    ``(objective, batch) -> {"phase/term": value}``, which may set weights; ``phase/loss`` is the loss itself.
+    """
+    if not component.closed_forms:
+        raise NotChecked("its author gives no closed form (closed_forms= of PluginSuite)")
+    for case in component.closed_forms:
+        where = f"{component.label}, {getattr(case, '__name__', case)}"
+        for name, found, expected in _worked_out(component, case, where):
+            value = torch.as_tensor(expected, dtype=found.value.dtype)
+            if not torch.allclose(found.value, value, rtol=1e-4, atol=1e-5):
+                one = (
+                    f"{name} is {float(found.value):.6g}, not {float(value):.6g}" if value.dim() == 0 else ""
+                )
+                off = one or f"it is off by {float((found.value - value).abs().max()):.3g}"
+                raise CheckFailure(
+                    f"{where}: {off}", place_of(found.method), f"the case is at {place_of(case)}"
+                )
+
+
+def _worked_out(
+    component: Component, case: Callable[..., Any], where: str
+) -> Iterator[tuple[str, Output, Any]]:
+    """Each value that a case gives: its name, what is computed, and what is expected."""
+    situation = component.situations[0]
+    if component.of != "objective":
+        found, expected = case(situation.make())
+        yield "it", Output(found, (), component.target), expected
+        return
+    trial = PhaseTrial(situation)
+    values: Mapping[str, float] = dict(case(trial.made, trial.batch))
+    outputs: dict[str, Output] = {}
+    for prepared in trial.phases:
+        trial.prepared = prepared
+        computed = trial.run()
+        outputs |= {f"{prepared.phase.name}/{name}": output for name, output in computed.items()}
+        outputs[f"{prepared.phase.name}/loss"] = computed["the loss"]
+    for key, value in values.items():
+        if key not in outputs:
+            there = ", ".join(name for name in outputs if not name.endswith("the loss"))
+            raise CheckFailure(f"{where}: there is no term '{key}'", place_of(case), f"there are: {there}")
+        yield key, outputs[key], value
