@@ -13,10 +13,9 @@ from types import ModuleType
 
 from ganvae_core.plugins.discovery import normalised
 from ganvae_core.plugins.validation import (
-    MODULE,
     RefusalError,
     check_api,
-    check_name,
+    check_entry_point,
     declared_api,
     description,
 )
@@ -48,26 +47,16 @@ def entry_point(plugin: PluginUnderTest) -> None:
     if found.state == "conflict":
         raise CheckFailure(found.reason, place)
     if known is not None and normalised(known.distribution) != normalised(found.distribution):
-        raise CheckFailure(
-            f"the name '{found.name}' is reserved for {known.distribution} ({known.summary})",
-            place,
-            "choose another name for the entry point",
-        )
+        message = f"the name '{found.name}' is reserved for {known.distribution} ({known.summary})"
+        raise CheckFailure(message, place, "choose another name for the entry point")
     try:
-        check_name("the plugin", found.name)
+        check_entry_point(found.name, found.entry_point)
+        importlib.import_module(found.entry_point)
     except RefusalError as refusal:
         raise CheckFailure(refusal.reason, place) from None
-    if not MODULE.fullmatch(found.entry_point):
-        raise CheckFailure(
-            f"the entry point {found.entry_point!r} is not a module such as 'package.plugin'", place
-        )
-    try:
-        importlib.import_module(found.entry_point)
     except (Exception, SystemExit) as error:
-        raise CheckFailure(
-            f"{found.entry_point} cannot be imported: {type(error).__name__}: {error}",
-            place_in_traceback(error, plugin.owns) or place,
-        ) from error
+        where = f"{found.entry_point} cannot be imported"
+        raise CheckFailure.of(error, place, where=where, owns=plugin.owns) from error
 
 
 @check("plugin", needs=["entry-point"])
@@ -85,11 +74,8 @@ def imports_no_torch(plugin: PluginUnderTest) -> None:
     if done.stdout:
         stack: list[tuple[str, int]] = json.loads(done.stdout.splitlines()[-1])
         frames = [Place(file, line) for file, line in stack if plugin.owns(file)]
-        raise CheckFailure(
-            f"importing {name} imports torch",
-            frames[0] if frames else place_of_module(module),
-            "components are named by ComponentSpec(target=…) and imported when a run uses them",
-        )
+        hint = "components are named by ComponentSpec(target=…) and imported when a run uses them"
+        raise CheckFailure(f"importing {name} imports torch", (*frames, place_of_module(module))[0], hint)
 
 
 @check("plugin", needs=["entry-point"])
@@ -111,15 +97,13 @@ def descriptions(plugin: PluginUnderTest) -> None:
         )
         raise CheckFailure(reason, place or place_of_module(module)) from None
     if not (components or recipes or commands):
-        raise CheckFailure("it offers nothing: no component, recipe or verb", place_of_module(module),
-                           "implement ganvae_components, ganvae_recipes or ganvae_commands")  # fmt: skip
-    name = plugin.plugin.name
-    if recipes and name not in {recipe.name for recipe in recipes}:
-        raise CheckFailure(
-            f"no recipe is called '{name}', so `ganvae run --plugin {name}` has nothing to run",
-            place_of_text(file, "RecipeSpec(") or place_of_module(module),
-            f"its recipes: {', '.join(recipe.name for recipe in recipes)}",
-        )
+        hint = "implement ganvae_components, ganvae_recipes or ganvae_commands"
+        raise CheckFailure("it offers nothing: no component, recipe or verb", place_of_module(module), hint)
+    name, names = plugin.plugin.name, [recipe.name for recipe in recipes]
+    if recipes and name not in names:
+        message = f"no recipe is called '{name}', so `ganvae run --plugin {name}` has nothing to run"
+        place = place_of_text(file, "RecipeSpec(") or place_of_module(module)
+        raise CheckFailure(message, place, f"its recipes: {', '.join(names)}")
 
 
 def module_of(plugin: PluginUnderTest) -> ModuleType:
