@@ -147,9 +147,7 @@ def every_parameter_learns(component: Component) -> None:
             trial.prepared = prepared
             with seeded(), trial.in_mode():
                 value = prepared.phase.loss(trial.batch).value
-                found: Sequence[Tensor | None] = torch.autograd.grad(
-                    value, prepared.parameters, allow_unused=True
-                )
+                found: Any = torch.autograd.grad(value, prepared.parameters, allow_unused=True)
             for parameter, gradient in zip(prepared.parameters, found, strict=True):
                 if gradient is not None:
                     reached.add(id(parameter))
