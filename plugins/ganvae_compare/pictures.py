@@ -176,7 +176,13 @@ def curves(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     panels = chart.subplots(len(known), 2, squeeze=False, sharey="row")
     for line, (name, (term, values)) in zip(panels, known.items(), strict=True):
         for axes, column, label in zip(line, (0, 1), ("seconds of training", "rows seen"), strict=True):
-            axes.plot([value[column] for value in values], [value[2] for value in values], linewidth=1.2)
+            marker = "o" if len(values) == 1 else None  # a single point has no line
+            axes.plot(
+                [value[column] for value in values],
+                [value[2] for value in values],
+                marker=marker,
+                linewidth=1.2,
+            )
             axes.set_xlabel(label, fontsize=8)
             axes.tick_params(labelsize=8)
             axes.spines[["top", "right"]].set_visible(False)
