@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ganvae_compare.report import Entry
 
-SAMPLES, POINTS, RECONSTRUCTED, LINES, STEPS, NEAREST, CODES = 32, 1_000, 16, 4, 8, 8, 2_000
+POINTS, LINES, CODES = 1_000, 4, 2_000
 SEED = 0
 MOST_COLOURS = 10
 KNOWN_ROWS = 20_000
@@ -73,18 +73,25 @@ def drawn(entries: Sequence[Entry]) -> Pictures:
             continue
         as_grid = run.view.as_grid
         if can_sample(run.model):
-            made = run.samples(SAMPLES if as_grid else POINTS, seed=SEED).x
+            made = run.samples(4 * across(run) if as_grid else POINTS, seed=SEED).x
             real = None if as_grid else _real(run, "training", POINTS)
             if as_grid and not pictures.samples:
-                pictures.samples["data"] = picture(run, Drawing(_real(run, "held_out", SAMPLES), columns=8))
-            pictures.samples[name] = picture(run, Drawing(_rows(run, made), real=real, columns=8))
+                pictures.samples["data"] = picture(
+                    run, Drawing(_real(run, "held_out", 4 * across(run)), columns=across(run))
+                )
+            pictures.samples[name] = picture(run, Drawing(_rows(run, made), real=real, columns=across(run)))
             if as_grid:
-                pictures.nearest[name] = nearest(run, made[:NEAREST])
+                pictures.nearest[name] = nearest(run, made[: across(run)])
                 pictures.interpolations[name] = interpolation(run)
         if run.model.encoder is not None and as_grid:
             pictures.reconstructions[name] = reconstruction(run)
     pictures.curves = curves({name: run.metrics for name, run in runs.items()})
     return pictures
+
+
+def across(run: Run) -> int:
+    """Rows beside each other in a picture: images are read in small, and curves are not."""
+    return 8 if run.spec.modality == "image" else 3
 
 
 def picture(run: Run, drawing: Drawing) -> str:
@@ -117,17 +124,17 @@ def nearest(run: Run, made: Tensor) -> str:
         better = distances[:, 0] < best
         best[better] = distances[better, 0]
         closest[better] = batch.x.cpu()[places[better, 0]]
-    return picture(run, Drawing(_rows(run, torch.cat([made, closest])), columns=NEAREST))
+    return picture(run, Drawing(_rows(run, torch.cat([made, closest])), columns=across(run)))
 
 
 def reconstruction(run: Run) -> str:
     """Held-out rows above their reconstructions."""
     data = run.open_data()
-    batch = batch_of(data, evenly(data.held_out, RECONSTRUCTED), run.device)
+    batch = batch_of(data, evenly(data.held_out, 2 * across(run)), run.device)
     with torch.no_grad():
         made = run.model.reconstruct(batch.x, batch.condition)
     return picture(
-        run, Drawing(_rows(run, made), "reconstructions", originals=_rows(run, batch.x), columns=8)
+        run, Drawing(_rows(run, made), "reconstructions", originals=_rows(run, batch.x), columns=across(run))
     )
 
 
@@ -138,9 +145,9 @@ def interpolation(run: Run) -> str:
         condition = condition[:LINES]
         z, _ = sample_codes(run.model, 2 * LINES, SEED, run.device, torch.cat([condition, condition]))
     with torch.no_grad():
-        steps = latent.interpolate(run.model, z[:LINES], z[LINES:], STEPS, condition=condition)
+        steps = latent.interpolate(run.model, z[:LINES], z[LINES:], across(run), condition=condition)
         rows = torch.stack([run.model(step, condition) for step in steps], 1).flatten(0, 1)
-    return picture(run, Drawing(_rows(run, rows), columns=STEPS))
+    return picture(run, Drawing(_rows(run, rows), columns=across(run)))
 
 
 def codes(run: Run) -> str:
