@@ -26,6 +26,7 @@ class SeriesView(View):
     """Windows of a series (T, C): a small plot for each, a line for each column."""
 
     noun = "windows"
+    plugin = "series-vae"
     endings = (".csv", ".parquet", ".png")
     shown = "draw"
     as_grid = True

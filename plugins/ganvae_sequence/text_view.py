@@ -26,6 +26,7 @@ class TextView(View):
     """Texts: one a line, or with a rule between those of several lines."""
 
     noun = "texts"
+    plugin = "text-vae"
     endings = (".txt", ".csv", ".png")
     shown = "draw"
     as_grid = True

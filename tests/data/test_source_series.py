@@ -183,3 +183,8 @@ def test_a_table_is_a_series_where_the_recipe_is_for_series(
     for layer in ({"data": recipes} if recipes else {}, {"data": hours}):
         draft.apply(layer)
     assert draft.finish("", "", needed=("data",)).components["data"].id == source
+
+
+def test_the_recipe_that_is_named_for_series_is_that_of_series() -> None:
+    assert SeriesView.plugin in installed_plugins().with_recipes()
+    assert SeriesView.plugin == "series-vae"
