@@ -221,7 +221,7 @@ def as_onnx(module: ExportedPart) -> Any:
     program = as_program(module)
     inputs, output = module.names
     try:
-        with warnings.catch_warnings(), _without_log():
+        with warnings.catch_warnings(), without_log():
             warnings.simplefilter("ignore")
             made = torch.onnx.export(
                 program, input_names=inputs, output_names=[output], dynamo=True, verbose=False
@@ -283,8 +283,8 @@ def difference(made: Tensor, exact: Tensor, units: Units) -> float:
 
 
 @contextmanager
-def _without_log() -> Generator[None]:
-    """Leave out warnings of the exporter's about packages that it does without."""
+def without_log() -> Generator[None]:
+    """Leave out the advice that exporters log."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -22,6 +22,7 @@ CHANGED_CODES = 16
 SAMPLES = 600
 THUMBNAIL = 32
 FOUND = 4
+BINS = 24
 
 
 def content_of(run: Run, data: str | None, count: int) -> dict[str, Any]:
@@ -65,7 +66,9 @@ def content_of(run: Run, data: str | None, count: int) -> dict[str, Any]:
         "range": None if spec.range is None else list(spec.range),
         "offset": list(spec.units.offset),
         "scale": scale.tolist(),
+        "rate": spec.details["sample_rate"] if spec.details.get("representation") == "waveform" else None,
         "fields": None if spec.fields is None else [dataclasses.asdict(field) for field in spec.fields],
+        "marginals": found.pop("marginals"),
         "encoded": spec.encoded,
         "classes": found.pop("classes"),
         "condition": None if spec.condition is None else list(spec.condition),
@@ -103,10 +106,11 @@ def _map_of_rows(run: Run, data: str | None, count: int) -> dict[str, Any]:
     classes = split.source.spec.classes
     labels = np.asarray(split.source.labels(indices)).tolist() if classes else None
     batch = run.batch(split, indices)
+    shown = shown_rows(batch.x, run.spec, run.view)
     conditions = None if batch.condition is None else _floats(batch.condition.cpu().numpy())
-    thumbnails = _thumbnails(run, shown_rows(batch.x, run.spec, run.view))
     return {"codes": codes, "of": "rows", "rows": indices.tolist(), "labels": labels,
-            "classes": list(classes or ()), "conditions": conditions, "thumbnails": thumbnails,
+            "classes": list(classes or ()), "conditions": conditions, "thumbnails": _thumbnails(run, shown),
+            "marginals": _marginals(run, shown),
             "rows_for_ranking": run.batch(split, evenly(indices, RANKED_ROWS))}  # fmt: skip
 
 
@@ -121,10 +125,11 @@ def _map_of_samples(run: Run, count: int) -> dict[str, Any]:
     with run.computing():
         made = sample_rows(run.model, count, 0, run.device)
     labels = class_numbers(condition, run.spec)
+    shown = shown_rows(made.x, run.spec, run.view)
     return {"codes": codes.cpu().numpy(), "of": "samples", "rows": list(range(count)),
             "labels": None if labels is None else np.asarray(labels).tolist(), "classes": list(run.spec.classes or ()),
             "conditions": None if condition is None else _floats(condition.cpu().numpy()),
-            "thumbnails": _thumbnails(run, shown_rows(made.x, run.spec, run.view))}  # fmt: skip
+            "thumbnails": _thumbnails(run, shown), "marginals": _marginals(run, shown)}  # fmt: skip
 
 
 def _thumbnails(run: Run, rows: np.ndarray) -> dict[str, Any] | None:
@@ -148,6 +153,23 @@ def _thumbnails(run: Run, rows: np.ndarray) -> dict[str, Any] | None:
     stream = io.BytesIO()
     sheet.save(stream, format="PNG", optimize=True)
     return {"png": base64.b64encode(stream.getvalue()).decode(), "cell": list(cell), "columns": columns}
+
+
+def _marginals(run: Run, rows: np.ndarray) -> list[dict[str, Any]] | None:
+    """Of each column of a table how often its categories are there, or its numbers in bins of equal width."""
+    if not run.spec.fields:
+        return None
+    made: list[dict[str, Any]] = []
+    for values, field in zip(np.asarray(rows, np.float64).T, run.spec.fields, strict=True):
+        there = values[np.isfinite(values)]
+        if field.categories:
+            low, high, bins = -0.5, len(field.categories) - 0.5, len(field.categories)
+        else:
+            low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
+            bins = BINS
+        counts, _ = np.histogram(there, bins, (low, high if high > low else low + 1))
+        made.append({"low": low, "high": high, "counts": counts.tolist()})
+    return made
 
 
 def _axes(run: Run, rows: Any) -> list[dict[str, Any]]:

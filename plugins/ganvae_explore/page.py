@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import re
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +46,11 @@ def page_file(runs: Sequence[Run], contents: Sequence[dict[str, Any]]) -> str:
     for name, path in runtime_files().items():
         blobs[name] = path.read_bytes()
     packed = {name: zlib.compress(content, 9) for name, content in blobs.items()}
-    return _page({"runs": list(contents), "server": False}, packed, "blob:")
+    # A page that is mailed does not show where its run lies on this machine.
+    named = [
+        {**each, "path": each["name"]} if Path(each["path"]).is_absolute() else each for each in contents
+    ]
+    return _page({"runs": named, "server": False}, packed, "blob:")
 
 
 def _onnx(run: Run, part: Any) -> bytes:
@@ -91,8 +97,10 @@ def _page(content: dict[str, Any], packed: dict[str, bytes], connect: str) -> st
         for name, data in packed.items()
     )
     scripts = "\n".join((folder / name).read_text("utf-8") for name in SCRIPTS)
+    scripts = f"\n{scripts}\n"
     page = (folder / "index.html").read_text("utf-8")
     parts = {
+        "hash": base64.b64encode(hashlib.sha256(scripts.encode()).digest()).decode(),
         "connect": connect,
         "title": title.encode("ascii", "xmlcharrefreplace").decode(),
         "style": (folder / "style.css").read_text("utf-8"),

@@ -11,14 +11,17 @@ from ganvae_core.cli.frame import PathName
 from ganvae_core.cli.model_verbs import CHECKPOINT, RUN
 from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError, TrainingError
-from ganvae_latent.giving import load_run, refuse_output
+from ganvae_latent.giving import load_run, open_data, refuse_output
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.latent.export import ExportedPart
+    from ganvae_core.runs.loading import Run
 
 ENDINGS = (".onnx", ".pt2", ".safetensors")
+QUANTISED_ROWS = 256
+"""By which the error of a quantised graph is measured."""
 CHECKED_ROWS = 5
 """Another number of rows than the graph was traced with."""
 
@@ -28,11 +31,13 @@ CHECKED_ROWS = 5
 @click.option("--part", type=click.Choice(["generator", "encoder", "reconstruct", "sample", "critic"]),
               default="generator", metavar="P",
               help="generator, encoder, reconstruct, sample (noise to rows), or critic.")  # fmt: skip
+@click.option("--quantise", type=click.Choice(["int8", "fp16"]), metavar="Q",
+              help="Make an .onnx file smaller: int8 or fp16; the error is measured and printed.")  # fmt: skip
 @CHECKPOINT
 @click.option(
     "-o", "--output", type=PathName(), required=True, metavar="FILE", help=".onnx, .pt2 or .safetensors."
 )
-def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
+def export(path: Path, part: str, quantise: Any, checkpoint: str | None, output: Path) -> None:
     """Write a part of a model for other runtimes: ONNX, torch.export, or its weights.
 
     Rows go in and come out in the data's own units and type, such as bytes of images: their scaling is in the graph.
@@ -40,8 +45,11 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
     share of the data's scale. ONNX takes  pip install 'ganvae[onnx]'. Of a table, rows are the numbers that a model
     sees: data.json of the run says which are a column's.
 
+    A quantised graph is compared with torch on held-out rows, or on codes of the prior: its error is printed.
+
     \b
     ganvae export runs/vae-digits-1 --part generator -o decoder.onnx
+    ganvae export runs/vae-digits-1 --part generator --quantise int8 -o small.onnx
     ganvae export runs/vae-digits-1 --part reconstruct -o both.pt2
     """
     import torch
@@ -60,6 +68,9 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
 
     module = made(True)
     ending = ending_of(output)
+    if quantise is not None and ending != ".onnx":
+        raise ConfigurationError(f"--quantise is for .onnx files, and {output} is none.")
+    graph: Any = None
     with said_if_slow("exporting"), whole_path(output) as draft:
         if ending == ".safetensors":
             from safetensors.torch import save_file
@@ -74,7 +85,8 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
                 torch.export.save(parts.as_program(module), draft)
             else:
                 _check_onnx()
-                parts.as_onnx(module).save(str(draft))
+                graph = parts.as_onnx(module)
+                graph.save(str(draft))
             inputs = module.example(CHECKED_ROWS, torch.Generator().manual_seed(1))
             with torch.no_grad():
                 exact = made(False)(*inputs)
@@ -86,9 +98,57 @@ def export(path: Path, part: str, checkpoint: str | None, output: Path) -> None:
                     f"the exported {part} differs from torch by {apart:.2g}, so it was not written."
                 )
             said = f"within {apart:.1g} of torch"
+            if quantise is not None:
+                said = _quantise(run, module, made(False), graph.model_proto, quantise, draft)
         size = draft.stat().st_size
     note(f"{part} of {path} at step {run.step:,}: {size / 2**20:.2f} MiB, {said}")
     click.echo(str(output))
+
+
+def _quantise(
+    run: Run, module: ExportedPart, not_rounded: ExportedPart, graph: Any, how: Any, draft: Path
+) -> str:
+    """Put a smaller graph in the place of one that was written, and say how far what it gives is from torch."""
+    import torch
+
+    from ganvae_core.latent import export as parts
+    from ganvae_core.latent.quantisation import described, quantised
+
+    before = draft.stat().st_size
+    small = quantised(graph, how)
+    draft.write_bytes(small.SerializeToString())
+    inputs = _usual_inputs(run, module)
+    with torch.no_grad():
+        exact = not_rounded(*inputs)
+    given = parts.run_onnx(str(draft), inputs)
+    units = module.units if module.gives_rows else parts.Units()
+    scale = torch.tensor(units.scale, dtype=torch.float64).abs()
+    apart = (given.double() - exact.double()) / (scale if len(scale) in (1, exact.shape[-1]) else 1.0)
+    return (
+        f"instead of {before / 2**20:.2f}; {described(small, how)}; off from torch by"
+        f" {apart.square().mean().sqrt().item():.2g} (root mean square of {len(exact):,} rows, largest"
+        f" {apart.abs().max().item():.2g}), as a share of the {'data' if module.gives_rows else 'unit'}'s scale"
+    )
+
+
+def _usual_inputs(run: Run, module: ExportedPart) -> tuple[Tensor, ...]:
+    """What a part is given in use: held-out rows in own units, or what the prior draws."""
+    import numpy as np
+    import torch
+
+    from ganvae_core.evaluation.sampling import evenly, sample_codes
+    from ganvae_core.latent.export import FromModel
+
+    if module.takes_rows:
+        split = open_data(run)
+        chosen = evenly(split.held_out if len(split.held_out) else split.training, QUANTISED_ROWS)
+        batch = run.batch(split, np.asarray(chosen))
+        first, condition = FromModel(module.units)(batch.x), batch.condition
+    else:
+        first, condition = sample_codes(run.model, QUANTISED_ROWS, 0, run.device)
+        if module.part == "sample":
+            first = torch.randn(first.shape, generator=torch.Generator().manual_seed(0))
+    return (first,) if condition is None else (first, condition)
 
 
 def _check_onnx() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,21 @@ def need_encoder(run: Run, path: Path) -> None:
             f"{path} has no encoder: {run.configuration.plugin} makes data from codes and not codes from data.",
             "train a model that has one:  ganvae run --plugin vae",
         )
+
+
+def critic_features(run: Run) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """(B, *X), (B, *K)? -> (B, F) what the run's own critic sees before its last layer.
+
+    Raises:
+        ConfigurationError: it has no critic, or one without features.
+    """
+    critic: Any = getattr(run.objective(), "critic", None)
+    if critic is None or not hasattr(critic, "features"):
+        raise ConfigurationError(
+            f"{run.path} has no critic whose features could be compared.",
+            "neighbours takes  --space pixels  or  --space codes,  and invert does without them",
+        )
+    return critic.features
 
 
 def usual_ending(view: View) -> str:

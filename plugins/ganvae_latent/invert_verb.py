@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,24 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run, open_data, refuse_output
+from ganvae_latent.giving import (
+    CONDITION,
+    FILES,
+    RESIZE,
+    ROWS,
+    SEED,
+    critic_features,
+    load_run,
+    open_data,
+    refuse_output,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from ganvae_core.runs.loading import Run
 
 
 @click.command()
@@ -29,6 +47,8 @@ from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, load_run,
 @click.option("--steps", type=WholeNumber(min=1), default=300, metavar="N", help="Of the optimisation.")
 @click.option("--prior-weight", type=click.FloatRange(min=0), default=0.01, metavar="W",
               help="How much the prior's density counts.")  # fmt: skip
+@click.option("--feature-weight", type=click.FloatRange(min=0), default=0.0, metavar="W",
+              help="How much a distance in the features of the run's critic counts.")  # fmt: skip
 @SEED
 @CONDITION
 @CHECKPOINT
@@ -45,6 +65,7 @@ def invert(
     starts: int,
     steps: int,
     prior_weight: float,
+    feature_weight: float,
     seed: int,
     condition: str | None,
     checkpoint: str | None,
@@ -92,8 +113,9 @@ def invert(
     with said_if_slow("looking for codes"), borrowed_randomness(run.device) as generator:
         generator.manual_seed(seed + 1)
         found = latent.invert(
-            run.model, x, conditions, mask=mask, starts=starts, steps=steps, prior_weight=prior_weight
-        )
+            run.model, x, conditions, mask=mask, starts=starts, steps=steps, prior_weight=prior_weight,
+            features=_features(run, x) if feature_weight else None, feature_weight=feature_weight,
+        )  # fmt: skip
     drawing = Drawing(
         shown_rows(found.x, run.spec, run.view), "inversions", originals=shown_rows(x, run.spec, run.view)
     )
@@ -103,6 +125,24 @@ def invert(
         f"{len(x):,} codes by {path} at step {run.step:,}: median error {error:.3g}{_decibels(error, run.spec.range)}"
     )
     click.echo(str(output))
+
+
+def _features(run: Run, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """Features of the run's critic, in units of their root mean square over rows x.
+
+    Raises:
+        ConfigurationError: the run has no critic, or its features depend on the condition.
+    """
+    import torch
+
+    features = critic_features(run)
+    if run.spec.condition is not None:
+        raise ConfigurationError(
+            "the critic's features depend on the condition, so --feature-weight has no use."
+        )
+    with torch.no_grad():
+        scale = features(x, None).square().mean().sqrt()
+    return lambda made: features(made, None) / scale
 
 
 def _decibels(error: float, bounds: tuple[float, float] | None) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow
-from ganvae_core.errors import ConfigurationError
 from ganvae_latent.giving import (
     CONDITION,
     FILES,
     RESIZE,
     ROWS,
     SEED,
+    critic_features,
     load_run,
     need_encoder,
     open_data,
@@ -115,7 +115,4 @@ def _features(run: Run, space: str) -> Callable[[Tensor, Tensor | None], Tensor]
         return lambda x, condition: x.flatten(1)
     if space == "codes":
         return lambda x, condition: run.model.encode(x, condition).mean.flatten(1)
-    critic: Any = getattr(run.objective(), "critic", None)
-    if critic is None or not hasattr(critic, "features"):
-        raise ConfigurationError(f"{run.path} has no critic.", "take  --space pixels  or  --space codes")
-    return critic.features
+    return critic_features(run)

@@ -128,6 +128,54 @@ def test_the_server_refuses(client: Any, path: str, body: Any, headers: dict[str
     assert client.post(path, json=body, headers=headers).status_code == status
 
 
+def test_a_hostile_large_request_is_refused_before_it_is_read(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganvae_explore import server
+
+    monkeypatch.setattr(server, "MOST_BYTES", 100)
+    sent = {"X-Token": "secret"}
+    assert client.post("/decode/0", json={"values": [0] * 200}, headers=sent).status_code == 413
+    endless = client.post("/decode/0", content=iter([b"[", b"0," * 99]), headers=sent)  # without a length
+    assert endless.status_code == 413
+
+
+def test_a_file_shows_no_folder_of_this_machine_and_runs_no_other_script(
+    vae: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import hashlib
+
+    from ganvae_explore import runtime
+    from ganvae_explore.content import content_of
+    from ganvae_explore.page import page_file
+
+    (tmp_path / "a.mjs").write_bytes(b"here")
+    monkeypatch.setattr(runtime, "runtime_files", lambda: {"runtime": tmp_path / "a.mjs"})
+    run = gv.load(vae)
+    page = page_file([run], [content_of(run, None, 10)])
+    assert str(vae.parent) not in page
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    policy = re.search(r"script-src 'sha256-(\S+)'", page)
+    assert len(scripts) == 1
+    assert policy is not None
+    assert base64.b64decode(policy[1]) == hashlib.sha256(scripts[0].encode()).digest()
+    assert "unsafe-inline' " not in page.split("style-src")[0]
+
+
+def test_columns_of_a_table_have_their_marginals(tmp_path: Path) -> None:
+    from command_line import write_table
+    from ganvae_explore.content import content_of
+
+    run = train(tmp_path / "run", *SMALLEST, "latent.shape=[2]", "--data", write_table(tmp_path / "t.csv"))
+    loaded = gv.load(run)
+    marginals = content_of(loaded, None, 40)["marginals"]
+    fields = loaded.spec.fields or ()
+    assert len(marginals) == len(fields)
+    for marginal, field in zip(marginals, fields, strict=True):
+        assert sum(marginal["counts"]) <= 40
+        assert len(marginal["counts"]) == (len(field.categories) if field.categories else 24)
+
+
 def test_the_page_needs_its_token(client: Any) -> None:
     assert client.get("/").status_code == 403
     assert client.get("/?token=secret").text == "the page"

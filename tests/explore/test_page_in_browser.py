@@ -109,7 +109,7 @@ def test_pixels_are_those_of_torch(page: Any, run: Path) -> None:
 
 
 def test_a_slider_the_map_undo_and_a_command_that_makes_the_same(
-    page: Any, run: Path, say: Say, tmp_path: Path
+    page: Any, run: Path, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slider = page.locator("#axes input").first
     decoded(page, lambda: slider.fill("1"))
@@ -121,6 +121,7 @@ def test_a_slider_the_map_undo_and_a_command_that_makes_the_same(
     page.click("#copy")
     page.wait_for_selector("#copy[data-command]")
     words = shlex.split(page.get_attribute("#copy", "data-command"))
+    monkeypatch.chdir(run.parent)  # a page as a file has the run's name in place of its path
     picture = tmp_path / "picture.png"
     assert words[-2:] == ["-o", "picture.png"]
     assert say(*words[1:-1], picture).code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,55 @@ def test_onnx_files_are_within_1e_5_of_torch(
     assert outcome.code == 0, outcome.err
     assert "of torch" in outcome.err
     assert file.stat().st_size > 100
+
+
+class LinearAndConvolution(gv.Generator):
+    """A layer of each kind that is quantised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(8, 64 * 16)
+        self.convolution = torch.nn.ConvTranspose2d(64, 1, 4, 2, 1)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.convolution(self.linear(z).relu().unflatten(1, (64, 4, 4)))
+
+
+@needs_onnx
+def test_quantised_graphs_are_smaller_and_nearly_give_what_torch_gives() -> None:
+    from ganvae_core.latent.export import as_onnx, run_onnx
+    from ganvae_core.latent.quantisation import described, quantised
+
+    torch.manual_seed(0)
+    spec = gv.DataSpec((1, 8, 8))
+    model = gv.Model(LinearAndConvolution(), gv.StandardNormal([8]), gv.Bernoulli(spec)).eval()
+    module = ExportedPart(model, spec, "generator").eval()
+    graph, z = as_onnx(module).model_proto, torch.randn(50, 8)
+    exact, size = module(z).detach(), len(graph.SerializeToString())
+    for how, ratio, most, words in (
+        ("fp16", 0.6, 1e-3, "networks compute in 16 bits"),
+        ("int8", 0.4, 1e-2, "1 linear layers compute in 8 bits, 1 convolutions in float32"),
+    ):
+        small = quantised(graph, how)
+        packed = small.SerializeToString()
+        assert len(packed) < ratio * size
+        apart = (run_onnx(packed, (z,)) - exact).abs().max().item()
+        assert 0 < apart < most
+        assert words in described(small, how)
+    assert len(graph.SerializeToString()) == size  # the graph that was given is left as it was
+
+
+@needs_onnx
+def test_the_error_of_a_quantised_file_is_measured(runs: Path, tmp_path: Path, say: Say) -> None:
+    outcome = say(
+        "export", runs / "vae", "--part", "encoder", "--quantise", "int8", "-o", tmp_path / "part.onnx"
+    )
+    assert outcome.code == 0, outcome.err
+    found = re.search(r"off from torch by (\S+) .*largest (\S+?)\)", outcome.err)
+    assert found is not None
+    assert 0 < float(found[1]) <= float(found[2]) < 0.2
+    refused = say("export", runs / "vae", "--quantise", "int8", "-o", tmp_path / "part.pt2")
+    assert (refused.code, (tmp_path / "part.pt2").exists()) == (2, False)
 
 
 def test_weights_are_written_with_what_they_are(runs: Path, tmp_path: Path, say: Say) -> None:

@@ -165,6 +165,14 @@ def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, s
     outcome = say("invert", runs / "gan", "--samples", "-n", "4", "--steps", "20", "-o", output)
     assert outcome.code == 0, outcome.err
     assert "PSNR" in outcome.err
+    asked = ("invert", runs / "gan", "--samples", "-n", "2", "--steps", "8", "--feature-weight", "1")
+    plain = say(*asked[:-2], "-o", tmp_path / "plain.npz")
+    assert (plain.code, say(*asked, "-o", tmp_path / "featured.npz").code) == (0, 0)
+    with np.load(tmp_path / "plain.npz") as one, np.load(tmp_path / "featured.npz") as other:
+        assert not np.array_equal(one["codes"], other["codes"])
+    refused = say("invert", runs / "vae", "--rows", "1", "--feature-weight", "1", "-o", tmp_path / "x.npz")
+    assert refused.code == 2
+    assert "no critic" in refused.err
     codes = tmp_path / "codes.npz"
     assert say("invert", runs / "vae", "--rows", "1,2,3", "--steps", "5", "-o", codes).code == 0
     with np.load(codes) as arrays:

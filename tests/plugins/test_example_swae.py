@@ -82,3 +82,18 @@ def test_its_codes_lie_on_the_ring(trained: RealEnvironment) -> None:
     # Of standard normal codes 0.38 would.
     assert ((radius > 0.4) & (radius < 1.1)).mean() > 0.75
     assert np.abs(codes.mean(axis=0)).max() < 0.75 / math.sqrt(2)
+
+
+def test_it_is_exported_and_explored_as_any_other(trained: RealEnvironment) -> None:
+    done = trained.ganvae("export", "run", "-o", "decoder.pt2")
+    assert done.code == 0, done.err
+    code = """
+import torch, ganvae_core as gv
+from ganvae_explore.content import content_of
+content = content_of(gv.load("run"), None, 30)
+made = torch.export.load("decoder.pt2").module()(torch.zeros(3, 2))
+print(content["size"], content["support"], len(content["axes"]), *made.shape, made.dtype)
+"""
+    done = trained.run(trained.python, "-c", code)
+    assert done.code == 0, done.err
+    assert done.out.strip().endswith("2 bounded 2 3 1 8 8 torch.float64")

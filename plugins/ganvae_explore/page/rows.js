@@ -10,7 +10,24 @@ function showRow(element, run, x) {
   if (run.modality === "image" && run.shape.length === 3) return showPicture(canvasIn(element), run, x);
   if (run.fields && run.fields.length) return showCard(element, run, x);
   if (run.modality === "points" && x.length === 2) return showPoint(canvasIn(element), run, x);
+  if (run.rate) playButtonIn(element, run, x);
   return showLines(canvasIn(element), run, x);
+}
+
+function playButtonIn(element, run, x) {
+  let button = element.querySelector("button");
+  if (!button) { button = document.createElement("button"); button.textContent = "play"; element.append(button); }
+  button.onclick = () => play(run, x);
+}
+
+let audio = null;
+function play(run, x) {  // one channel, in [-1, 1]
+  audio = audio || new AudioContext();
+  const buffer = audio.createBuffer(1, x.length, run.rate), source = audio.createBufferSource();
+  buffer.copyToChannel(Float32Array.from(x, (value) => Math.min(1, Math.max(-1, value))), 0);
+  source.buffer = buffer;
+  source.connect(audio.destination);
+  source.start();
 }
 
 function canvasIn(element) {
@@ -48,21 +65,25 @@ function inUnits(run, x, place) {
 
 function rounded(value) { return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(4))); }
 
-// The value of a field in x (see Field of the core), and the share that its choice has.
+// The value of a field in x (see Field of the core) as text and as a number, and the share that its choice has.
 function cellOf(run, field, x) {
   const numbers = field.numbers_in_x, choices = Array.from(x.subarray(field.start + numbers, field.start + field.width));
+  const missing = (share) => ({text: "missing", value: NaN, share}), number = (value) => ({text: rounded(value), value, share: null});
   let best = 0;
-  choices.forEach((share, number) => { if (share > choices[best]) best = number; });
-  if (numbers === 0) return {value: field.missing && best === choices.length - 1 ? "missing" : field.categories[best], share: choices[best]};
+  choices.forEach((share, place) => { if (share > choices[best]) best = place; });
+  if (numbers === 0) {
+    if (field.missing && best === choices.length - 1) return missing(choices[best]);
+    return {text: field.categories[best], value: best, share: choices[best]};
+  }
   const ordinary = choices.length ? field.modes.length : 0;
   if (choices.length && best >= ordinary) {
-    return {value: best - ordinary < field.spikes.length ? rounded(field.spikes[best - ordinary]) : "missing", share: choices[best]};
+    return best - ordinary < field.spikes.length ? {...number(field.spikes[best - ordinary]), share: choices[best]} : missing(choices[best]);
   }
   if (!run.encoded) {
     const value = inUnits(run, x[field.start], field.start);
-    return {value: rounded(field.kind === "whole" ? Math.round(value) : value), share: null};
+    return number(field.kind === "whole" ? Math.round(value) : value);
   }
-  if (field.kind === "constant") return {value: rounded(field.knots[0][0]), share: null};
+  if (field.kind === "constant") return number(field.knots[0][0]);
   const [mean, scale] = field.modes[ordinary ? best : 0], at = x[field.start] * scale + mean, knots = field.knots;
   let right = 1;
   while (right < knots.length - 1 && knots[right][1] < at) right++;
@@ -70,9 +91,7 @@ function cellOf(run, field, x) {
   let value = low[0] + (at - low[1]) / (high[1] - low[1] || 1) * (high[0] - low[0]);
   if (field.bounds) value = Math.min(Math.max(value, field.bounds[0]), field.bounds[1]);
   if (field.step) value = Math.round(value / field.step) * field.step;
-  if (field.kind === "date") return {value: new Date(1000 * value).toISOString().slice(0, 10), share: null};
-  const span = field.bounds ? (value - field.bounds[0]) / (field.bounds[1] - field.bounds[0] || 1) : null;
-  return {value: rounded(value), share: span};
+  return field.kind === "date" ? {...number(value), text: new Date(1000 * value).toISOString().slice(0, 10)} : number(value);
 }
 
 function showCard(element, run, x) {
@@ -84,14 +103,26 @@ function showCard(element, run, x) {
       line.insertCell().textContent = field.name;
       line.insertCell();
       line.insertCell().className = "share";
-      line.cells[2].append(document.createElement("i"));
+      line.cells[2].append(document.createElement("canvas"));
     }
     element.prepend(table);
   }
   run.fields.forEach((field, number) => {
-    const {value, share} = cellOf(run, field, x), line = table.rows[number];
-    line.cells[1].textContent = value;
-    line.cells[2].firstChild.style.width = share === null ? "0" : `${Math.round(100 * Math.min(Math.max(share, 0), 1))}%`;
+    const {text, value, share} = cellOf(run, field, x), line = table.rows[number];
+    line.cells[1].textContent = share === null ? text : `${text} (${Math.round(100 * share)} %)`;
+    showMarginal(line.cells[2].firstChild, run.marginals[number], value);
+  });
+}
+
+// How often values of the column are in the data; the bar of the value that is shown is marked, none where it is missing.
+function showMarginal(canvas, {low, high, counts}, value) {
+  const height = canvas.height = 20, context = canvas.getContext("2d"), most = Math.max(...counts, 1);
+  canvas.width = 6 * counts.length;
+  const here = Math.min(counts.length - 1, Math.max(0, Math.floor((value - low) / (high - low || 1) * counts.length)));
+  counts.forEach((count, bin) => {
+    const bar = Math.max(bin === here ? 3 : Math.min(count, 1), height * count / most);
+    context.fillStyle = colourOf(bin === here ? "--strong" : "--quiet");
+    context.fillRect(6 * bin, height - bar, 5, bar);
   });
 }
 

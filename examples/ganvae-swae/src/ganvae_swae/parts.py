@@ -61,7 +61,7 @@ class Annulus(LatentPrior):
         super().__init__()
         if tuple(latent_shape) != (2,) or not 0 <= inner < outer:
             raise ConfigurationError("annulus: latent.shape must be [2], and inner smaller than outer.")
-        self.inner, self.outer = inner, outer
+        self.latent_shape, self.inner, self.outer = (2,), inner, outer
         self.register_buffer("density", torch.tensor(1 / (math.pi * (outer**2 - inner**2))), persistent=False)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
