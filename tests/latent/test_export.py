@@ -84,7 +84,7 @@ class LinearAndConvolution(gv.Generator):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = torch.nn.Linear(8, 64 * 16)
+        self.linear = torch.nn.Linear(64, 64 * 16)
         self.convolution = torch.nn.ConvTranspose2d(64, 1, 4, 2, 1)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -98,9 +98,9 @@ def test_quantised_graphs_are_smaller_and_nearly_give_what_torch_gives() -> None
 
     torch.manual_seed(0)
     spec = gv.DataSpec((1, 8, 8))
-    model = gv.Model(LinearAndConvolution(), gv.StandardNormal([8]), gv.Bernoulli(spec)).eval()
+    model = gv.Model(LinearAndConvolution(), gv.StandardNormal([64]), gv.Bernoulli(spec)).eval()
     module = ExportedPart(model, spec, "generator").eval()
-    graph, z = as_onnx(module).model_proto, torch.randn(50, 8)
+    graph, z = as_onnx(module).model_proto, torch.randn(50, 64)
     exact, size = module(z).detach(), len(graph.SerializeToString())
     for how, ratio, most, words in (
         ("fp16", 0.6, 1e-3, "networks compute in 16 bits"),
