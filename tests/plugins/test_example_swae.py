@@ -96,4 +96,4 @@ print(content["size"], content["support"], len(content["axes"]), *made.shape, ma
 """
     done = trained.run(trained.python, "-c", code)
     assert done.code == 0, done.err
-    assert done.out.strip().endswith("2 bounded 2 3 1 8 8 torch.float64")
+    assert done.out.strip().endswith("2 bounded 2 3 1 8 8 torch.uint8")
