@@ -40,7 +40,8 @@ def complete(
 ) -> Tensor:
     """(draws, B, *X) rows whose missing entries are filled in; observed entries are as in x.
 
-    Their mean is the estimate with the least squared error; a single draw has about twice its squared error.
+    Their mean is the estimate with the least squared error. A single draw has more: with ``noise`` twice as much where
+    the model is right.
 
     ``exact`` draws codes from their closed-form distribution given the observed entries, where the prior is normal or a
     mixture of normals and the observation is normal around a linear function of codes (``linear_conditionals``).

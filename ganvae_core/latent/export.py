@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol, cast, final, get_args, runtime_checkable
 
@@ -46,8 +46,8 @@ class ToModel(nn.Module):
 
     def __init__(self, units: Units) -> None:
         super().__init__()
-        self.register_buffer("offset", torch.tensor(units.offset, dtype=torch.float64))
-        self.register_buffer("scale", torch.tensor(units.scale, dtype=torch.float64))
+        self.register_buffer("offset", _placed(units, units.offset))
+        self.register_buffer("scale", _placed(units, units.scale))
 
     def forward(self, raw: Tensor) -> Tensor:
         """(B, *X) -> (B, *X) float32."""
@@ -69,14 +69,11 @@ class FromModel(nn.Module):
 
     def __init__(self, units: Units, *, rounds: bool = True) -> None:
         super().__init__()
-        scale = torch.tensor(units.scale, dtype=torch.float64)
-        for position in units.constant:
-            scale[position] = 0.0
-        whole = torch.zeros(max(len(units.scale), len(units.offset)), dtype=torch.bool)
-        whole[list(units.whole)] = True
-        self.register_buffer("offset", torch.tensor(units.offset, dtype=torch.float64))
-        self.register_buffer("scale", scale)
-        self.register_buffer("whole", whole)
+        count = max(len(units.scale), len(units.offset))
+        scale = [0.0 if at in units.constant else value for at, value in enumerate(units.scale)]
+        self.register_buffer("offset", _placed(units, units.offset))
+        self.register_buffer("scale", _placed(units, scale))
+        self.register_buffer("whole", _placed(units, [at in units.whole for at in range(count)]).bool())
         self.kind = row_type(units) if rounds else torch.float64
         self.rounds_columns = rounds and bool(units.whole)
 
@@ -277,9 +274,18 @@ def difference(made: Tensor, exact: Tensor, units: Units) -> float:
         whole = list(units.whole)
         if whole and apart.shape[-1] == len(units.scale):
             apart[..., whole] = (apart[..., whole] - 0.5).clamp(min=0)
-    scale = torch.tensor(units.scale, dtype=torch.float64).abs()
-    fits = len(units.scale) in (1, apart.shape[-1])
-    return (apart / scale if fits else apart).max().item()
+    return in_scales(apart, units).max().item()
+
+
+def in_scales(apart: Tensor, units: Units) -> Tensor:
+    """Differences (B, *X) as shares of the units' scale; of encoded tables, which have none, as they are."""
+    fits = len(units.scale) in (1, apart.shape[units.axis])
+    return apart / _placed(units, units.scale).abs() if fits else apart
+
+
+def _placed(units: Units, values: Sequence[float]) -> Tensor:
+    """Offsets or scales in float64, in the shape in which they are broadcast over x."""
+    return torch.tensor(values, dtype=torch.float64).reshape(units.shape(values))
 
 
 @contextmanager

@@ -50,10 +50,11 @@ class LinearConditionals:
             x: (B, *X).
             mask: (B, *X) bool, true where x was observed.
         """
-        weight = mask.flatten(1).double() / self.variances  # (B, X)
-        residual = (x.flatten(1).double() - self.offset) * weight
-        information = torch.einsum("bx,xd,xe->bde", weight, self.weights, self.weights)
-        precisions = self.precisions + information[:, None]  # (B, K, D, D)
+        residual = (x.flatten(1).double() - self.offset) * mask.flatten(1) / self.variances  # (B, X)
+        masks, which = mask.flatten(1).unique(dim=0, return_inverse=True)  # draws of a row share one
+        scaled = self.weights.T / self.variances
+        information = torch.stack([scaled * seen @ self.weights for seen in masks])  # (M, D, D)
+        precisions = self.precisions + information[which, None]  # (B, K, D, D)
         pulls = (self.precisions @ self.means[..., None])[..., 0] + (residual @ self.weights)[:, None]
         factors = torch.linalg.cholesky(precisions)
         means = torch.cholesky_solve(pulls[..., None], factors)[..., 0]
@@ -84,6 +85,8 @@ def linear_conditionals(model: Model) -> LinearConditionals | None:
         return None
     size = math.prod(prior.latent_shape)
     like = next(model.generator.parameters(), torch.zeros(()))
+    if like.device.type == "mps":  # has no float64
+        return None
     probes = torch.cat([like.new_zeros(1, size), torch.eye(size, dtype=like.dtype, device=like.device)])
     observed = model.decode(probes.reshape(-1, *prior.latent_shape))
     if not isinstance(observed, GaussianData) or observed.log_scale.dim() == observed.location.dim():

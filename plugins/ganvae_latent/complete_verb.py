@@ -166,7 +166,7 @@ def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor) 
             "five nearest training rows": nearest, "mean of training rows": means}  # fmt: skip
     table([[name, f"{(way - x)[hidden].square().mean().sqrt().item():.4f}"] for name, way in ways.items()],
           ["way", "error of hidden entries"])  # fmt: skip
-    if len(made) >= ENOUGH_DRAWS:
+    if len(made) >= ENOUGH_DRAWS and run.model.shown == "draw":  # means leave out the noise of an entry
         low, high = (made.quantile(share, dim=0) for share in COVERING)
         inside = ((x >= low) & (x <= high))[hidden].float().mean().item()
         note(f"the 5th to the 95th percentile of the completions covers {inside:.0%} of the hidden entries")

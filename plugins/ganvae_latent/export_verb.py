@@ -122,8 +122,7 @@ def _quantise(
         exact = not_rounded(*inputs)
     given = parts.run_onnx(str(draft), inputs)
     units = module.units if module.gives_rows else parts.Units()
-    scale = torch.tensor(units.scale, dtype=torch.float64).abs()
-    apart = (given.double() - exact.double()) / (scale if len(scale) in (1, exact.shape[-1]) else 1.0)
+    apart = parts.in_scales(given.double() - exact.double(), units)
     return (
         f"instead of {before / 2**20:.2f}; {described(small, how)}; off from torch by"
         f" {apart.square().mean().sqrt().item():.2g} (root mean square of {len(exact):,} rows, largest"

@@ -6,6 +6,7 @@ numbers are standardised and categories are one-hot. Cells that were not observe
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, final
@@ -57,10 +58,7 @@ class TableSimilarity(gv.Metric):
         real = columns(subject, subject.held_out(subject.sample_count))
         made = columns(subject, subject.samples(subject.sample_count))
         alone = [marginal(first, second) for first, second in zip(real, made, strict=True)]
-        both = np.stack(np.triu_indices(len(real), 1), 1)
-        if len(both) > MOST_PAIRS:
-            both = np.random.default_rng(0).choice(both, MOST_PAIRS, replace=False)
-        together = [pair((real[a], real[b]), (made[a], made[b])) for a, b in both.tolist()]
+        together = [pair((real[a], real[b]), (made[a], made[b])) for a, b in pairs_of(len(real))]
         means = {"marginals": alone, "pairs": together}
         return {
             name: 100 * float(np.nanmean(values))
@@ -178,6 +176,17 @@ def marginal(real: Column, made: Column) -> float:
     from scipy.stats import ks_2samp
 
     return 1 - float(ks_2samp(first, second, method="asymp")[0])  # pyright: ignore
+
+
+def pairs_of(count: int) -> list[tuple[int, int]]:
+    """All pairs of so many columns, or ``MOST_PAIRS`` of them."""
+    every = count * (count - 1) // 2
+    if every <= MOST_PAIRS:
+        return list(itertools.combinations(range(count), 2))
+    # Pair n is (n - b (b - 1) / 2, b) for the largest b that fits: a list of all could be larger than the data.
+    numbers = np.random.default_rng(0).choice(every, MOST_PAIRS, replace=False)
+    later = (1 + np.sqrt(1 + 8.0 * numbers)).astype(np.int64) // 2
+    return list(zip((numbers - later * (later - 1) // 2).tolist(), later.tolist(), strict=True))
 
 
 def pair(real: tuple[Column, Column], made: tuple[Column, Column]) -> float:

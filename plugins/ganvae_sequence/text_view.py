@@ -45,7 +45,7 @@ class TextView(View):
         most = max(drawing.columns, MOST_LINES - MOST_LINES % max(drawing.columns, 1))  # paths are whole
         lines = [(text, BLACK) for text in vocabulary.decode(drawing.rows[:most])]
         if drawing.originals is not None:
-            originals = [(text, GREY) for text in vocabulary.decode(drawing.originals[:MOST_LINES])]
+            originals = [(text, GREY) for text in vocabulary.decode(drawing.originals[:most])]
             lines = [line for pair in zip(originals, lines, strict=True) for line in pair][:MOST_LINES]
         import matplotlib
 

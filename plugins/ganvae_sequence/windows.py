@@ -14,7 +14,7 @@ def windows(length: int, window: int, stride: int) -> tuple[np.ndarray, np.ndarr
     """The places (N,) at which windows begin, and the part (N,) that each lies in; None where windows do not overlap.
 
     Overlapping windows that would cross from one part to the next are left out, so that windows of different parts
-    share no value. A short series has as many parts of two windows as it is long enough for.
+    share no value. A part is at least two windows long, so that a short series has few.
     """
     starts = np.arange(0, length - window + 1, stride)
     if stride >= window:
@@ -26,7 +26,7 @@ def windows(length: int, window: int, stride: int) -> tuple[np.ndarray, np.ndarr
 
 
 def too_short(parts: np.ndarray | None) -> tuple[str, ...]:
-    """A note where there are so few parts that none is held out."""
+    """A note where there are so few parts that by default none is held out."""
     if parts is None or len(np.unique(parts)) > 2:
         return ()
-    return ("it is too short to hold out windows that overlap none of training, and none is held out",)
+    return ("it is too short to hold out windows that overlap none of training: by default none is held out",)

@@ -115,6 +115,13 @@ def test_a_file_has_a_text_a_line_or_rules_between_texts_of_several_lines(lines:
     assert path.read_text("utf-8") == "Fair is foul,\n\n\n--------------------\n"
 
 
+def test_many_originals_stand_above_their_reconstructions(lines: str, tmp_path: Path) -> None:
+    source, path = Text(path=lines, length=24), tmp_path / "page.png"
+    rows = source.rows(np.zeros(70, int)).x
+    TextView().draw(gv.Drawing(rows, "reconstructions", originals=rows, columns=3), source.spec, path)
+    assert path.stat().st_size
+
+
 def test_the_text_of_a_code_is_drawn_with_noise_that_all_codes_share() -> None:
     spec = gv.DataSpec((12,), (0.0, 98.0), "text", details={"unit": "characters", "others": []})
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from command_line import Say, train, write_table
 from torch import Tensor
 
 import ganvae_core as gv
-from ganvae_core.latent.export import ExportedPart, as_program, difference
+from ganvae_core.latent.export import ExportedPart, FromModel, ToModel, as_program, difference
 
 TINY = ("generator.hidden=[4]", "latent.shape=[2]")
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxscript") is None, reason="needs ganvae[onnx]")
@@ -145,6 +145,17 @@ def test_a_wrong_number_is_noticed_and_a_rounded_one_is_not() -> None:
     assert difference(torch.tensor([[2, 255, 255]], dtype=torch.uint8), exact, units) > 1e-5
     assert difference(torch.tensor([[1.49, 254.7, 300.1]]), exact, units) == pytest.approx(
         0.1 / 255, rel=1e-3
+    )
+
+
+def test_channels_of_images_have_their_own_units() -> None:
+    units = gv.Units((1.0, 2.0, 3.0), (10.0, 20.0, 40.0), axis=-3)
+    x = torch.ones(2, 3, 3, 4)
+    rows = FromModel(units)(x)
+    assert rows[0, :, 0, 0].tolist() == [11, 22, 43]
+    assert torch.equal(ToModel(units)(rows), x)
+    assert difference(rows + torch.tensor([0.0, 0.0, 4.0]).reshape(3, 1, 1), rows, units) == pytest.approx(
+        0.1
     )
 
 

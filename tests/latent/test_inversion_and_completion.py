@@ -101,6 +101,10 @@ def test_exact_conditionals_are_those_of_the_joint_normal_distribution() -> None
     spread = covariance[hidden][:, hidden] - gain @ covariance[seen][:, hidden]
     torch.testing.assert_close(made.mean(0), mean, atol=0.02, rtol=0)
     torch.testing.assert_close(torch.cov(made.T), spread, atol=0.02, rtol=0)
+    pair = complete(model, x.repeat(2, 1), torch.stack([mask[0], ~mask[0]]), draws=20_000)
+    alone = complete(model, x, ~mask, draws=20_000)
+    torch.testing.assert_close(pair[:, 0].mean(0)[hidden], mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(pair[:, 1].mean(0), alone[:, 0].mean(0), atol=0.02, rtol=0)
 
 
 def test_exact_conditionals_of_a_mixture_agree_with_integration() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from ganvae_metrics.tables import ClassifierTwoSample, TableSimilarity, Utility, columns
+from ganvae_metrics.tables import ClassifierTwoSample, TableSimilarity, Utility, columns, pairs_of
 
 import ganvae_core as gv
 from ganvae_core.data.codec import batch_of
@@ -126,3 +126,12 @@ def test_of_many_pairs_those_of_the_last_columns_are_compared_too() -> None:
     figures = measured(TableSimilarity(), spec, rows, replace(rows, x=shuffled))
     assert figures["marginals"] == pytest.approx(100)
     assert figures["pairs"] < 97  # half of the correlation of a ninth of the pairs is lost
+
+
+def test_pairs_are_drawn_from_all_pairs_without_a_list_of_them() -> None:
+    assert pairs_of(3) == [(0, 1), (0, 2), (1, 2)]
+    for count in (33, 1_000_000):
+        found = pairs_of(count)
+        assert len(set(found)) == 500
+        assert all(0 <= first < second < count for first, second in found)
+    assert {place for pair in pairs_of(33) for place in pair} == set(range(33))
