@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ganvae_core.builtin.observations.basic import GaussianData
-from ganvae_core.builtin.priors.continuous import StandardNormal
-from ganvae_core.builtin.priors.gaussian_mixture import GaussianMixture
+import ganvae_core as gv
 from ganvae_core.model import Model
 
 CHECKED_CODES = 64
@@ -81,15 +79,17 @@ def linear_conditionals(model: Model) -> LinearConditionals | None:
     scale for all codes. That its mean is a linear function of codes is found by comparing at 64 draws of the prior.
     """
     prior = model.prior
-    if not isinstance(prior, StandardNormal | GaussianMixture) or model.conditions is not None:
+    if not isinstance(prior, gv.StandardNormal | gv.GaussianMixture) or model.conditions is not None:
+        return None
+    if not isinstance(model.observation, gv.Gaussian):
         return None
     size = math.prod(prior.latent_shape)
     like = next(model.generator.parameters(), torch.zeros(()))
     if like.device.type == "mps":  # has no float64
         return None
     probes = torch.cat([like.new_zeros(1, size), torch.eye(size, dtype=like.dtype, device=like.device)])
-    observed = model.decode(probes.reshape(-1, *prior.latent_shape))
-    if not isinstance(observed, GaussianData) or observed.log_scale.dim() == observed.location.dim():
+    observed: Any = model.decode(probes.reshape(-1, *prior.latent_shape))
+    if observed.log_scale.dim() == observed.location.dim():
         return None
     made = observed.mean.flatten(1).double()
     offset, weights = made[0], (made[1:] - made[0]).T
@@ -99,7 +99,7 @@ def linear_conditionals(model: Model) -> LinearConditionals | None:
     if cast(float, (linear - exact).abs().max().item()) > TOLERANCE * exact.abs().max().item():
         return None
     variances = (2 * observed.log_scale.double()).exp().expand(observed.location.shape[1:]).flatten()
-    if isinstance(prior, GaussianMixture):
+    if isinstance(prior, gv.GaussianMixture):
         used = prior.weights > 0
         shares, means = prior.weights[used].double(), prior.means[used].double()
         precisions = torch.cholesky_inverse(prior.scale_trils[used].double())

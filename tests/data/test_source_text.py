@@ -90,6 +90,10 @@ def test_cells_and_labels_are_kept_as_they_are_written(tmp_path: Path) -> None:
     assert "1 rows without a text are left out" in source.notes
     path.write_text("kind,note\n1,a\n2,b\n", encoding="utf-8")
     assert Text(path=str(path), column="note", label="kind").spec.class_type == "int"
+    path.write_text("by,said\n" + "me,yes\nyou,no\n" * 8, encoding="utf-8")
+    assert len(texts(Text(path=str(path), column="said", label="by"))) == 16
+    path.write_text("by,said\n" + "me,by\nyou,said\n" * 8, encoding="utf-8")
+    assert len(texts(Text(path=str(path), column="said", label="by"))) == 16
     path.write_text("kind,note\na,x\n,y\n", encoding="utf-8")
     with pytest.raises(gv.DataError, match=r"column 'kind', row 2 has no value, and it is the label"):
         Text(path=str(path), column="note", label="kind")

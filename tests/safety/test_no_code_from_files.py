@@ -23,8 +23,11 @@ CALLS = {
 }  # fmt: skip
 NUMPY = ("np.load", "numpy.load")
 """They unpickle, unless ``allow_pickle=False`` stands in the call."""
-WRITTEN_HERE = {"plugins/ganvae_latent/export_verb.py": "torch.export.load"}
-"""What reads a file that the same command has written a moment before, to compare it with the model."""
+WRITTEN_HERE = {
+    "plugins/ganvae_latent/export_verb.py": "torch.export.load",
+    "benchmarks/metric_oracles.py": "torch.save",
+}
+"""What reads a file that the same command has written a moment before, or writes one for another library to read."""
 SAFE_WITH = [(NUMPY, "allow_pickle", False), (("torch.load",), "weights_only", True)]
 """Calls that construct no more than arrays and tensors with this argument."""
 YAML_LOADERS = {"_Loader", "yaml.BaseLoader", "loader"}

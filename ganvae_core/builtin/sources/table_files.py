@@ -191,6 +191,8 @@ def _read_text(
     decimal = text.decimal or _decimal(cells, delimiter)
     missing = (*MISSING, *text.missing)
     header = text.header
+    if header is None and any(name in cells[0] for name in spelled):
+        header = True
     if header is None and not (header := _has_header(cells, missing)):
         notes.append(
             f"the first line of {where} is data and names no columns (data.header=true takes it as names)"
