@@ -80,9 +80,21 @@ def watch(command: Sequence[str], processes: int) -> int:
         run = Path(store.get(RUN_KEY).decode()) if store.check([RUN_KEY]) else None
         print_error(_death_of(killed, processes), *how_to_go_on(run))
         return 1
-    codes = [failure.exitcode for failure in failures]
-    # A rank that has lost another one ends with 1, which is not the reason.
-    reasons = sorted((code for code in codes if code > 0), key=lambda code: code == 1)
+    return exit_code([failure.exitcode for failure in failures], received)
+
+
+def exit_code(codes: Sequence[int], received: Sequence[int]) -> int:
+    """The exit code of all ranks together.
+
+    A rank that has lost another one ends with 1, and torch sends SIGTERM to the others of a rank that failed: other
+    codes come first, and of these the one that was found first.
+
+    Args:
+        codes: of the ranks that failed, in the order in which they were found; negative where a signal killed one.
+        received: signals that this process has got.
+    """
+    consequences = (1,) if received else (1, 128 + signal.SIGTERM)
+    reasons = sorted((code for code in codes if code > 0), key=lambda code: code in consequences)
     code = next(iter(reasons), codes[0] if codes else 0)
     return code if code >= 0 else 128 + (received[0] if received else -code)
 

@@ -27,6 +27,7 @@ from warm import Done, Warm, warm
 
 import ganvae_core as gv
 from ganvae_core.cli import main
+from ganvae_core.cli.launcher import exit_code
 from ganvae_core.engine.environment import environment_of
 from ganvae_core.store.checkpoints import read_checkpoint
 
@@ -175,6 +176,24 @@ def alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("codes", "received", "code"),
+    [
+        ([], [], 0),
+        ([1, 143], [], 1),  # torch sent SIGTERM to the other
+        ([1, 143, 2], [], 2),
+        ([143, 1], [], 143),
+        ([1, 143], [signal.SIGTERM], 143),
+        ([-15], [signal.SIGINT], 130),
+        ([-6], [], 134),
+    ],
+)
+def test_the_code_of_all_ranks_is_that_of_the_first_that_failed_by_itself(
+    codes: list[int], received: list[int], code: int
+) -> None:
+    assert exit_code(codes, received) == code
 
 
 BROKEN = """
