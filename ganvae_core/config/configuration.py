@@ -111,7 +111,10 @@ class Reader:
             if is_null(given):
                 found.pop(name, None)
             else:
-                found[name] = self.laid(f"{key}.{name}", "optimizer", given, found.get(name, {}))
+                own = found.get(name, {})
+                if "name" in as_named(given, key):
+                    own = {"name": found.get(DEFAULT, {}).get("name", ADAM), **own}
+                found[name] = self.laid(f"{key}.{name}", "optimizer", given, own)
         return found
 
     def component(
@@ -300,8 +303,9 @@ class Draft:
                 self._tree[key] = {**kept, **given}
             elif key == "optimizers":
                 self._tree[key] = now = self._reader.laid_optimizers(key, value, before or {})
+                unnamed = {"name": (before or {}).get(DEFAULT, {}).get("name", ADAM)}
                 for name, old in (before or {}).items():
-                    self._note_replaced(f"{key}.{name}", old, now.get(name) or old)
+                    self._note_replaced(f"{key}.{name}", unnamed | old, unnamed | now.get(name, old))
             elif key == "from" and not is_null(value):
                 given = as_named(value, key)
                 if "name" in given:  # a bare path
@@ -381,7 +385,7 @@ class Draft:
         self._note_replaced(slot, before, self._tree[slot])
 
     def _note_replaced(self, key: str, before: dict[str, Any] | None, now: Mapping[str, Any]) -> None:
-        if before is not None and "name" in before and before["name"] != now["name"]:
+        if before is not None and before["name"] != now["name"]:
             self._replaced[key] = before
 
     def _lost_options(self, made: Mapping[str, Choice]) -> Iterator[str]:

@@ -690,3 +690,13 @@ def test_initial_weights_follow_from_the_seed_alone() -> None:
         return model.generator.get_parameter("head.weight").flatten()[:5].tolist()
 
     assert weights(0) == weights(0) != weights(1)
+
+
+def test_an_optimizer_without_a_name_is_the_default_one_when_a_name_is_laid_over_it() -> None:
+    def laid(name: str) -> Configuration:
+        layers = [{"optimizers": {"critic": {"eps": 1e-3}}}, {"optimizers": {"critic": name}}]
+        return configure(installed_plugins(), "gan", None, layers)
+
+    assert laid("adam").optimizers["critic"].options["eps"] == 1e-3
+    (note,) = laid("rmsprop").notes
+    assert "optimizers.critic=builtin/rmsprop does not take over eps=0.001 of builtin/adam" in note
