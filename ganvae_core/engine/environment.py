@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
+import atexit
 import os
 import signal
 import socket
-import sys
+import threading
 
 from ganvae_core.errors import ConfigurationError
 
@@ -15,8 +15,8 @@ LAUNCHER = "GANVAE_LAUNCHER"
 RUN_KEY = "ganvae/run"
 """The key in torch's store under which rank 0 publishes the run's path."""
 LOOPBACK = "127.0.0.1"
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when its parent dies."""
+CHECK_SECONDS = 1.0
+"""The interval at which a rank checks that its launcher is alive."""
 
 
 def world_size() -> int:
@@ -71,9 +71,22 @@ def cores() -> int:
 
 
 def end_with_launcher() -> None:
-    """Have Linux send SIGTERM to this rank when its launcher is gone, even if that was killed."""
-    if LAUNCHER not in os.environ or sys.platform != "linux":
+    """Send SIGTERM to this rank when its launcher is gone, even if that was killed."""
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None:
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(os.environ[LAUNCHER]):  # it was gone before
-        os.kill(os.getpid(), signal.SIGTERM)
+    exiting = threading.Event()
+
+    def check() -> None:
+        while not exiting.wait(CHECK_SECONDS):
+            if os.getppid() != int(launcher):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    def end() -> None:  # a thread that runs while Python shuts down can abort the process
+        exiting.set()
+        thread.join()
+
+    thread = threading.Thread(target=check, name="ganvae-launcher", daemon=True)
+    thread.start()
+    atexit.register(end)
