@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -156,6 +156,28 @@ class MixturePrior(LatentPrior):
         """(B, *Z) codes -> (B, K) nats, log p(z, k) for each component k."""
 
 
+class Normals(NamedTuple):
+    """A mixture of normal distributions over codes of D values.
+
+    Attributes:
+        weights: (K,) of the components.
+        means: (K, D).
+        scale_trils: (K, D, D) Cholesky factors of the covariances.
+    """
+
+    weights: Tensor
+    means: Tensor
+    scale_trils: Tensor
+
+
+class NormalsPrior(LatentPrior):
+    """A prior that is a mixture of normal distributions, so that codes given linear observations have a closed form."""
+
+    @abc.abstractmethod
+    def normals(self) -> Normals:
+        """The components, of flat codes."""
+
+
 class ObservedData(abc.ABC):
     """A distribution over data, given a generator's output. Observations return it."""
 
@@ -179,6 +201,16 @@ class ObservedData(abc.ABC):
         Raises:
             ConfigurationError: the observation is a point and has no likelihood.
         """
+
+
+class NormalData(ObservedData):
+    """x is normal around its mean, coordinate by coordinate.
+
+    Attributes:
+        log_scale: () for one scale, (*X) or (B, *X).
+    """
+
+    log_scale: Tensor
 
 
 class Observation(nn.Module, abc.ABC):

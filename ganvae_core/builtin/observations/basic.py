@@ -14,7 +14,7 @@ from ganvae_core.builtin.fields import Fields, chosen_fields, layout_of
 from ganvae_core.builtin.option_checks import one_of, positive_number
 from ganvae_core.distributions import LOG_2_PI, sum_event
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Observation, ObservedData
+from ganvae_core.interfaces import NormalData, Observation, ObservedData
 from ganvae_core.types import DataSpec
 
 # As in sigma-VAE: a scale below exp(-6) only measures how exactly constant values are reproduced.
@@ -78,7 +78,7 @@ class Bernoulli(Observation):
 
 @final
 @dataclass(frozen=True, eq=False)
-class GaussianData(ObservedData):
+class GaussianData(NormalData):
     """N(location, exp(log_scale)²), coordinate by coordinate.
 
     Args:

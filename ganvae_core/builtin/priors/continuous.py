@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvae_core.builtin.option_checks import positive_number, positive_sizes
 from ganvae_core.distributions import LOG_2_PI, DiagonalNormal, register_kl
-from ganvae_core.interfaces import LatentPrior, Support
+from ganvae_core.interfaces import LatentPrior, Normals, NormalsPrior, Support
 
 
 class Placement(TypedDict):
@@ -46,7 +46,7 @@ class PlacedPrior(LatentPrior):
 
 
 @final
-class StandardNormal(PlacedPrior):
+class StandardNormal(PlacedPrior, NormalsPrior):
     """p(z) = N(0, I), the prior of Kingma and Welling 2013.
 
     Args:
@@ -68,6 +68,11 @@ class StandardNormal(PlacedPrior):
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         z = z.flatten(1)
         return -0.5 * (z.square().sum(1) + z.shape[1] * LOG_2_PI)
+
+    def normals(self) -> Normals:
+        size = math.prod(self.latent_shape)
+        unit = torch.eye(size, **self.placed)[None]
+        return Normals(unit.new_ones(1), unit.new_zeros(1, size), unit)
 
 
 @final

@@ -14,14 +14,14 @@ from torch import Tensor
 from ganvae_core.builtin.option_checks import one_of, positive_sizes
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import NotFittedError, TrainingError
-from ganvae_core.interfaces import FittedPrior, MixturePrior, Support
+from ganvae_core.interfaces import FittedPrior, MixturePrior, Normals, NormalsPrior, Support
 
 # A hundred times the rows that the estimate needs to settle, and a second or two of fitting.
 MOST_ROWS = 20_000
 
 
 @final
-class GaussianMixture(FittedPrior, MixturePrior):
+class GaussianMixture(FittedPrior, MixturePrior, NormalsPrior):
     """p(z) = sum over k of weights[k] N(means[k], covariances[k]), fitted by scikit-learn with a fixed seed.
 
     What makes a plain autoencoder generate (Ghosh et al. 2020, ex-post density estimation); the prior ``mixture``
@@ -97,6 +97,11 @@ class GaussianMixture(FittedPrior, MixturePrior):
         self.means.zero_()[:used] = torch.from_numpy(means * spread + centre)
         self.scale_trils[:used] = torch.from_numpy(scale_trils * spread)
         self.is_fitted.fill_(True)
+
+    def normals(self) -> Normals:
+        self._require_fit()
+        used = self.weights > 0
+        return Normals(self.weights[used], self.means[used], self.scale_trils[used])
 
     def _require_fit(self) -> None:
         if not self.fitted:
