@@ -75,6 +75,9 @@ from ganvae_core.interfaces import Generator as Generator
 from ganvae_core.interfaces import LatentPrior as LatentPrior
 from ganvae_core.interfaces import MatchedPrior as MatchedPrior
 from ganvae_core.interfaces import MixturePrior as MixturePrior
+from ganvae_core.interfaces import NormalData as NormalData
+from ganvae_core.interfaces import Normals as Normals
+from ganvae_core.interfaces import NormalsPrior as NormalsPrior
 from ganvae_core.interfaces import Observation as Observation
 from ganvae_core.interfaces import ObservedData as ObservedData
 from ganvae_core.interfaces import Optimizer as Optimizer

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-import ganvae_core as gv
+from ganvae_core.interfaces import NormalData, NormalsPrior
 from ganvae_core.model import Model
 
 CHECKED_CODES = 64
@@ -75,21 +75,19 @@ class LinearConditionals:
 def linear_conditionals(model: Model) -> LinearConditionals | None:
     """The closed form, or None where the model has none.
 
-    The prior is a standard normal one or a fitted mixture of Gaussians, and the observation is normal, with the same
-    scale for all codes. That its mean is a linear function of codes is found by comparing at 64 draws of the prior.
+    The prior is a ``NormalsPrior``, and the observation is normal, with the same scale for all codes. That its mean is
+    a linear function of codes is found by comparing at 64 draws of the prior.
     """
     prior = model.prior
-    if not isinstance(prior, gv.StandardNormal | gv.GaussianMixture) or model.conditions is not None:
-        return None
-    if not isinstance(model.observation, gv.Gaussian):
+    if not isinstance(prior, NormalsPrior) or model.conditions is not None:
         return None
     size = math.prod(prior.latent_shape)
     like = next(model.generator.parameters(), torch.zeros(()))
     if like.device.type == "mps":  # has no float64
         return None
     probes = torch.cat([like.new_zeros(1, size), torch.eye(size, dtype=like.dtype, device=like.device)])
-    observed: Any = model.decode(probes.reshape(-1, *prior.latent_shape))
-    if observed.log_scale.dim() == observed.location.dim():
+    observed = model.decode(probes.reshape(-1, *prior.latent_shape))
+    if not isinstance(observed, NormalData) or observed.log_scale.dim() == observed.mean.dim():
         return None
     made = observed.mean.flatten(1).double()
     offset, weights = made[0], (made[1:] - made[0]).T
@@ -98,12 +96,8 @@ def linear_conditionals(model: Model) -> LinearConditionals | None:
     linear = codes.flatten(1).double() @ weights.T + offset
     if cast(float, (linear - exact).abs().max().item()) > TOLERANCE * exact.abs().max().item():
         return None
-    variances = (2 * observed.log_scale.double()).exp().expand(observed.location.shape[1:]).flatten()
-    if isinstance(prior, gv.GaussianMixture):
-        used = prior.weights > 0
-        shares, means = prior.weights[used].double(), prior.means[used].double()
-        precisions = torch.cholesky_inverse(prior.scale_trils[used].double())
-    else:
-        shares, means = weights.new_ones(1), weights.new_zeros(1, size)
-        precisions = torch.eye(size, dtype=weights.dtype, device=weights.device)[None]
+    variances = (2 * observed.log_scale.double()).exp().expand(observed.mean.shape[1:]).flatten()
+    normals = prior.normals()
+    precisions = torch.cholesky_inverse(normals.scale_trils.double())
+    shares, means = normals.weights.double(), normals.means.double()
     return LinearConditionals(prior.latent_shape, weights, offset, variances, shares, means, precisions)
