@@ -251,6 +251,7 @@ class View:
         as_grid: whether a picture shows each row by itself, as a grid of images does, and not where many rows lie, as a
             scatter plot does.
         plugin: whose recipe ``ganvae data`` names for such data.
+        gaps: whether a picture leaves out what is NaN; rows of data have it there where a value is missing.
     """
 
     noun: ClassVar[str] = "rows"
@@ -258,6 +259,7 @@ class View:
     shown: ClassVar[Shown] = "mean"
     as_grid: ClassVar[bool] = False
     plugin: ClassVar[str] = "vae"
+    gaps: ClassVar[bool] = False
 
     def fits(self, spec: DataSpec) -> bool:
         """Whether rows of this specification can be shown."""

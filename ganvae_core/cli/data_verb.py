@@ -56,7 +56,7 @@ class Describing(click.Group):
     """Verbs on data; without one of their names, the first argument is a source to describe."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, "--help"):
+        if not args or args[0] not in (*self.commands, "--help", "-h"):
             args = ["describe", *args]
         return super().parse_args(ctx, args)
 
@@ -385,11 +385,12 @@ def draw(split: Split, file: Path) -> None:
     from ganvae_core.runs.observers import PLOTTED
     from ganvae_core.types import Drawing
     from ganvae_core.views.finding import view_of
-    from ganvae_core.views.showing import show
+    from ganvae_core.views.showing import show, with_gaps
 
     source = split.source
     view = view_of(source.spec, current_catalogue())
     if ".png" not in view.endings:
         raise ConfigurationError(f"-o {file}: there is no picture for rows of shape {source.spec.shape}.")
     indices = evenly(np.arange(len(source)), PREVIEWED if view.as_grid else PLOTTED)
-    show(view, Drawing(source.rows(indices).x, "rows"), source.spec, file)
+    rows = source.rows(indices)
+    show(view, Drawing(with_gaps(rows.x, rows.mask, view), "rows"), source.spec, file)

@@ -157,7 +157,9 @@ def reconstruct(
         split = run.open_data(data, options)
         rows = split.held_out if len(split.held_out) else split.training
         indices = evenly(rows, count or (32 if view.as_grid else len(rows)))
-        originals, made = (shown_rows(x, spec, view) for x in run.reconstruct(split, indices))
+        x, made = run.reconstruct(split, indices)
+        originals = shown_rows(x, spec, view, run.batch(split, indices).mask if view.gaps else None)
+        made = shown_rows(made, spec, view)
         show(view, Drawing(made, "reconstructions", originals=originals), spec, output, {"row": indices})
     note(f"{len(indices):,} reconstructions by {path} at step {run.step:,}")
     click.echo(str(output))

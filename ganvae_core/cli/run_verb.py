@@ -237,7 +237,19 @@ def _announce(preparation: Preparation) -> None:
     )
     for remark in preparation.notes:
         note(f"note: {remark}")
+    if better := _of_such_data(preparation):
+        note(f"note: networks and losses for such data:  ganvae run --plugin {better}")
     note("")
+
+
+def _of_such_data(preparation: Preparation) -> str | None:
+    """The plugin with recipes for the data's modality, if it has one and the run's plugin is of no such family."""
+    from ganvae_core.views.finding import view_of
+
+    plugin = view_of(preparation.data.spec, preparation.catalogue).plugin
+    general = plugin == "vae" or plugin not in preparation.catalogue.with_recipes()
+    family, own = (name.partition("-")[0] for name in (plugin, preparation.configuration.plugin))
+    return None if general or family == own else plugin
 
 
 def _smaller(preparation: Preparation) -> str | None:

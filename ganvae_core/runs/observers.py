@@ -97,7 +97,8 @@ class Pictures(Callback):
         batch = batch_of(training.data, evenly(indices, RECONSTRUCTED), training.device)
         with torch.no_grad():
             made = training.model.reconstruct(batch.x, batch.condition)
-        made, originals = (shown_rows(x, spec, self.view) for x in (made, batch.x))
+        made = shown_rows(made, spec, self.view)
+        originals = shown_rows(batch.x, spec, self.view, batch.mask)
         drawing = Drawing(made, "reconstructions", originals=originals)
         show(self.view, drawing, spec, self.directory.picture("reconstructions", training.step))
 

@@ -18,11 +18,19 @@ from ganvae_core.views.files import ending_of
 from ganvae_core.views.finding import view_of
 
 
-def shown_rows(x: Tensor, spec: DataSpec, view: View) -> np.ndarray:
-    """x (N, *X) of a model -> rows in the source's units, as the view takes them (see ``View``)."""
+def shown_rows(x: Tensor, spec: DataSpec, view: View, mask: Tensor | None = None) -> np.ndarray:
+    """x (N, *X) of a model -> rows in the source's units, as the view takes them (see ``View``), with gaps by mask."""
     exact = replace(spec.units, dtype="float64", whole=())
     shown = spec if view.shown == "draw" else replace(spec, units=exact)
-    return in_own_units(x.detach().float().cpu().numpy(), shown)
+    rows = in_own_units(x.detach().float().cpu().numpy(), shown)
+    return rows if mask is None else with_gaps(rows, mask.cpu().numpy(), view)
+
+
+def with_gaps(rows: np.ndarray, mask: np.ndarray | None, view: View) -> np.ndarray:
+    """Rows (N, *X) with NaN where a value is missing, if the view has gaps there."""
+    if mask is None or not view.gaps or rows.dtype.kind != "f":
+        return rows
+    return np.where(mask, rows, np.asarray(np.nan, rows.dtype))
 
 
 def show(

@@ -205,7 +205,7 @@ def _table(
                 raise DataError(
                     f"data.{option}: '{path}' has no column '{name}'.", f"columns: {', '.join(kinds)}"
                 )
-    time = time or next((name for name, kind in kinds.items() if pa.types.is_temporal(kind)), None)
+    time = time or next((name for name in kinds if read.times(name) is not None), None)
     numeric = [
         name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)
     ]
@@ -224,12 +224,13 @@ def _table(
     if time is None:
         notes.append("no column has dates, so rows are taken in their order:  data.time=COLUMN")
         return values[None], names, {}, tuple(notes)
-    cells: Any = table.column(time)
     dated = not (pa.types.is_integer(kinds[time]) or pa.types.is_floating(kinds[time]))
     try:
-        if dated:
-            cells = cells.cast(pa.timestamp("us"), safe=False)
-        times = cells.to_numpy().astype("datetime64[us]" if dated else np.float64)
+        times: Any = read.times(time)
+        if times is None:
+            cells: Any = table.column(time)
+            cells = cells.cast(pa.timestamp("us"), safe=False) if dated else cells
+            times = cells.to_numpy().astype("datetime64[us]" if dated else np.float64)
     except (pa.ArrowException, ValueError) as error:
         raise DataError(
             f"data.time: column '{time}' of '{path}' has no times: {error}.",

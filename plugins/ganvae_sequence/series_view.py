@@ -30,6 +30,7 @@ class SeriesView(View):
     endings = (".csv", ".parquet", ".png")
     shown = "draw"
     as_grid = True
+    gaps = True
 
     def fits(self, spec: DataSpec) -> bool:
         """Whether a row has times and named columns."""

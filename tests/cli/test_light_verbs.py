@@ -170,6 +170,17 @@ def test_components_as_json() -> None:
     assert first == {"kind": "prior", "id": "acme/flat", "summary": "a flat prior"}
 
 
+def test_a_component_is_shown_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["components", "prior", "mixture"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("builtin/mixture   ")
+    assert "components   int     10        number of Gaussians" in shown
+    assert main(["components", "observation", "bernoulli", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == "builtin/bernoulli"
+    assert main(["components", "prior", "mixtur"]) == 2
+    assert "Did you mean 'mixture'?" in capsys.readouterr().err
+
+
 def test_a_kind_without_components_says_so() -> None:
     result = invoke("components", "callback")
     assert (result.stdout, result.stderr) == ("", "no callback is installed\n")

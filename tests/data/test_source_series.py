@@ -18,6 +18,7 @@ from ganvae_core.builtin.sources.parts import parts
 from ganvae_core.config.configuration import Draft
 from ganvae_core.data.packed import pack
 from ganvae_core.plugins import installed_plugins
+from ganvae_core.views.showing import with_gaps
 
 
 @pytest.fixture
@@ -37,6 +38,12 @@ def test_windows_are_in_the_order_of_time_and_gaps_are_masked(hours: str) -> Non
     assert rows.mask[0].tolist() == [[True, True], [True, True], [True, False], [True, True]]
     assert rows.mask[1, :, 0].tolist() == [True, False, True, True]
     assert rows.x[1, 1].tolist() == pytest.approx(source.spec.units.offset)
+
+
+def test_a_picture_has_a_gap_where_a_value_is_missing(hours: str) -> None:
+    rows = Series(path=hours, window=4, stride=4).rows(slice(None))
+    shown = with_gaps(rows.x, rows.mask, SeriesView())
+    assert np.array_equal(~np.isnan(shown), rows.mask)
 
 
 def test_no_held_out_window_overlaps_one_of_training(tmp_path: Path) -> None:
@@ -109,6 +116,18 @@ def test_times_far_from_the_first_keep_their_places(times: list[str], second: st
     assert len(np.unique(whole.rows(slice(None)).x)) == len(times)
     assert str(times_of(whole.spec.details, 3)[1]) == second
     assert gaps(written([*times[:-9], *times[-8:]], tmp_path))
+
+
+@pytest.mark.parametrize("written_as", ["%d.%m.%Y", "%Y-%m", "%m/%Y", "%Y/%m/%d 00:00"])
+def test_times_are_found_however_a_table_writes_dates(written_as: str, tmp_path: Path) -> None:
+    firsts = [month.astype("datetime64[D]").item() for month in months(40)]
+    source = written([day.strftime(written_as) for day in firsts], tmp_path)
+    assert source.notes == ()
+    assert [str(time)[:10] for time in times_of(source.spec.details, 3)] == [
+        "1998-01-01",
+        "1998-02-01",
+        "1998-03-01",
+    ]
 
 
 def test_a_series_whose_steps_are_others_than_those_of_training_is_refused(

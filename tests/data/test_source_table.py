@@ -185,6 +185,8 @@ def test_dates_in_other_formats_are_dates(tmp_path: Path) -> None:
     source = Table(path=text(tmp_path, "a,d\n1.5,31.01.2024\n2.5,01.02.2024\n4.5,15.03.2024\n"))
     assert (fields(source)["d"].kind, fields(source)["d"].format) == ("date", "%d.%m.%Y")
     assert source.rows(slice(1)).x[0, 1] == np.datetime64("2024-01-31", "s").astype(int)
+    source = Table(path=text(tmp_path, "a,d\n1.5,2024-01\n2.5,2024-02\n4.5,2024-03\n"))
+    assert (fields(source)["d"].kind, fields(source)["d"].format) == ("date", "%Y-%m")
 
 
 def test_spelling_is_kept(tmp_path: Path) -> None:

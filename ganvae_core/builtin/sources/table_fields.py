@@ -37,7 +37,8 @@ TEXT_LENGTH, TEXT_SHARE, FEW_TEXTS = 50, 0.5, 20
 MOST_DECIMALS = 6
 FLAGS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"0", "1"}, {"on", "off"})
 FORMATS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M",
-           "%m/%d/%Y %H:%M", "%Y/%m/%d %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %H:%M:%S")  # fmt: skip
+           "%m/%d/%Y %H:%M", "%Y/%m/%d %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %H:%M:%S",
+           "%Y-%m", "%Y/%m", "%m/%Y")  # fmt: skip
 INDEX_NAMES = re.compile(r"__index_level_\d+__|Unnamed: 0|index|column_1", re.IGNORECASE)
 ID_NAMES = re.compile(r"(.*[_\W])?(id|uuid|guid|key)", re.IGNORECASE)
 _DECORATED = re.compile(r"[^\W\d]{0,3}\W{0,3}\d{1,3}([., ']?\d+)*\W{0,3}[^\W\d]{0,4}")
@@ -413,6 +414,19 @@ def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def dates_of(column: Any) -> Any:
+    """Dates and times of a column, typed or in a usual format; None where it holds others."""
+    column = _decoded(column)
+    if is_text(column.type):
+        texts = texts_of(column)
+        format_ = _date_format(texts, texts.drop_null().unique().to_pylist())
+        if not format_:
+            return None
+        column = pc.strptime(texts, format=format_, unit="s", error_is_null=True)
+    kind = column.type
+    return column if pa.types.is_timestamp(kind) or pa.types.is_date(kind) else None
 
 
 def _date_format(texts: Any, values: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ import pyarrow.parquet
 
 from ganvae_core.builtin.sources.paths import existing_file, readable
 from ganvae_core.builtin.sources.stored import Labels, encode_labels
-from ganvae_core.builtin.sources.table_fields import is_number, is_text, sorted_as, texts_of
+from ganvae_core.builtin.sources.table_fields import dates_of, is_number, is_text, sorted_as, texts_of
 from ganvae_core.errors import DataError
 
 PARQUET_MAGIC, FEATHER_MAGIC, GZIP_MAGIC = b"PAR1", (b"FEA1", b"ARROW1"), b"\x1f\x8b"
@@ -76,6 +76,13 @@ class ReadTable:
     def texts(self, column: str) -> list[str | None]:
         """The cells of a column as text; None where one is missing."""
         return texts_of(self.table.column(column)).to_pylist()
+
+    def times(self, column: str) -> np.ndarray | None:
+        """Dates and times of a column, typed or in a usual format, in microseconds; None where it holds others."""
+        dates = dates_of(self.table.column(column))
+        if dates is None:
+            return None
+        return dates.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
 
     def labels(self, column: str) -> Labels:
         """The classes of a column, in its own spelling.
