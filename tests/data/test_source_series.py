@@ -42,6 +42,7 @@ def test_windows_are_in_the_order_of_time_and_gaps_are_masked(hours: str) -> Non
 
 def test_a_picture_has_a_gap_where_a_value_is_missing(hours: str) -> None:
     rows = Series(path=hours, window=4, stride=4).rows(slice(None))
+    assert rows.mask is not None
     shown = with_gaps(rows.x, rows.mask, SeriesView())
     assert np.array_equal(~np.isnan(shown), rows.mask)
 
