@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.errors import ConfigurationError
+from ganvae_core.interfaces import MatchedPrior
 from ganvae_core.latent.traversal import blocks
 from ganvae_core.model import Model
 
@@ -64,7 +65,8 @@ def invert(
         starts: draws of the prior for each row.
         steps: of the best start; the search among all starts takes a quarter of them.
         lr: learning rate, which falls to zero along half a cosine.
-        prior_weight: of the prior's log-density, where the prior has a real support.
+        prior_weight: of the prior's log-density, where the prior has a real support and its density costs no
+            integration (``MatchedPrior``).
         features: (B, *X) -> (B, F) features whose squared distance is added to the loss.
         feature_weight: of this distance.
 
@@ -75,6 +77,9 @@ def invert(
         raise ConfigurationError("inversion takes at least one step, and a start where there is no encoder.")
     rows, device = len(x), x.device
     scale = _scale(x if mask is None else x[mask])
+    weighs_prior = (
+        prior_weight > 0 and model.prior.support == "real" and not isinstance(model.prior, MatchedPrior)
+    )
 
     def loss(z: Tensor, repeats: int) -> Tensor:
         """(repeats · B,) of codes (repeats · B, *Z)."""
@@ -86,7 +91,7 @@ def invert(
         else:
             squares = ((observed.mean - target) / scale).square()
             total = 0.5 * (squares if seen is None else squares.where(seen, 0)).flatten(1).sum(1)
-        if prior_weight and model.prior.support == "real":
+        if weighs_prior:
             total = total - prior_weight * model.log_prior(z, given)
         if features is not None:
             made, wanted = features(observed.mean), features(target)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--steps", type=WholeNumber(min=1), default=300, metavar="N", help="Of the optimisation.")
 @click.option("--prior-weight", type=click.FloatRange(min=0), default=0.01, metavar="W",
-              help="How much the prior's density counts.")  # fmt: skip
+              help="How much the prior's density counts; that of latent-flow is left out.")  # fmt: skip
 @click.option("--feature-weight", type=click.FloatRange(min=0), default=0.0, metavar="W",
               help="How much a distance in the features of the run's critic counts.")  # fmt: skip
 @SEED

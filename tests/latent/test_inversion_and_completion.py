@@ -64,6 +64,17 @@ def test_a_code_is_found_again_and_stays_in_the_support_of_its_prior() -> None:
         invert(model, x, starts=0)
 
 
+def test_a_density_that_costs_an_integration_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> Tensor:
+        raise AssertionError
+
+    monkeypatch.setattr(gv.LatentFlow, "log_prob", never)
+    prior = gv.LatentFlow([2], width=4, layers=1, steps=2)
+    model = gv.Model(gv.MLPGenerator([2], (3,), hidden=(4,)), prior, gv.Point(gv.DataSpec((3,), None))).eval()
+    model.requires_grad_(False)
+    assert invert(model, model(torch.zeros(1, 2)), starts=2, steps=2).error.isfinite().all()
+
+
 def test_what_is_hidden_has_no_part_in_the_error() -> None:
     model = gv.Model(Loadings(), gv.StandardNormal([1]), gv.Point(DATA)).eval()
     x = torch.tensor([[1.5, 99.0]])
