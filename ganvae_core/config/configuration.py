@@ -305,7 +305,7 @@ class Draft:
                 self._tree[key] = now = self._reader.laid_optimizers(key, value, before or {})
                 unnamed = {"name": (before or {}).get(DEFAULT, {}).get("name", ADAM)}
                 for name, old in (before or {}).items():
-                    self._note_replaced(f"{key}.{name}", unnamed | old, unnamed | now.get(name, old))
+                    self._note_replaced(f"{key}.{name}", unnamed | old, unnamed | (now.get(name) or old))
             elif key == "from" and not is_null(value):
                 given = as_named(value, key)
                 if "name" in given:  # a bare path
