@@ -124,9 +124,7 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
         return
     note(f"next:  ganvae run --plugin {_plugin_for(view.plugin, catalogue)} --data {typed}")
     recipe = _sharper(split.source.spec)
-    if ("dcgan", recipe) in {
-        (plugin.name, each.name) for plugin in catalogue.ready for each in plugin.recipes
-    }:
+    if ("dcgan", recipe) in catalogue.recipes():
         note(f"sharper pictures:  ganvae run --plugin dcgan --recipe {recipe} --data {typed}")
 
 

@@ -255,9 +255,7 @@ def _of_such_data(preparation: Preparation) -> str | None:
 def _smaller(preparation: Preparation) -> str | None:
     """The command of the plugin's recipe for short trainings on a CPU, where there is another one than the run's."""
     configuration, device = preparation.configuration, preparation.engine.device
-    recipes = {
-        (plugin.name, recipe.name) for plugin in preparation.catalogue.ready for recipe in plugin.recipes
-    }
+    recipes = preparation.catalogue.recipes()
     if device.type != "cpu" or configuration.recipe == SMALL or (configuration.plugin, SMALL) not in recipes:
         return None
     data = configuration.components["data"]
@@ -270,12 +268,8 @@ def _smaller(preparation: Preparation) -> str | None:
 def _more(preparation: Preparation) -> str:
     """What the run's recipe says of more time or an accelerator."""
     configuration = preparation.configuration
-    recipes = {
-        (plugin.name, recipe.name): recipe.more
-        for plugin in preparation.catalogue.ready
-        for recipe in plugin.recipes
-    }
-    return recipes.get((configuration.plugin, configuration.recipe), "")
+    recipe = preparation.catalogue.recipes().get((configuration.plugin, configuration.recipe))
+    return recipe.more if recipe else ""
 
 
 def _print_dry_run(preparation: Preparation) -> None:

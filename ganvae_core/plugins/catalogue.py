@@ -250,6 +250,10 @@ class Catalogue:
         """Names of the ready plugins that have recipes."""
         return sorted(plugin.name for plugin in self.ready if plugin.recipes)
 
+    def recipes(self) -> dict[tuple[str, str], RecipeSpec]:
+        """Recipes of the ready plugins by the plugin's name and their own."""
+        return {(plugin.name, recipe.name): recipe for plugin in self.ready for recipe in plugin.recipes}
+
     def absent(self, name: str) -> ConfigurationError:
         """The error for a plugin that is not installed."""
         installed = f"installed: {', '.join(self.with_recipes())}          ganvae plugins list"
