@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import nn
 
-from ganvae_core.engine.devices import Precision
+from ganvae_core.engine.devices import Precision, subnormals_as_zero
 from ganvae_core.engine.phases import PreparedPhase
 from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.interfaces import Critic, Encoder
@@ -26,8 +26,8 @@ STEPS_WORTH_COMPILING = 20_000
 def computing(device: torch.device, precision: Precision, *, deterministic: bool = False) -> Generator[None]:
     """A context in which networks compute in a precision, and everything else in fp32.
 
-    On CUDA fp32 is IEEE's, convolutions included, and ``tf32`` is TF32 in both. torch's own settings are restored
-    at the end.
+    On CUDA fp32 is IEEE's, convolutions included, and ``tf32`` is TF32 in both. Subnormal numbers are zero.
+    All settings are restored at the end.
 
     Args:
         device: that is computed on.
@@ -42,7 +42,7 @@ def computing(device: torch.device, precision: Precision, *, deterministic: bool
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
         torch.use_deterministic_algorithms(True)
     try:
-        with networks_in(device.type, torch.bfloat16 if precision == "bf16" else None):
+        with subnormals_as_zero(), networks_in(device.type, torch.bfloat16 if precision == "bf16" else None):
             yield
     finally:
         _set_flags(*before)

@@ -8,6 +8,7 @@ from typing import Any
 from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import Configuration
 from ganvae_core.data.split import Split
+from ganvae_core.engine.devices import subnormals_as_zero
 from ganvae_core.engine.loop import Engine
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Source
@@ -64,6 +65,7 @@ class Preparation:
         ]
 
 
+@subnormals_as_zero()  # torch's threads may begin here
 def prepare(
     configuration: Configuration,
     catalogue: Catalogue,

@@ -20,7 +20,7 @@ from ganvae_core.config.configuration import (
 from ganvae_core.config.layers import as_overrides, nest, parse_yaml
 from ganvae_core.data.frames import is_frame
 from ganvae_core.data.specifications import stored_specs
-from ganvae_core.engine.devices import computing_threads
+from ganvae_core.engine.devices import computing_threads, subnormals_as_zero
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import lasts_whole_training
 from ganvae_core.engine.processes import world
@@ -80,6 +80,7 @@ def resume(
     return directory.path
 
 
+@subnormals_as_zero()  # torch's threads may begin here
 def prepare_resume(
     path: Path,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from toys import FromPhases, engine, model, same, state
+from toys import FromPhases, engine, model, optimizer, same, state
 
 import ganvae_core as gv
 from ganvae_core.engine.devices import select_precision
@@ -209,6 +210,24 @@ def test_training_sets_torchs_flags_and_puts_them_back() -> None:
             assert read() == (False, False, True)
             assert not torch.backends.cudnn.benchmark
     assert read() == before
+
+
+def test_means_of_gradients_that_are_zero_become_zero_and_the_callers_arithmetic_stays() -> None:
+    def phases(objective: Any) -> list[gv.Phase]:
+        weights = list(objective.model.parameters())
+        losses = iter([1e-36, *[0.0] * 49])
+
+        def loss(batch: gv.Batch) -> gv.Loss:
+            return gv.Loss(next(losses) * sum((weight.sum() for weight in weights), torch.zeros(())))
+
+        return [gv.Phase("all", loss, trains=[objective])]
+
+    trained = engine(FromPhases(model(), phases), steps=50, optimizers=optimizer("adam")).fit()
+    (adam,) = (each.torch_optimizer for each in trained.state.optimizers.values())
+    means = [values["exp_avg"] for values in adam.state.values()]
+    assert means
+    assert all(mean.eq(0).all() for mean in means), "a tenth less each step ends in subnormal numbers"
+    assert sys.float_info.min / 2 > 0, "outside of training nothing has changed"
 
 
 def test_tf32_is_refused_where_there_is_none() -> None:
