@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -31,17 +30,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def few_pixels() -> Iterator[None]:
-    """``losses.png`` has few pixels: in full size it takes longer than the runs of which it is drawn."""
-    from ganvae_core.views import curves
-
-    def save(figure: Any, path: Path) -> None:
-        figure.set_layout_engine("none")
-        figure.savefig(path, format="png", dpi=10)
+def undrawn_losses() -> Iterator[None]:
+    """``losses.png`` is an empty file but in tests of what is drawn: it takes longer than the runs that it is of."""
+    from ganvae_core.runs import observers
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curves, "save_figure", save)
+        patch.setattr(observers, "draw_losses", lambda records, path, *_: path.touch())
         yield
+
+
+@pytest.fixture
+def drawn_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``losses.png`` is drawn."""
+    from ganvae_core.runs import observers
+    from ganvae_core.views.curves import draw_losses
+
+    monkeypatch.setattr(observers, "draw_losses", draw_losses)
 
 
 @pytest.fixture

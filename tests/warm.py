@@ -95,6 +95,10 @@ class Warm:
         assert self.process.pid is not None
         return self.process.pid
 
+    def said(self) -> str:
+        """What it has written to standard error."""
+        return Path(self._printed.name, "err").read_text("utf-8")
+
     def running(self) -> bool:
         """Whether it has not ended."""
         return self.process.is_alive()

@@ -15,7 +15,7 @@ import click
 
 from ganvae_core.cli import describe, table_facts
 from ganvae_core.cli.frame import PathName, current_catalogue
-from ganvae_core.cli.output import aligned, note, print_json, said_if_slow, table
+from ganvae_core.cli.output import aligned, counted, note, print_json, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
         pack(split.source, typed, folder, advance)
     for remark in split.source.notes:
         note(f"note: {remark}")
-    note(f"{len(split.source):,} rows of {split.source.spec.shape}, {split.source.spec.units.dtype}")
+    note(f"{counted(len(split.source), 'row')} of {split.source.spec.shape}, {split.source.spec.units.dtype}")
     plugin = _plugin_for(view_of(split.source.spec, catalogue).plugin, catalogue)
     note(f"next:  ganvae run --plugin {plugin} --data {shlex.quote(str(folder))}")
     click.echo(str(folder))
@@ -345,9 +345,9 @@ def list_columns(spec: DataSpec, contents: Contents) -> None:
 def as_plain(choice: Choice, split: Split, contents: Contents, file: Path | None) -> dict[str, Any]:
     """All of it as JSON values."""
     source, spec = split.source, split.source.spec
-    counted = None
+    per_class = None
     if contents.counts is not None and spec.classes is not None:
-        counted = dict(zip(spec.classes, contents.counts.tolist(), strict=True))
+        per_class = dict(zip(spec.classes, contents.counts.tolist(), strict=True))
     return {
         "source": choice.id,
         "options": choice.options,
@@ -362,7 +362,7 @@ def as_plain(choice: Choice, split: Split, contents: Contents, file: Path | None
         "range": spec.range,
         "units": {"offset": spec.units.offset, "scale": spec.units.scale},
         "condition": spec.condition,
-        "classes": counted,
+        "classes": per_class,
         "columns": table_facts.column_facts(source) if spec.fields else columns(spec, contents),
         "bytes": size_in_memory(source),
         "why": source.why,

@@ -12,7 +12,7 @@ import click
 
 from ganvae_core.cli.describe import preference
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import note, said_if_slow, warn, warnings_as_notes
+from ganvae_core.cli.output import counted, note, said_if_slow, warn, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def sample(
     else:
         # A grid puts each class in a column; files have classes as often as the training data has them.
         conditions, headings = by_class(run.model, spec, view, count) if drawn else (None, ())
-    with said_if_slow(f"drawing {count:,} samples"):
+    with said_if_slow(f"drawing {counted(count, 'sample')}"):
         samples = run.samples(count, seed=seed, condition=conditions, noise=noise)
         real = _real(run, PLOTTED, options) if drawn and not view.as_grid else None
         drawing = drawing_of(samples, spec, view, real, headings)
         show(view, drawing, spec, output, _conditions(run, samples.condition, output))
-    note(f"{count:,} samples of {path} at step {run.step:,}")
+    note(f"{counted(count, 'sample')} of {path} at step {run.step:,}")
     for line in preference(run.directory) if checkpoint is None else ():
         note(line)
     if spec.fields and not drawn:
@@ -161,7 +161,7 @@ def reconstruct(
         originals = shown_rows(x, spec, view, run.batch(split, indices).mask if view.gaps else None)
         made = shown_rows(made, spec, view)
         show(view, Drawing(made, "reconstructions", originals=originals), spec, output, {"row": indices})
-    note(f"{len(indices):,} reconstructions by {path} at step {run.step:,}")
+    note(f"{counted(len(indices), 'reconstruction')} by {path} at step {run.step:,}")
     click.echo(str(output))
 
 
@@ -205,7 +205,7 @@ def encode(
             arrays["labels"] = split.source.spec.class_values()[np.asarray(split.source.labels())]
         write_arrays(output, arrays)
     codes = arrays["codes"]
-    note(f"{len(codes):,} codes of shape {codes.shape[1:]} by {path} at step {run.step:,}")
+    note(f"{counted(len(codes), 'code')} of shape {codes.shape[1:]} by {path} at step {run.step:,}")
     click.echo(str(output))
 
 

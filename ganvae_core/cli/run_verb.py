@@ -15,7 +15,7 @@ import click
 
 from ganvae_core.cli.choosing import chosen_configuration, configuration_options, typed_layer
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue, settings
-from ganvae_core.cli.output import note, said_if_slow, warn
+from ganvae_core.cli.output import counted, note, said_if_slow, warn
 from ganvae_core.cli.stopping import handling_stops, stop_now
 from ganvae_core.engine.environment import end_with_launcher, world_size
 from ganvae_core.errors import ConfigurationError, Interrupted
@@ -228,12 +228,13 @@ def _announce(preparation: Preparation) -> None:
     held_out = f" to learn from, {len(data.held_out):,} held out" if len(data.held_out) else ""
     configuration = preparation.configuration
     stages = [configuration.engine.steps, *(stage.steps for stage in configuration.stages)]
-    steps = " and then ".join(f"{count:,}" for count in stages if count)
+    *before, last = filter(None, stages)
+    steps = " and then ".join([*(f"{count:,}" for count in before), counted(last, "step")])
     going_on = f", from step {engine.step_index:,}" if engine.step_index else ""
     note(
         f"{preparation.configuration.recipe} on {data_name(preparation.configuration)}"
         f" ({amount(len(data.training), data.spec)}{held_out}),"
-        f" {steps} steps of {engine.batch_size}{going_on}"
+        f" {steps} of {engine.batch_size}{going_on}"
     )
     for remark in preparation.notes:
         note(f"note: {remark}")

@@ -13,7 +13,7 @@ import click
 
 from ganvae_core.cli import describe
 from ganvae_core.cli.frame import PathName
-from ganvae_core.cli.output import aligned, labelled, note, print_json, table
+from ganvae_core.cli.output import aligned, counted, labelled, note, print_json, table
 from ganvae_core.cli.run_files import (
     Outline,
     last_record,
@@ -69,9 +69,10 @@ def show(path: Path, as_json: bool) -> None:
     if as_json:
         print_json(everything(run, config, about, manifests))
         return
-    done = f"{about.step:,}" if about.step == about.steps else f"{about.step:,} of {about.steps:,}"
+    steps = counted(about.steps, "step")
+    done = steps if about.step == about.steps else f"{about.step:,} of {steps}"
     far = f"{'finished' if about.finished else 'unfinished'}: {done}"
-    click.echo(f"{path}   {about.recipe} on {about.data}   {far} steps")
+    click.echo(f"{path}   {about.recipe} on {about.data}   {far}")
     facts = [*made_of(run, config), *outcome(run, about, manifests), *versions(run)]
     facts += [(kind, str(picture)) for kind, picture in pictures(run).items()]
     for line in aligned(facts):

@@ -6,14 +6,21 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ganvae_core.errors import ConfigurationError
 
 NULLS = ("null", "~")
-FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST = 100
+"""How deep a text may be nested; libyaml's own recursion has no limit but the stack."""
+
+if TYPE_CHECKING:
+    _Typed, _Untyped = yaml.SafeLoader, yaml.BaseLoader
+else:  # libyaml's are ten times as fast
+    _Typed = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    _Untyped = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 class Text(str):
@@ -26,7 +33,7 @@ class Text(str):
     plugin: str | None = None
 
 
-class _Loader(yaml.BaseLoader):
+class _Loader(_Untyped):
     """YAML with every scalar as the text that was typed, and no key given twice. It can construct nothing else."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -51,11 +58,17 @@ def read_yaml(text: str, where: str, *, typed: bool = False) -> Any:
     Raises:
         ConfigurationError: it is not YAML, or uses aliases, which a few lines can expand beyond any memory.
     """
-    loader = FAST if typed else _Loader
+    loader = _Typed if typed else _Loader
+    depth = 0
     try:
         for event in yaml.parse(text, Loader=loader):
-            if isinstance(event, yaml.AliasEvent):
-                problem = "aliases (*name) are not used in configurations"
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            problem = (
+                "aliases (*name) are not used in configurations" if isinstance(event, yaml.AliasEvent)
+                else "it is nested too deeply" if depth > DEEPEST
+                else ""
+            )  # fmt: skip
+            if problem:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         return yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:

@@ -7,22 +7,29 @@ from typing import Any
 
 import numpy as np
 
+DPI = 110
 MARGIN = 0.1
 """Beyond the values that are drawn, as a share of their span."""
 BESIDE_LINES: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
 """Where a legend stands that covers nothing."""
 
 
-def new_figure(width: float, height: float) -> Any:
-    """A matplotlib figure, of inches. It needs no display, and no state of matplotlib's is changed."""
+def new_figure(width: float, height: float, *, layout: str = "constrained") -> Any:
+    """A matplotlib figure, of inches. It needs no display, and no state of matplotlib's is changed.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        layout: matplotlib's engine that gives axes their places, or ``none``.
+    """
     from matplotlib.figure import Figure
 
-    return Figure((width, height), layout="constrained")
+    return Figure((width, height), dpi=DPI, layout=layout)
 
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as a PNG file."""
-    figure.savefig(path, format="png", dpi=110)
+    figure.savefig(path, format="png")
 
 
 def span(values: np.ndarray) -> tuple[float, float]:

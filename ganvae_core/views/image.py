@@ -21,8 +21,6 @@ HEADING = 16
 """Height of the headings above the columns of a grid, in pixels."""
 BACKGROUND = 255
 PAIRS_ACROSS = 8
-PAIRED = ("original", "reconstruction")
-"""What stands left of the lines of a grid of pairs, in turn."""
 
 
 @final
@@ -49,7 +47,9 @@ class ImageView(View):
             columns = drawing.columns or len(drawing.headings) or columns_for(len(images))
             grid = image_grid(images, columns, drawing.headings, drawing.rows_together)
         else:
-            grid = pair_grid(unit_range(drawing.originals, spec), images, drawing.columns or PAIRS_ACROSS)
+            made = drawing.name.removesuffix("s")
+            originals = unit_range(drawing.originals, spec)
+            grid = pair_grid(originals, images, drawing.columns or PAIRS_ACROSS, ("original", made))
         grid.save(path, format="PNG")
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
@@ -117,15 +117,17 @@ def image_grid(
     return picture
 
 
-def pair_grid(originals: np.ndarray, made: np.ndarray, columns: int) -> Image.Image:
-    """Originals (N, C, H, W) in [0, 1], each line of them above the line of their reconstructions."""
+def pair_grid(
+    originals: np.ndarray, made: np.ndarray, columns: int, line_names: Sequence[str]
+) -> Image.Image:
+    """Originals (N, C, H, W) in [0, 1], each line of them above the line of what was made of them."""
     columns = min(columns, len(originals))
     blank = np.ones((-len(originals) % columns, *originals.shape[1:]), originals.dtype)
     lines = [
         np.concatenate([each, blank]).reshape(-1, columns, *originals.shape[1:]) for each in (originals, made)
     ]
     pairs = np.stack(lines, axis=1).reshape(-1, *originals.shape[1:])  # a line of each in turn
-    return image_grid(pairs, columns, rows_together=2, line_names=PAIRED)
+    return image_grid(pairs, columns, rows_together=2, line_names=line_names)
 
 
 def as_pixels(image: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from ganvae_compare.plan import PLAN, Plan, next_free, parse_budget, read_plan, write_plan
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import note, print_error
+from ganvae_core.cli.output import counted, note, print_error
 from ganvae_core.errors import ConfigurationError, Interrupted, RunError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def compare(
         write_plan(plan)
         waiting = [job for job in plan.jobs if not job.is_done]
         at_once = min(processes or cores(), max(1, len(waiting)))
-        note(f"{len(plan.jobs)} runs, {len(waiting)} to do, {at_once} at once; in {plan.folder}")
+        note(f"{counted(len(plan.jobs), 'run')}, {len(waiting)} to do, {at_once} at once; in {plan.folder}")
         try:
             with Display(plan) as show:
                 failed = work_through(waiting, at_once, show)
@@ -255,7 +255,7 @@ def _finish(plan: Plan, failed: list[Worker]) -> int:
     if not any(job.is_done for job in plan.jobs):
         return 1
     budget = (
-        f"{plan.steps:,} steps"
+        counted(plan.steps, "step")
         if plan.steps
         else f"{plan.seconds:g} s at most"
         if plan.seconds

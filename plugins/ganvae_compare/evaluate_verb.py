@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import note, print_error, print_json, said_if_slow, table
+from ganvae_core.cli.output import counted, note, print_error, print_json, said_if_slow, table
 from ganvae_core.errors import ConfigurationError, GanvaeError
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def print_table(found: list[Evaluation]) -> None:
         cells = [number(one.cost[figure.name]) if figure.name in one.cost else NOT_AVAILABLE for one in found]
         rows.append([titled(figure), figure.better, *cells, *("" for _ in others)])
     table(rows, headings)
-    note(f"{first.samples:,} samples, seed {first.seed}, against {first.held_out:,} held-out rows")
+    note(
+        f"{counted(first.samples, 'sample')}, seed {first.seed}, against {counted(first.held_out, 'held-out row')}"
+    )
     for reason, figures in reasons.items():
         if reason:
             note(f"{NOT_AVAILABLE}: {' · '.join(dict.fromkeys(figures))}: {reason}")

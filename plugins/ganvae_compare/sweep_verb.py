@@ -16,7 +16,7 @@ import click
 
 from ganvae_compare.plan import ganvae, next_free
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import note
+from ganvae_core.cli.output import counted, note
 from ganvae_core.config.layers import Text
 from ganvae_core.errors import ConfigurationError, Interrupted
 
@@ -91,7 +91,9 @@ def sweep(
         found = _new(words, plugin, recipe, data, metric, trials, seed or 0, out)
         study_of(found)
         write_sweep(found)
-    note(f"{found.trials} trials of {found.plugin}, by {found.metric} ({found.direction}); in {found.folder}")
+    note(
+        f"{counted(found.trials, 'trial')} of {found.plugin}, by {found.metric} ({found.direction}); in {found.folder}"
+    )
     others = [_join(found, number) for number in range(1, processes)]
     try:
         run_trials(found, note)

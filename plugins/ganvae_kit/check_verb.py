@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import Seconds, current_catalogue
-from ganvae_core.cli.output import print_json, table
+from ganvae_core.cli.output import counted, print_json, table
 from ganvae_core.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -156,9 +156,9 @@ def show(plugin: PluginUnderTest, outcomes: Sequence[Outcome], show_all: bool) -
             click.echo(f"not checked at all: {outcome.subject}\n  {outcome.message}\n")
     seconds = sum(outcome.seconds for outcome in outcomes)
     passed = (
-        f"{len(failed)} of {len(outcomes)} checks failed"
+        f"{len(failed)} of {counted(len(outcomes), 'check')} failed"
         if failed
-        else f"{len(by_state['passed'])} checks passed"
+        else f"{counted(len(by_state['passed']), 'check')} passed"
     )
     click.echo(f"{passed}, in {seconds:.1f} s")
     if left and not show_all:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import note, said_if_slow, table
+from ganvae_core.cli.output import counted, note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
 from ganvae_latent.giving import (
     CONDITION,
@@ -123,7 +123,7 @@ def complete(
         shown = made[:SHOWN_DRAWS]
         parts = [batch.x, batch.x.where(visible, low), *shown, *([mean] if draws > 1 else [])]
         numbered = [str(each + 1) for each in range(len(shown))]
-        headings = ["row", "visible", *numbered, *(["mean of all"] if draws > 1 else [])]
+        headings = ["row", "visible", *numbered, *(["mean"] if draws > 1 else [])]
         write(run, torch.stack(parts, 1).flatten(0, 1), output, columns=len(parts), headings=headings)
     else:
         draws_shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
@@ -131,7 +131,7 @@ def complete(
     hidden = known & ~visible  # whose truth is known
     if bool(hidden.any()):
         _report(run, batch.x, visible, hidden, made)
-    note(f"{draws} completions of {len(batch.x):,} rows by {path} at step {run.step:,}")
+    note(f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')} by {path} at step {run.step:,}")
     click.echo(str(output))
 
 

@@ -10,7 +10,7 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import note
+from ganvae_core.cli.output import counted, note
 from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_latent.giving import (
     CONDITION,
@@ -134,7 +134,7 @@ def edit(
     else:
         write(run, after, output)
     said = ", ".join(f"{direction.name} {amount:+g}" for direction, amount in chosen)
-    note(f"{len(z):,} edits ({said}) by {path} at step {run.step:,}")
+    note(f"{counted(len(z), 'edit')} ({said}) by {path} at step {run.step:,}")
     click.echo(str(output))
 
 

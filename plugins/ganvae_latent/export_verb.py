@@ -9,7 +9,7 @@ import click
 
 from ganvae_core.cli.frame import PathName
 from ganvae_core.cli.model_verbs import CHECKPOINT, RUN
-from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.cli.output import counted, note, said_if_slow
 from ganvae_core.errors import ConfigurationError, TrainingError
 from ganvae_latent.giving import load_run, open_data, refuse_output
 
@@ -79,7 +79,7 @@ def export(path: Path, part: str, quantise: Any, checkpoint: str | None, output:
             save_file(
                 tensors, draft, {"part": part, "plugin": run.configuration.plugin, "step": str(run.step)}
             )
-            said = f"{len(tensors)} tensors"
+            said = counted(len(tensors), "tensor")
         else:
             if ending == ".pt2":
                 torch.export.save(parts.as_program(module), draft)

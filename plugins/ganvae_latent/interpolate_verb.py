@@ -9,7 +9,7 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import note
+from ganvae_core.cli.output import counted, note
 from ganvae_core.errors import ConfigurationError
 from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, Given, load_run, refuse_output
 
@@ -115,7 +115,7 @@ def interpolate(
         share = np.tile(np.linspace(0, 1, length), len(start.z))
         write(run, made.transpose(0, 1).flatten(0, 1), output, columns=length,
               further={"path": number, "share": share})  # fmt: skip
-    note(f"{len(start.z):,} paths of {length} codes by {path} at step {run.step:,}")
+    note(f"{counted(len(start.z), 'path')} of {length} codes by {path} at step {run.step:,}")
     click.echo(str(output))
 
 

@@ -9,7 +9,7 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.cli.output import counted, note, said_if_slow
 from ganvae_core.errors import ConfigurationError
 from ganvae_latent.giving import (
     CONDITION,
@@ -122,7 +122,8 @@ def invert(
     show(run.view, drawing, run.spec, output, {"code": found.z.cpu().numpy()})
     error = found.error.median().item()
     note(
-        f"{len(x):,} codes by {path} at step {run.step:,}: median error {error:.3g}{_decibels(error, run.spec.range)}"
+        f"{counted(len(x), 'code')} by {path} at step {run.step:,}: median error {error:.3g}"
+        f"{_decibels(error, run.spec.range)}"
     )
     click.echo(str(output))
 

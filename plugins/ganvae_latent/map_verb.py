@@ -10,7 +10,7 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.cli.output import counted, note, said_if_slow
 from ganvae_latent.giving import CONDITION, load_run, need_encoder, open_data, refuse_output
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def draw_map(
         )
         with whole_path(output) as draft:
             _draw(draft, places, numbers, classes, axis_names, images, chosen, run)
-    note(f"{len(places):,} codes of {path} at step {run.step:,}, by {by}")
+    note(f"{counted(len(places), 'code')} of {path} at step {run.step:,}, by {by}")
     click.echo(str(output))
 
 

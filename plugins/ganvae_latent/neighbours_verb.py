@@ -9,7 +9,7 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import note, said_if_slow
+from ganvae_core.cli.output import counted, note, said_if_slow
 from ganvae_latent.giving import (
     CONDITION,
     FILES,
@@ -105,7 +105,9 @@ def neighbours(
     beside = np.concatenate([np.zeros((len(queries), 1)), distances.cpu().numpy()], 1).reshape(-1)
     number = np.concatenate([np.full((len(queries), 1), -1), chosen], 1).reshape(-1)
     write(run, lines, output, columns=near + 1, further={"row": number, "distance": beside})
-    note(f"{len(queries):,} rows beside {near} of {len(among):,} training rows, by distance of {space}")
+    note(
+        f"{counted(len(queries), 'row')} beside {near} of {counted(len(among), 'training row')}, by distance of {space}"
+    )
     click.echo(str(output))
 
 

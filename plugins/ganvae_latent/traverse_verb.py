@@ -9,7 +9,7 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import note, said_if_slow, table
+from ganvae_core.cli.output import counted, note, said_if_slow, table
 from ganvae_core.errors import DataError, RunError
 from ganvae_latent.giving import CONDITION, RESIZE, ROWS, SEED, load_run, open_data, refuse_output
 
@@ -110,5 +110,5 @@ def traverse(
     unit = "KL, nats" if shown[0].measure == "kl" else "change of x"
     table([[number + 1, axis.name, f"{axis.score:.3g}"] for number, axis in enumerate(shown)],
           ["line", "what", unit])  # fmt: skip
-    note(f"{len(shown)} of {len(found)} dimensions by {path} at step {run.step:,}")
+    note(f"{len(shown)} of {counted(len(found), 'dimension')} by {path} at step {run.step:,}")
     click.echo(str(output))

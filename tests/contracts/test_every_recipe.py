@@ -92,6 +92,7 @@ def test_a_plugins_default_recipe_bears_its_name() -> None:
             assert CATALOGUE.recipe(plugin.name)[0].name == plugin.name
 
 
+@pytest.mark.usefixtures("drawn_losses")
 @pytest.mark.parametrize("recipe", recipes())
 def test_a_run_of_a_recipe_leaves_everything_that_a_run_holds(recipe: str, tmp_path: Path) -> None:
     plugin, _, name = recipe.partition("/")

@@ -9,6 +9,8 @@ from PIL import Image
 
 import ganvae_core as gv
 from ganvae_core.types import Drawing, Units
+from ganvae_core.views.curves import PANEL, draw_losses
+from ganvae_core.views.figures import DPI
 from ganvae_core.views.image import (
     BACKGROUND,
     BAND_GAP,
@@ -73,10 +75,10 @@ def test_a_heading_may_span_several_columns() -> None:
 
 
 def test_few_reconstructions_make_a_narrow_picture_and_gaps_are_no_images() -> None:
-    width, height = pair_grid(tiles(2), tiles(2), columns=8).size
+    width, height = pair_grid(tiles(2), tiles(2), 8, ("original", "inversion")).size
     beside = width - (2 * TILE + GAP)
     assert height == 2 * TILE + GAP
-    named = np.asarray(pair_grid(tiles(3), tiles(3) / 2, columns=2))
+    named = np.asarray(pair_grid(tiles(3), tiles(3) / 2, 2, ("original", "inversion")))
     lines = [named[top : top + TILE, :beside] < 128 for top in (0, TILE + GAP)]
     assert all(line[:, 1:-1].any() for line in lines)  # each line has its name
     assert not np.array_equal(*lines)
@@ -137,3 +139,22 @@ def test_a_view_draws_over_real_rows_and_beside_originals(tmp_path: Path) -> Non
             view.draw(drawing, spec, tmp_path / "drawn.png")
             pictures.add((tmp_path / "drawn.png").read_bytes())
         assert len(pictures) == 3
+
+
+def test_the_curves_of_a_run_lie_within_their_picture(tmp_path: Path) -> None:
+    """With long names, wide numbers, a second stage, and a best value."""
+    records = [
+        {"step": 100 * at, "stage": at // 5, "a/loss": -1e6 * at, "a/gradient_norm": 1e-7 * at,
+         "held_out/error": 3.0 - at, "a_long_phase/with_a_term_of_a_long_name": 5e5}
+        for at in range(9)
+    ]  # fmt: skip
+    figures = [gv.Figure("error", "error of rows", "nats", "lower")]
+    draw_losses(records, tmp_path / "losses.png", "nats", figures)
+    with Image.open(tmp_path / "losses.png") as picture:
+        dark = np.asarray(picture.convert("L")) < 128
+    assert not dark[[0, -1]].any()
+    assert not dark[:, [0, -1]].any()
+    height, width = dark.shape
+    assert height > 3 * PANEL * DPI  # a panel each for losses, results and norms
+    assert dark[:, : width // 10].any()
+    assert dark[:, -width // 10 :].any()

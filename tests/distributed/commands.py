@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,11 +50,11 @@ class Rank(subprocess.Popen[bytes]):
             pickle.dump((args, env), file)
 
 
-def forked_ranks() -> None:
+def forked_ranks(count: int = 2) -> None:
     """Let torch take processes for ranks that were forked from this one, so that they need not import it."""
     from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
 
-    for _ in range(2):
+    for _ in range(count):
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -66,14 +67,17 @@ def forked_ranks() -> None:
                     os._exit(0)
             os.environ.clear()
             os.environ.update(variables)
-            run_python([word for word in words if word != "-P"])
+            run_python([word for word in words if word not in ("-P", "-u")])
         os.close(read)
         Rank.waiting.append((pid, write))
     subprocess_handler.Popen = Rank  # pyright: ignore
 
 
 def run_python(words: list[str]) -> NoReturn:
-    """Run what an interpreter is given, ``-m MODULE`` or a script."""
+    """Run what an interpreter is given, ``-m MODULE`` or a script, after a filter of warnings."""
+    if words[0] == "-W":
+        warnings.simplefilter(words[1])  # pyright: ignore[reportArgumentType]
+        words = words[2:]
     if words[0] == "-m":
         run_to_the_end(words[1], "", words[2:])
     run_to_the_end("", Path(words[0]).read_text("utf-8"), words[1:])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import forked_ranks
 from filelock import FileLock
 from toys import rows
-
-from ganvae_core.cli.launcher import watch
+from warm import warm
 
 HERE = Path(__file__).parent
 
@@ -26,11 +26,10 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not folder.exists():
             folder.mkdir()
             np.save(folder / "only-rank-0.npy", rows())
-            paths = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("PYTHONPATH", paths)
-                patch.setenv("OMP_NUM_THREADS", "1")
-                code = watch([sys.executable, "-W", "error", str(HERE / "together.py"), str(folder)], 2)
-            (folder / "code").write_text(str(code))
-    assert (folder / "code").read_text() == "0"
+            command = [sys.executable, "-W", "error", str(HERE / "together.py"), str(folder)]
+            code = f"import sys; from ganvae_core.cli.launcher import watch; sys.exit(watch({command}, 2))"
+            done = warm("", code=code, before=forked_ranks, variables={**os.environ, "OMP_NUM_THREADS": "1"})
+            (folder / "code").write_text(f"{done.code}\n{done.out}{done.err}")
+    code, _, said = (folder / "code").read_text().partition("\n")
+    assert code == "0", said
     return folder

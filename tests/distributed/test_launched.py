@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import torch
 from commands import (
     ENDLESS,
-    ENOUGH_SECONDS,
     SMALL,
     TWO,
     children_of,
@@ -32,21 +30,10 @@ from ganvae_core.engine.environment import environment_of
 from ganvae_core.store.checkpoints import read_checkpoint
 
 
-def torchrun(*words: str) -> Done:
-    """Two processes of a Python command, as torchrun starts them."""
-    launcher = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--local-addr",
-        "127.0.0.1",
-        "--nproc-per-node",
-        "2",
-    ]
-    done = subprocess.run(
-        [sys.executable, *launcher, *words], capture_output=True, text=True, timeout=ENOUGH_SECONDS
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+def torchrun(*words: str, before: Callable[[], object] | None = None) -> Done:
+    """Two processes of a Python command, as torchrun starts them: by itself, as new interpreters."""
+    options = ("--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2")
+    return warm("torch.distributed.run", *options, *words, before=before)
 
 
 @pytest.fixture(autouse=True)
@@ -262,7 +249,8 @@ def test_torchrun_trains_the_same_and_no_thread_of_torch_outlives_training(folde
 
 
 def test_torchrun_and_processes_must_agree_on_how_many() -> None:
-    found = torchrun("-m", "ganvae_core", "run", *SMALL, "--steps", "4", "--processes", "3")
+    words = ("-m", "ganvae_core", "run", *SMALL, "--steps", "4", "--processes", "3")
+    found = torchrun(*words, before=forked_ranks)
     assert found.code == 1  # torchrun's own code for any failure
     assert found.err.count("error: --processes 3: this is one of 2 processes that are there already.") == 1
     assert not Path("runs").exists()

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from commands import ENDLESS, ENOUGH_SECONDS, SMALL, children_of, finished, model_of, newest, until
+from commands import (
+    ENDLESS,
+    ENOUGH_SECONDS,
+    SMALL,
+    children_of,
+    finished,
+    forked_ranks,
+    model_of,
+    newest,
+    until,
+)
+from warm import Warm
 
 from ganvae_core.store.checkpoints import read_checkpoint
+
+CLONE_NEWNET = 0x40000000
+"""Of Linux's ``setns``: the namespace is one of networks."""
 
 pytestmark = pytest.mark.timeout(4 * ENOUGH_SECONDS)
 
@@ -29,19 +44,31 @@ class Machine:
     address: str
     folder: Path
 
-    def torchrun(self, head: str, *words: str) -> subprocess.Popen[str]:
+    def torchrun(self, head: str, *words: str) -> Warm:
         """Start its part of ``ganvae run``: one process of two."""
-        launcher = [
-            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+        options = [
+            *("--nnodes", "2", "--nproc-per-node", "1"),
             *("--rdzv-backend", "c10d", "--rdzv-id", "1", "--rdzv-endpoint", f"{head}:29500"),
             # Machines that share a host's name cannot tell by it which of them the endpoint is.
             *("--rdzv-conf", f"is_host={self.address == head}", "--local-addr", self.address),
         ]
-        return subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, *launcher, "-m", "ganvae_core", "run", *words],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {"GLOO_SOCKET_IFNAME": self.interface, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        return Warm(
+            "torch.distributed.run",
+            [*options, "-m", "ganvae_core", "run", *words],
+            folder=self.folder,
+            variables=os.environ | {"GLOO_SOCKET_IFNAME": self.interface, "OMP_NUM_THREADS": "1"},
+            before=partial(enter, self.namespace),
+        )
+
+
+def enter(namespace: str) -> None:
+    """Move this process to a network namespace, with a process in it that torch may take for its rank."""
+    file = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(file, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), namespace)
+    os.close(file)
+    forked_ranks(1)
 
 
 @pytest.fixture
@@ -79,17 +106,16 @@ def ip(*words: str) -> None:
 
 
 @pytest.fixture
-def begun() -> Iterator[list[subprocess.Popen[str]]]:
+def begun() -> Iterator[list[Warm]]:
     """The launchers that a test has started; what a test that failed has left is ended."""
-    launchers: list[subprocess.Popen[str]] = []
+    launchers: list[Warm] = []
     yield launchers
     for launcher in launchers:
-        if launcher.poll() is None:
+        if launcher.running():
             kill(launcher)
-        launcher.communicate(timeout=ENOUGH_SECONDS)
 
 
-def kill(launcher: subprocess.Popen[str]) -> None:
+def kill(launcher: Warm) -> None:
     """End a launcher and its process at once, as when a machine is switched off."""
     ranks = children_of(launcher.pid)
     launcher.kill()
@@ -98,17 +124,17 @@ def kill(launcher: subprocess.Popen[str]) -> None:
 
 
 def test_two_machines_train_what_one_process_trains(
-    machines: tuple[Machine, Machine], begun: list[subprocess.Popen[str]], tmp_path: Path
+    machines: tuple[Machine, Machine], begun: list[Warm], tmp_path: Path
 ) -> None:
     head = machines[0].address
     words = (*SMALL, "--steps", "4", "--out", "run")
     begun += [machine.torchrun(head, *words) for machine in machines]
-    said = [launcher.communicate(timeout=ENOUGH_SECONDS) for launcher in begun]
-    assert [launcher.returncode for launcher in begun] == [0, 0], said
-    (printed,) = (out for out, _ in said if out)  # rank 0 is on either of them
+    done = [launcher.done() for launcher in begun]
+    assert [one.code for one in done] == [0, 0], done
+    (printed,) = (one.out for one in done if one.out)  # rank 0 is on either of them
     assert printed == "run\n"
     (run,) = (machine.folder / "run" for machine in machines if (machine.folder / "run").exists())
-    assert any(" · 2 processes" in err for _, err in said)
+    assert any(" · 2 processes" in one.err for one in done)
     one = finished(*words[:-1], str(tmp_path / "one"), "engine.micro_batch_size=8", "--quiet")
     assert one.code == 0, one.err
     for name, value in model_of(str(tmp_path / "one"), 4).items():
@@ -116,26 +142,20 @@ def test_two_machines_train_what_one_process_trains(
 
 
 def test_a_machine_that_is_gone_ends_the_run_with_something_to_go_on_from(
-    machines: tuple[Machine, Machine], begun: list[subprocess.Popen[str]], tmp_path: Path
+    machines: tuple[Machine, Machine], begun: list[Warm], tmp_path: Path
 ) -> None:
     run = str(tmp_path / "shared" / "run")
     begun += [machine.torchrun(machines[0].address, *ENDLESS, "--out", run) for machine in machines]
     until(lambda: Path(run, "checkpoints", "step-000020").exists())
-    of_rank_0 = next(number for number, launcher in enumerate(begun) if is_rank_0(launcher))
+    of_rank_0 = next(number for number, launcher in enumerate(begun) if " · 2 processes" in launcher.said())
     kill(begun[1 - of_rank_0])
-    out, err = begun[of_rank_0].communicate(timeout=ENOUGH_SECONDS)
-    assert (begun[of_rank_0].returncode, out) == (1, "")
+    done = begun[of_rank_0].done()
+    assert (done.code, done.out) == (1, "")
     step = newest(run)
     read_checkpoint(Path(run, "checkpoints", f"step-{step:06d}"))  # which checks its files
-    error, *hints = err[err.index("error: ") :].splitlines()
+    error, *hints = done.err[done.err.index("error: ") :].splitlines()
     assert error.endswith("the connection to another process of this run was lost.")
     assert f"  saved up to step {step:,}" in hints
     assert f"  go on:  ganvae run --resume {run}" in hints
     again = finished("--resume", run, "--steps", str(step + 5), "--quiet")
     assert (again.code, again.out, again.err) == (0, f"{run}\n", "")
-
-
-def is_rank_0(launcher: subprocess.Popen[str]) -> bool:
-    """Whether the one process that a launcher has started is rank 0."""
-    (rank,) = children_of(launcher.pid)
-    return b"\0RANK=0\0" in b"\0" + Path(f"/proc/{rank}/environ").read_bytes()

@@ -37,7 +37,9 @@ def test_paths_are_a_picture_a_film_and_a_table(runs: Path, tmp_path: Path, say:
     assert outcome.code == 0, outcome.err
     assert size_of(tmp_path / "paths.png") == (5 * 58 - 2, 3 * 58 - 2)
     given = [picture(tmp_path / f"{name}.png") for name in "ab"]
-    assert say("interpolate", runs / "gan", *given, "--steps", "4", "-o", tmp_path / "film.gif").code == 0
+    outcome = say("interpolate", runs / "gan", *given, "--steps", "4", "-o", tmp_path / "film.gif")
+    assert outcome.code == 0
+    assert "1 path of 4 codes by" in outcome.err
     with Image.open(tmp_path / "film.gif") as film:
         assert film.size == (56, 56)  # one picture at a time
     assert say("interpolate", runs / "table", "--rows", "0,5,9", "-o", tmp_path / "made.csv").code == 0

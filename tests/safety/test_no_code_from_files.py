@@ -31,7 +31,7 @@ WRITTEN_HERE = {
 SAFE_WITH = [(NUMPY, "allow_pickle", False), (("torch.load",), "weights_only", True)]
 """Calls that construct no more than arrays and tensors with this argument."""
 YAML_LOADERS = {"_Loader", "yaml.BaseLoader", "loader"}
-"""``_Loader`` is a BaseLoader, ``loader`` the C form of SafeLoader; neither constructs more than lists and mappings."""
+"""``_Loader`` is a BaseLoader, ``loader`` a SafeLoader, in their C form; neither makes more than lists and mappings."""
 IMPORTERS = {
     "ganvae_core/__init__.py": "its own public names",
     "ganvae_core/cli/main.py": "its own verbs",
@@ -163,5 +163,5 @@ def test_yaml_is_read_by_loaders_that_construct_nothing() -> None:
 
     from ganvae_core.config.layers import _Loader
 
-    assert issubclass(_Loader, yaml.BaseLoader)
+    assert issubclass(_Loader, yaml.constructor.BaseConstructor)
     assert not issubclass(_Loader, yaml.constructor.SafeConstructor | yaml.constructor.FullConstructor)
