@@ -32,16 +32,23 @@ class Reading(NamedTuple):
     Attributes:
         averages: by ``phase/term``, over the updates that were made.
         updates: by phase, in their order: what was not finite in each, or None where it was made.
+        seconds: that training took before it was interrupted and resumed.
     """
 
     averages: Mapping[str, float]
     updates: Mapping[str, Sequence[NotFinite | None]]
+    seconds: float
 
 
 class StepLog:
-    """Scalars of the steps since the last reading, as tensors on the device, without a synchronisation in a step."""
+    """Scalars of the steps since the last reading, as tensors on the device, without a synchronisation in a step.
+
+    Attributes:
+        seconds: from the last reading to an interrupt, which a resumed run adds to its own.
+    """
 
     def __init__(self) -> None:
+        self.seconds = 0.0
         self._labels: list[tuple[int, str, tuple[str, ...]]] = []
         self._values: list[Tensor] = []
         self._counts: Counter[str] = Counter()
@@ -64,7 +71,8 @@ class StepLog:
         """Return the averages since the last reading, and clear them."""
         self._transfer()
         averages = {name: self._sums[name] / count for name, count in self._counts.items()}
-        reading = Reading(averages, self._updates)
+        reading = Reading(averages, self._updates, self.seconds)
+        self.seconds = 0.0
         self._counts, self._sums, self._updates = Counter(), defaultdict(float), defaultdict(list)
         return reading
 
@@ -80,10 +88,11 @@ class StepLog:
         sums = {name: [count, self._sums[name]] for name, count in self._counts.items()}
         updates = {phase: [None if update is None else [update.step, update.terms] for update in made]
                    for phase, made in self._updates.items()}  # fmt: skip
-        return {"sums": sums, "updates": updates} if updates else {}
+        return {"sums": sums, "updates": updates, "seconds": self.seconds} if updates else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue the sums that ``state`` gave."""
+        self.seconds = float(state.get("seconds", 0.0))
         for name, (count, total) in state.get("sums", {}).items():
             self._counts[name] = int(count)
             self._sums[name] = math.nan if total is None else float(total)

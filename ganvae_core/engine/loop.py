@@ -367,7 +367,7 @@ class Engine:
         seconds, steps = now - self._clock[0], done - self._clock[1]
         self._clock = (now, done)
         speed = steps * self.batch_size / seconds if seconds else 0.0
-        cost = {"samples_per_second": speed, "seconds": seconds, **peak_memory(self.device)}
+        cost = {"samples_per_second": speed, "seconds": reading.seconds + seconds, **peak_memory(self.device)}
         record = state.record({**reading.averages, **counts, **state.take_pending(), **cost})
         self._call("on_step", record)
         return record
@@ -420,11 +420,13 @@ class Engine:
     def _finish(self, *, ended: bool) -> None:
         """Save. A stage that is complete is also measured, and gets its last pictures.
 
-        After an interrupt between two records the averages since the last one go into the checkpoint, so that a
-        resumed run logs what an uninterrupted one does.
+        After an interrupt between two records the averages and the time since the last one go into the checkpoint, so
+        that a resumed run logs what an uninterrupted one does.
         """
         if ended:
             self._report_unread()
+        else:
+            self.state.log.seconds += time.perf_counter() - self._clock[0]
         self._check_finite()
         self.state.ended, self.interrupted = ended, self.stop_flag.incomplete
         complete = self.state.complete

@@ -42,7 +42,7 @@ class PointsView(View):
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
         """A scatter plot over the real density, by class where there are few, or each original joined to its row."""
-        rows, real = drawing.rows, drawing.real if drawing.originals is None else drawing.originals
+        rows, real = drawing.rows, drawing.originals if drawing.real is None else drawing.real
         classes = spec.classes if drawing.labels is not None else None
         coloured = classes is not None and len(classes) <= MOST_COLOURS
         figure = new_figure(7.2 if coloured else 5.6, 5)
@@ -78,7 +78,7 @@ def _title(drawing: Drawing, box: list[tuple[float, float]], *, coloured: bool) 
     outside = int(((drawing.rows < low) | (drawing.rows > high)).any(axis=1).sum())
     parts = f"{len(drawing.rows):,} {drawing.name} ({'a colour for each class' if coloured else 'blue'})"
     if drawing.originals is not None:
-        parts += " joined to their originals (grey)"
-    elif drawing.real is not None:
+        parts += " joined to their real rows"
+    if drawing.real is not None or drawing.originals is not None:
         parts += " over the density of real rows (grey)"
     return parts + (f"; {outside:,} lie outside" if outside else "")

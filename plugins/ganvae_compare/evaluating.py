@@ -213,6 +213,8 @@ def default_metrics(run: gv.Run) -> list[Any]:
     named.append({"name": "memorisation", "net": "pixels"})
     if spec.modality in ("table", "points"):
         named += ["table", "classifier"]
+    if spec.modality == "table":
+        named.append("utility")
     if spec.details.get("modes"):
         named.append("modes")
     if run.spec.classes and run.spec.condition is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
     from ganvae_compare.report import Entry
 
-POINTS, LINES, CODES = 1_000, 4, 2_000
+POINTS, FEW, CODES = 1_000, 4, 2_000
+JOINED = 100
+"""Points of a plane that are joined to another each."""
+MOST_COLUMNS = 16
+"""Columns of a table whose rows are shown."""
 SEED = 0
 MOST_COLOURS = 10
 KNOWN_ROWS = 20_000
@@ -37,56 +42,64 @@ WIDEST = 900
 """Pixels of a picture at most; larger ones are scaled down."""
 
 
+@dataclass(frozen=True)
+class Table:
+    """Rows of a table as text.
+
+    Args:
+        headings: of the columns.
+        rows: a label and the cells of each; the second value says whether a new group begins.
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, bool, Sequence[str]]]
+
+
+SECTIONS = {
+    "Samples": "The same seed for every candidate, beside rows of the data.",
+    "Nearest training rows": "Samples with the training row that is nearest to each in x.",
+    "Reconstructions": "The same held-out rows for every candidate that encodes.",
+    "Interpolations": "From one draw of the prior to another, along the path that suits it.",
+    "Codes": "Held-out rows, by the two first principal components of their codes.",
+}
+
+
 @dataclass
 class Pictures:
-    """Data URLs by section and candidate; ``curves`` has one for all."""
+    """Data URLs, or rows of tables, by section and candidate; ``curves`` is one for all."""
 
-    samples: dict[str, str] = field(default_factory=dict[str, str])
-    nearest: dict[str, str] = field(default_factory=dict[str, str])
-    reconstructions: dict[str, str] = field(default_factory=dict[str, str])
-    interpolations: dict[str, str] = field(default_factory=dict[str, str])
-    codes: dict[str, str] = field(default_factory=dict[str, str])
+    shown: dict[str, dict[str, str | Table]]
     curves: str = ""
 
     @property
-    def sections(self) -> list[tuple[str, str, Mapping[str, str]]]:
-        """Title, explanation and pictures of each section that has any."""
-        found = [
-            ("Samples", "The same seed for every candidate, beside rows of the data.", self.samples),
-            ("Nearest training rows", "Samples above the training rows that are nearest to them in x.", self.nearest),
-            ("Reconstructions", "The same held-out rows for every candidate that encodes.", self.reconstructions),
-            ("Interpolations", "From one draw of the prior to another, along the path that suits it.",
-             self.interpolations),
-            ("Codes", "Held-out rows, by the two first principal components of their codes.", self.codes),
-        ]  # fmt: skip
-        return [(title, text, pictures) for title, text, pictures in found if pictures]
+    def sections(self) -> list[tuple[str, str, Mapping[str, str | Table]]]:
+        """Title, explanation and content of each section that has any."""
+        return [(title, text, self.shown[title]) for title, text in SECTIONS.items() if self.shown[title]]
 
 
 def drawn(entries: Sequence[Entry]) -> Pictures:
     """The pictures of the first run of each candidate."""
-    pictures = Pictures()
+    shown: dict[str, dict[str, str | Table]] = {title: {} for title in SECTIONS}
     runs = {entry.name: read_run(entry.runs[0]) for entry in entries if entry.runs}
     for name, run in runs.items():
-        if run.model.encoder is not None:
-            pictures.codes[name] = codes(run)
+        has_encoder, as_grid = run.model.encoder is not None, run.view.as_grid
+        if has_encoder:
+            shown["Codes"][name] = codes(run)
         if ".png" not in run.view.endings:
             continue
-        as_grid = run.view.as_grid
-        if can_sample(run.model):
-            made = run.samples(4 * across(run) if as_grid else POINTS, seed=SEED).x
-            real = None if as_grid else _real(run, "training", POINTS)
-            if as_grid and not pictures.samples:
-                pictures.samples["data"] = picture(
-                    run, Drawing(_real(run, "held_out", 4 * across(run)), columns=across(run))
-                )
-            pictures.samples[name] = picture(run, Drawing(_rows(run, made), real=real, columns=across(run)))
-            if as_grid:
-                pictures.nearest[name] = nearest(run, made[: across(run)])
-                pictures.interpolations[name] = interpolation(run)
-        if run.model.encoder is not None and as_grid:
-            pictures.reconstructions[name] = reconstruction(run)
-    pictures.curves = curves({name: run.metrics for name, run in runs.items()})
-    return pictures
+        if has_encoder:
+            shown["Reconstructions"][name] = reconstruction(run)
+        if not can_sample(run.model):
+            continue
+        made = run.samples(4 * across(run) if as_grid else POINTS, seed=SEED).x
+        if as_grid and not shown["Samples"]:
+            data = _real(run, "held_out", 4 * across(run))
+            shown["Samples"]["data"] = picture(run, Drawing(data, columns=across(run)))
+        real = None if as_grid else _real(run, "training", POINTS)
+        shown["Samples"][name] = picture(run, Drawing(_rows(run, made), real=real, columns=across(run)))
+        shown["Nearest training rows"][name] = nearest(run, made)
+        shown["Interpolations"][name] = interpolation(run)
+    return Pictures(shown, curves({name: run.metrics for name, run in runs.items()}))
 
 
 def across(run: Run) -> int:
@@ -114,8 +127,39 @@ def data_url(source: Path | io.BytesIO) -> str:
     return "data:image/webp;base64," + base64.b64encode(target.getvalue()).decode()
 
 
-def nearest(run: Run, made: Tensor) -> str:
-    """Samples above the training rows that are nearest to them."""
+def is_plane(run: Run) -> bool:
+    """Whether rows are points of a plane, whose pictures show single rows among many."""
+    return run.spec.modality == "points"
+
+
+def table(run: Run, groups: Sequence[tuple[Sequence[str], Tensor]]) -> Table:
+    """Rows of a table as the view writes them.
+
+    Args:
+        run: whose rows they are.
+        groups: labels and x (N, *X) of rows that belong together.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        show(run.view, Drawing(_rows(run, torch.cat([x for _, x in groups]))), run.spec, path)
+        with path.open(newline="", encoding="utf-8") as file:
+            headings, *cells = csv.reader(file)
+    labels = [(label, at == 0) for of_group, _ in groups for at, label in enumerate(of_group)]
+    return Table(headings[:MOST_COLUMNS], [(label, first, [_short(text) for text in row[:MOST_COLUMNS]])
+                                           for (label, first), row in zip(labels, cells, strict=True)])  # fmt: skip
+
+
+def _short(text: str) -> str:
+    """A number with four digits that count; any other text as it is."""
+    try:
+        return f"{float(text):.4g}" if "." in text else text
+    except ValueError:
+        return text
+
+
+def nearest(run: Run, made: Tensor) -> str | Table:
+    """Samples with the training rows that are nearest to them."""
+    made = made[: across(run) if run.view.as_grid else JOINED if is_plane(run) else FEW]
     data = run.open_data()
     best = torch.full((len(made),), torch.inf)
     closest = made.clone()
@@ -124,30 +168,55 @@ def nearest(run: Run, made: Tensor) -> str:
         better = distances[:, 0] < best
         best[better] = distances[better, 0]
         closest[better] = batch.x.cpu()[places[better, 0]]
-    return picture(run, Drawing(_rows(run, torch.cat([made, closest])), columns=across(run)))
+    if run.view.as_grid:
+        return picture(run, Drawing(_rows(run, torch.cat([made, closest])), columns=across(run)))
+    if is_plane(run):
+        return _joined(run, made, closest, "samples")
+    return table(run, [((f"sample {number}", "nearest row"), torch.stack(pair))
+                       for number, pair in enumerate(zip(made, closest, strict=True), 1)])  # fmt: skip
 
 
-def reconstruction(run: Run) -> str:
-    """Held-out rows above their reconstructions."""
+def reconstruction(run: Run) -> str | Table:
+    """Held-out rows with their reconstructions."""
     data = run.open_data()
-    batch = batch_of(data, evenly(data.held_out, 2 * across(run)), run.device)
+    count = 2 * across(run) if run.view.as_grid else JOINED if is_plane(run) else FEW
+    batch = batch_of(data, evenly(data.held_out, count), run.device)
     with torch.no_grad():
         made = run.model.reconstruct(batch.x, batch.condition)
-    return picture(
-        run, Drawing(_rows(run, made), "reconstructions", originals=_rows(run, batch.x), columns=across(run))
-    )
+    if run.view.as_grid:
+        return picture(run, Drawing(_rows(run, made), "reconstructions", originals=_rows(run, batch.x),
+                                    columns=across(run)))  # fmt: skip
+    if is_plane(run):
+        return _joined(run, made, batch.x, "reconstructions")
+    return table(run, [((f"row {number}", "reconstruction"), torch.stack(pair))
+                       for number, pair in enumerate(zip(batch.x, made, strict=True), 1)])  # fmt: skip
 
 
-def interpolation(run: Run) -> str:
-    """Lines from a draw of the prior to another one, decoded."""
-    z, condition = sample_codes(run.model, 2 * LINES, SEED, run.device)
+def _joined(run: Run, made: Tensor, real: Tensor, name: str) -> str:
+    """Points joined to the rows of the data that belong to them, over the density of the data."""
+    return picture(run, Drawing(_rows(run, made), name, real=_real(run, "training", POINTS),
+                                originals=_rows(run, real)))  # fmt: skip
+
+
+def interpolation(run: Run) -> str | Table:
+    """Table from a draw of the prior to another one, decoded."""
+    is_table = not (run.view.as_grid or is_plane(run))
+    paths, count = (2, 6) if is_table else (FEW, across(run) if run.view.as_grid else 40)
+    z, condition = sample_codes(run.model, 2 * paths, SEED, run.device)
     if condition is not None:
-        condition = condition[:LINES]
-        z, _ = sample_codes(run.model, 2 * LINES, SEED, run.device, torch.cat([condition, condition]))
+        condition = condition[:paths]
+        z, _ = sample_codes(run.model, 2 * paths, SEED, run.device, torch.cat([condition, condition]))
     with torch.no_grad():
-        steps = latent.interpolate(run.model, z[:LINES], z[LINES:], across(run), condition=condition)
-        rows = torch.stack([run.model(step, condition) for step in steps], 1).flatten(0, 1)
-    return picture(run, Drawing(_rows(run, rows), columns=across(run)))
+        steps = latent.interpolate(run.model, z[:paths], z[paths:], count, condition=condition)
+        rows = torch.stack([run.model(step, condition) for step in steps], 1)  # (paths, count, *X)
+    if is_table:
+        shares = [f"{100 * at / (count - 1):.0f} %" for at in range(count)]
+        return table(run, [([f"path {number}, {share}" for share in shares], path)
+                           for number, path in enumerate(rows, 1)])  # fmt: skip
+    drawing = Drawing(_rows(run, rows.flatten(0, 1)), columns=across(run))
+    if is_plane(run):
+        drawing = replace(drawing, name=f"points of {paths} paths", real=_real(run, "training", POINTS))
+    return picture(run, drawing)
 
 
 def codes(run: Run) -> str:

@@ -104,7 +104,7 @@ def sweep(
         for other in others:
             _end(other, sys.exc_info()[0] is not None)
     best = finish(found)
-    shares = importances(study_of(found), found.trials)
+    shares = importances(study_of(found))
     for key, value in best.params.items():
         note(f"  {key}={value}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else ""))
     note(f"best: trial {best.number}, {found.metric} {best.value:.4g}; {found.folder / PLOT}")

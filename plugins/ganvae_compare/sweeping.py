@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 SWEEP, JOURNAL, TRIALS, TABLE, PLOT, BEST = ("sweep.json", "journal.log", "trials", "trials.csv", "sweep.png",
                                              "best.yaml")  # fmt: skip
 STUDY = "sweep"
+RUN, RESULTS = "run", "results"
+"""What a trial keeps beside its values: the path of its run, and all figures of it."""
 STARTUP_TRIALS = 8
 """Trials that are drawn at random, and complete before any is pruned."""
+FEWEST = 3
+"""Complete trials that importances are estimated from."""
+MOST_DRAWN = 4
+"""Figures that are drawn; all of them are in the table."""
+BEST_MARK: dict[str, Any] = {"s": 60, "facecolors": "none", "edgecolors": "C3", "linewidths": 1.5}
 LIST = re.compile(r"\[(?P<inner>.*)\]")
 NUMBERS = re.compile(r"(?P<log>log:)?(?P<low>[-+0-9.eE]+)\.\.(?P<high>[-+0-9.eE]+)")
 WHOLE = re.compile(r"[-+]?\d+")
@@ -197,6 +205,8 @@ class Pruning(gv.Callback):
 def run_trials(sweep: Sweep, say: Any) -> None:
     """Ask for trials, train them and report them, until there are enough.
 
+    A trial of the same values as one that has ended is not trained again: it ends as that one did.
+
     Args:
         sweep: what is searched.
         say: called with a line for each trial that has ended.
@@ -210,6 +220,14 @@ def run_trials(sweep: Sweep, say: Any) -> None:
         drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
         pruning = Pruning(trial, sweep.metric)
         words = " ".join(as_overrides(nest(list(drawn.items()))))
+        known = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if equal := next((other for other in known if other.params == trial.params), None):
+            for name in (RUN, RESULTS):
+                trial.set_user_attr(name, equal.user_attrs[name])
+            is_complete = equal.state == TrialState.COMPLETE
+            study.tell(trial, equal.value if is_complete else None, state=equal.state)
+            say(f"trial {trial.number}: the same values as trial {equal.number}, not trained again   {words}")
+            continue
         try:
             run = gv.train(
                 sweep.plugin, recipe=sweep.recipe or None, data=sweep.data or None,
@@ -223,7 +241,8 @@ def run_trials(sweep: Sweep, say: Any) -> None:
             study.tell(trial, state=TrialState.FAIL)
             say(f"trial {trial.number}: failed: {reason}   {words}")
             continue
-        trial.set_user_attr("run", str(run.path))
+        trial.set_user_attr(RUN, str(run.path))
+        trial.set_user_attr(RESULTS, dict(run.results))
         if pruning.pruned:
             study.tell(trial, state=TrialState.PRUNED)
             say(f"trial {trial.number}: pruned at step {run.step:,}   {words}")
@@ -248,59 +267,71 @@ def finish(sweep: Sweep) -> optuna.trial.FrozenTrial:
     best = study.best_trial
     with whole_file(sweep.folder / TABLE) as file:
         file.write(_table(sweep, study.get_trials(deepcopy=False)).encode())
-    configuration = (Path(best.user_attrs["run"]) / "config.yaml").read_bytes()
+    configuration = (Path(best.user_attrs[RUN]) / "config.yaml").read_bytes()
     with whole_file(sweep.folder / BEST) as file:
         file.write(configuration)
     _plot(sweep, study, complete)
     return best
 
 
-def importances(study: optuna.Study, count: int) -> dict[str, float]:
-    """How much each setting decides, in shares; empty with fewer than three trials."""
+def importances(study: optuna.Study) -> dict[str, float]:
+    """How much each of several settings decides, in shares; empty with fewer than three complete trials."""
     import optuna
+    from optuna.trial import TrialState
 
-    return optuna.importance.get_param_importances(study) if count >= 3 else {}
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < FEWEST or len(study.best_params) < 2:
+        return {}
+    return optuna.importance.get_param_importances(study)
+
+
+def _figures(sweep: Sweep, trials: Sequence[optuna.trial.FrozenTrial]) -> list[str]:
+    """The figure that is searched by, then the others of the trials' metrics."""
+    found = dict.fromkeys(name for trial in trials for name in trial.user_attrs.get(RESULTS, {}))
+    return [sweep.metric, *(name for name in found if name != sweep.metric)]
 
 
 def _table(sweep: Sweep, trials: Sequence[optuna.trial.FrozenTrial]) -> str:
-    import io
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    keys = list(sweep.ranges)
-    writer.writerow(["trial", "state", *keys, sweep.metric, "run"])
+    keys, figures = list(sweep.ranges), _figures(sweep, trials)
+    writer.writerow(["trial", "state", *keys, *figures, "run"])
     for trial in trials:
+        results = trial.user_attrs.get(RESULTS, {})
         writer.writerow([trial.number, trial.state.name.lower(), *(trial.params.get(key, "") for key in keys),
-                         "" if trial.value is None else trial.value, trial.user_attrs.get("run", "")])  # fmt: skip
+                         *(results.get(name, "") for name in figures), trial.user_attrs.get(RUN, "")])  # fmt: skip
     return text.getvalue()
 
 
 def _plot(sweep: Sweep, study: optuna.Study, complete: Sequence[optuna.trial.FrozenTrial]) -> None:
-    """The importance of each setting, and the figure against each of them."""
+    """A line of panels for each figure, against each setting; of several settings their importance, too."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter, NullFormatter
 
-    keys = list(sweep.ranges)
-    shares = importances(study, len(complete))
-    chart = Figure(figsize=(3.4 * (len(keys) + 1), 3.2), layout="constrained")
-    panels: Any = chart.subplots(1, len(keys) + 1)
+    keys, figures = list(sweep.ranges), _figures(sweep, complete)[:MOST_DRAWN]
+    shares = importances(study)
+    columns = len(keys) + bool(shares)
+    chart = Figure(figsize=(3.4 * columns, 2.6 * len(figures) + 0.4), layout="constrained")
+    panels: Any = chart.subplots(len(figures), columns, squeeze=False)
     if shares:
-        panels[0].barh(list(shares), list(shares.values()))
-        panels[0].set_xlabel("share of the variance")
-    panels[0].set_title("importance", fontsize=10)
+        panels[0, -1].barh(list(shares), list(shares.values()))
+        panels[0, -1].set_xlabel(f"importance for {sweep.metric}, share")
+        for axes in panels[1:, -1]:
+            axes.set_visible(False)
     best = study.best_trial
-    for key, axes in zip(keys, panels[1:], strict=True):
-        axes.scatter([trial.params[key] for trial in complete], [trial.value for trial in complete], s=16)
-        axes.scatter(
-            [best.params[key]], [best.value], s=60, facecolors="none", edgecolors="C3", linewidths=1.5
-        )
-        axes.set_xlabel(key)
-        axes.set_ylabel(sweep.metric)
-        if sweep.ranges[key].is_log:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(0, 0)))
-            axes.xaxis.set_minor_formatter(NullFormatter())
-    for axes in panels:
+    for line, figure in zip(panels, figures, strict=True):
+        for key, axes in zip(keys, line, strict=False):
+            for trials, style in ((complete, {"s": 16}), ([best], BEST_MARK)):
+                there = [trial for trial in trials if figure in trial.user_attrs[RESULTS]]
+                axes.scatter([trial.params[key] for trial in there],
+                             [trial.user_attrs[RESULTS][figure] for trial in there], **style)  # fmt: skip
+            axes.set_xlabel(key)
+            axes.set_ylabel(figure)
+            if sweep.ranges[key].is_log:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(0, 0)))
+                axes.xaxis.set_minor_formatter(NullFormatter())
+    for axes in panels.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
     with whole_file(sweep.folder / PLOT) as file:

@@ -46,31 +46,45 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     return max(0.0, float(distance - 2 * overlap))
 
 
-def kernel_distance(first: Tensor, second: Tensor) -> Estimate:
+def kernel_distance(first: Tensor, second: Tensor, own: float | None = None) -> Estimate:
     """The squared maximum mean discrepancy with the kernel ``(x·y / F + 1)³``, unbiased (Bińkowski et al. 2018).
 
     Over all pairs of features (N, F) and (M, F), each sample with itself left out, so it is negative at times. The
     standard error comes from disjoint parts of both samples.
+
+    Args:
+        first: features of the data.
+        second: features of samples.
+        own: what ``own_kernel`` gives for the first, where it is known.
     """
     first, second = first.double(), second.double()
-    value = _discrepancy(first, second)
+    value = _discrepancy(first, second, own_kernel(first) if own is None else own)
     size = min(len(first), len(second)) // KERNEL_BLOCKS
     if size < 2:
         return Estimate(value, float("nan"))
     parts = [slice(start * size, (start + 1) * size) for start in range(KERNEL_BLOCKS)]
-    found = torch.tensor([_discrepancy(first[part], second[part]) for part in parts])
+    found = torch.tensor([_discrepancy(first[part], second[part], own_kernel(first[part])) for part in parts])
     return Estimate(value, float(found.std()) / KERNEL_BLOCKS**0.5)
 
 
-def _discrepancy(first: Tensor, second: Tensor) -> float:
-    def total(x: Tensor, y: Tensor) -> float:
-        return sum(float((block @ y.T / x.shape[1] + 1).pow(3).sum()) for block in x.split(_block(y)))
+def own_kernel(rows: Tensor) -> float:
+    """The mean of the kernel over all pairs of two different rows (N, F)."""
+    rows = rows.double()
+    total, block = 0.0, _block(rows)
+    for start in range(0, len(rows), block):  # a pair counts twice, and is computed once
+        part, later = rows[start : start + block], rows[start + block :]
+        inside = _kernel(part, part)
+        total += float(inside.sum() - inside.diagonal().sum()) + 2 * float(_kernel(part, later).sum())
+    return total / (len(rows) * (len(rows) - 1))
 
-    def own(x: Tensor) -> float:
-        diagonal = float((x.square().sum(1) / x.shape[1] + 1).pow(3).sum())
-        return (total(x, x) - diagonal) / (len(x) * (len(x) - 1))
 
-    return own(first) + own(second) - 2 * total(first, second) / (len(first) * len(second))
+def _discrepancy(first: Tensor, second: Tensor, own: float) -> float:
+    across = sum(float(_kernel(part, second).sum()) for part in first.split(_block(second)))
+    return own + own_kernel(second) - 2 * across / (len(first) * len(second))
+
+
+def _kernel(first: Tensor, second: Tensor) -> Tensor:
+    return (first @ second.T / first.shape[1] + 1).pow(3)
 
 
 class Manifolds(NamedTuple):
@@ -82,7 +96,7 @@ class Manifolds(NamedTuple):
     coverage: float
 
 
-def manifolds(real: Tensor, made: Tensor, nearest: int = 5) -> Manifolds:
+def manifolds(real: Tensor, made: Tensor, nearest: int = 5, reach: Tensor | None = None) -> Manifolds:
     """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
     Around each row lies a ball that reaches to its ``nearest``-th neighbour in its own set. Precision is the share of
@@ -93,31 +107,32 @@ def manifolds(real: Tensor, made: Tensor, nearest: int = 5) -> Manifolds:
         real: (N, F).
         made: (M, F).
         nearest: at most N - 1 and M - 1.
+        reach: (N,) what ``reach_of`` gives for the real rows, where it is known.
     """
-    real, made = real.float(), made.float()
-    real_reach, made_reach = _reach(real, nearest), _reach(made, nearest)
-    covered = torch.zeros(len(real), dtype=torch.bool)
+    real_reach, made_reach = reach_of(real, nearest) if reach is None else reach, reach_of(made, nearest)
+    covered, recalled = (torch.zeros(len(real), dtype=torch.bool) for _ in range(2))
     inside, precise = 0, 0
-    for _, apart in _distances(made, real):
+    for start, apart in _distances(made, real):
         near = apart < real_reach
         covered |= near.any(0)
         inside += int(near.sum())
         precise += int(near.any(1).sum())
-    recalled = sum(int((apart < made_reach).any(1).sum()) for _, apart in _distances(real, made))
+        recalled |= (apart < made_reach[start : start + len(apart), None]).any(0)
     return Manifolds(
-        precise / len(made), recalled / len(real), inside / (nearest * len(made)),
+        precise / len(made), float(recalled.double().mean()), inside / (nearest * len(made)),
         float(covered.double().mean()),
     )  # fmt: skip
 
 
-def _reach(rows: Tensor, nearest: int) -> Tensor:
-    """(N,) the distance to the ``nearest``-th other row."""
+def reach_of(rows: Tensor, nearest: int) -> Tensor:
+    """(N,) the distance of each row (N, F) to the ``nearest``-th other row."""
     # A row is the nearest to itself.
     return torch.cat([apart.kthvalue(nearest + 1, dim=1).values for _, apart in _distances(rows, rows)])
 
 
 def _distances(rows: Tensor, others: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Euclidean distances (B, M) of blocks of rows to all others, with the number of the first row."""
+    rows, others = rows.float(), others.float()
     block = _block(others)
     for start in range(0, len(rows), block):
         yield start, torch.cdist(rows[start : start + block], others)
@@ -130,7 +145,7 @@ def _block(others: Tensor) -> int:
 
 def nearest_distances(rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """(N,) the distance of each row to its nearest other row, and (N,) the number of that one."""
-    found = [apart.min(1) for _, apart in _distances(rows.float(), others.float())]
+    found = [apart.min(1) for _, apart in _distances(rows, others)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 
 
@@ -152,21 +167,23 @@ def sliced_wasserstein(first: Tensor, second: Tensor, directions: int = 512) -> 
     return total / directions
 
 
-def two_sample_accuracy(real: Tensor, made: Tensor) -> float:
+def two_sample_accuracy(real: Tensor, made: Tensor, reach: Tensor | None = None) -> float:
     """Share of rows whose nearest other row is of their own sample (Lopez-Paz and Oquab 2017).
 
     One half where the samples are of one distribution, 1 where they are apart, less than one half where made rows are
-    copies of real ones. Both samples count alike: rows beyond the smaller count are left out.
+    copies of real ones. Of equally near rows the real one counts.
+
+    Args:
+        real: (N, F).
+        made: (N, F): both samples count alike.
+        reach: (N,) what ``reach_of`` gives for the nearest other real row, where it is known.
     """
-    count = min(len(real), len(made))
-    rows = torch.cat([real[:count].float(), made[:count].float()])
-    side = torch.arange(len(rows)) < count
-    right = 0
-    for start, apart in _distances(rows, rows):
-        own = torch.arange(len(apart))
-        apart[own, start + own] = torch.inf
-        right += int((side[apart.argmin(1)] == side[start : start + len(apart)]).sum())
-    return right / len(rows)
+    real_reach, made_reach = reach_of(real, 1) if reach is None else reach, reach_of(made, 1)
+    to_made, right = torch.full((len(real),), torch.inf), 0
+    for start, apart in _distances(made, real):
+        right += int((made_reach[start : start + len(apart)] < apart.min(1).values).sum())
+        to_made = torch.minimum(to_made, apart.min(0).values)
+    return (right + int((real_reach <= to_made).sum())) / (len(real) + len(made))
 
 
 def different_bins(real: Tensor, made: Tensor, known: Tensor, bins: int, significance: float = 0.05) -> float:
@@ -198,7 +215,7 @@ def different_bins(real: Tensor, made: Tensor, known: Tensor, bins: int, signifi
 
 def mean_distance(rows: Tensor) -> float:
     """The mean Euclidean distance of two different rows (N, F)."""
-    total = sum(float(apart.double().sum()) for _, apart in _distances(rows.float(), rows.float()))
+    total = sum(float(apart.double().sum()) for _, apart in _distances(rows, rows))
     return total / (len(rows) * (len(rows) - 1))
 
 

@@ -30,6 +30,11 @@ def _compared(subject: gv.Subject, net: Net) -> tuple[Tensor, Tensor]:
     return real, features(subject, subject.samples(subject.sample_count), net)
 
 
+def _reach(subject: gv.Subject, net: Net, real: Tensor, nearest: int) -> Tensor:
+    """(N,) the distance of each held-out row to its ``nearest``-th other one, computed once for all samples."""
+    return subject.once(("reach", net, len(real), nearest), lambda: distances.reach_of(real, nearest))
+
+
 @final
 class FrechetDistance(gv.Metric):
     """The squared Fréchet distance of samples to held-out rows (Heusel et al. 2017, over features of the named net).
@@ -76,7 +81,8 @@ class KernelDistance(gv.Metric):
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``kd_NET`` and ``kd_NET_error``."""
         real, made = _compared(subject, self.net)
-        found, name = distances.kernel_distance(real, made), self.figures[0].name
+        own = subject.once(("own kernel", self.net), lambda: distances.own_kernel(real))
+        found, name = distances.kernel_distance(real, made, own), self.figures[0].name
         error = {} if math.isnan(found.error) else {f"{name}_error": 1000 * found.error}
         return {name: 1000 * found.value, **error}
 
@@ -110,7 +116,7 @@ class Manifolds(gv.Metric):
         """The four figures."""
         real, made = _compared(subject, self.net)
         nearest = min(self.nearest, len(real) - 1, len(made) - 1)
-        found = distances.manifolds(real, made, nearest)
+        found = distances.manifolds(real, made, nearest, _reach(subject, self.net, real, nearest))
         return {figure.name: value for figure, value in zip(self.figures, found, strict=True)}
 
 
@@ -161,7 +167,10 @@ class TwoSample(gv.Metric):
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``nn_NET`` in percent."""
         real, made = _compared(subject, self.net)
-        return {self.figures[0].name: 100 * distances.two_sample_accuracy(real, made)}
+        count = min(len(real), len(made))
+        real = real[:count]
+        accuracy = distances.two_sample_accuracy(real, made[:count], _reach(subject, self.net, real, 1))
+        return {self.figures[0].name: 100 * accuracy}
 
 
 @final

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import Say, train
+from command_line import Say, train, write_table
 from ganvae_compare.evaluating import COSTS, default_metrics, evaluate
 from ganvae_metrics.nets import net_of
 from torch import Tensor
@@ -275,3 +275,12 @@ def test_codes_that_are_the_factors_of_a_source_are_disentangled(tmp_path: Path)
     assert found["mig"] > 0.9
     assert found["factor_vae"] == 1.0
     assert found["sap"] > 0.9
+
+
+def test_a_bound_that_would_take_many_integrations_is_refused_with_what_to_ask_for(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "--plugin", "table-vae", "--data", write_table(tmp_path / "rows.csv"),
+                "encoder.hidden=[4]", *TINY, "prior.width=8", "prior.layers=1", "stages.0.steps=2")  # fmt: skip
+    found = evaluate(gv.load(run), ["importance-bound"], with_references=False)
+    assert "draws: 10" in found.result("iw100_nats").reason
+    few = {"name": "importance-bound", "draws": 2, "rows": 3}
+    assert evaluate(gv.load(run), [few], with_references=False).result("iw2_nats").value is not None

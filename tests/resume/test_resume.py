@@ -6,6 +6,7 @@ import hashlib
 import json
 import shlex
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,20 @@ def test_a_run_that_is_interrupted_in_its_last_step_leaves_the_fit_to_the_resume
     resumed = stopped.resume()
     assert weights(resumed) == weights(whole)
     assert resumed.results == whole.results
+
+
+def test_the_seconds_of_a_record_include_those_before_an_interrupt(tmp_path: Path) -> None:
+    class StopBetween(gv.Callback):
+        def on_samples(self, training: gv.TrainingView) -> None:
+            time.sleep(0.1)
+            training.interrupt()
+
+    settings = {**SETTINGS, "engine.log_every": 4, "engine.samples_every": 2, "engine.checkpoint_every": 4}
+    stopped = gv.train("vae", steps=4, out=tmp_path / "run", overrides=settings, callbacks=[StopBetween()])
+    assert (stopped.step, stopped.metrics) == (2, [])
+    (record,) = stopped.resume().metrics
+    assert record["step"] == 4
+    assert 0.1 < record["seconds"] < 60
 
 
 def test_whoever_interrupts_training_does_not_wait_for_a_measurement(
