@@ -83,6 +83,7 @@ from ganvae_core.interfaces import ObservedData as ObservedData
 from ganvae_core.interfaces import Optimizer as Optimizer
 from ganvae_core.interfaces import Posterior as Posterior
 from ganvae_core.interfaces import Schedule as Schedule
+from ganvae_core.interfaces import SequentialData as SequentialData
 from ganvae_core.interfaces import Source as Source
 from ganvae_core.model import DecodeModule as DecodeModule
 from ganvae_core.model import EncodeModule as EncodeModule

@@ -213,6 +213,18 @@ class NormalData(ObservedData):
     log_scale: Tensor
 
 
+class SequentialData(ObservedData):
+    """Entries of a row are given those before them.
+
+    With a mask, ``log_prob`` sums the terms of the observed entries, each given all entries before it, so that x is
+    whole.
+    """
+
+    @abc.abstractmethod
+    def filled(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, *X) x where the mask (B, *X) is true, and elsewhere draws; each entry is given those before it."""
+
+
 class Observation(nn.Module, abc.ABC):
     """Maps a generator's raw output to a distribution over x within the data's range.
 

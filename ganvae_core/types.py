@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -252,6 +253,9 @@ class View:
             scatter plot does.
         plugin: whose recipe ``ganvae data`` names for such data.
         gaps: whether a picture leaves out what is NaN; rows of data have it there where a value is missing.
+        quantities: whether values have an order, so that means and distances of rows say something; characters have
+            none.
+        along: the axis of a row that is time, or the order of a text; None where there is none.
     """
 
     noun: ClassVar[str] = "rows"
@@ -260,6 +264,8 @@ class View:
     as_grid: ClassVar[bool] = False
     plugin: ClassVar[str] = "vae"
     gaps: ClassVar[bool] = False
+    quantities: ClassVar[bool] = True
+    along: ClassVar[int | None] = None
 
     def fits(self, spec: DataSpec) -> bool:
         """Whether rows of this specification can be shown."""
@@ -268,6 +274,14 @@ class View:
     def describe(self, spec: DataSpec) -> str:
         """One row in words: ``8 × 8``, ``5 columns``; empty where there is nothing to say."""
         return " × ".join(str(size) for size in spec.shape)
+
+    def places_in_unit(self, spec: DataSpec) -> float:
+        """Places of the axis ``along`` in one unit that users give spans in: a time, a character, a second of sound."""
+        return 1.0
+
+    def hidden(self, spec: DataSpec) -> float | None:
+        """What a picture has in place of a hidden value, in the source's units; None for the lowest of the range."""
+        return math.nan if self.gaps else None
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
         """Draw rows to a PNG file. The path is a draft's: the file appears in its place when it is complete."""

@@ -16,7 +16,7 @@ import click
 from ganvae_core.cli import describe, table_facts
 from ganvae_core.cli.frame import PathName, current_catalogue
 from ganvae_core.cli.output import aligned, counted, note, print_json, said_if_slow, table
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, GanvaeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,8 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
     has_times = any(field.kind == "date" for field in split.source.spec.fields or ())
     if has_times or split.source.spec.modality == "array":
         for name in catalogue.sources_also_reading(source):
+            if not _reads_most(name, source, catalogue):
+                continue
             summary = catalogue.component("source", name)[1].summary
             note(f"{summary}:  ganvae data {name} data.path={shlex.quote(source)}")
             note(
@@ -126,6 +128,21 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
     recipe = _sharper(split.source.spec)
     if ("dcgan", recipe) in catalogue.recipes():
         note(f"sharper pictures:  ganvae run --plugin dcgan --recipe {recipe} --data {typed}")
+
+
+def _reads_most(name: str, path: str, catalogue: Catalogue) -> bool:
+    """Whether a source can read a path, and finds more values than gaps: dates of birth make no series."""
+    import numpy as np
+
+    from ganvae_core.config.build import open_data
+    from ganvae_core.evaluation.sampling import evenly
+
+    try:
+        _, split = open_data(catalogue, read_arguments(name, [f"data.path={path}"]))
+    except GanvaeError:
+        return False
+    mask = split.source.rows(evenly(np.arange(len(split.source)), LOOKED_AT)).mask
+    return mask is None or bool(mask.mean() > 0.5)
 
 
 def _plugin_for(of_view: str, catalogue: Catalogue) -> str:

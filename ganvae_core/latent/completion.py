@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import MatchedPrior
+from ganvae_core.interfaces import MatchedPrior, ObservedData, SequentialData
 from ganvae_core.latent.inversion import invert
 from ganvae_core.latent.linear import linear_conditionals
 from ganvae_core.model import Model
@@ -49,7 +49,9 @@ def complete(
     then the missing entries given z (Rezende et al. 2014, appendix F). After that the encoder's codes are accepted with
     the probability of Metropolis (Mattei and Frellsen 2018), and alternate with Langevin steps where the prior is over
     real codes, so that the limit of the chain is the model's own distribution of codes given the observed entries, and
-    not the encoder's. Where the prior's density costs an integration (``MatchedPrior``) all are accepted.
+    not the encoder's. Where the prior's density costs an integration (``MatchedPrior``) all are accepted. Where entries
+    depend on those before them (``SequentialData``), missing ones are drawn along with each code, given those before
+    them, and accepted by the probability of the observed ones after them.
     ``optimise`` finds, from other starts for each draw, the codes that explain the observed entries best (``invert``),
     for any model. ``auto`` is the first of these that the model allows. Random numbers are torch's.
 
@@ -90,12 +92,13 @@ def complete(
             "take  conditional  for a VAE, or  optimise",
         )
     if exact is not None:
-        z = exact.draw(rows, seen)
+        made = _filled(model.decode(exact.draw(rows, seen), given), rows, seen, noise=noise)
     elif method == "optimise" or not has_chain:
         z = invert(model, rows, given, mask=seen, starts=3, steps=steps).z
+        made = _filled(model.decode(z, given), rows, seen, noise=noise)
     else:
-        z = _chain(model, rows, seen, given, steps, noise=noise)
-    return torch.where(seen, rows, _filled(model, z, given, noise=noise)).unflatten(0, (draws, len(x)))
+        made = _chain(model, rows, seen, given, steps, noise=noise)
+    return made.unflatten(0, (draws, len(x)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +109,7 @@ class _Place:
         z: (B, *Z).
         log_density: (B,) nats, log p(observed entries, z).
         slope: (B, *Z) its gradient.
-        full: (B, *X) the rows, completed by the mean for z.
+        full: (B, *X) the rows, completed by the mean for z, or by draws where entries depend on those before them.
     """
 
     z: Tensor
@@ -134,23 +137,24 @@ class _Place:
 def _chain(
     model: Model, x: Tensor, mask: Tensor, condition: Tensor | None, steps: int, *, noise: bool
 ) -> Tensor:
-    """(B, *Z) codes at the ends of as many chains."""
+    """(B, *X) the rows, completed at the ends of as many chains."""
     has_density = not isinstance(model.prior, MatchedPrior)
     warm_up = math.ceil(WARM_UP * steps) if has_density else steps
     z = model.prior.sample(len(x), condition)
     for _ in range(warm_up):
-        full = torch.where(mask, x, _filled(model, z, condition, noise=noise))
+        full = _filled(model.decode(z, condition), x, mask, noise=noise)
         z = model.encode(full, condition).rsample()
     if not has_density:
-        return z
+        return _filled(model.decode(z, condition), x, mask, noise=noise)
 
     def place(z: Tensor) -> _Place:
         with torch.enable_grad():
             z = z.detach().requires_grad_(True)
             observed = model.decode(z, condition)
-            log_density = observed.log_prob(x, mask) + model.log_prior(z, condition)
+            full = _filled(observed, x, mask, noise=False).detach()
+            log_density = observed.log_prob(full, mask) + model.log_prior(z, condition)
             (slope,) = torch.autograd.grad(log_density.sum(), z)
-        return _Place(z.detach(), log_density.detach(), slope, torch.where(mask, x, observed.mean.detach()))
+        return _Place(z.detach(), log_density.detach(), slope, full)
 
     at = place(z)
     size = torch.full_like(at.log_density, FIRST_SIZE)
@@ -161,7 +165,9 @@ def _chain(
         at, _ = at.stepped(new, back.log_prob(at.z) - there.log_prob(new.z))
         if model.prior.support == "real":
             at, size = _langevin(place, at, size)
-    return at.z
+    if isinstance(observed := model.decode(at.z, condition), SequentialData):
+        return at.full  # its missing entries were accepted together with the code
+    return _filled(observed, x, mask, noise=noise)
 
 
 def _langevin(place: Callable[[Tensor], _Place], at: _Place, size: Tensor) -> tuple[_Place, Tensor]:
@@ -180,9 +186,11 @@ def _like(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
-def _filled(model: Model, z: Tensor, condition: Tensor | None, *, noise: bool) -> Tensor:
-    observed = model.decode(z, condition)
-    return observed.sample() if noise else observed.mean
+def _filled(observed: ObservedData, x: Tensor, mask: Tensor, *, noise: bool) -> Tensor:
+    """(B, *X) x where the mask is true, and elsewhere draws or means of what is observed."""
+    if isinstance(observed, SequentialData):
+        return observed.filled(x, mask)
+    return torch.where(mask, x, observed.sample() if noise else observed.mean)
 
 
 def _repeat(values: Tensor, draws: int) -> Tensor:

@@ -100,13 +100,14 @@ def decoded_plane(
 
 
 @torch.no_grad()
-def nearest(queries: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The nearest of rows (M, …) to each query (N, …): their Euclidean distances and their numbers, (N, count) each.
+def nearest(queries: Tensor, rows: Tensor, count: int, *, differing: bool = False) -> tuple[Tensor, Tensor]:
+    """The nearest of rows (M, …) to each query (N, …): their distances and their numbers, (N, count) each.
 
     Args:
         queries: in pixels, codes or any features.
         rows: in the same space.
         count: of neighbours for each query; at most M.
+        differing: the distance is the number of values that differ, and not the Euclidean one.
 
     Raises:
         ConfigurationError: there are fewer rows than neighbours are asked for.
@@ -115,7 +116,7 @@ def nearest(queries: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
         raise ConfigurationError(f"there are {len(rows):,} rows, so no query has {count} neighbours.")
     flat = rows.flatten(1)
     parts = queries.flatten(1).split(max(1, COMPARED_VALUES // len(rows)))
-    found = [torch.cdist(part, flat).topk(count, largest=False) for part in parts]
+    found = [torch.cdist(part, flat, 0.0 if differing else 2.0).topk(count, largest=False) for part in parts]
     return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
 
 

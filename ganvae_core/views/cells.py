@@ -68,8 +68,8 @@ def table_of(rows: np.ndarray, spec: DataSpec, further: Mapping[str, np.ndarray]
     Args:
         rows: as a source has them.
         spec: what the data is.
-        further: columns that belong to the rows. Those that the user's table has, too, are where it has them, in its
-            types; others are on the right.
+        further: columns that belong to the rows, empty where they are NaN. Those that the user's table has, too, are
+            where it has them, in its types; others are on the right.
     """
     import pyarrow as pa
 
@@ -96,7 +96,7 @@ def table_of(rows: np.ndarray, spec: DataSpec, further: Mapping[str, np.ndarray]
             label = name if values.ndim == 1 else f"{name}_{number}"
             while label in columns:  # one of the data's own has this name
                 label += "_"
-            columns[label] = pa.array(np.ascontiguousarray(column))
+            columns[label] = pa.array(np.ascontiguousarray(column), from_pandas=True)
     order = [name for name in details.get("columns", ()) if name in columns]
     order += [name for name in columns if name not in order]
     return pa.table({name: columns[name] for name in order})

@@ -29,6 +29,7 @@ class AudioView(View):
     endings = (".png", "", ".wav", ".flac")
     as_grid = True
     plugin = "audio-vae"
+    along = 1
 
     def fits(self, spec: DataSpec) -> bool:
         """Whether rows are waveforms or spectrograms of a known rate."""
@@ -42,6 +43,14 @@ class AudioView(View):
         """``0.5 s at 8,000 Hz``."""
         rate = spec.details["sample_rate"]
         return f"{spec.details['length'] / rate:.3g} s at {rate:,} Hz"
+
+    def places_in_unit(self, spec: DataSpec) -> float:
+        """Values of a waveform, or frames of a spectrogram, in a second."""
+        return spec.shape[1] * spec.details["sample_rate"] / spec.details["length"]
+
+    def hidden(self, spec: DataSpec) -> float:
+        """Silence."""
+        return 0.0
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
         """Each sound as its waveform above its spectrogram; originals stand above their reconstructions."""

@@ -129,7 +129,10 @@ def directions(
                         latent.moved(code.expand(len(AMOUNTS), *code.shape), vector, amounts), conditions
                     )
                 )
-    write(run, torch.cat(lines), output, headings=[f"{amount:+g}" if amount else "0" for amount in AMOUNTS])
+    names = named if len(found) > 1 else named * len(lines)
+    further = {"direction": np.repeat(names, len(AMOUNTS)), "amount": np.tile(AMOUNTS, len(lines))}
+    headings = [f"{amount:+g}" if amount else "0" for amount in AMOUNTS]
+    write(run, torch.cat(lines), output, headings=headings, further=further)
     table(
         [[label, f"{float(score):.3g}"] for label, score in zip(named, scores, strict=True)],
         ["name", measure],

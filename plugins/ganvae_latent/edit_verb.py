@@ -38,7 +38,13 @@ MEAN_ROWS = 5_000
 @click.option("--direction", "moves", multiple=True, metavar="NAME=AMOUNT",
               help="A stored direction, and how far: in standard deviations of codes.")  # fmt: skip
 @click.option(
-    "--image", "files", multiple=True, type=PathName(), metavar="FILE", help="Edit these; data, too."
+    "--image",
+    "--file",
+    "files",
+    multiple=True,
+    type=PathName(),
+    metavar="FILE",
+    help="Edit these: pictures, texts, sounds, or any data.",
 )
 @click.option("--arithmetic", metavar="'A - B + C'", help="Files, or labels for the mean code of their rows.")
 @click.option("--code", "code_text", metavar="Z,…|FILE",
@@ -79,6 +85,7 @@ def edit(
     ganvae edit runs/vae-digits-1 --rows 4,9 --direction three=2 --direction pca-1=-1
     ganvae edit runs/vae-digits-1 --arithmetic '8 - 3 + 1'
     """
+    import numpy as np
     import torch
 
     from ganvae_core import latent
@@ -108,7 +115,8 @@ def edit(
             made = run.model(torch.cat([codes, result]), given_condition)
         headings = [f"{'+' if sign > 0 else '-'} {name}" for sign, name in terms]
         headings[0] = headings[0].removeprefix("+ ")
-        write(run, made, output, headings=[*headings, "="])
+        headings += ["="]
+        write(run, made, output, headings=headings, further={"what": np.array(headings)})
         note(f"{arithmetic} by {path} at step {run.step:,}")
         click.echo(str(output))
         return
@@ -130,7 +138,8 @@ def edit(
         before, after = run.model(given.z, given.condition), run.model(z, given.condition)
     parts = [before, after] if given.x is None else [given.x, before, after]
     if run.view.as_grid:
-        write(run, torch.cat(parts), output, columns=len(z))
+        what = ["row", "unedited", "edited"] if len(parts) == 3 else ["sample", "edited"]
+        write(run, torch.cat(parts), output, columns=len(z), further={"what": np.repeat(what, len(z))})
     else:
         write(run, after, output)
     said = ", ".join(f"{direction.name} {amount:+g}" for direction, amount in chosen)

@@ -82,7 +82,7 @@ def critic_features(run: Run) -> Callable[[Tensor, Tensor | None], Tensor]:
     if critic is None or not hasattr(critic, "features"):
         raise ConfigurationError(
             f"{run.path} has no critic whose features could be compared.",
-            "neighbours takes  --space pixels  or  --space codes,  and invert does without them",
+            "neighbours takes  --space data  or  --space codes,  and invert does without them",
         )
     return critic.features
 

@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_core.types import DataSpec
+from ganvae_core.types import DataSpec, View
 
 WHITE = 128
-EXAMPLES = "like  box:0,14,28,14   random:0.5   columns:height,legs   a picture whose white pixels are hidden"
+EXAMPLES = "like  box:0,14,28,14   random:0.5   columns:height,legs   span:8,6   a picture that is white where it hides"
 
 
-def read_mask(text: str, spec: DataSpec, rows: int, seed: int) -> np.ndarray:
+def read_mask(text: str, spec: DataSpec, view: View, rows: int, seed: int) -> np.ndarray:
     """(rows, *X) bool, true where an entry stays visible.
 
     Args:
-        text: ``box:x,y,width,height`` in pixels, ``random:share``, ``columns:a,b``, or the path of a picture whose
-            white pixels are hidden.
+        text: ``box:x,y,width,height`` in pixels, ``random:share``, ``columns:a,b`` of a table or a series,
+            ``span:start,length`` in times of a series, characters of a text or seconds of a sound, or the path of a
+            picture whose white pixels are hidden.
         spec: of the rows.
+        view: of the rows.
         rows: their number.
         seed: of random masks.
 
@@ -50,17 +52,19 @@ def read_mask(text: str, spec: DataSpec, rows: int, seed: int) -> np.ndarray:
         if spec.fields:  # the positions of a column are hidden together
             drawn = np.repeat(drawn, [field.width for field in spec.fields], axis=1)
         return np.broadcast_to(drawn >= share, visible.shape).copy()
+    if colon and kind == "span":
+        return visible & _span(text, values, spec, view)
     if colon and kind == "columns":
-        fields = {field.name: field for field in spec.fields or ()}
+        columns = _columns(spec)
         for name in values.split(","):
-            field = fields.get(name.strip())
-            if field is None:
-                near = did_you_mean(name.strip(), fields)
+            places = columns.get(name.strip())
+            if places is None:
+                near = did_you_mean(name.strip(), columns)
                 raise ConfigurationError(
                     f"--mask {text}: this data has no column '{name.strip()}'.{near}",
-                    f"columns: {', '.join(fields)}" if fields else "this data is no table",
+                    f"columns: {', '.join(columns)}" if columns else "this data has no named columns",
                 )
-            visible[:, field.start : field.start + field.width] = False
+            visible[..., places] = False
         if not visible.any():
             raise ConfigurationError(f"--mask {text}: all columns are hidden.")
         return visible
@@ -90,6 +94,37 @@ def _picture(file: Path, spec: DataSpec) -> np.ndarray:
         which = "every" if hidden.any() else "no"
         raise ConfigurationError(f"--mask: {which} pixel of '{file}' is white, which is what is hidden.")
     return hidden
+
+
+def _columns(spec: DataSpec) -> dict[str, slice]:
+    """The places in the last axis of a row of each column, by name."""
+    if spec.fields:
+        return {field.name: slice(field.start, field.start + field.width) for field in spec.fields}
+    names: Sequence[str] = spec.details.get("columns", ())
+    return {name: slice(at, at + 1) for at, name in enumerate(names)} if len(names) == spec.shape[-1] else {}
+
+
+def _span(text: str, values: str, spec: DataSpec, view: View) -> np.ndarray:
+    """(*X) bool, false from a time on, for as long as is said."""
+    if view.along is None:
+        raise ConfigurationError(
+            f"--mask {text}: a span is of series, texts and sounds, and these are {view.noun}.", EXAMPLES
+        )
+    size, scale = spec.shape[view.along], view.places_in_unit(spec)
+    try:
+        start, length = (float(part) for part in values.split(","))
+    except ValueError:
+        raise ConfigurationError(f"--mask {text}: a span has a start and a length.", EXAMPLES) from None
+    first, last = round(start * scale), round((start + length) * scale)
+    if not 0 <= first < last <= size:
+        raise ConfigurationError(
+            f"--mask {text}: such a span is not within {size / scale:g}: {view.describe(spec)}."
+        )
+    if last - first == size:
+        raise ConfigurationError(f"--mask {text}: all of a row is hidden.")
+    visible = np.ones(spec.shape, bool)
+    np.moveaxis(visible, view.along, 0)[first:last] = False
+    return visible
 
 
 def _places(spec: DataSpec) -> Sequence[int]:

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 @click.option(
     "-k", "--neighbours", "near", type=WholeNumber(min=1), default=7, metavar="K", help="Rows beside each."
 )
-@click.option("--space", type=click.Choice(["pixels", "codes", "critic"]), default="pixels", metavar="S",
-              help="Where distances are taken: pixels (x itself), codes, or features of the critic.")  # fmt: skip
+@click.option("--space", type=click.Choice(["data", "codes", "critic"]), default="data", metavar="S",
+              help="Where distances are taken: data (rows as the model sees them: pixels, columns, characters), codes,"
+              " or features of the critic.")  # fmt: skip
 @SEED
 @CONDITION
 @CHECKPOINT
@@ -65,8 +66,9 @@ def neighbours(
 ) -> None:
     """Draw the nearest training rows of samples, or of given rows: is it a copy?
 
-    Each line begins with the sample, and its neighbours follow, the nearest first. A .csv of a table has all of them
-    with their distance.
+    Each line begins with the sample, and its neighbours follow, the nearest first. A .csv has all of them with the
+    number of the sample, the number of the training row, and their distance, which of texts is the number of characters
+    that differ.
 
     \b
     ganvae neighbours runs/gan-digits-1 -o neighbours.png
@@ -98,13 +100,19 @@ def neighbours(
         among = split.training[:]
         batches = [run.batch(split, part) for part in np.array_split(among, max(1, len(among) // 256))]
         known = torch.cat([features(batch.x, batch.condition) for batch in batches])
-        distances, places = latent.nearest(features(queries, of_queries), known, near)
+        distances, places = latent.nearest(
+            features(queries, of_queries), known, near, differing=space == "data" and not run.view.quantities
+        )
         chosen = among[places.cpu().numpy()]  # (N, K)
         found = run.batch(split, chosen.reshape(-1)).x.unflatten(0, chosen.shape)
     lines = torch.cat([queries[:, None], found], 1).flatten(0, 1)
-    beside = np.concatenate([np.zeros((len(queries), 1)), distances.cpu().numpy()], 1).reshape(-1)
-    number = np.concatenate([np.full((len(queries), 1), -1), chosen], 1).reshape(-1)
-    write(run, lines, output, columns=near + 1, further={"row": number, "distance": beside})
+    none = np.full((len(queries), 1), np.nan)  # of the sample itself
+    further = {
+        "sample": np.repeat(np.arange(len(queries)), near + 1),
+        "row": np.concatenate([none, chosen], 1).reshape(-1),
+        "distance": np.concatenate([none, distances.cpu().numpy()], 1).reshape(-1),
+    }
+    write(run, lines, output, columns=near + 1, further=further)
     note(
         f"{counted(len(queries), 'row')} beside {near} of {counted(len(among), 'training row')}, by distance of {space}"
     )
@@ -113,7 +121,7 @@ def neighbours(
 
 def _features(run: Run, space: str) -> Callable[[Tensor, Tensor | None], Tensor]:
     """(B, *X), (B, *K)? -> (B, F) of the space that distances are taken in."""
-    if space == "pixels":
+    if space == "data":
         return lambda x, condition: x.flatten(1)
     if space == "codes":
         return lambda x, condition: run.model.encode(x, condition).mean.flatten(1)

@@ -66,6 +66,7 @@ def traverse(
     from ganvae_core import latent
     from ganvae_core.data.randomness import borrowed_randomness
     from ganvae_core.evaluation.sampling import evenly
+    from ganvae_core.views.files import ending_of
     from ganvae_latent.giving import codes_of, rows_of, samples
     from ganvae_latent.showing import endings, write
 
@@ -94,16 +95,17 @@ def traverse(
         )  # fmt: skip
     shown = found[:count]
     columns = max(len(axis.values) for axis in shown)
+    drawn = run.view.as_grid and ending_of(output) == ".png"
     lines: list[torch.Tensor] = []
     for axis in shown:
         made = latent.traverse(run.model, base, axis, of_base)[0]
         blank = made.new_full(
             (columns - len(made), *made.shape[1:]), run.spec.range[1] if run.spec.range else 0.0
         )
-        lines.append(torch.cat([made, blank]) if run.view.as_grid else made)
+        lines.append(torch.cat([made, blank]) if drawn else made)
     values = np.concatenate([axis.values.argmax(1).cpu().numpy() if axis.discrete
                              else axis.values[:, 0].cpu().numpy() for axis in shown])  # fmt: skip
-    further = {} if run.view.as_grid else {
+    further = {} if drawn else {
         "dimension": np.concatenate([np.full(len(axis.values), axis.start) for axis in shown]), "value": values,
     }  # fmt: skip
     write(run, torch.cat(lines), output, columns=columns, further=further)

@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import final
 
+import torch
+
 from ganvae_core import Figure, Metric, Subject, kl
 from ganvae_sequence.option_checks import at_least_one
+from ganvae_sequence.vocabulary import Vocabulary, is_text
 
 
 @final
@@ -36,6 +39,8 @@ class Bits(Metric):
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """``bits_per_character`` over all held-out characters, and ``kl_nats`` averaged over texts."""
         model, bound, divergence, characters, texts = subject.model, 0.0, 0.0, 0, 0
+        spec = subject.spec
+        widths = torch.tensor(Vocabulary.read(spec).widths, device=subject.device) if is_text(spec) else None
         for batch in subject.held_out(self.rows):
             posterior = model.encode(batch.x, batch.condition)
             z = posterior.rsample()
@@ -43,7 +48,8 @@ class Bits(Metric):
             likelihood = model.decode(z, batch.condition).log_prob(batch.x, batch.mask)
             bound += float((likelihood - costs).double().sum())
             divergence += float(costs.double().sum())
-            characters += batch.x.numel() if batch.mask is None else int(batch.mask.sum())
+            of_tokens = torch.ones_like(batch.x) if widths is None else widths[batch.x.long()]
+            characters += int((of_tokens if batch.mask is None else of_tokens * batch.mask).sum())
             texts += len(batch.x)
         return {
             "bits_per_character": -bound / characters / math.log(2),

@@ -31,6 +31,7 @@ class SeriesView(View):
     shown = "draw"
     as_grid = True
     gaps = True
+    along = 0
 
     def fits(self, spec: DataSpec) -> bool:
         """Whether a row has times and named columns."""
@@ -98,10 +99,10 @@ class SeriesView(View):
         columns: dict[str, Any] = {"window": np.repeat(np.arange(count), length)}
         columns[spec.details.get("time") or "time"] = np.tile(times_of(spec.details, length), count)
         for at, name in enumerate(spec.details["columns"]):
-            columns[name] = rows[..., at].reshape(-1)
+            columns[name] = pa.array(rows[..., at].reshape(-1), from_pandas=True)  # empty where it is NaN
         for name, values in further.items():
             if values.ndim == 1:
-                columns[name] = np.repeat(values, length)
+                columns[name] = pa.array(np.repeat(values, length), from_pandas=True)
         table = pa.table(columns)
         if path.suffix.lower() == ".parquet":
             pyarrow.parquet.write_table(table, path)

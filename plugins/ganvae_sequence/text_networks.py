@@ -16,14 +16,15 @@ from ganvae_core import (
     Encoder,
     Observation,
     ObservedData,
+    SequentialData,
     check_condition,
     sum_event,
 )
 from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.vocabulary import Vocabulary, is_text
 
-Choose = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, size) and noise (size,) to numbers of tokens (B,)."""
+Choose = Callable[[Tensor, int], Tensor]
+"""Logits (B, size) of the tokens at a place, and the place, to numbers of tokens (B,)."""
 
 
 @final
@@ -164,7 +165,7 @@ class _Unit(nn.Module):
 
 
 @final
-class UnrolledTokens(ObservedData):
+class UnrolledTokens(SequentialData):
     """Tokens (B, T), each given those before it and the context (B, width); noise (T, size) of ``mean``."""
 
     def __init__(self, unit: _Unit, context: Tensor, noise: Tensor, dropped: float = 0.0) -> None:
@@ -175,9 +176,9 @@ class UnrolledTokens(ObservedData):
         token = torch.full((len(self.context), 1), self.unit.beginning, device=self.context.device)
         ended = torch.zeros_like(token, dtype=torch.bool)
         chosen: list[Tensor] = []
-        for noise in self.noise:
+        for place in range(len(self.noise)):
             logits, state = self.unit(token, self.context, state)
-            number = choose(logits[:, 0], noise)[:, None].where(~ended, 0.0)  # (B, 1)
+            number = choose(logits[:, 0], place)[:, None].where(~ended, 0.0)  # (B, 1)
             token = number.detach().round().long()
             ended = ended | (token == 0)
             chosen.append(number)
@@ -185,11 +186,22 @@ class UnrolledTokens(ObservedData):
 
     @property
     def mean(self) -> Tensor:
-        return self._unrolled(_highest)
+        return self._unrolled(lambda logits, place: _highest(logits, self.noise[place]))
 
     def sample(self) -> Tensor:
         with torch.no_grad():
-            return self._unrolled(lambda logits, noise: _drawn(logits))
+            return self._unrolled(lambda logits, place: _drawn(logits))
+
+    def filled(self, x: Tensor, mask: Tensor) -> Tensor:
+        # Whether a character is observed from each place on, before which the text does not end.
+        goes_on = ((x != 0) & mask).flip(1).cumsum(1).flip(1) > 0
+
+        def chosen(logits: Tensor, place: int) -> Tensor:
+            logits[goes_on[:, place], 0] = -math.inf
+            return torch.where(mask[:, place], x[:, place], _drawn(logits))
+
+        with torch.no_grad():
+            return self._unrolled(chosen)
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         draws = x.shape[:-2]  # leading sample axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,8 @@ from ganvae_sequence.vocabulary import Vocabulary, is_text
 MOST_LINES = 64
 FONT_SIZE, LINE, MARGIN = 13, 18, 8
 BLACK, GREY, WHITE = (0, 0, 0), (150, 150, 150), (255, 255, 255)
+HIDDEN = "_"
+"""Stands for a character that is hidden."""
 RULE = "-" * 20
 """Stands between texts of several lines in a .txt file."""
 
@@ -30,6 +32,8 @@ class TextView(View):
     endings = (".txt", ".csv", ".png")
     shown = "draw"
     as_grid = True
+    quantities = False
+    along = 0
 
     def fits(self, spec: DataSpec) -> bool:
         """Whether rows are tokens of a vocabulary."""
@@ -39,10 +43,17 @@ class TextView(View):
         """``up to 64 characters``."""
         return f"up to {spec.shape[0]} {Vocabulary.read(spec).unit}"
 
+    def hidden(self, spec: DataSpec) -> float:
+        """The token of ``HIDDEN``."""
+        return float(Vocabulary.read(spec).encode([HIDDEN], 1)[0][0, 0])
+
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
-        """A page of texts, with a gap after each path; originals, in grey, stand above their reconstructions."""
-        vocabulary = Vocabulary.read(spec)
-        most = max(drawing.columns, MOST_LINES - MOST_LINES % max(drawing.columns, 1))  # paths are whole
+        """A page of texts, with a gap after each path; originals, in grey, stand above their reconstructions.
+
+        Headings of a grid's columns stand before each text.
+        """
+        vocabulary, across = Vocabulary.read(spec), drawing.columns or len(drawing.headings)
+        most = max(across, MOST_LINES - MOST_LINES % max(across, 1))  # paths are whole
         lines = [(text, BLACK) for text in vocabulary.decode(drawing.rows[:most])]
         if drawing.originals is not None:
             originals = [(text, GREY) for text in vocabulary.decode(drawing.originals[:most])]
@@ -52,25 +63,33 @@ class TextView(View):
         font = ImageFont.truetype(
             str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")), FONT_SIZE
         )
+        path_length = 0 if drawing.originals is not None else across
+        headings = [f"{each} " for each in drawing.headings] if path_length else []
+        margin = MARGIN + max((int(font.getlength(each)) for each in headings), default=0)
         shown = [(text.replace("\n", "↵"), colour) for text, colour in lines]
         width = max(int(font.getlength(text)) for text, _ in shown)
-        path_length = 0 if drawing.originals is not None else drawing.columns
         tops = [
             number * LINE + (number // path_length * LINE // 2 if path_length else 0)
             for number in range(len(shown))
         ]
-        page = Image.new("RGB", (max(width, 200) + 2 * MARGIN, tops[-1] + LINE + 2 * MARGIN), WHITE)
+        page = Image.new("RGB", (max(width, 200) + margin + MARGIN, tops[-1] + LINE + 2 * MARGIN), WHITE)
         pen = ImageDraw.Draw(page)
-        for top, (text, colour) in zip(tops, shown, strict=True):
-            pen.text((MARGIN, MARGIN + top), text, colour, font)
+        for number, (top, (text, colour)) in enumerate(zip(tops, shown, strict=True)):
+            pen.text((margin, MARGIN + top), text, colour, font)
+            if headings:
+                pen.text((MARGIN, MARGIN + top), headings[number % across], GREY, font)
         page.save(path, format="PNG")
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
         """A text a line, or a table with the texts in its first column."""
         texts = Vocabulary.read(spec).decode(rows)
         if path.suffix.lower() == ".csv":
-            columns = {"text": texts}
-            columns |= {name: values.tolist() for name, values in further.items()}
+            columns: dict[str, Any] = {"text": texts}
+            columns |= {
+                name: pa.array(values, from_pandas=True)
+                for name, values in further.items()
+                if values.ndim == 1
+            }
             pyarrow.csv.write_csv(pa.table(columns), path)
             return
         several = any("\n" in text for text in texts)

@@ -15,11 +15,14 @@ import numpy as np
 
 from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, read_table
 from ganvae_sequence.option_checks import at_least_one
-from ganvae_sequence.vocabulary import Unit, Vocabulary, is_text
+from ganvae_sequence.vocabulary import UNITS, Unit, Vocabulary, is_text
 from ganvae_sequence.windows import too_short, windows
 
 MOST_OTHERS = 400
 """Characters beyond ASCII that a vocabulary takes at most; rarer ones become the replacement character."""
+USUAL_LENGTH: dict[Unit, int] = {"characters": 64, "bytes": 64, "words": 24}
+MOST_WORDS = 2_000
+"""Words that a vocabulary takes at most; rarer ones are spelled."""
 
 
 class _Texts(Source):
@@ -27,8 +30,10 @@ class _Texts(Source):
 
     def __init__(self, texts: Sequence[str], unit: Unit, length: int, trained: DataSpec | None) -> None:
         found = None if trained is None or not is_text(trained) else Vocabulary.read(trained)
-        self.vocabulary = found or Vocabulary.of(texts, unit, MOST_OTHERS)
-        self._x, mask = self.vocabulary.encode(texts, length)
+        self.vocabulary = found or Vocabulary.of(texts, unit, MOST_OTHERS, MOST_WORDS)
+        self._x, mask, cut = self.vocabulary.encode(texts, length)
+        if cut:
+            self.notes = (f"{cut:,} of {len(texts):,} texts are cut after {length} {unit}:  data.length=",)
         self._mask = None if mask.all() else mask
         self._labels: np.ndarray | None = None
         self._spec = DataSpec(
@@ -65,10 +70,10 @@ class Text(_Texts):
         path: a .txt or .txt.gz file, or a .csv, .csv.gz, .tsv, .parquet or .feather table.
         column: of a table, whose cells are the texts.
         label: a column of a table that is the label of its row.
-        length: characters of a row; longer lines and cells are cut.
+        length: characters, bytes or words of a row, by default 64, or 24 words; longer lines and cells are cut.
         window: characters of each piece of one long text; by default each line is a text.
         stride: characters from the beginning of one window to that of the next; by default a window.
-        unit: characters, or bytes of UTF-8.
+        unit: characters, bytes of UTF-8, or words, of which rare ones are spelled in characters.
 
     Raises:
         DataError: the file cannot be read as text, or has no text.
@@ -82,14 +87,14 @@ class Text(_Texts):
         path: str,
         column: str | None = None,
         label: str | None = None,
-        length: int = 64,
+        length: int | None = None,
         window: int | None = None,
         stride: int | None = None,
         unit: Unit = "characters",
     ) -> None:
         at_least_one("data.", length=length, window=window, stride=stride)
-        if unit not in ("characters", "bytes"):
-            raise ConfigurationError(f"data.unit={unit} is not possible: it is characters or bytes.")
+        if unit not in UNITS:
+            raise ConfigurationError(f"data.unit={unit} is not possible: it is {', '.join(UNITS)}.")
         if stride is not None and window is None:
             raise ConfigurationError("data.stride is for windows of one long text.", "add  data.window=64")
         file = Path(os.path.expanduser(path))
@@ -114,17 +119,14 @@ class Text(_Texts):
                 what = "rows without a text" if column else "empty lines"
                 notes.append(f"{len(texts) - len(kept):,} {what} are left out")
             texts = [texts[number] for number in kept]
-            cut = sum(len(text.encode() if unit == "bytes" else text) > length for text in texts)
-            if cut:
-                notes.append(f"{cut:,} of {len(texts):,} texts are cut after {length} {unit}:  data.length=")
-        super().__init__(texts, unit, length, data)
+        super().__init__(texts, unit, length or USUAL_LENGTH[unit], data)
         if labels is not None:
             self._labels = labels.indices[kept]
             classes: tuple[str, ...] = labels.classes
             self._spec = replace(
                 self._spec, condition=(len(classes),), classes=classes, class_type=labels.type
             )
-        self.notes, self.groups = (*notes, *too_short(groups)), groups
+        self.notes, self.groups = (*notes, *self.notes, *too_short(groups)), groups
 
 
 @final

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
+from command_line import Say
 from ganvae_sequence.clock import times_of
 from ganvae_sequence.series import Series
 from ganvae_sequence.series_view import SeriesView
@@ -208,3 +209,11 @@ def test_a_table_is_a_series_where_the_recipe_is_for_series(
 def test_the_recipe_that_is_named_for_series_is_that_of_series() -> None:
     assert SeriesView.plugin in installed_plugins().with_recipes()
     assert SeriesView.plugin == "series-vae"
+
+
+def test_dates_of_birth_are_not_taken_for_a_series(tmp_path: Path, say: Say) -> None:
+    some, path = np.random.default_rng(0).permutation(20_000)[:400], tmp_path / "people.csv"
+    for days, is_series in ((some, False), (np.arange(400), True)):
+        lines = [f"{day},{150 + at % 50},{at % 7}" for at, day in enumerate(days.astype("datetime64[D]"))]
+        path.write_text("\n".join(["born,height,kind", *lines]), encoding="utf-8")
+        assert ("--plugin series-vae" in say("data", path).err) == is_series

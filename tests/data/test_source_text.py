@@ -142,3 +142,37 @@ def test_the_text_of_a_code_is_drawn_with_noise_that_all_codes_share() -> None:
         assert probable(code).mean[0, 0] == first.argmax()
         assert drawn(code).mean[0, 0] == (first + drawn.noise[0]).argmax()
         assert drawn.noise.mean() == pytest.approx(0.577, abs=0.1)  # Gumbel's
+
+
+def test_frequent_words_are_tokens_and_others_are_spelled(tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    written = ["the sea, the sea", "the sea is the sea", "The Sea's übel_x"]
+    path.write_text("\n".join(written), encoding="utf-8")
+    source = Text(path=str(path), unit="words")
+    vocabulary = Vocabulary.read(source.spec)
+    assert texts(source) == written
+    assert vocabulary.words == (" sea",)  # the others occur once or twice
+    rows = source.rows(slice(None))
+    assert rows.mask is not None
+    assert rows.mask[0].sum() == len("the") + 1 + len(", the") + 1 + 1
+    widths = np.array(vocabulary.widths)
+    assert (widths[rows.x] * rows.mask).sum(1).tolist() == [len(text) + 1 for text in written]
+    assert (
+        "2 of 3 texts are cut after 10 words:  data.length="
+        in Text(path=str(path), unit="words", length=10).notes
+    )
+
+
+def test_missing_characters_are_drawn_between_those_that_are_there(lines: str) -> None:
+    source = Text(path=lines, length=24)
+    observation = Tokens(source.spec, width=8)
+    torch.manual_seed(0)
+    observation.unit.output.bias.data[0] = 9.0  # pyright: ignore  # texts would end at once
+    x = torch.as_tensor(source.rows(slice(None)).x).float()
+    mask = torch.ones_like(x, dtype=torch.bool)
+    mask[:, 5:8] = False
+    filled = observation(torch.randn(2, 8)).filled(x, mask)  # pyright: ignore
+    assert torch.equal(filled[mask], x[mask])
+    assert (filled[:, 5:8] > 0).all()
+    mask[:, 5:] = False
+    assert (observation(torch.randn(2, 8)).filled(x, mask)[:, 5:] == 0).float().mean() > 0.9  # pyright: ignore

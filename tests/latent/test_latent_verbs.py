@@ -54,7 +54,7 @@ def test_dimensions_neighbours_and_maps(runs: Path, tmp_path: Path, say: Say) ->
     assert size_of(tmp_path / "lines.png") == (6 * 58 - 2, 2 * 58 - 2)
     assert "KL, nats" in outcome.out
     assert "change of x" in say("traverse", runs / "gan", "--steps", "3").out
-    for space, run in (("pixels", "gan"), ("critic", "gan"), ("codes", "vae")):
+    for space, run in (("data", "gan"), ("critic", "gan"), ("codes", "vae")):
         output = tmp_path / f"{space}.png"
         asked = ("neighbours", runs / run, "-n", "2", "-k", "3", "--space", space, "-o", output)
         assert say(*asked).code == 0

@@ -12,7 +12,7 @@ from ganvae_core.builtin.observations.further import bounds_of
 from ganvae_core.builtin.option_checks import positive_sizes
 from ganvae_core.distributions import sum_event
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.interfaces import Observation, ObservedData
+from ganvae_core.interfaces import Observation, SequentialData
 from ganvae_core.types import DataSpec
 
 
@@ -34,7 +34,7 @@ class _MaskedConvolution(nn.Conv2d):
 
 
 @final
-class PixelCNNData(ObservedData):
+class PixelCNNData(SequentialData):
     """Pixels in raster order, each given those before it and a context.
 
     Args:
@@ -53,6 +53,9 @@ class PixelCNNData(ObservedData):
     def sample(self) -> Tensor:
         return self._unrolled(draws=True)
 
+    def filled(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self._unrolled(draws=True, given=(x.flatten(2), mask.flatten(2)))
+
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         own = self.observation
         draws = x.shape[: x.dim() - 4]  # sample axes before (B, C, height, width)
@@ -63,7 +66,8 @@ class PixelCNNData(ObservedData):
         values = -F.cross_entropy(own.logits(rows, context), targets, reduction="none")
         return sum_event(values.reshape(x.shape), 3, mask)
 
-    def _unrolled(self, *, draws: bool) -> Tensor:
+    def _unrolled(self, *, draws: bool, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(B, *X) pixel by pixel, but for those that are given: values and a mask, (B, C, height · width) each."""
         own = self.observation
         low, high = own.bounds
         values = torch.linspace(low, high, own.levels, device=self.context.device, dtype=self.context.dtype)
@@ -78,9 +82,13 @@ class PixelCNNData(ObservedData):
             probabilities = logits.softmax(1).transpose(1, 2)
             if draws:
                 chosen = torch.multinomial(probabilities.reshape(-1, own.levels), 1)
-                pixels.append(values[chosen].reshape(-1, channels, 1))
+                pixel = values[chosen].reshape(-1, channels, 1)
             else:
-                pixels.append((probabilities @ values).unsqueeze(2))
+                pixel = (probabilities @ values).unsqueeze(2)
+            if given is not None:
+                known, mask = (part[..., position, None] for part in given)
+                pixel = torch.where(mask, known, pixel)
+            pixels.append(pixel)
         return torch.cat(pixels, 2).reshape(-1, *own.shape)
 
 
