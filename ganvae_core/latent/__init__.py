@@ -3,7 +3,7 @@
 Functions on a ``Model`` and its codes, without files. The verbs of the plugin ``latent`` are thin over them.
 """
 
-from ganvae_core.latent.completion import complete
+from ganvae_core.latent.completion import complete, complete_with_codes, drawn_at
 from ganvae_core.latent.directions import (
     closed_form_directions,
     mean_difference,
@@ -22,8 +22,10 @@ __all__ = [
     "axes",
     "closed_form_directions",
     "complete",
+    "complete_with_codes",
     "coordinate_kl",
     "decoded_plane",
+    "drawn_at",
     "interpolate",
     "invert",
     "mean_difference",

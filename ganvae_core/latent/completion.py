@@ -26,7 +26,6 @@ WANTED_RATE = 0.57
 RATE_OF_SIZE = 0.1
 
 
-@torch.no_grad()
 def complete(
     model: Model,
     x: Tensor,
@@ -40,8 +39,30 @@ def complete(
 ) -> Tensor:
     """(draws, B, *X) rows whose missing entries are filled in; observed entries are as in x.
 
-    Their mean is the estimate with the least squared error. A single draw has more: with ``noise`` twice as much where
-    the model is right.
+    The first of what ``complete_with_codes`` gives, where the arguments are described.
+    """
+    return complete_with_codes(
+        model, x, mask, condition, draws=draws, method=method, steps=steps, noise=noise
+    )[0]
+
+
+@torch.no_grad()
+def complete_with_codes(
+    model: Model,
+    x: Tensor,
+    mask: Tensor,
+    condition: Tensor | None = None,
+    *,
+    draws: int = 20,
+    method: Method = "auto",
+    steps: int = 100,
+    noise: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """(draws, B, *X) rows whose missing entries are filled in, and (draws, B, *Z) the codes of these entries.
+
+    The mean of the rows is the estimate with the least squared error. A single draw has more: with ``noise`` twice as
+    much where the model is right. How far draws with noise spread is how uncertain a missing entry is: means leave out
+    the noise of an entry given its code.
 
     ``exact`` draws codes from their closed-form distribution given the observed entries, where the prior is normal or a
     mixture of normals and the observation is normal around a linear function of codes (``linear_conditionals``).
@@ -63,7 +84,7 @@ def complete(
         draws: completions of each row.
         method: how.
         steps: of the chain, or of the optimisation.
-        noise: draw missing entries from the observation instead of taking its mean.
+        noise: draw missing entries from the observation instead of taking its mean, also for the encoder.
 
     Raises:
         ConfigurationError: there is no such method, or this model has none of the densities that it needs; the mask
@@ -92,12 +113,25 @@ def complete(
             "take  conditional  for a VAE, or  optimise",
         )
     if exact is not None:
-        made = _filled(model.decode(exact.draw(rows, seen), given), rows, seen, noise=noise)
+        z = exact.draw(rows, seen)
+        made = _filled(model.decode(z, given), rows, seen, noise=noise)
     elif method == "optimise" or not has_chain:
         z = invert(model, rows, given, mask=seen, starts=3, steps=steps).z
         made = _filled(model.decode(z, given), rows, seen, noise=noise)
     else:
-        made = _chain(model, rows, seen, given, steps, noise=noise)
+        z, made = _chain(model, rows, seen, given, steps, noise=noise)
+    return made.unflatten(0, (draws, len(x))), z.unflatten(0, (draws, len(x)))
+
+
+@torch.no_grad()
+def drawn_at(model: Model, z: Tensor, x: Tensor, mask: Tensor, condition: Tensor | None = None) -> Tensor:
+    """(draws, B, *X) rows x (B, *X) whose missing entries are drawn from the observation at codes z (draws, B, *Z).
+
+    With those that ``complete_with_codes`` gives, completions by means become draws.
+    """
+    draws = len(z)
+    given = None if condition is None else _repeat(condition, draws)
+    made = _filled(model.decode(z.flatten(0, 1), given), _repeat(x, draws), _repeat(mask, draws), noise=True)
     return made.unflatten(0, (draws, len(x)))
 
 
@@ -136,8 +170,8 @@ class _Place:
 
 def _chain(
     model: Model, x: Tensor, mask: Tensor, condition: Tensor | None, steps: int, *, noise: bool
-) -> Tensor:
-    """(B, *X) the rows, completed at the ends of as many chains."""
+) -> tuple[Tensor, Tensor]:
+    """(B, *Z) codes at the ends of as many chains, and (B, *X) the rows that are completed there."""
     has_density = not isinstance(model.prior, MatchedPrior)
     warm_up = math.ceil(WARM_UP * steps) if has_density else steps
     z = model.prior.sample(len(x), condition)
@@ -145,7 +179,7 @@ def _chain(
         full = _filled(model.decode(z, condition), x, mask, noise=noise)
         z = model.encode(full, condition).rsample()
     if not has_density:
-        return _filled(model.decode(z, condition), x, mask, noise=noise)
+        return z, _filled(model.decode(z, condition), x, mask, noise=noise)
 
     def place(z: Tensor) -> _Place:
         with torch.enable_grad():
@@ -166,8 +200,8 @@ def _chain(
         if model.prior.support == "real":
             at, size = _langevin(place, at, size)
     if isinstance(observed := model.decode(at.z, condition), SequentialData):
-        return at.full  # its missing entries were accepted together with the code
-    return _filled(observed, x, mask, noise=noise)
+        return at.z, at.full  # its missing entries were accepted together with the code
+    return at.z, _filled(observed, x, mask, noise=noise)
 
 
 def _langevin(place: Callable[[Tensor], _Place], at: _Place, size: Tensor) -> tuple[_Place, Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from ganvae_core.data.split import Split
     from ganvae_core.runs.loading import Run
 
 SEEDS = 64
@@ -21,6 +22,8 @@ RANKED_ROWS = 512
 CHANGED_CODES = 16
 SAMPLES = 600
 THUMBNAIL = 32
+MOST_SHOWN = 10_000
+"""Rows that have a thumbnail, or are counted in marginals, however many are on the map."""
 FOUND = 4
 BINS = 24
 
@@ -66,7 +69,8 @@ def content_of(run: Run, data: str | None, count: int) -> dict[str, Any]:
         "range": None if spec.range is None else list(spec.range),
         "offset": list(spec.units.offset),
         "scale": scale.tolist(),
-        "rate": spec.details["sample_rate"] if spec.details.get("representation") == "waveform" else None,
+        "sound": spec.details.get("representation"),
+        "rate": spec.details.get("sample_rate"),
         "fields": None if spec.fields is None else [dataclasses.asdict(field) for field in spec.fields],
         "marginals": found.pop("marginals"),
         "encoded": spec.encoded,
@@ -102,16 +106,24 @@ def _map_of_rows(run: Run, data: str | None, count: int) -> dict[str, Any]:
 
     split = run.open_data(data)
     indices = evenly(np.arange(len(split.source)), count)
-    codes = run.encode(split, indices)
     classes = split.source.spec.classes
     labels = np.asarray(split.source.labels(indices)).tolist() if classes else None
-    batch = run.batch(split, indices)
-    shown = shown_rows(batch.x, run.spec, run.view)
-    conditions = None if batch.condition is None else _floats(batch.condition.cpu().numpy())
-    return {"codes": codes, "of": "rows", "rows": indices.tolist(), "labels": labels,
-            "classes": list(classes or ()), "conditions": conditions, "thumbnails": _thumbnails(run, shown),
-            "marginals": _marginals(run, shown),
+    every = -(-len(indices) // MOST_SHOWN)
+    shown = shown_rows(run.batch(split, indices[::every]).x, run.spec, run.view)
+    return {"codes": run.encode(split, indices), "of": "rows", "rows": indices.tolist(), "labels": labels,
+            "classes": list(classes or ()), "conditions": _conditions(run, split, indices),
+            "thumbnails": _thumbnails(run, shown, every), "marginals": _marginals(run, shown),
             "rows_for_ranking": run.batch(split, evenly(indices, RANKED_ROWS))}  # fmt: skip
+
+
+def _conditions(run: Run, split: Split, indices: np.ndarray) -> str | None:
+    """The conditions of rows, where the model takes any."""
+    if run.spec.condition is None:
+        return None
+    parts = [
+        run.batch(split, part).condition for part in np.array_split(indices, -(-len(indices) // MOST_SHOWN))
+    ]
+    return _floats(np.concatenate([part.cpu().numpy() for part in parts if part is not None]))
 
 
 def _map_of_samples(run: Run, count: int) -> dict[str, Any]:
@@ -129,11 +141,11 @@ def _map_of_samples(run: Run, count: int) -> dict[str, Any]:
     return {"codes": codes.cpu().numpy(), "of": "samples", "rows": list(range(count)),
             "labels": None if labels is None else np.asarray(labels).tolist(), "classes": list(run.spec.classes or ()),
             "conditions": None if condition is None else _floats(condition.cpu().numpy()),
-            "thumbnails": _thumbnails(run, shown), "marginals": _marginals(run, shown)}  # fmt: skip
+            "thumbnails": _thumbnails(run, shown, 1), "marginals": _marginals(run, shown)}  # fmt: skip
 
 
-def _thumbnails(run: Run, rows: np.ndarray) -> dict[str, Any] | None:
-    """Small pictures of rows in one PNG, a square of cells."""
+def _thumbnails(run: Run, rows: np.ndarray, every: int) -> dict[str, Any] | None:
+    """Small pictures in one PNG, a square of cells, of one in ``every`` rows of the map."""
     if run.spec.modality != "image":
         return None
     from PIL import Image
@@ -152,7 +164,12 @@ def _thumbnails(run: Run, rows: np.ndarray) -> dict[str, Any] | None:
         sheet.paste(picture if shrink == 1.0 else picture.resize(cell, Image.Resampling.BOX), place)
     stream = io.BytesIO()
     sheet.save(stream, format="PNG", optimize=True)
-    return {"png": base64.b64encode(stream.getvalue()).decode(), "cell": list(cell), "columns": columns}
+    return {
+        "png": base64.b64encode(stream.getvalue()).decode(),
+        "cell": list(cell),
+        "columns": columns,
+        "every": every,
+    }
 
 
 def _marginals(run: Run, rows: np.ndarray) -> list[dict[str, Any]] | None:

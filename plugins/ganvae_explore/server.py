@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from ganvae_core.errors import ConfigurationError
 if TYPE_CHECKING:
     from ganvae_core.runs.loading import Run
 
+Work = Callable[["Run", Tensor, "Tensor | None"], "Tensor | bytes"]
+"""What a request asks for: run, values and condition -> numbers, or the bytes of a file."""
 HOST = "127.0.0.1"
 MOST_BYTES = 2**26
 """Of a request."""
@@ -59,7 +63,7 @@ def serve(runs: Sequence[Run], page: str, port: int, started: Callable[[str], No
 
 
 def application(runs: Sequence[Run], page: str, token: str) -> Starlette:
-    """The page at ``/``, and ``/decode``, ``/encode`` and ``/invert`` with the number of a run.
+    """The page at ``/``, and ``/decode``, ``/encode``, ``/invert`` and ``/sound`` with the number of a run.
 
     All of them need the token. Requests under another name of the host are refused, so that a page of another host
     cannot reach them through a name that leads here.
@@ -74,7 +78,7 @@ def application(runs: Sequence[Run], page: str, token: str) -> Starlette:
             return PlainTextResponse("The address lacks its token: open the one that ganvae printed.", 403)
         return HTMLResponse(page, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
-    def answering(work: Callable[[Run, Tensor, Tensor | None], Tensor]) -> Callable[[Request], Any]:
+    def answering(work: Work) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
             number = request.path_params["number"]
             if not is_allowed(request.headers.get("x-token")):
@@ -93,6 +97,8 @@ def application(runs: Sequence[Run], page: str, token: str) -> Starlette:
                 made = await run_in_threadpool(_locked, lock, work, run, values, condition)
             except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
                 return PlainTextResponse(f"This cannot be used: {error}", 400)
+            if isinstance(made, bytes):
+                return Response(made, media_type="audio/wav")
             return Response(np.ascontiguousarray(made.cpu().numpy(), "<f4").tobytes())
 
         return answer
@@ -102,13 +108,16 @@ def application(runs: Sequence[Run], page: str, token: str) -> Starlette:
         Route("/decode/{number:int}", answering(_decode), methods=["POST"]),
         Route("/encode/{number:int}", answering(_encode), methods=["POST"]),
         Route("/invert/{number:int}", answering(_invert), methods=["POST"]),
+        Route("/sound/{number:int}", answering(_sound), methods=["POST"]),
     ]
     return Starlette(
         routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])]
     )
 
 
-def _locked(lock: threading.Lock, work: Any, run: Run, values: Tensor, condition: Tensor | None) -> Tensor:
+def _locked(
+    lock: threading.Lock, work: Work, run: Run, values: Tensor, condition: Tensor | None
+) -> Tensor | bytes:
     with lock, run.computing():
         return work(run, values, condition)
 
@@ -133,6 +142,19 @@ def _invert(run: Run, values: Tensor, condition: Tensor | None) -> Tensor:
     with borrowed_randomness(run.device) as generator:
         generator.manual_seed(0)
         return invert(run.model, values.reshape(-1, *run.spec.shape), _conditions(run, condition)).z
+
+
+def _sound(run: Run, values: Tensor, condition: Tensor | None) -> bytes:
+    """A row as a .wav file, as its view writes it: the phases of a spectrogram take their time to be found."""
+    from ganvae_core.views.showing import shown_rows
+
+    if ".wav" not in run.view.endings:
+        raise ValueError("this data is no sound")
+    rows = shown_rows(values.reshape(-1, *run.spec.shape), run.spec, run.view)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "sound.wav"
+        run.view.write(rows, run.spec, file, {})
+        return file.read_bytes()
 
 
 def _conditions(run: Run, condition: Tensor | None) -> Tensor | None:

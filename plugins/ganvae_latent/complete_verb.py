@@ -20,22 +20,17 @@ from ganvae_latent.giving import (
     SEED,
     load_run,
     open_data,
-    refuse_output,
-    usual_ending,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
-    from ganvae_core.types import DataSpec
 
 COMPARED_ROWS = 2_000
 """Training rows that the mean and the nearest rows are taken from, which completions are compared with."""
-COVERING = (0.05, 0.95)
 SHOWN_DRAWS = 5
 """Columns of completions in a picture."""
-NEAREST = 5
 ENOUGH_DRAWS = 20
 """Draws of a row from which on its 5th and 95th percentiles mean something."""
 
@@ -56,6 +51,8 @@ ENOUGH_DRAWS = 20
 @click.option(
     "--steps", type=WholeNumber(min=1), default=100, metavar="N", help="Of the chain or the optimisation."
 )
+@click.option("--noise/--mean", default=None,
+              help="Draws from the observation (by default of tables and points), or its means.")  # fmt: skip
 @SEED
 @CONDITION
 @CHECKPOINT
@@ -72,6 +69,7 @@ def complete(
     draws: int,
     method: Any,
     steps: int,
+    noise: bool | None,
     seed: int,
     condition: str | None,
     checkpoint: str | None,
@@ -83,7 +81,8 @@ def complete(
     A picture, or a file of series, texts or sounds, has the row, what is visible of it, five completions, and, but for
     texts, the mean of all. Tables are written with the mean of the completions, and how far these spread: the standard
     deviation of numbers, and the share of the completions that differ from the most frequent category. Errors stand
-    beside those of the training rows' mean and of the five nearest training rows.
+    beside those of the training rows' mean and of the five nearest training rows, in standard deviations of a table's
+    column, and in units of x otherwise.
 
     \b
     ganvae complete runs/vae-digits-1 --mask box:0,4,8,4 -o halves.png
@@ -99,12 +98,12 @@ def complete(
     from ganvae_core.views.showing import show, shown_rows
     from ganvae_core.views.table import column_names
     from ganvae_latent.giving import rows_of
+    from ganvae_latent.judging import spread_of
     from ganvae_latent.masks import read_mask
-    from ganvae_latent.showing import endings, write
+    from ganvae_latent.showing import output_for, write
 
     run = load_run(path, checkpoint, device)
-    output = output or path / f"completions/seed-{seed}{usual_ending(run.view)}"
-    refuse_output(run, output, "completions", data, endings(run))
+    output = output_for(run, output, "completions", f"seed-{seed}", data)
     if files or rows is not None:
         batch = rows_of(run, files, data, rows, condition, resize)
     else:
@@ -118,12 +117,13 @@ def complete(
         )
     if bool(visible.all()):
         raise ConfigurationError("nothing is missing in these rows.", "hide something:  --mask random:0.5")
+    noise = run.model.shown == "draw" if noise is None else noise
     with said_if_slow("completing rows"), borrowed_randomness(run.device) as generator:
         generator.manual_seed(seed)
-        made = latent.complete(
-            run.model, batch.x, visible, batch.condition, draws=draws, steps=steps,
-            method=method, noise=run.model.shown == "draw",
-        )  # fmt: skip
+        made, z = latent.complete_with_codes(
+            run.model, batch.x, visible, batch.condition, draws=draws, steps=steps, method=method, noise=noise
+        )
+        noisy = made if noise else latent.drawn_at(run.model, z, batch.x, visible, batch.condition)
     mean = made.mean(0)
     if run.view.as_grid:
         named = {"row": batch.x, "visible": batch.x}
@@ -144,7 +144,7 @@ def complete(
         write(run, mean, output, further={f"spread_{name}": values for name, values in spread})
     hidden = known & ~visible  # whose truth is known
     if bool(hidden.any()):
-        _report(run, batch.x, visible, hidden, made)
+        _report(run, batch.x, visible, hidden, made, noisy)
     note(f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')} by {path} at step {run.step:,}")
     click.echo(str(output))
 
@@ -162,58 +162,64 @@ def hidden_rows(rows: np.ndarray, visible: Tensor, run: Run) -> np.ndarray:
     return np.where(visible.cpu().numpy(), rows, np.asarray(stands, rows.dtype))
 
 
-def spread_of(draws: np.ndarray, spec: DataSpec) -> np.ndarray:
-    """(draws, N, columns) completions in the data's own units -> (N, columns) how far they spread."""
-    apart = np.ma.masked_invalid(draws - np.nan_to_num(draws[0]))  # exactly 0 where all completions agree
-    spread = apart.std(0, ddof=min(1, len(draws) - 1)).filled(0.0)
-    for column, field in enumerate(spec.fields or ()):
-        if field.categories:
-            kinds = np.nan_to_num(draws[:, :, column], nan=-1.0)
-            counts = np.stack([(kinds == kind).sum(0) for kind in np.unique(kinds)])
-            spread[:, column] = 1 - counts.max(0) / len(draws)
-    return spread
-
-
-def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor) -> None:
-    """Errors of hidden entries, beside those of simpler ways to fill them in."""
-    import torch
-    from sklearn.impute import KNNImputer
-
+def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor, noisy: Tensor) -> None:
+    """Errors of hidden entries, beside those of simpler ways to fill them in, and what draws cover of them."""
     from ganvae_core.evaluation.sampling import evenly
+    from ganvae_latent.judging import (
+        centre_of,
+        covered,
+        entries_of,
+        errors,
+        expected_cover,
+        kinds_of,
+        nearest_rows,
+        of_entries,
+    )
 
     split = open_data(run)
-    chosen = evenly(split.training, COMPARED_ROWS)
-    training = run.batch(split, chosen)
+    batch = run.batch(split, evenly(split.training, COMPARED_ROWS))
     if not run.view.quantities:
         ways = {"most frequent in the completions": made.mode(0).values, "one completion": made[0],
-                "most frequent in the five nearest training rows": _most_alike(x, visible, training.x),
-                "most frequent in training rows": training.x.mode(0).values.expand_as(x)}  # fmt: skip
+                "most frequent in the five nearest training rows": _most_alike(x, visible, batch.x),
+                "most frequent in training rows": batch.x.mode(0).values.expand_as(x)}  # fmt: skip
         table([[name, f"{(way != x)[hidden].float().mean().item():.4f}"] for name, way in ways.items()],
               ["way", "share of hidden entries that differ"])  # fmt: skip
         return
-    seen = training.x if training.mask is None else training.x.where(training.mask, torch.nan)
-    means = seen.nanmean(0).expand_as(x)
-    holes = x.where(visible, torch.nan).flatten(1).double().cpu().numpy()
-    imputer = KNNImputer(n_neighbors=NEAREST, keep_empty_features=True).fit(
-        seen.flatten(1).double().cpu().numpy()
-    )
-    nearest = torch.as_tensor(np.asarray(imputer.transform(holes)), device=x.device).float().reshape(x.shape)
-    ways = {"mean of the completions": made.mean(0), "one completion": made[0],
-            "five nearest training rows": nearest, "mean of training rows": means}  # fmt: skip
-    table([[name, f"{(way - x)[hidden].square().mean().sqrt().item():.4f}"] for name, way in ways.items()],
-          ["way", "error of hidden entries"])  # fmt: skip
-    if len(made) >= ENOUGH_DRAWS and run.model.shown == "draw":  # means leave out the noise of an entry
-        low, high = (made.quantile(share, dim=0) for share in COVERING)
-        inside = ((x >= low) & (x <= high))[hidden].float().mean().item()
-        note(f"the 5th to the 95th percentile of the completions covers {inside:.0%} of the hidden entries")
+    training, truth = entries_of(run, batch.x), entries_of(run, x)
+    if batch.mask is not None:
+        training = np.where(of_entries(batch.mask, run.spec), training, np.nan)
+    entries = kinds_of(training, run.spec)
+    seen, judged = of_entries(visible, run.spec), of_entries(hidden, run.spec)
+    draws = np.stack([entries_of(run, each) for each in made])
+    centre = centre_of(training[:, None], entries)
+    filled = {"mean of the completions": centre_of(draws, entries), "one completion": draws[0],
+            "five nearest training rows": nearest_rows(training, np.where(seen, truth, np.nan), entries),
+            "mean of training rows": centre.repeat(len(truth), 0)}  # fmt: skip
+    found = {name: errors(way, truth, judged, entries) for name, way in filled.items()}
+    kinds = [place for place in (0, 1) if not np.isnan(found["one completion"][place])]
+    titles = ("error of hidden entries" if not run.spec.fields else "error of numbers", "wrong categories")
+    table([[name, *(f"{found[name][kind]:.4f}" for kind in kinds)] for name in found],
+          ["way", *(titles[kind] for kind in kinds)])  # fmt: skip
+    if len(made) < ENOUGH_DRAWS or not run.model.observation.has_likelihood:
+        return
+    shares = covered(np.stack([entries_of(run, each) for each in noisy]), truth, judged, entries)
+    if 0 in kinds:
+        note(
+            f"the 5th to the 95th percentile of draws covers {shares[0]:.0%} of the hidden numbers;"
+            f" {expected_cover(len(made)):.0%} where the model is right"
+        )
+    if 1 in kinds:
+        note(f"the categories of nine in ten draws cover {shares[1]:.0%} of the hidden ones")
 
 
 def _most_alike(x: Tensor, visible: Tensor, training: Tensor) -> Tensor:
     """(B, *X) the most frequent values in the training rows that equal each row in most of what is visible of it."""
     import torch
 
+    from ganvae_latent.judging import NEIGHBOURS
+
     found: list[Tensor] = []
     for row, seen in zip(x, visible, strict=True):
         alike = (training == row)[:, seen].sum(1)
-        found.append(training[alike.topk(min(NEAREST, len(training))).indices].mode(0).values)
+        found.append(training[alike.topk(min(NEIGHBOURS, len(training))).indices].mode(0).values)
     return torch.stack(found)

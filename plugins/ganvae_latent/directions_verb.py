@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import numpy as np
@@ -12,12 +12,15 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, SEED, load_run, need_encoder, open_data, refuse_output
+from ganvae_latent.giving import CONDITION, SEED, load_run, need_encoder, open_data
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
+    from ganvae_latent.giving import Given
 
 DRAWS = 4_000
 CODED_ROWS = 5_000
@@ -70,13 +73,9 @@ def directions(
     ganvae directions runs/vae-digits-1 --by pca -n 4
     ganvae directions runs/vae-digits-1 --by label --of 3 --name three
     """
-    import torch
-
-    from ganvae_core import latent
-    from ganvae_core.latent.directions import first_layer
     from ganvae_core.runs.directions import Direction, save_direction
     from ganvae_latent.giving import samples
-    from ganvae_latent.showing import endings, write
+    from ganvae_latent.showing import output_for, write
 
     run = load_run(path, checkpoint, device)
     by = by or ("pca" if of is None else "label" if run.source_spec.classes else "column")
@@ -84,61 +83,96 @@ def directions(
         raise ConfigurationError(
             f"--of names what a supervised direction is for, and {by} takes none.", "--by label"
         )
-    output = (
-        output or path / f"directions/{name or of or by}{'.png' if '.png' in run.view.endings else '.npz'}"
-    )
-    refuse_output(run, output, "directions", data, endings(run))
+    output = output_for(run, output, "directions", name or of or by, data)
     given = samples(run, DRAWS, seed, condition)
     with said_if_slow("finding directions"):
-        if by == "pca":
-            codes, of_codes = given.z, given.condition
-            if layer is None and run.model.encoder is not None:
-                codes, of_codes, origin = _encoded(run, data), None, "pca of codes"
-            else:
-                layer = layer or first_layer(run.model)
-                origin = f"pca of {layer}"
-            found, scores = latent.pca_directions(run.model, codes, count, layer=layer, condition=of_codes)
-            measure = "share of variance"
-            named = [f"{name or 'pca'}-{number + 1}" for number in range(len(found))]
+        if by in ("label", "column"):
+            found = _supervised(run, data, by, of, keep, name)
         elif by == "sefa":
-            found, scores = latent.closed_form_directions(run.model, tuple(given.z.shape[1:]), count)
-            found = found.to(given.z)
-            origin, measure = "sefa", "stretch"
-            named = [f"{name or 'sefa'}-{number + 1}" for number in range(len(found))]
-            codes = given.z
+            found = _closed_form(run, given, count, name or by)
         else:
-            one, score, origin, codes = _supervised(run, data, by, of, keep)
-            found, scores, measure = one[None], torch.tensor([score]), "held-out score"
-            named = [name or str(of).replace(" ", "-")]
-    for label, vector in zip(named, found, strict=True):
-        spread = (codes.flatten(1) @ vector.flatten()).std().item()
-        save_direction(run, Direction(label, vector, spread, origin, run.step))
-    lines: list[Tensor] = []
-    with torch.no_grad():
-        for number, vector in enumerate(found):
-            base = given.z[[0 if len(found) > 1 else number]]
-            several = base if len(found) > 1 else given.z[:6]
-            spread = (codes.flatten(1) @ vector.flatten()).std().item()
-            for row, code in enumerate(several):
-                amounts = torch.tensor(AMOUNTS, device=code.device) * spread
-                conditions = (
-                    None if given.condition is None else given.condition[row].expand(len(AMOUNTS), -1)
-                )
-                lines.append(
-                    run.model(
-                        latent.moved(code.expand(len(AMOUNTS), *code.shape), vector, amounts), conditions
-                    )
-                )
-    names = named if len(found) > 1 else named * len(lines)
-    further = {"direction": np.repeat(names, len(AMOUNTS)), "amount": np.tile(AMOUNTS, len(lines))}
+            found = _principal(run, given, count, layer, data, name or by)
+    spreads = [(found.codes.flatten(1) @ vector.flatten()).std().item() for vector in found.vectors]
+    for label, vector, spread in zip(found.names, found.vectors, spreads, strict=True):
+        save_direction(run, Direction(label, vector, spread, found.origin, run.step))
+    lines = _lines(run, given, found.vectors, spreads)  # of the directions, or several of the only one
+    count = len(lines) // len(AMOUNTS)
+    names = found.names if len(found.names) > 1 else found.names * count
+    further = {"direction": np.repeat(names, len(AMOUNTS)), "amount": np.tile(AMOUNTS, count)}
     headings = [f"{amount:+g}" if amount else "0" for amount in AMOUNTS]
-    write(run, torch.cat(lines), output, headings=headings, further=further)
+    write(run, lines, output, headings=headings, further=further)
     table(
-        [[label, f"{float(score):.3g}"] for label, score in zip(named, scores, strict=True)],
-        ["name", measure],
+        [[label, f"{float(score):.3g}"] for label, score in zip(found.names, found.scores, strict=True)],
+        ["name", found.measure],
     )
-    note(f"stored in {path}/directions;  ganvae edit {path} --direction {named[0]}=2")
+    note(f"stored in {path}/directions;  ganvae edit {path} --direction {found.names[0]}=2")
     click.echo(str(output))
+
+
+class Found(NamedTuple):
+    """Directions.
+
+    Args:
+        names: to store them by.
+        vectors: (M, *Z).
+        scores: (M,) of what ``measure`` says.
+        measure: in words.
+        origin: what they were found from, in words.
+        codes: (N, *Z) whose spread along a direction is the unit of edits.
+    """
+
+    names: list[str]
+    vectors: Tensor
+    scores: Tensor
+    measure: str
+    origin: str
+    codes: Tensor
+
+
+def _lines(run: Run, given: Given, vectors: Tensor, spreads: Sequence[float]) -> Tensor:
+    """(lines · amounts, *X): a sample that is moved along each direction, or six along the only one."""
+    import torch
+
+    from ganvae_core import latent
+
+    pairs = (
+        [(0, number) for number in range(len(vectors))]
+        if len(vectors) > 1
+        else [(row, 0) for row in range(6)]
+    )
+    lines: list[Tensor] = []
+    for row, number in pairs:
+        amounts = torch.tensor(AMOUNTS, device=given.z.device) * spreads[number]
+        codes = latent.moved(given.z[[row] * len(AMOUNTS)], vectors[number], amounts)
+        conditions = None if given.condition is None else given.condition[[row] * len(AMOUNTS)]
+        with torch.no_grad():
+            lines.append(run.model(codes, conditions))
+    return torch.cat(lines)
+
+
+def _numbered(name: str, vectors: Tensor) -> list[str]:
+    return [f"{name}-{number}" for number in range(1, len(vectors) + 1)]
+
+
+def _closed_form(run: Run, given: Given, count: int, name: str) -> Found:
+    from ganvae_core import latent
+
+    vectors, stretch = latent.closed_form_directions(run.model, tuple(given.z.shape[1:]), count)
+    return Found(_numbered(name, vectors), vectors.to(given.z), stretch, "stretch", "sefa", given.z)
+
+
+def _principal(run: Run, given: Given, count: int, layer: str | None, data: str | None, name: str) -> Found:
+    """Of a layer; without one of the data's codes, or of the first layer where nothing encodes."""
+    from ganvae_core import latent
+    from ganvae_core.latent.directions import first_layer
+
+    if layer is None and run.model.encoder is not None:
+        codes, condition, origin = _encoded(run, data), None, "pca of codes"
+    else:
+        layer = layer or first_layer(run.model)
+        codes, condition, origin = given.z, given.condition, f"pca of {layer}"
+    vectors, shares = latent.pca_directions(run.model, codes, count, layer=layer, condition=condition)
+    return Found(_numbered(name, vectors), vectors, shares, "share of variance", origin, codes)
 
 
 def _encoded(run: Run, data: str | None) -> Tensor:
@@ -154,9 +188,9 @@ def _encoded(run: Run, data: str | None) -> Tensor:
 
 
 def _supervised(
-    run: Run, data: str | None, by: str, of: str | None, keep: tuple[str, ...]
-) -> tuple[Tensor, float, str, Tensor]:
-    """A direction for a label or a column, its score, its origin in words, and the codes that it was found from."""
+    run: Run, data: str | None, by: str, of: str | None, keep: tuple[str, ...], name: str | None
+) -> Found:
+    """The direction for a label or a column."""
     import torch
 
     from ganvae_core import latent
@@ -164,7 +198,7 @@ def _supervised(
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.runs.directions import load_direction
 
-    need_encoder(run, run.path)
+    need_encoder(run)
     split = open_data(run, data)
     spec = split.source.spec
     indices = evenly(np.arange(len(split.source)), CODED_ROWS)
@@ -198,4 +232,5 @@ def _supervised(
         codes, target, orthogonal_to=torch.stack(others) if others else None
     )
     aside = f", orthogonal to {', '.join(keep)}" if keep else ""
-    return found, score, f"{what} {of}{aside}", codes
+    names, scores = [name or of.replace(" ", "-")], torch.tensor([score])
+    return Found(names, found[None], scores, "held-out score", f"{what} {of}{aside}", codes)

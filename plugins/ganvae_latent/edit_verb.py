@@ -22,7 +22,6 @@ from ganvae_latent.giving import (
     load_run,
     need_encoder,
     open_data,
-    refuse_output,
 )
 
 if TYPE_CHECKING:
@@ -91,11 +90,10 @@ def edit(
     from ganvae_core import latent
     from ganvae_core.runs.directions import load_direction
     from ganvae_latent.giving import code_given, codes_of, rows_of, samples
-    from ganvae_latent.showing import endings, write
+    from ganvae_latent.showing import output_for, write
 
     run = load_run(path, checkpoint, device)
-    output = output or path / f"edits/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
-    refuse_output(run, output, "edits", data, endings(run))
+    output = output_for(run, output, "edits", f"seed-{seed}", data)
     if code_text is not None and (files or rows is not None or arithmetic is not None):
         raise ConfigurationError("--code is a code of its own: leave out --image, --rows and --arithmetic.")
     if code_text is not None and not moves:
@@ -181,7 +179,7 @@ def _terms(
     codes: list[Given] = []
     for _, name in terms:
         if name in classes:
-            need_encoder(run, run.path)
+            need_encoder(run)
             if split is None:
                 split = open_data(run, data)
                 labels = np.asarray(split.source.labels())

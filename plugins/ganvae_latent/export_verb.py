@@ -11,7 +11,8 @@ from ganvae_core.cli.frame import PathName
 from ganvae_core.cli.model_verbs import CHECKPOINT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow
 from ganvae_core.errors import ConfigurationError, TrainingError
-from ganvae_latent.giving import load_run, open_data, refuse_output
+from ganvae_latent.giving import load_run, open_data
+from ganvae_latent.showing import refuse_output
 
 if TYPE_CHECKING:
     from torch import Tensor

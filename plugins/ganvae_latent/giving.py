@@ -12,17 +12,21 @@ import numpy as np
 
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import note, said_if_slow, warn, warnings_as_notes
-from ganvae_core.errors import ConfigurationError, DataError
+from ganvae_core.errors import ConfigurationError, DataError, NotApplicable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.data.split import Split
     from ganvae_core.runs.loading import Run
-    from ganvae_core.types import View
 
 DATA_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 """Of files that hold arrays or tables, which are read as they are."""
+NETS = ("judge", "efficientnet-lite0", "inception")
+"""Of the metrics: a small classifier of the data's own labels, and two networks of ImageNet."""
+METRIC_OF_NETS = "metrics/memorisation"
+"""The metric that gives them; plugins import no other plugin."""
+SPACES = ("data", "codes", "critic", *NETS)
 SEED = click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
@@ -59,7 +63,7 @@ def load_run(path: Path, checkpoint: str | None, device: str) -> Run:
     return run
 
 
-def need_encoder(run: Run, path: Path) -> None:
+def need_encoder(run: Run) -> None:
     """Refuse a run without an encoder.
 
     Raises:
@@ -67,44 +71,42 @@ def need_encoder(run: Run, path: Path) -> None:
     """
     if run.model.encoder is None:
         raise ConfigurationError(
-            f"{path} has no encoder: {run.configuration.plugin} makes data from codes and not codes from data.",
+            f"{run.path} has no encoder: {run.configuration.plugin} makes data from codes and not codes from data.",
             "train a model that has one:  ganvae run --plugin vae",
         )
 
 
-def critic_features(run: Run) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """(B, *X), (B, *K)? -> (B, F) what the run's own critic sees before its last layer.
+def features_of(run: Run, space: str) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """(B, *X), (B, *K)? -> (B, F) what rows are compared by: one of ``SPACES``.
 
     Raises:
-        ConfigurationError: it has no critic, or one without features.
+        ConfigurationError: the run has no encoder, no critic with features, or such a net cannot be had for its data.
     """
-    critic: Any = getattr(run.objective(), "critic", None)
-    if critic is None or not hasattr(critic, "features"):
-        raise ConfigurationError(
-            f"{run.path} has no critic whose features could be compared.",
-            "neighbours takes  --space data  or  --space codes,  and invert does without them",
-        )
-    return critic.features
+    if space == "data":
+        return lambda x, condition: x.flatten(1)
+    if space == "codes":
+        need_encoder(run)
+        return lambda x, condition: run.model.encode(x, condition).mean.flatten(1)
+    if space == "critic":
+        critic: Any = getattr(run.objective(), "critic", None)
+        if critic is None or not hasattr(critic, "features"):
+            raise ConfigurationError(
+                f"{run.path} has no critic whose features could be compared.", f"take  {' or '.join(NETS)}"
+            )
+        return critic.features
+    net = _net(run, space)
+    return lambda x, condition: net(x)
 
 
-def usual_ending(view: View) -> str:
-    """Of the files that rows of this view are written to by default."""
-    return view.endings[0] if view.endings else ".npz"
+def _net(run: Run, name: str) -> Callable[[Tensor], Tensor]:
+    """(B, *X) -> (B, F) of a net by which metrics compare samples with data."""
+    from ganvae_core.evaluation.subject import ModelSubject
 
-
-def refuse_output(run: Run, output: Path, what: str, data: str | None, endings: tuple[str, ...]) -> None:
-    """Refuse an output that cannot be written, the run's own data, and the data to be read.
-
-    Raises:
-        ConfigurationError: it is one of these.
-    """
-    from ganvae_core.views.files import check_output
-
-    check_output(output, what, endings)
-    learned_from = run.configuration.components["data"].options.get("path")
-    read = [Path(each).expanduser().resolve() for each in (learned_from, data) if isinstance(each, str)]
-    if output.resolve() in read:
-        raise ConfigurationError(f"-o {output}: this is data that is read; name another file.")
+    made = run.catalogue.load(run.catalogue.component("metric", METRIC_OF_NETS)[1])(net=name)
+    try:
+        return made.features(ModelSubject(run.model, open_data(run), device=run.device))
+    except NotApplicable as error:
+        raise ConfigurationError(f"the features of {name} cannot be had: {error.message}") from error
 
 
 def numbers(text: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, Given, load_run, refuse_output
+from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, Given, load_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,11 +74,10 @@ def interpolate(
     from ganvae_core import latent
     from ganvae_core.views.files import ending_of
     from ganvae_latent.giving import codes_of, rows_of, samples
-    from ganvae_latent.showing import FILMS, endings, write, write_film
+    from ganvae_latent.showing import FILMS, output_for, write, write_film
 
     run = load_run(path, checkpoint, device)
-    output = output or path / f"interpolations/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
-    refuse_output(run, output, "interpolations", data, endings(run, films=True))
+    output = output_for(run, output, "interpolations", f"seed-{seed}", data, films=True)
     film = ending_of(output) in FILMS
     length = steps or (24 if film else 10)
     if files or rows is not None or data is not None:

@@ -14,13 +14,13 @@ from ganvae_core.errors import ConfigurationError
 from ganvae_latent.giving import (
     CONDITION,
     FILES,
+    NETS,
     RESIZE,
     ROWS,
     SEED,
-    critic_features,
+    features_of,
     load_run,
     open_data,
-    refuse_output,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
+
+
+DIFFERENTIABLE = tuple(name for name in ("critic", *NETS) if name != "inception")
+"""Spaces whose features have a gradient: Inception takes pixels that are rounded."""
 
 
 @click.command()
@@ -48,7 +52,10 @@ if TYPE_CHECKING:
 @click.option("--prior-weight", type=click.FloatRange(min=0), default=0.01, metavar="W",
               help="How much the prior's density counts; that of latent-flow is left out.")  # fmt: skip
 @click.option("--feature-weight", type=click.FloatRange(min=0), default=0.0, metavar="W",
-              help="How much a distance in the features of the run's critic counts.")  # fmt: skip
+              help="How much a distance of features counts.")  # fmt: skip
+@click.option("--features", "space", type=click.Choice(DIFFERENTIABLE), default="critic", metavar="S",
+              help="Of the run's critic, of a judge (a small classifier of the data's labels), or of"
+              " efficientnet-lite0.")  # fmt: skip
 @SEED
 @CONDITION
 @CHECKPOINT
@@ -66,6 +73,7 @@ def invert(
     steps: int,
     prior_weight: float,
     feature_weight: float,
+    space: str,
     seed: int,
     condition: str | None,
     checkpoint: str | None,
@@ -89,11 +97,10 @@ def invert(
     from ganvae_core.types import Drawing
     from ganvae_core.views.showing import show, shown_rows
     from ganvae_latent.giving import rows_of, samples
-    from ganvae_latent.showing import endings
+    from ganvae_latent.showing import output_for
 
     run = load_run(path, checkpoint, device)
-    output = output or path / f"inversions/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
-    refuse_output(run, output, "inversions", data, endings(run))
+    output = output_for(run, output, "inversions", f"seed-{seed}", data)
     if own and (files or rows is not None or data is not None):
         raise ConfigurationError(
             "--samples takes the run's own samples, so files, --rows and --data have no use."
@@ -114,7 +121,7 @@ def invert(
         generator.manual_seed(seed + 1)
         found = latent.invert(
             run.model, x, conditions, mask=mask, starts=starts, steps=steps, prior_weight=prior_weight,
-            features=_features(run, x) if feature_weight else None, feature_weight=feature_weight,
+            features=_features(run, space, x, conditions) if feature_weight else None, feature_weight=feature_weight,
         )  # fmt: skip
     drawing = Drawing(
         shown_rows(found.x, run.spec, run.view), "inversions", originals=shown_rows(x, run.spec, run.view)
@@ -128,19 +135,17 @@ def invert(
     click.echo(str(output))
 
 
-def _features(run: Run, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """Features of the run's critic, in units of their root mean square over rows x.
+def _features(run: Run, space: str, x: Tensor, condition: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Features in units of their root mean square over rows x.
 
     Raises:
-        ConfigurationError: the run has no critic, or its features depend on the condition.
+        ConfigurationError: there are none, or those of the critic depend on the condition.
     """
     import torch
 
-    features = critic_features(run)
-    if run.spec.condition is not None:
-        raise ConfigurationError(
-            "the critic's features depend on the condition, so --feature-weight has no use."
-        )
+    if space == "critic" and condition is not None:
+        raise ConfigurationError("the critic's features depend on the condition.", "take  --features judge")
+    features = features_of(run, space)
     with torch.no_grad():
         scale = features(x, None).square().mean().sqrt()
     return lambda made: features(made, None) / scale

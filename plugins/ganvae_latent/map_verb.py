@@ -11,7 +11,7 @@ import click
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow
-from ganvae_latent.giving import CONDITION, load_run, need_encoder, open_data, refuse_output
+from ganvae_latent.giving import CONDITION, load_run, need_encoder, open_data
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,11 +67,11 @@ def draw_map(
     from ganvae_core.store.files import whole_path
     from ganvae_core.views.files import ending_of
     from ganvae_core.views.showing import shown_rows
-    from ganvae_latent.showing import need_images, write
+    from ganvae_latent.showing import need_images, refuse_output, write
 
     run = load_run(path, checkpoint, device)
     output = output or path / f"maps/{f'grid-{grid}' if grid else by}.png"
-    need_encoder(run, path)
+    need_encoder(run)
     refuse_output(run, output, "maps", data, (".png",) if grid else (".png", ".parquet"))
     if thumbnails or grid:
         need_images(run, "grids" if grid else "thumbnails")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,19 +15,11 @@ from ganvae_latent.giving import (
     RESIZE,
     ROWS,
     SEED,
-    critic_features,
+    SPACES,
+    features_of,
     load_run,
-    need_encoder,
     open_data,
-    refuse_output,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from ganvae_core.runs.loading import Run
 
 
 @click.command()
@@ -41,9 +32,10 @@ if TYPE_CHECKING:
 @click.option(
     "-k", "--neighbours", "near", type=WholeNumber(min=1), default=7, metavar="K", help="Rows beside each."
 )
-@click.option("--space", type=click.Choice(["data", "codes", "critic"]), default="data", metavar="S",
+@click.option("--space", type=click.Choice(SPACES), default="data", metavar="S",
               help="Where distances are taken: data (rows as the model sees them: pixels, columns, characters), codes,"
-              " or features of the critic.")  # fmt: skip
+              " or features of the run's critic, of a judge (a small classifier of the data's labels), of"
+              " efficientnet-lite0 or of inception.")  # fmt: skip
 @SEED
 @CONDITION
 @CHECKPOINT
@@ -79,17 +71,12 @@ def neighbours(
 
     from ganvae_core import latent
     from ganvae_latent.giving import rows_of, samples
-    from ganvae_latent.showing import endings, write
+    from ganvae_latent.showing import output_for, write
 
     run = load_run(path, checkpoint, device)
-    output = (
-        output or path / f"neighbours/{space}-seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
-    )
-    refuse_output(run, output, "neighbours", data, endings(run))
-    if space == "codes":
-        need_encoder(run, path)
-    features = _features(run, space)
+    output = output_for(run, output, "neighbours", f"{space}-seed-{seed}", data)
     with said_if_slow("comparing with the training rows"), torch.no_grad():
+        features = features_of(run, space)
         if files or rows is not None:
             batch = rows_of(run, files, data, rows, condition, resize)
             queries, of_queries = batch.x, batch.condition
@@ -117,12 +104,3 @@ def neighbours(
         f"{counted(len(queries), 'row')} beside {near} of {counted(len(among), 'training row')}, by distance of {space}"
     )
     click.echo(str(output))
-
-
-def _features(run: Run, space: str) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """(B, *X), (B, *K)? -> (B, F) of the space that distances are taken in."""
-    if space == "data":
-        return lambda x, condition: x.flatten(1)
-    if space == "codes":
-        return lambda x, condition: run.model.encode(x, condition).mean.flatten(1)
-    return critic_features(run)

@@ -27,6 +27,35 @@ def endings(run: Run, *, films: bool = False) -> tuple[str, ...]:
     return (*run.view.endings, *film, *ARRAYS)
 
 
+def refuse_output(run: Run, output: Path, what: str, data: str | None, endings: tuple[str, ...]) -> None:
+    """Refuse an output that cannot be written, the run's own data, and the data to be read.
+
+    Raises:
+        ConfigurationError: it is one of these.
+    """
+    from ganvae_core.views.files import check_output
+
+    check_output(output, what, endings)
+    learned_from = run.configuration.components["data"].options.get("path")
+    read = [Path(each).expanduser().resolve() for each in (learned_from, data) if isinstance(each, str)]
+    if output.resolve() in read:
+        raise ConfigurationError(f"-o {output}: this is data that is read; name another file.")
+
+
+def output_for(
+    run: Run, output: Path | None, what: str, name: str, data: str | None, *, films: bool = False
+) -> Path:
+    """Where rows are written: ``output``, or WHAT/NAME in the run with the usual ending of its data.
+
+    Raises:
+        ConfigurationError: it cannot be written, or is data that is read.
+    """
+    usual = run.view.endings[0] if run.view.endings else ".npz"
+    chosen = output or run.path / what / f"{name}{usual}"
+    refuse_output(run, chosen, what, data, endings(run, films=films))
+    return chosen
+
+
 def write(
     run: Run,
     x: Tensor,

@@ -11,7 +11,7 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow, table
 from ganvae_core.errors import DataError, RunError
-from ganvae_latent.giving import CONDITION, RESIZE, ROWS, SEED, load_run, open_data, refuse_output
+from ganvae_latent.giving import CONDITION, RESIZE, ROWS, SEED, load_run, open_data
 
 RANKED_ROWS = 2_000
 """Rows by whose posterior dimensions are ranked."""
@@ -68,11 +68,10 @@ def traverse(
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.views.files import ending_of
     from ganvae_latent.giving import codes_of, rows_of, samples
-    from ganvae_latent.showing import endings, write
+    from ganvae_latent.showing import output_for, write
 
     run = load_run(path, checkpoint, device)
-    output = output or path / f"dimensions/seed-{seed}{'.png' if '.png' in run.view.endings else '.npz'}"
-    refuse_output(run, output, "traversals", data, endings(run))
+    output = output_for(run, output, "traversals", f"seed-{seed}", data)
     several = samples(run, CHANGED_CODES, seed, condition)
     if file is not None or rows is not None:
         batch = rows_of(run, () if file is None else (file,), data, rows, condition, resize)

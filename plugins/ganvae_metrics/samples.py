@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, final
 
 import torch
@@ -252,6 +252,15 @@ class Memorisation(gv.Metric):
             gv.Figure(f"distance_to_record_{suffix(net)}", f"distance to record, {net}", "", "higher"),
             gv.Figure(f"copies_{suffix(net)}", f"copies, {net}", "%", "lower"),
         )
+
+    def features(self, subject: gv.Subject) -> Callable[[Tensor], Tensor]:
+        """(B, *X) -> (B, F) what distances are taken in, for whatever else compares rows.
+
+        Raises:
+            ConfigurationError: there is no such net.
+            NotApplicable: it cannot be had for this data.
+        """
+        return net_of(subject, self.net).features
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """Both figures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import threading
 from collections.abc import Iterator
@@ -37,56 +38,89 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture(scope="module")
-def addresses(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Of the page as a file, where ONNX Runtime Web is in the cache, and from a server."""
-    import uvicorn
-    from ganvae_explore.content import content_of
-    from ganvae_explore.page import page_file, page_of_server
-    from ganvae_explore.server import application
+class Pages:
+    """Pages of runs: as files, where ONNX Runtime Web is in the cache, and from servers."""
 
-    loaded = gv.load(run)
-    content = content_of(loaded, None, 60)
-    found: dict[str, str] = {}
-    file = tmp_path_factory.mktemp("page") / "page.html"
-    try:
-        file.write_text(page_file([loaded], [content]))
-        found["file"] = file.as_uri()
-    except GanvaeError:  # neither in the cache nor to be downloaded
-        pass
-    settings = uvicorn.Config(
-        application([loaded], page_of_server([content]), "secret"), port=0, log_level="error"
-    )
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-    found["server"] = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/?token=secret"
-    yield found
-    server.should_exit = True
-    thread.join()
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.servers: list[tuple[Any, threading.Thread]] = []
+        self.addresses: dict[tuple[Path, ...], str] = {}
+
+    def file(self, *runs: Path) -> str | None:
+        from ganvae_explore.content import content_of
+        from ganvae_explore.page import page_file
+
+        loaded = [gv.load(run) for run in runs]
+        file = self.folder / f"{'-'.join(run.name for run in runs)}.html"
+        if file.exists():
+            return file.as_uri()
+        try:
+            file.write_text(page_file(loaded, [content_of(run, None, 60) for run in loaded]))
+        except GanvaeError:  # neither in the cache nor to be downloaded
+            return None
+        return file.as_uri()
+
+    def server(self, *runs: Path) -> str:
+        import uvicorn
+        from ganvae_explore.content import content_of
+        from ganvae_explore.page import page_of_server
+        from ganvae_explore.server import application
+
+        if runs in self.addresses:
+            return self.addresses[runs]
+        loaded = [gv.load(run) for run in runs]
+        page = page_of_server([content_of(run, None, 60) for run in loaded])
+        server = uvicorn.Server(
+            uvicorn.Config(application(loaded, page, "secret"), port=0, log_level="error")
+        )
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        self.servers.append((server, thread))
+        while not server.started:
+            thread.join(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        self.addresses[runs] = f"http://127.0.0.1:{port}/?token=secret"
+        return self.addresses[runs]
+
+    def close(self) -> None:
+        for server, thread in self.servers:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    made = Pages(tmp_path_factory.mktemp("pages"))
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
+    """The page, which complains of nothing and asks nobody else."""
+    page = browser.new_page(viewport={"width": 1200, "height": 800}, **options)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    outside: list[str] = []
+    origin = address.partition("?")[0]
+    page.on("request", lambda asked: None if asked.url.startswith((origin, "blob:", "data:"))
+            else outside.append(asked.url))  # fmt: skip
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]", timeout=30_000)
+    yield page
+    page.close()
+    assert complaints == []
+    assert outside == []
 
 
 @pytest.fixture(params=["file", "server"])
-def page(request: pytest.FixtureRequest, browser: Any, addresses: dict[str, str]) -> Iterator[Any]:
-    if request.param not in addresses:
+def page(request: pytest.FixtureRequest, browser: Any, pages: Pages, run: Path) -> Iterator[Any]:
+    address = pages.file(run) if request.param == "file" else pages.server(run)
+    if address is None:
         pytest.skip("ONNX Runtime Web is not in the cache")
-    address = addresses[request.param]
-    opened = browser.new_page(viewport={"width": 1200, "height": 800})
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    outside: list[str] = []
-    origin = address.partition("?")[0]
-    opened.on("request", lambda asked: None if asked.url.startswith((origin, "blob:", "data:"))
-              else outside.append(asked.url))  # fmt: skip
-    opened.goto(address)
-    opened.wait_for_selector("body[data-ready]", timeout=30_000)
-    yield opened
-    opened.close()
-    assert complaints == []
-    assert outside == []
+    with opened(browser, address) as found:
+        yield found
 
 
 def decoded(page: Any, do: Any) -> None:
@@ -169,3 +203,82 @@ def test_files_are_encoded_resized_on_demand_only_and_refused(page: Any, tmp_pat
 def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_film_is_dragged_from_one_code_to_another(page: Any) -> None:
+    box = page.locator("#map").bounding_box()
+    decoded(page, lambda: page.mouse.click(box["x"] + 100, box["y"] + 200))
+    left, top = page.evaluate("map.toPixels(...map.project(codes.kept.z))")
+    page.mouse.move(box["x"] + left, box["y"] + top)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 90, steps=3)
+    page.mouse.up()
+    page.wait_for_selector("#about:has-text('from A to B')")
+    ends = page.evaluate("['A', 'B'].map((name) => map.toPixels(...map.project(pins[name].z)))")
+    assert np.allclose(ends, [[left, top], [300, 90]], atol=1)
+
+
+@pytest.fixture(scope="module")
+def of_one_dimension(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("line")
+    tiny = ("latent.shape=[1]", "generator.hidden=[4]")
+    return [train(folder / "vae", "--plugin", "vae", "generator=mlp", "encoder=mlp", "encoder.hidden=[4]", *tiny),
+            train(folder / "gan", "--plugin", "gan", "critic.hidden=[4]", *tiny)]  # fmt: skip
+
+
+def test_two_runs_of_one_dimension_show_the_same_code_under_a_finger(
+    browser: Any, pages: Pages, of_one_dimension: list[Path]
+) -> None:
+    address = pages.file(*of_one_dimension) or pages.server(*of_one_dimension)
+    with opened(browser, address, has_touch=True) as page:
+        box = page.locator("#map").bounding_box()
+        decoded(page, lambda: page.touchscreen.tap(box["x"] + 300, box["y"] + 200))
+        assert page.inner_text("#about") == "a place on the map"
+        assert not page.is_enabled("#kind option[value=two]")
+        page.wait_for_function("!decoding")
+        z = page.evaluate("codes.kept.z[0]")
+        expected = page.evaluate("map.toCodes([300, 200])[0]")
+        assert z == pytest.approx(expected, abs=1e-6)
+        for number, path in enumerate(of_one_dimension):
+            shown = page.evaluate(
+                "number => Array.from(by('rows').children[number].querySelector('canvas').getContext('2d')"
+                ".getImageData(0, 0, 8, 8).data)",
+                number,
+            )
+            loaded = gv.load(path)
+            with torch.no_grad():
+                x = loaded.model(torch.tensor([[z]]))[0, 0].numpy()
+            low, high = loaded.spec.range or (0, 1)
+            pixels = np.clip(np.rint(255 * (x - low) / (high - low)), 0, 255)
+            assert np.abs(np.array(shown).reshape(8, 8, 4)[..., 0] - pixels).max() <= 1
+        before = page.evaluate("map.span")
+        touch = page.context.new_cdp_session(page)
+        for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", 0)):
+            points = [
+                {"x": box["x"] + 250 + side * apart, "y": box["y"] + 200, "id": side} for side in (-1, 1)
+            ]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if apart else []})
+        page.wait_for_function("before => map.span < 0.7 * before", arg=before)
+
+
+def test_sounds_are_drawn_and_played(browser: Any, pages: Pages, tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    for kind in ("mel", "waveform"):
+        run = train(tmp_path / kind, "--plugin", "vae", "--data", "audio", f"data.representation={kind}",
+                    "generator=mlp", "encoder=mlp", "generator.hidden=[4]", "encoder.hidden=[4]",
+                    "latent.shape=[2]")  # fmt: skip
+        loaded = gv.load(run)
+        with opened(browser, pages.server(run)) as page:
+            page.click("#rows button:has-text('play')")
+            page.wait_for_function("audio && audio.state === 'running'")
+            assert page.locator("#message.error").count() == 0
+            if kind == "mel":
+                bands, frames = loaded.spec.shape
+                assert page.evaluate("[document.querySelector('#rows canvas').width,"
+                                     "document.querySelector('#rows canvas').height]") == [frames, bands]  # fmt: skip
+                seconds = page.evaluate(
+                    "networks[0].decode(codes.kept.z).then((x) => soundOfSpectrogram(run, x, networks[0]))"
+                    ".then((sound) => sound.duration)"
+                )
+                length = loaded.spec.details["length"] / loaded.spec.details["sample_rate"]
+                assert seconds == pytest.approx(length, abs=0.15)  # and the pause after a sound

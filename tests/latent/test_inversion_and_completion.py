@@ -206,7 +206,7 @@ def test_any_model_completes_by_optimisation_and_wrong_masks_are_refused() -> No
 
 
 def test_columns_of_a_table_are_hidden_whole_and_categories_spread_as_shares() -> None:
-    from ganvae_latent.complete_verb import spread_of
+    from ganvae_latent.judging import spread_of
     from ganvae_latent.masks import read_mask
 
     from ganvae_core.views.table import TableView
@@ -218,6 +218,32 @@ def test_columns_of_a_table_are_hidden_whole_and_categories_spread_as_shares() -
     assert (visible[:, 0] != visible[:, 1]).any()
     draws = np.array([[[1.0, 0.0]], [[3.0, 0.0]], [[math.nan, 1.0]]])
     np.testing.assert_allclose(spread_of(draws, spec), [[math.sqrt(2), 1 / 3]])
+
+
+def test_draws_cover_numbers_and_categories_as_often_as_they_should() -> None:
+    from ganvae_latent.judging import Entries, centre_of, covered, errors, expected_cover, nearest_rows
+
+    random = np.random.default_rng(0)
+    entries = Entries(np.array([0, 4]), np.array([2.0, 1.0]))
+    # Numbers of N(0, 4); categories 0 to 3 with the shares .5, .3, .15 and .05, of which the first three have .95.
+    drawn = [
+        random.normal(0, 2, (41, 3000)),
+        random.choice(4, (41, 3000), p=[0.5, 0.3, 0.15, 0.05]).astype(float),
+    ]
+    rows, truth = np.stack([each[1:] for each in drawn], 2), np.stack([each[0] for each in drawn], 1)
+    hidden = np.ones_like(truth, bool)
+    numbers, categories = covered(rows, truth, hidden, entries)
+    assert numbers == pytest.approx(expected_cover(40), abs=0.02)
+    assert categories == pytest.approx(0.95, abs=0.02)
+    narrow, _ = covered(rows / [4, 1], truth, hidden, entries)
+    assert narrow < 0.5
+    # Errors by the scale 2: N(0, 1) around the mean 0; the most frequent category is right in half of the rows.
+    error, wrong = errors(centre_of(rows, entries), truth, hidden, entries)
+    assert error == pytest.approx(1.0, abs=0.05)
+    assert wrong == pytest.approx(0.5, abs=0.05)
+    training = np.array([[0.0, 1.0]] * 5 + [[10.0, 3.0]] * 5)
+    found = nearest_rows(training, np.array([[9.0, np.nan], [np.nan, 1.0]]), entries)
+    np.testing.assert_array_equal(found, [[9.0, 3.0], [0.0, 1.0]])
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +277,9 @@ def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, s
     outcome = say(*asked, "--mask", "box:0,4,8,4", "-o", output)
     assert outcome.code == 0, outcome.err
     assert "five nearest training rows" in outcome.out
+    many = ("--draws", "20", "--mask", "box:0,4,8,4", "-o", tmp_path / "many.npz")
+    covering = say("complete", runs / "vae", "-n", "2", "--steps", "4", *many)
+    assert "of draws covers" in covering.err  # though the picture has means
     assert size_of(output) == (6 * 58 - 2, 16 + 2 * 58 - 2)  # row, visible, three draws, their mean
     Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
     assert say(*asked, "--mask", tmp_path / "mask.png", "-o", output).code == 0

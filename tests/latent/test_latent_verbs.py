@@ -54,7 +54,7 @@ def test_dimensions_neighbours_and_maps(runs: Path, tmp_path: Path, say: Say) ->
     assert size_of(tmp_path / "lines.png") == (6 * 58 - 2, 2 * 58 - 2)
     assert "KL, nats" in outcome.out
     assert "change of x" in say("traverse", runs / "gan", "--steps", "3").out
-    for space, run in (("data", "gan"), ("critic", "gan"), ("codes", "vae")):
+    for space, run in (("data", "gan"), ("critic", "gan"), ("codes", "vae"), ("judge", "gan")):
         output = tmp_path / f"{space}.png"
         asked = ("neighbours", runs / run, "-n", "2", "-k", "3", "--space", space, "-o", output)
         assert say(*asked).code == 0
@@ -85,6 +85,7 @@ def test_the_nearest_row_of_a_training_row_is_itself(runs: Path, tmp_path: Path,
         (("map", "gan"), "no encoder"),
         (("neighbours", "gan", "--space", "codes"), "no encoder"),
         (("neighbours", "vae", "--space", "critic"), "no critic"),
+        (("neighbours", "table", "--space", "judge"), "the judge needs labels"),
         (("interpolate", "vae", "--rows", "0,x"), "no list of row numbers"),
         (("interpolate", "vae", "--rows", "0,99999"), "no row 99,999"),
         (("interpolate", "vae", "--rows", "3"), "two rows at least"),

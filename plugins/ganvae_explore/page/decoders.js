@@ -1,6 +1,6 @@
 "use strict";
 // What the networks of a run make: decode(z, condition), encode(x, condition) and invert(x, condition), each a promise
-// of float32 numbers, by ONNX Runtime Web within the page or by the server. A function that a run lacks is null.
+// of float32 numbers, and sound(x), one of a .wav file, by ONNX Runtime Web within the page or by the server. A function that a run lacks is null.
 
 async function startNetworks(content) {
   return content.server ? content.runs.map(networksOfServer) : networksOfPage(content.runs);
@@ -17,7 +17,7 @@ async function networksOfPage(runs) {
     made.push({
       decode: (z, condition) => compute(ort, decoder, z, run.latent, condition, run.condition),
       encode: encoder && ((x, condition) => compute(ort, encoder, x, run.shape, condition, run.condition)),
-      invert: null,
+      invert: null, sound: null,
     });
   }
   return made;
@@ -38,11 +38,12 @@ async function compute(ort, network, values, shape, condition, conditionShape) {
 
 function networksOfServer(run, number) {
   const token = new URLSearchParams(location.search).get("token");
-  const ask = (what) => async (values, condition) => {
+  const ask = async (what, values, condition) => {
     const body = JSON.stringify({values: Array.from(values), condition: condition && Array.from(condition)});
     const answer = await fetch(`${what}/${number}`, {method: "POST", body, headers: {"X-Token": token}});
     if (!answer.ok) throw new Error(await answer.text());
-    return new Float32Array(await answer.arrayBuffer());
+    return answer.arrayBuffer();
   };
-  return {decode: ask("decode"), encode: run.encoder ? ask("encode") : null, invert: ask("invert")};
+  const numbers = (what) => async (values, condition) => new Float32Array(await ask(what, values, condition));
+  return {decode: numbers("decode"), encode: run.encoder ? numbers("encode") : null, invert: numbers("invert"), sound: run.sound ? (x) => ask("sound", x) : null};
 }

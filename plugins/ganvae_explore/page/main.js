@@ -36,7 +36,7 @@ async function refresh() {
       const {z, condition} = codes.now;
       for (const [number, each] of networks.entries()) {
         const x = await each.decode(z, condition);
-        showRow(by("rows").children[number], runs[number], x);
+        showRow(by("rows").children[number], runs[number], x, each);
         if (number === 0) document.body.dataset.decoded = String(1 + Number(document.body.dataset.decoded || 0));
       }
     }
@@ -147,14 +147,15 @@ function makePins() {
   }
 }
 function sameCode(one, other) { return one.z.every((value, i) => value === other.z[i]); }
-function pin(name) {
-  pins[name] = {...codes.kept, about: `${name}: ${codes.kept.about.replace(/^[ABC]: /, "")}`};
+function pin(name, code = codes.kept) {
+  pins[name] = {...code, about: `${name}: ${code.about.replace(/^[ABC]: /, "")}`};
   by(`pin-${name}`).setAttribute("aria-pressed", "true");
   say(`${name} is ${pins[name].about.slice(3)}`);
   updateControls();
 }
 
 function stopFilm() { if (film) { clearInterval(film); film = null; by("film").textContent = "A \u2192 B film"; } }
+function filmFrom(one, other) { codes.preview = null; pin("A", one); pin("B", other); stopFilm(); playFilm(); }
 function playFilm() {
   if (film) { stopFilm(); return set({...codes.now, about: "a frame of the film", seed: undefined}); }
   if (!pins.A || !pins.B) return say("a film goes from A to B: keep two codes with these buttons first");
@@ -172,7 +173,7 @@ function codeButton(title, onclick, row) {
   const button = document.createElement("button");
   button.title = title;
   button.onclick = onclick;
-  if (row !== undefined && map.sheet) {
+  if (row !== undefined && map.hasThumbnail(row)) {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = 44;
     map.thumbnail(canvas.getContext("2d"), row, 0, 0, 44);
@@ -226,7 +227,7 @@ function makeLegend() {
     if (!counts[number]) return;
     const label = document.createElement("label"), colour = document.createElement("i"), box = document.createElement("input");
     Object.assign(box, {type: "checkbox", checked: true});
-    box.onchange = () => { if (box.checked) map.hidden.delete(number); else map.hidden.add(number); map.draw(); };
+    box.onchange = () => { if (box.checked) map.hidden.delete(number); else map.hidden.add(number); map.redraw(); };
     colour.style.background = COLOURS[number % COLOURS.length];
     label.append(box, colour, `${name} (${counts[number]})`);
     by("legend").append(label);
@@ -362,7 +363,7 @@ async function start() {
   }
   codes = new Codes(seedCode(0));
   map = new PlaneMap(by("map"), run, {
-    preview, leave: () => { if (!film && codes.preview) { codes.preview = null; refresh(); } }, choose: set,
+    preview, leave: () => { if (!film && codes.preview) { codes.preview = null; refresh(); } }, choose: set, film: filmFrom,
     current: () => codes.kept, marks: () => codes ? {...pins, now: codes.now} : {},
   });
   if (map.sheet) await map.sheet.decode();
@@ -385,7 +386,7 @@ async function start() {
     document.body.classList.remove("dropping");
     if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.draw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.redraw());
   showNear(); showHistory(); updateControls();
   networks = await startNetworks(content);
   say(`${run.map.rows.length.toLocaleString("en")} ${run.map.of} on the map: point at it, click to keep a code`);

@@ -6,28 +6,37 @@ const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b
 function colourOf(variable) { return getComputedStyle(document.documentElement).getPropertyValue(variable).trim(); }
 
 // Draw x, in the model's range, into an element that is used again.
-function showRow(element, run, x) {
+function showRow(element, run, x, networks) {
   if (run.modality === "image" && run.shape.length === 3) return showPicture(canvasIn(element), run, x);
   if (run.fields && run.fields.length) return showCard(element, run, x);
   if (run.modality === "points" && x.length === 2) return showPoint(canvasIn(element), run, x);
-  if (run.rate) playButtonIn(element, run, x);
+  if (run.sound) playButtonIn(element, run, x, networks);
+  if (run.sound === "mel") return showSpectrogram(canvasIn(element), run, x);
   return showLines(canvasIn(element), run, x);
 }
 
-function playButtonIn(element, run, x) {
+function playButtonIn(element, run, x, networks) {
   let button = element.querySelector("button");
   if (!button) { button = document.createElement("button"); button.textContent = "play"; element.append(button); }
-  button.onclick = () => play(run, x);
+  button.onclick = () => play(run, x, networks).catch((error) => say(`this could not be played: ${error.message}`, true));
 }
 
 let audio = null;
-function play(run, x) {  // one channel, in [-1, 1]
+async function play(run, x, networks) {
   audio = audio || new AudioContext();
-  const buffer = audio.createBuffer(1, x.length, run.rate), source = audio.createBufferSource();
-  buffer.copyToChannel(Float32Array.from(x, (value) => Math.min(1, Math.max(-1, value))), 0);
-  source.buffer = buffer;
+  const source = audio.createBufferSource();
+  source.buffer = run.sound === "mel" ? await soundOfSpectrogram(run, x, networks) : soundOfWave(run, x);
   source.connect(audio.destination);
   source.start();
+}
+function soundOfWave(run, x) {  // one channel, in [-1, 1]
+  const buffer = audio.createBuffer(1, x.length, run.rate);
+  buffer.copyToChannel(Float32Array.from(x, (value) => Math.min(1, Math.max(-1, value))), 0);
+  return buffer;
+}
+async function soundOfSpectrogram(run, x, networks) {
+  if (!networks.sound) throw new Error(`the phases of a spectrogram are found by the server:  ganvae explore ${run.path}  (without -o)`);
+  return audio.decodeAudioData(await networks.sound(x));
 }
 
 function canvasIn(element) {
@@ -53,6 +62,23 @@ function showPicture(canvas, run, x) {
       const channel = channels === 1 ? 0 : part;
       const value = part === 3 && channels < 4 ? 255 : channel >= channels ? 0 : Math.round(255 * (x[channel * area + place] - low) / (high - low));
       picture.data[4 * place + part] = value;  // clamped by its type
+    }
+  }
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+}
+
+const HEAT = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
+function showSpectrogram(canvas, run, x) {  // (bands, frames), low bands at the bottom
+  const [bands, frames] = run.shape, [low, high] = rangeOf(run, x);
+  canvas.width = frames; canvas.height = bands;
+  canvas.classList.add("wide");
+  const picture = new ImageData(frames, bands);
+  for (let band = 0; band < bands; band++) {
+    for (let frame = 0; frame < frames; frame++) {
+      const heat = Math.min(1, Math.max(0, (x[band * frames + frame] - low) / (high - low))) * (HEAT.length - 1), step = Math.min(Math.floor(heat), HEAT.length - 2);
+      const at = 4 * ((bands - 1 - band) * frames + frame);
+      for (let part = 0; part < 3; part++) picture.data[at + part] = HEAT[step][part] + (heat - step) * (HEAT[step + 1][part] - HEAT[step][part]);
+      picture.data[at + 3] = 255;
     }
   }
   canvas.getContext("2d").putImageData(picture, 0, 0);
