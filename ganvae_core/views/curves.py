@@ -46,7 +46,7 @@ def draw_losses(
     panels = _panels(curves, f"\n({unit})" if unit else "", {HELD_OUT + each.name: each for each in figures})
     if not panels:
         return
-    picture = new_figure(WIDTH, TOP + BOTTOM + len(panels) * (PANEL + BETWEEN) - BETWEEN, layout="none")
+    picture = new_figure(WIDTH, TOP + BOTTOM + len(panels) * (PANEL + BETWEEN) - BETWEEN, layout=None)
     grid = picture.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, shown) in zip(grid, panels.items(), strict=True):
         for name in shown:

@@ -17,6 +17,12 @@ TABLES = (".csv", ".parquet", ".feather", ".tsv")
 MOST_COLUMNS = 16
 """Columns that are drawn; more would be too small to read."""
 MOST_ACROSS = 4
+PANEL = (2.6, 1.65)
+"""Width and height of a column's axes, in inches, as are the following."""
+BETWEEN, TOP, BOTTOM = 0.45, 0.55, 0.3
+"""Between axes, above and below them, for names, numbers and the title."""
+BESIDE, HALF_A_NUMBER, LEGEND = 1.0, 0.3, 0.9
+"""Left of axes with names of categories and of others; right of all for the legend."""
 BARS = 40
 MOST_BARS = 8
 """Categories that are drawn, the most frequent ones; the others are one bar."""
@@ -52,8 +58,19 @@ class TableView(View):
         shown = min(total, MOST_COLUMNS)
         down = math.ceil(shown / MOST_ACROSS)
         across = math.ceil(shown / down)
-        figure = new_figure(3.1 * across + (1.2 if len(kinds) > 1 else 0.0), 2.1 * down + 0.5)
+        left = BESIDE if any(field.categories for field in fields[:shown]) else HALF_A_NUMBER
+        width = across * (PANEL[0] + left) + HALF_A_NUMBER + (LEGEND if len(kinds) > 1 else 0.0)
+        height = down * (PANEL[1] + BETWEEN) - BETWEEN + TOP + BOTTOM
+        figure = new_figure(width, height, layout=None)
         grid = figure.subplots(down, across, squeeze=False).flat
+        figure.subplots_adjust(
+            left=left / width,
+            right=across * (PANEL[0] + left) / width,
+            bottom=BOTTOM / height,
+            top=1 - TOP / height,
+            wspace=left / PANEL[0],
+            hspace=BETWEEN / PANEL[1],
+        )
         for axes in grid[shown:]:
             axes.set_visible(False)
         for number, (field, axes) in enumerate(zip(fields, grid, strict=False)):
@@ -66,7 +83,7 @@ class TableView(View):
             axes.tick_params(labelsize=7)
             axes.spines[["top", "right"]].set_visible(False)
         if len(kinds) > 1:
-            figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+            figure.legend(*grid[0].get_legend_handles_labels(), loc="upper right", frameon=False)
         columns_shown = f", the first {shown} of {total} columns" if shown < total else ""
         figure.suptitle(f"{len(drawing.rows):,} {drawing.name}{columns_shown}: shares of rows", fontsize=10)
         save_figure(figure, path)
@@ -90,7 +107,8 @@ def _draw_numbers(axes: Any, columns: _Kinds, field: Field, made: str) -> None:
     bars = np.arange(math.floor(low) + 0.5, high + 1) if steps else np.linspace(low, high, BARS + 1)
     for (name, values), seen in zip(columns, there, strict=True):
         above = len(columns) > 1 and name == made
-        style = {"histtype": "step", "linewidth": 1.2} if above else {}
+        # One shape is drawn several times as fast as a rectangle for each bar.
+        style = {"histtype": "step", "linewidth": 1.2} if above else {"histtype": "stepfilled"}
         axes.hist(seen, bars, weights=np.full(len(seen), 1 / len(values)), **_style(name, above), **style)
     axes.set(yticks=[])
     axes.spines["left"].set_visible(False)

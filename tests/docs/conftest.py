@@ -17,8 +17,12 @@ import pytest
 from command_line import Ended, at_once
 from ganvae_compare import jobs, sweep_verb, sweeping
 from ganvae_compare.sweeping import run_trials
+from ganvae_dcgan.networks import _widths as widths
+from ganvae_kit import checks
+from ganvae_kit.checks import Check, Outcome, Subject
 from own_files import make_own_files
 from reader import Reader
+from sklearn.manifold import TSNE
 
 from ganvae_core.cli.main import main
 from ganvae_core.engine.loop import Engine
@@ -53,6 +57,24 @@ def shortened(fit: Callable[..., Any]) -> Callable[..., Any]:
     return short_fit
 
 
+def few_filters(filters: int, stages: int) -> list[int]:
+    """``_widths`` of dcgan's networks, which are narrow whatever their recipe says."""
+    return widths(min(filters, 8), stages)
+
+
+def once(held: Callable[[Check, Subject], Outcome]) -> Callable[[Check, Subject], Outcome]:
+    """A check of the kit that is done once on a page, which names the same plugin for a command and for functions."""
+    outcomes: dict[tuple[str, str], Outcome] = {}
+
+    def remembered(check: Check, subject: Subject) -> Outcome:
+        key = (check.name, subject.label)
+        if key not in outcomes:
+            outcomes[key] = held(check, subject)
+        return outcomes[key]
+
+    return remembered
+
+
 def launch_one(arguments: Sequence[str], processes: int) -> int:
     """``launch`` of one process, which is this one."""
     words = list(arguments)
@@ -72,6 +94,9 @@ def reader(
         sweep_verb, "_join", lambda sweep, number: subprocess.Popen([sys.executable, "-c", ""])
     )
     monkeypatch.setattr("ganvae_core.cli.launcher.launch", launch_one)
+    monkeypatch.setattr("ganvae_dcgan.networks._widths", few_filters)
+    monkeypatch.setattr("sklearn.manifold.TSNE", functools.partial(TSNE, max_iter=250))
+    monkeypatch.setattr(checks, "_held", once(checks._held))  # pyright: ignore[reportPrivateUsage]
     make_own_files(tmp_path)
     before = set(sys.modules)
     yield Reader(tmp_path, capsys, monkeypatch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 import pytest
 from pages import Block, blocks
@@ -13,9 +12,10 @@ from test_examples import TUTORIAL
 from warm import Done
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> RealEnvironment:
-    return RealEnvironment(tmp_path / "reader", ganvae_wheel(tmp_path))
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> RealEnvironment:
+    folder = tmp_path_factory.mktemp("tutorial")
+    return RealEnvironment(folder / "reader", ganvae_wheel(folder))
 
 
 def typed(command: str, environment: RealEnvironment) -> Done:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.csv
 import pytest
 import torch
-from command_line import Say, size_of, train, write_table
+from command_line import Say, size_of
 
 import ganvae_core as gv
 from ganvae_core.latent import (
@@ -20,7 +20,6 @@ from ganvae_core.latent import (
 )
 
 DATA = gv.DataSpec((3,), None)
-TINY = ("generator.hidden=[4]", "latent.shape=[3]", "encoder.hidden=[4]")
 
 
 class Doubled(gv.Generator):
@@ -98,15 +97,6 @@ def test_a_supervised_direction_is_where_the_attribute_lies() -> None:
         supervised_direction(codes, there, orthogonal_to=torch.eye(4))
     torch.testing.assert_close(mean_difference(codes, there), codes[there].mean(0) - codes[~there].mean(0))
     torch.testing.assert_close(moved(codes, found, 2.0), codes + 2 * found)
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    train(folder / "vae", "--plugin", "vae", *TINY)
-    train(folder / "table", "--plugin", "vae", "--data", write_table(folder / "table.csv"),
-          "data.columns=[height,weight,legs]", *TINY)  # fmt: skip
-    return folder
 
 
 def test_directions_are_kept_by_name_and_edits_use_them(runs: Path, tmp_path: Path, say: Say) -> None:

@@ -9,26 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import Say, train, write_table
+from command_line import Say
 from torch import Tensor
 
 import ganvae_core as gv
 from ganvae_core.latent.export import ExportedPart, FromModel, ToModel, as_program, difference
 
-TINY = ("generator.hidden=[4]", "latent.shape=[2]")
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxscript") is None, reason="needs ganvae[onnx]")
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    train(folder / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
-    train(folder / "cgan", "--plugin", "cgan", "critic.hidden=[4]", *TINY)
-    train(folder / "table", "--plugin", "vae", "--data", write_table(folder / "table.csv"),
-          "encoder.hidden=[4]", *TINY)  # fmt: skip
-    np.save(folder / "array.npy", np.random.default_rng(0).normal([170.0, 7e4, 5], [10, 5e3, 0], (40, 3)))
-    train(folder / "array", "--plugin", "vae", "--data", folder / "array.npy", "encoder.hidden=[4]", *TINY)
-    return folder
 
 
 def test_bytes_go_in_and_come_out(runs: Path, tmp_path: Path, say: Say) -> None:
@@ -56,10 +43,10 @@ def test_noise_becomes_rows_of_an_array(runs: Path, tmp_path: Path, say: Say) ->
 
 def test_of_a_table_codes_become_the_numbers_of_a_model(runs: Path, tmp_path: Path, say: Say) -> None:
     file = tmp_path / "decoder.pt2"
-    outcome = say("export", runs / "table", "-o", file)
+    outcome = say("export", runs / "mixed", "-o", file)
     assert outcome.code == 0, outcome.err
     made = torch.export.load(file).module()(torch.randn(7, 2))
-    spec = gv.load(runs / "table").spec
+    spec = gv.load(runs / "mixed").spec
     assert made.shape == (7, *spec.shape)
     chosen = next(field for field in spec.fields or () if not field.numbers)
     assert torch.allclose(made[:, chosen.start : chosen.start + chosen.width].sum(1), torch.ones(7))

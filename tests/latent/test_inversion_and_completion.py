@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.csv
 import pytest
 import torch
-from command_line import Say, size_of, train, write_table
+from command_line import Say, size_of
 from PIL import Image
 from torch import Tensor
 
@@ -18,7 +18,6 @@ from ganvae_core.distributions import DiagonalNormal
 from ganvae_core.latent import complete, invert
 
 DATA = gv.DataSpec((2,), None)
-TINY = ("generator.hidden=[4]", "latent.shape=[2]")
 
 
 class Loadings(gv.Generator):
@@ -244,16 +243,6 @@ def test_draws_cover_numbers_and_categories_as_often_as_they_should() -> None:
     training = np.array([[0.0, 1.0]] * 5 + [[10.0, 3.0]] * 5)
     found = nearest_rows(training, np.array([[9.0, np.nan], [np.nan, 1.0]]), entries)
     np.testing.assert_array_equal(found, [[9.0, 3.0], [0.0, 1.0]])
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    train(folder / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
-    train(folder / "gan", "--plugin", "gan", "critic.hidden=[4]", *TINY)
-    train(folder / "table", "--plugin", "vae", "--data", write_table(folder / "table.csv"),
-          "data.columns=[height,weight,legs]", "encoder.hidden=[4]", *TINY)  # fmt: skip
-    return folder
 
 
 def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, say: Say) -> None:

@@ -8,22 +8,8 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from command_line import Say, size_of, train, write_table
+from command_line import Say, size_of
 from PIL import Image
-
-TINY = ("generator.hidden=[4]", "latent.shape=[2]")
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three runs: a VAE and a GAN of digits, and a VAE of a table."""
-    folder = tmp_path_factory.mktemp("runs")
-    train(folder / "vae", "--plugin", "vae", "encoder.hidden=[4]", *TINY)
-    train(folder / "gan", "--plugin", "gan", "critic.hidden=[4]", *TINY)
-    data = write_table(folder / "table.csv")
-    train(folder / "table", "--plugin", "vae", "--data", data, "data.columns=[height,weight,legs]",
-          "encoder.hidden=[4]", *TINY)  # fmt: skip
-    return folder
 
 
 def picture(path: Path, side: int = 8) -> Path:
