@@ -144,14 +144,17 @@ def _check(catalogue: Catalogue, plan: Plan) -> dict[str, int]:
         The number of stages of each candidate that has several.
     """
     from ganvae_compare.evaluate_verb import parse_metrics
-    from ganvae_compare.evaluating import data_identity, refuse_other_data
+    from ganvae_compare.evaluating import built_metrics, data_identity, refuse_other_data
     from ganvae_core.cli.choosing import chosen_configuration, typed_layer
     from ganvae_core.runs.loading import read_run
     from ganvae_core.runs.preparation import prepare
 
     stages: dict[str, int] = {}
-    parse_metrics(plan.metrics or None)
-    refuse_other_data({Path(path): data_identity(read_run(path, catalogue=catalogue)) for path in plan.runs})
+    metrics = parse_metrics(plan.metrics or None)
+    runs = {Path(path): read_run(path, catalogue=catalogue) for path in plan.runs}
+    refuse_other_data({path: data_identity(run) for path, run in runs.items()})
+    for run in runs.values():
+        built_metrics(catalogue, run.configuration, metrics)
     names = [job.run.name for job in plan.jobs]
     if len(set(names)) < len(names):
         raise ConfigurationError("two runs have the same name; copy one of them to another.")
@@ -161,6 +164,7 @@ def _check(catalogue: Catalogue, plan: Plan) -> dict[str, int]:
         layer = typed_layer(plan.overrides, short)
         configuration = chosen_configuration(catalogue, plugin, recipe or None, None, layer)
         prepare(configuration, catalogue)
+        built_metrics(catalogue, configuration, metrics)
         if configuration.stages:
             stages[candidate] = 1 + len(configuration.stages)
     return stages

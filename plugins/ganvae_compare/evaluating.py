@@ -17,15 +17,16 @@ import torch
 import ganvae_core as gv
 from ganvae_core.cli.run_files import outline
 from ganvae_core.config.build import Builder, has
-from ganvae_core.config.configuration import stored
-from ganvae_core.config.layers import nest, parse_yaml
+from ganvae_core.config.configuration import Configuration, stored
+from ganvae_core.config.layers import nest
+from ganvae_core.config.settings import Choice
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed
 from ganvae_core.evaluation.measuring import MEASURING
 from ganvae_core.evaluation.references import references
 from ganvae_core.evaluation.sampling import CHUNK, can_sample, sample_chunk
 from ganvae_core.evaluation.subject import ModelSubject
+from ganvae_core.plugins import Catalogue
 from ganvae_core.plugins.lock import versions_here
-from ganvae_core.store.directory import CONFIG
 from ganvae_core.store.files import whole_file
 
 METRICS_FOLDER = "metrics"
@@ -140,20 +141,16 @@ def evaluate(
         ConfigurationError: there is no such metric, or it refuses its options.
         DataError: the run's data cannot be read, or no rows are held out.
     """
+    chosen = built_metrics(run.catalogue, run.configuration, list(metrics) or default_metrics(run))
     data = run.open_data()
     if not len(data.held_out):
         raise gv.DataError(f"no rows of the data of '{run.path}' are held out, so nothing can be measured on it.",
                            "hold some out:  ganvae run … data.held_out=0.1")  # fmt: skip
     subject = ModelSubject(run.model, data, seed=seed, device=run.device, sample_count=samples)
-    chosen = list(metrics) or default_metrics(run)
-    tree = parse_yaml(run.directory.config_text(), str(run.path / CONFIG))
-    configuration = stored(run.catalogue, tree, nest([("metrics", chosen)]))
-    builder = Builder(configuration, run.catalogue)
     offered = has(run.model, data.source.spec) - (set() if can_sample(run.model) else {"prior"})
     others = references(subject) if with_references else {}
     measured: list[Measured] = []
-    chosen_metrics = [metric for _, metric in builder.all_metrics()]
-    for choice, metric in zip(configuration.lists["metrics"], chosen_metrics, strict=True):
+    for choice, metric in chosen:
         lacking = sorted(metric.needs - offered)
         if lacking:
             results = {figure.name: Result(None, reason=LACKS[lacking[0]]) for figure in metric.figures}
@@ -161,7 +158,7 @@ def evaluate(
             results = measure(metric, subject)
         measured.append(Measured(choice.id, choice.options, metric.figures, results, {}))
     comparable = [
-        (number, metric) for number, metric in enumerate(chosen_metrics)
+        (number, metric) for number, (_, metric) in enumerate(chosen)
         if metric.needs <= {"prior"} and metric.has_references
     ]  # fmt: skip
     for name, draw in others.items():
@@ -173,6 +170,19 @@ def evaluate(
         run.path, run.step, subject.sample_count, min(len(data.held_out), subject.sample_count), seed, measured,
         cost(run), outline(run.directory).finished,
     )  # fmt: skip
+
+
+def built_metrics(
+    catalogue: Catalogue, configuration: Configuration, metrics: Sequence[Any]
+) -> list[tuple[Choice, gv.Metric]]:
+    """Metrics by their names, or mappings of a name and options, for runs of a configuration.
+
+    Raises:
+        ConfigurationError: there is no such metric, or it refuses its options.
+    """
+    found = stored(catalogue, configuration.as_dict(), nest([("metrics", list(metrics))]))
+    made = [metric for _, metric in Builder(found, catalogue).all_metrics()]
+    return list(zip(found.lists["metrics"], made, strict=True))
 
 
 def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:

@@ -66,10 +66,17 @@ SECTIONS = {
 
 @dataclass
 class Pictures:
-    """Data URLs, or rows of tables, by section and candidate; ``curves`` is one for all."""
+    """Data URLs, or rows of tables, by section and candidate.
+
+    Args:
+        shown: by the titles of ``SECTIONS``.
+        curves: one picture for all candidates.
+        broad: sections whose pictures have many panels and need the whole width.
+    """
 
     shown: dict[str, dict[str, str | Table]]
     curves: str = ""
+    broad: Sequence[str] = ()
 
     @property
     def sections(self) -> list[tuple[str, str, Mapping[str, str | Table]]]:
@@ -99,7 +106,8 @@ def drawn(entries: Sequence[Entry]) -> Pictures:
         shown["Samples"][name] = picture(run, Drawing(_rows(run, made), real=real, columns=across(run)))
         shown["Nearest training rows"][name] = nearest(run, made)
         shown["Interpolations"][name] = interpolation(run)
-    return Pictures(shown, curves({name: run.metrics for name, run in runs.items()}))
+    broad = ["Samples"] if any(run.spec.modality == "table" for run in runs.values()) else []
+    return Pictures(shown, curves({name: run.metrics for name, run in runs.items()}), broad)
 
 
 def across(run: Run) -> int:
@@ -200,7 +208,7 @@ def _joined(run: Run, made: Tensor, real: Tensor, name: str) -> str:
 
 def interpolation(run: Run) -> str | Table:
     """Table from a draw of the prior to another one, decoded."""
-    is_table = not (run.view.as_grid or is_plane(run))
+    is_table = run.spec.modality == "table"
     paths, count = (2, 6) if is_table else (FEW, across(run) if run.view.as_grid else 40)
     z, condition = sample_codes(run.model, 2 * paths, SEED, run.device)
     if condition is not None:

@@ -26,16 +26,17 @@ from ganvae_core.store.files import whole_file
 REPORT, MARKDOWN, LEADERBOARD = "report.html", "report.md", "leaderboard.csv"
 NOT_AVAILABLE = "n/a"
 PURPOSES = {
-    "to generate": ("kd_", "fd_", "modes"),
+    "to generate": ("classifier_auc", "kd_", "fd_", "modes"),
     "to cover the data": ("coverage_",),
+    "to train a classifier on samples": ("utility$",),
     "to represent": ("neighbours", "linear_probe"),
     "to reconstruct": ("psnr", "mse"),
     "to compress": (r"iw\d+_bits",),
 }
 """By purpose, patterns of the beginnings of the names of figures that decide, the first that is there."""
-MAIN = ("kd_", "coverage_", "nn_", "modes", "high_quality", "marginals", "pairs", "classifier_auc", "iw", "psnr", "mse",
-        "neighbours", "as_asked")  # fmt: skip
-"""Figures of the leaderboard; all of them are in the full table below."""
+MAIN = ("classifier_auc", "kd_", "coverage_", "nn_", "modes", "high_quality", "marginals", "pairs", "utility$", "iw",
+        "psnr", "mse", "neighbours", "as_asked")  # fmt: skip
+"""Figures of the leaderboard beside those that decide; all of them are in the full table below."""
 MAIN_COSTS = ("training_seconds", "samples_per_second", "megabytes", "peak_megabytes")
 
 
@@ -177,8 +178,9 @@ def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:
 
         entries.sort(key=place)
     known = {name for name in figures if any(entry.figure(name) for entry in entries)}
-    main = [figure for figure in _matching(figures, MAIN)
-            if figure.name in known and not (figure.name == "mse" and "psnr" in known)]  # fmt: skip
+    deciding = [figure for figure, _ in verdicts.values()]
+    shown = [figure for figure in _matching(figures, MAIN) if not (figure.name == "mse" and "psnr" in known)]
+    main = [figure for figure in dict.fromkeys([*deciding[:1], *shown, *deciding]) if figure.name in known]
     main += [figure for name in MAIN_COSTS for figure in COSTS if figure.name == name]
     what = ", ".join(entry.name for entry in entries)
     return Report(f"{what} on {data_title(plan, entries)}", [*facts, *measured_on(entries)], figures, main, entries,
@@ -202,9 +204,11 @@ def measured_on(entries: Sequence[Entry]) -> list[tuple[str, str]]:
         return []
     _, one = evaluations[0]
     counts = f"{one['samples']:,} samples against {one['held_out']:,} held-out rows, seed {one['seed']}"
+    judge = [("judge", f"a classifier that finds the class of {number(found.mean)} % of held-out rows")
+             for found in [entries[0].figure("accuracy_of_judge")] if found]  # fmt: skip
     early = [("not complete", f"{entry.name} at step {one['step']:,}") for entry, one in evaluations
              if not one["complete"]]  # fmt: skip
-    return [("measured", counts), *early]
+    return [("measured", counts), *judge, *early]
 
 
 def data_title(plan: Plan, entries: Sequence[Entry]) -> str:
@@ -309,7 +313,7 @@ def as_html(report: Report, pictures: Pictures) -> str:
     )  # fmt: skip
     return environment.get_template("report.html.jinja").render(
         report=report, pictures=pictures, sentences=sentences(report),
-        rows=rows_of(report, report.main), columns=headings(report.main),
+        rows=rows_of(report, report.main), columns=headings(report.main), gaps=gaps(report),
         everything=rows_of(report, report.all), all_columns=headings(report.all),
     )  # fmt: skip
 
@@ -337,6 +341,16 @@ def rows_of(report: Report, figures: Sequence[gv.Figure]) -> list[dict[str, Any]
         cells = [cell(values.get(figure.name), "") for figure in figures]
         rows.append({"name": name, "cells": cells, "reference": True, "front": False})
     return rows
+
+
+def gaps(report: Report) -> list[str]:
+    """Why figures of the leaderboard are missing, a sentence for each candidate and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for entry in report.entries:
+        for figure in report.main:
+            if figure.name in report.figures and entry.figure(figure.name) is None:
+                found.setdefault((entry.name, entry.reason(figure.name)), []).append(figure.label)
+    return [f"{name}: no {listed(labels)}: {reason}" for (name, reason), labels in found.items()]
 
 
 def cell(found: Summary | None, reason: str) -> dict[str, Any]:

@@ -127,7 +127,8 @@ def manifolds(real: Tensor, made: Tensor, nearest: int = 5, reach: Tensor | None
 def reach_of(rows: Tensor, nearest: int) -> Tensor:
     """(N,) the distance of each row (N, F) to the ``nearest``-th other row."""
     # A row is the nearest to itself.
-    return torch.cat([apart.kthvalue(nearest + 1, dim=1).values for _, apart in _distances(rows, rows)])
+    found = [apart.topk(nearest + 1, largest=False).values[:, -1] for _, apart in _distances(rows, rows)]
+    return torch.cat(found)
 
 
 def _distances(rows: Tensor, others: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -143,10 +144,9 @@ def _block(others: Tensor) -> int:
     return max(1, BLOCK_VALUES // len(others))
 
 
-def nearest_distances(rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) the distance of each row to its nearest other row, and (N,) the number of that one."""
-    found = [apart.min(1) for _, apart in _distances(rows, others)]
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+def nearest_distances(rows: Tensor, others: Tensor) -> Tensor:
+    """(N,) the distance of each row (N, F) to its nearest other row (M, F)."""
+    return torch.cat([apart.amin(1) for _, apart in _distances(rows, others)])
 
 
 def sliced_wasserstein(first: Tensor, second: Tensor, directions: int = 512) -> float:
@@ -181,8 +181,8 @@ def two_sample_accuracy(real: Tensor, made: Tensor, reach: Tensor | None = None)
     real_reach, made_reach = reach_of(real, 1) if reach is None else reach, reach_of(made, 1)
     to_made, right = torch.full((len(real),), torch.inf), 0
     for start, apart in _distances(made, real):
-        right += int((made_reach[start : start + len(apart)] < apart.min(1).values).sum())
-        to_made = torch.minimum(to_made, apart.min(0).values)
+        right += int((made_reach[start : start + len(apart)] < apart.amin(1)).sum())
+        to_made = torch.minimum(to_made, apart.amin(0))
     return (right + int((real_reach <= to_made).sum())) / (len(real) + len(made))
 
 

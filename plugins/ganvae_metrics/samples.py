@@ -151,7 +151,8 @@ class TwoSample(gv.Metric):
     """How often the nearest other row of a sample or held-out row is of its own kind (Lopez-Paz and Oquab 2017).
 
     50 % where samples cannot be told from data, 100 % where they are apart, and less than 50 % where they are copies of
-    the data. It sees single defects that means and covariances miss, and soon reaches 100 %.
+    the data. It sees single defects that means and covariances miss, and soon reaches 100 %. Noise that surrounds the
+    data has 50 % too, since the nearest rows of all are data: look at that floor.
 
     Args:
         net: as ``frechet``'s.
@@ -265,7 +266,7 @@ class Memorisation(gv.Metric):
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """Both figures."""
         known = features(subject, subject.training(self.rows), self.net)
-        real, made = (distances.nearest_distances(rows, known)[0] for rows in _compared(subject, self.net))
+        real, made = (distances.nearest_distances(rows, known) for rows in _compared(subject, self.net))
         usual, closest = float(real.median()), float(real.quantile(0.01))
         copies = 100 * float((made < closest).double().mean())
         ratio, share = (figure.name for figure in self.figures)

@@ -287,6 +287,7 @@ def test_a_seed_that_failed_is_a_marked_gap(tmp_path: Path) -> None:
         (["--plugin", "vae", "objective.bta=1"], "bta"),
         (["--plugin", "vae", "--budget", "soon"], "--budget"),
         (["--plugin", "vae", "--metrics", "{"], "--metrics"),
+        (["--plugin", "vae", "--metrics", "frechett"], "Did you mean 'frechet'"),
         (["nowhere", "elsewhere"], "nowhere"),
         (["--resume", "nowhere"], "is no comparison"),
         (["--plugin", "vae", "--data", "nowhere.csv"], "nowhere.csv"),

@@ -101,6 +101,20 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(
     assert any("elbo_nats" in line for line in lines)
 
 
+def test_values_that_were_drawn_before_are_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--plugin", "vae", "latent.shape=[2..3]", "metrics=[elbo, latent-use]", *TINY, "--trials", "4"]
+    outcome = say("sweep", *words, "--out", "found")
+    assert outcome.code == 0, outcome.err
+    with Path("found/trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert len({tuple(row.items())[1:] for row in rows}) == len(list(Path("found/trials").iterdir())) <= 2
+    assert all(0 <= float(row["active_units"]) <= int(row["latent.shape"]) for row in rows)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
