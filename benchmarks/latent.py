@@ -9,6 +9,7 @@
     python benchmarks/latent.py vae runs/vae-mnist                # completions, edits, inversion
     python benchmarks/latent.py gan runs/gan-mnist runs/ae-mnist  # inversion of a GAN, beside an autoencoder
     python benchmarks/latent.py speed runs/vae-mnist              # seconds of directions and verbs
+    python benchmarks/latent.py page runs/vae-mnist runs/dcgan-64 # size of the page, and slider to picture, in Chromium
     python benchmarks/latent.py tables                            # trains, then fills in 20 % of the cells
 
 Writes results/latent.json. All rows that are judged are held out.
@@ -22,6 +23,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -49,13 +51,27 @@ AMOUNTS = (1, 2, 3)
 INVERTED_ROWS = 64
 DIRECTED_CODES = 4_000
 HIDDEN, TABLE_ROWS, TABLE_DRAWS = 0.2, 500, 50
-TABLES: dict[str, list[str]] = {
-    "adult": ["--plugin", "table-vae"],
-    "satellite": ["--plugin", "vae"],
-    "WDBC": ["--plugin", "vae"],
-    "cardio": ["--plugin", "vae"],
-    "pendigits": ["--plugin", "vae"],
-}
+SLIDING = """async () => {
+  const slider = document.querySelector("#axes input"), times = [];
+  for (let turn = 0; turn < 100; turn++) {
+    const began = performance.now(), before = document.body.dataset.decoded;
+    slider.value = Number(slider.min) + (slider.max - slider.min) * turn / 100;
+    slider.dispatchEvent(new Event("input"));
+    while (document.body.dataset.decoded === before) await new Promise((done) => setTimeout(done));
+    times.push(performance.now() - began);
+  }
+  return times;
+}"""
+TABLE_VAE = [
+    "--plugin",
+    "vae",
+    "latent.shape=[16]",
+    "generator.hidden=[256]",
+    "encoder.hidden=[256]",
+    "--steps",
+    "3000",
+]
+TABLES: dict[str, list[str]] = dict.fromkeys(("WDBC", "satellite", "cardio", "pendigits", "adult"), TABLE_VAE)
 """What is trained for each table."""
 
 
@@ -152,7 +168,7 @@ def inversion(run: Run, split: Split) -> dict[str, Any]:
 
 
 def speed(path: str) -> dict[str, Any]:
-    """CPU seconds of directions, torch and the run loaded; and of whole commands, all of them."""
+    """CPU seconds of directions, torch and the run loaded; and of whole commands, beside those of importing torch."""
     run = gv.load(path)
     latent_shape = tuple(run.model.prior.sample(1).shape[1:])
     codes = run.model.prior.sample(DIRECTED_CODES)
@@ -166,6 +182,7 @@ def speed(path: str) -> dict[str, Any]:
         began = time.process_time()
         compute()
         found[name] = round(time.process_time() - began, 3)
+    found["python -c 'import torch'"] = round(_cpu_seconds([], [sys.executable, "-c", "import torch"]), 2)
     subprocess.run([*GANVAE, "directions", path, "--by", "sefa", "-n", "2"], check=True, capture_output=True)
     for words in (
         ["--version"],
@@ -173,15 +190,33 @@ def speed(path: str) -> dict[str, Any]:
         ["traverse", path],
         ["edit", path, "--direction", "sefa-1=2"],
     ):
-        found[f"ganvae {words[0]}"] = round(min(_cpu_seconds(words) for _ in range(3)), 2)
+        found[f"ganvae {words[0]}"] = round(_cpu_seconds(words), 2)
     return found
 
 
-def _cpu_seconds(words: list[str]) -> float:
+def _cpu_seconds(words: list[str], program: list[str] = GANVAE) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([*GANVAE, *words], check=True, capture_output=True)
+    subprocess.run([*program, *words], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def page(path: str) -> dict[str, Any]:
+    """Megabytes of the file, and milliseconds from a slider to its picture, in headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.html"
+        subprocess.run([*GANVAE, "explore", path, "-o", str(file)], check=True, capture_output=True)
+        with sync_playwright() as started:
+            shown = started.chromium.launch(executable_path="/usr/bin/chromium").new_page()
+            shown.goto(file.as_uri())
+            shown.wait_for_selector("body[data-ready]", timeout=120_000)
+            times = sorted(shown.evaluate(SLIDING))
+        megabytes = file.stat().st_size / 1e6
+    return {
+        "megabytes": round(megabytes, 1), "median": round(times[len(times) // 2], 1), "least": round(times[0], 1),
+    }  # fmt: skip
 
 
 def tables(folder: Path) -> dict[str, Any]:
@@ -262,6 +297,8 @@ def main() -> None:
     what, *paths = sys.argv[1:]
     if what == "speed":
         return store(speed=speed(paths[0]))
+    if what == "page":
+        return store(page={Path(path).name: page(path) for path in paths})
     if what == "tables":
         return store(tables=tables(Path("build/latent")))
     for path in paths:

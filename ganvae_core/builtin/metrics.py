@@ -7,7 +7,6 @@ from typing import Literal, final
 
 import numpy as np
 import torch
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from ganvae_core.errors import ConfigurationError
@@ -190,6 +189,8 @@ def neighbour_accuracy(
         labels: (M,).
         distance: as ``NearestNeighbour``'s.
     """
+    from sklearn.neighbors import KNeighborsClassifier  # takes as long to import as all else that a run needs
+
     classifier = KNeighborsClassifier(1, metric=distance, algorithm="brute")
     classifier.fit(known, known_labels)
     return 100.0 * float(classifier.score(rows, labels))

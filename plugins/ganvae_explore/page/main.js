@@ -80,9 +80,12 @@ function newSlider(parent, name, detail, low, high, valueOf, codeAt) {
   input.addEventListener("change", () => { if (codes.preview) set(codes.preview); before = null; });
   label.append(text, input, output);
   parent.append(label);
+  let shown = NaN;
   sliders.push({label, update: (code) => {
     const value = valueOf(code.z);
     if (document.activeElement !== input || !codes.preview) input.value = value;
+    if (value === shown) return;  // most sliders stay as they are
+    shown = value;
     output.textContent = value.toFixed(2);
   }});
 }
@@ -386,7 +389,7 @@ async function start() {
     document.body.classList.remove("dropping");
     if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.redraw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { themeColours.clear(); map.redraw(); refresh(); });
   showNear(); showHistory(); updateControls();
   networks = await startNetworks(content);
   say(`${run.map.rows.length.toLocaleString("en")} ${run.map.of} on the map: point at it, click to keep a code`);

@@ -3,7 +3,12 @@
 
 const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
 
-function colourOf(variable) { return getComputedStyle(document.documentElement).getPropertyValue(variable).trim(); }
+// A variable of the style sheet; to ask for it makes a browser lay out the page, so it is kept until the theme changes.
+const themeColours = new Map();
+function colourOf(variable) {
+  if (!themeColours.has(variable)) themeColours.set(variable, getComputedStyle(document.documentElement).getPropertyValue(variable).trim());
+  return themeColours.get(variable);
+}
 
 // Draw x, in the model's range, into an element that is used again.
 function showRow(element, run, x, networks) {
