@@ -114,11 +114,10 @@ class AudioView(gv.View):
         from matplotlib.figure import Figure
 
         figure = Figure()
-        axes = figure.subplots(len(drawing.rows), squeeze=False)[:, 0]
-        for number, (each, row) in enumerate(zip(axes, drawing.rows)):
-            if drawing.originals is not None:
-                each.plot(drawing.originals[number], color="0.7")
-            each.plot(row)
+        axes = figure.subplots()
+        if drawing.originals is not None:
+            axes.plot(drawing.originals.T, color="0.7")
+        axes.plot(drawing.rows.T)
         figure.savefig(path)
 
     def write(self, rows, spec, path, further):
