@@ -205,7 +205,8 @@ def as_program(module: ExportedPart) -> ExportedProgram:
     except Exception as error:  # torch.export raises nearly every kind of error on what it cannot trace
         raise ConfigurationError(
             f"'{module.part}' cannot be exported, because of {_named(module)}: {_first_line(error)}",
-            "use the model from Python:  gv.load(RUN).model",
+            "explore it through a server:  ganvae explore RUN",
+            "or use the model from Python:  gv.load(RUN).model",
         ) from error
 
 

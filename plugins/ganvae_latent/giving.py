@@ -299,6 +299,10 @@ def open_file(run: Run, file: Path, resize: bool) -> Split:
     """
     if not is_picture(run, file):
         return open_data(run, str(file))
+    from PIL import Image
+
+    if file.is_file() and file.suffix.lower() not in Image.registered_extensions():
+        raise DataError(f"{file} is no picture.", f"data is in files of {', '.join(DATA_SUFFIXES)}")
     channels, height, width = run.spec.shape
     options: dict[str, Any] = {"grayscale": channels == 1}
     if resize:
