@@ -25,6 +25,8 @@ RUN, RESULTS = "run", "results"
 """What a trial keeps beside its values: the path of its run, and all figures of it."""
 STARTUP_TRIALS = 8
 """Trials that are drawn at random, and complete before any is pruned."""
+JUDGED_FROM = 0.3
+"""Share of a trial's steps before which it is not stopped: what begins slowly may end well."""
 FEWEST = 3
 """Complete trials that importances are estimated from."""
 MOST_DRAWN = 4
@@ -185,7 +187,7 @@ def study_of(sweep: Sweep) -> optuna.Study:
 
 @final
 class Pruning(gv.Callback):
-    """Reports the figure of each checkpoint to a trial, and stops one that is below the median of the others."""
+    """Reports each measurement to a trial, and stops one that is below the median of the others at the same step."""
 
     def __init__(self, trial: optuna.Trial, metric: str) -> None:
         self.trial = trial
@@ -197,7 +199,7 @@ class Pruning(gv.Callback):
         if self.metric not in results or training.ending:
             return
         self.trial.report(results[self.metric], training.step)
-        if self.trial.should_prune():
+        if training.step >= JUDGED_FROM * training.target_steps and self.trial.should_prune():
             self.pruned = True
             training.stop("the trial is worse than the median of the others")
 
@@ -306,13 +308,15 @@ def _table(sweep: Sweep, trials: Sequence[optuna.trial.FrozenTrial]) -> str:
 def _plot(sweep: Sweep, study: optuna.Study, complete: Sequence[optuna.trial.FrozenTrial]) -> None:
     """A line of panels for each figure, against each setting; of several settings their importance, too."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter, NullFormatter
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     keys, figures = list(sweep.ranges), _figures(sweep, complete)[:MOST_DRAWN]
     shares = importances(study)
-    columns = len(keys) + bool(shares)
-    chart = Figure(figsize=(3.4 * columns, 2.6 * len(figures) + 0.4), layout="constrained")
-    panels: Any = chart.subplots(len(figures), columns, squeeze=False)
+    down, columns = len(figures), len(keys) + bool(shares)
+    if columns == 1:  # figures of one setting stand beside each other
+        down, columns = columns, down
+    chart = Figure(figsize=(3.4 * columns, 2.6 * down + 0.4), layout="constrained")
+    panels: Any = chart.subplots(down, columns, squeeze=False).reshape(len(figures), -1)
     if shares:
         panels[0, -1].barh(list(shares), list(shares.values()))
         panels[0, -1].set_xlabel(f"importance for {sweep.metric}, share")
@@ -327,10 +331,12 @@ def _plot(sweep: Sweep, study: optuna.Study, complete: Sequence[optuna.trial.Fro
                              [trial.user_attrs[RESULTS][figure] for trial in there], **style)  # fmt: skip
             axes.set_xlabel(key)
             axes.set_ylabel(figure)
-            if sweep.ranges[key].is_log:
+            if (found := sweep.ranges[key]).is_log:
                 axes.set_xscale("log")
-                axes.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(0, 0)))
-                axes.xaxis.set_minor_formatter(NullFormatter())
+                is_wide = found.high > 100 * found.low
+                axes.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes.xaxis.set_minor_locator(NullLocator())
     for axes in panels.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
