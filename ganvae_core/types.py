@@ -253,6 +253,7 @@ class View:
             scatter plot does.
         plugin: whose recipe ``ganvae data`` names for such data.
         gaps: whether a picture leaves out what is NaN; rows of data have it there where a value is missing.
+        shows_real: whether a grid of samples has rows of data above them; other pictures have data beside samples.
         quantities: whether values have an order, so that means and distances of rows say something; characters have
             none.
         along: the axis of a row that is time, or the order of a text; None where there is none.
@@ -264,6 +265,7 @@ class View:
     as_grid: ClassVar[bool] = False
     plugin: ClassVar[str] = "vae"
     gaps: ClassVar[bool] = False
+    shows_real: ClassVar[bool] = False
     quantities: ClassVar[bool] = True
     along: ClassVar[int | None] = None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ganvae_core.data.split import Split
     from ganvae_core.runs.loading import Run
-    from ganvae_core.types import View
+    from ganvae_core.types import Batch, View
 
 RUN = click.argument("path", metavar="RUN", type=PathName())
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -99,7 +99,8 @@ def sample(
         conditions, headings = by_class(run.model, spec, view, count) if drawn else (None, ())
     with said_if_slow(f"drawing {counted(count, 'sample')}"):
         samples = run.samples(count, seed=seed, condition=conditions, noise=noise)
-        real = _real(run, PLOTTED, options) if drawn and not view.as_grid else None
+        beside = drawn and (view.shows_real or not view.as_grid)
+        real = _real(run, PLOTTED, options) if beside else None
         drawing = drawing_of(samples, spec, view, real, headings)
         show(view, drawing, spec, output, _conditions(run, samples.condition, output))
     note(f"{counted(count, 'sample')} of {path} at step {run.step:,}")
@@ -298,9 +299,9 @@ def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None
              "no sample equals a training row in every column")  # fmt: skip
 
 
-def _real(run: Run, count: int, options: Mapping[str, Any]) -> Tensor | None:
-    """Rows x (count, *X) to draw samples over, if the run's data can be read."""
+def _real(run: Run, count: int, options: Mapping[str, Any]) -> Batch | None:
+    """Rows to draw samples over or below, if the run's data can be read."""
     from ganvae_core.evaluation.sampling import evenly
 
     split = _own_data(run, options, "drawn without the real data")
-    return None if split is None else run.batch(split, evenly(split.training, count)).x
+    return None if split is None else run.batch(split, evenly(split.training, count))

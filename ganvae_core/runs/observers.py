@@ -15,7 +15,7 @@ from ganvae_core.evaluation.sampling import Samples, can_sample, evenly, sample_
 from ganvae_core.model import Model
 from ganvae_core.store.directory import LOSSES, RunDirectory
 from ganvae_core.training import Callback, TrainingView
-from ganvae_core.types import DataSpec, Drawing, View
+from ganvae_core.types import Batch, DataSpec, Drawing, View
 from ganvae_core.views.curves import draw_losses
 from ganvae_core.views.showing import show, shown_rows
 
@@ -78,9 +78,9 @@ class Pictures(Callback):
             model, count, training.settings.seed, training.device, conditions, noise=model.shown == "draw"
         )
         real = None
-        if not self.view.as_grid:
+        if self.view.shows_real or not self.view.as_grid:
             rows = evenly(training.data.training, PLOTTED)
-            real = batch_of(training.data, rows, training.device).x
+            real = batch_of(training.data, rows, training.device)
         drawing = drawing_of(samples, spec, self.view, real, headings)
         show(self.view, drawing, spec, self.directory.picture("samples", training.step))
 
@@ -97,10 +97,10 @@ class Pictures(Callback):
 
 
 def drawing_of(
-    samples: Samples, spec: DataSpec, view: View, real: Tensor | None, headings: Sequence[str]
+    samples: Samples, spec: DataSpec, view: View, real: Batch | None, headings: Sequence[str]
 ) -> Drawing:
-    """Samples, with the classes that they were made for, and rows of data x (M, *X) beside them where there are any."""
-    rows = None if real is None else shown_rows(real, spec, view)
+    """Samples, with the classes that they were made for, and rows of data beside them where there are any."""
+    rows = None if real is None else shown_rows(real.x, spec, view, real.mask)
     labels = class_numbers(samples.condition, spec)
     return Drawing(shown_rows(samples.x, spec, view), real=rows, labels=labels, headings=headings)
 

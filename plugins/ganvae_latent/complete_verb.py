@@ -115,7 +115,9 @@ def complete(
         visible = known & torch.as_tensor(
             read_mask(mask, run.spec, run.view, len(batch.x), seed), device=run.device
         )
-    if bool(visible.all()):
+    if bool(visible.all()) or (
+        mask is None and not run.view.quantities
+    ):  # texts have nothing after their end
         raise ConfigurationError("nothing is missing in these rows.", "hide something:  --mask random:0.5")
     noise = run.model.shown == "draw" if noise is None else noise
     with said_if_slow("completing rows"), borrowed_randomness(run.device) as generator:
@@ -133,7 +135,7 @@ def complete(
         parts = [
             shown_rows(x, run.spec, run.view, known if name == "row" else None) for name, x in named.items()
         ]
-        parts[1] = hidden_rows(parts[1], visible, run)
+        parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run)
         rows_shown = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
         further = {"row": np.repeat(np.arange(len(mean)), len(parts)), "what": np.tile([*named], len(mean))}
         drawing = Drawing(rows_shown, "completions", columns=len(parts), headings=[*named])

@@ -185,7 +185,8 @@ def _terms(
                 labels = np.asarray(split.source.labels())
             rows = evenly(np.flatnonzero(labels == (split.source.spec.classes or ()).index(name)), MEAN_ROWS)
             mean = torch.as_tensor(run.encode(split, rows), device=run.device).mean(0, keepdim=True)
-            codes.append(Given(mean, condition_for(run, condition, 1)))
+            of_mean = condition if condition is not None or run.spec.condition is None else name
+            codes.append(Given(mean, condition_for(run, of_mean, 1)))
         elif Path(name).exists():
             codes.append(codes_of(run, rows_of(run, [Path(name)], None, None, condition, resize), seed))
         else:

@@ -127,11 +127,13 @@ def invert(
         shown_rows(found.x, run.spec, run.view), "inversions", originals=shown_rows(x, run.spec, run.view)
     )
     show(run.view, drawing, run.spec, output, {"code": found.z.cpu().numpy()})
-    error = found.error.median().item()
-    note(
-        f"{counted(len(x), 'code')} by {path} at step {run.step:,}: median error {error:.3g}"
-        f"{_decibels(error, run.spec.range)}"
-    )
+    if run.view.quantities:
+        error = found.error.median().item()
+        said = f"median error {error:.3g}{_decibels(error, run.spec.range)}"
+    else:
+        differs = found.x != x if mask is None else (found.x != x)[mask]
+        said = f"{differs.float().mean().item():.0%} of the tokens differ"
+    note(f"{counted(len(x), 'code')} by {path} at step {run.step:,}: {said}")
     click.echo(str(output))
 
 

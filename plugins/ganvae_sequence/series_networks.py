@@ -130,6 +130,8 @@ class SeriesGenerator(Generator):
         network: convolution or recurrent (of width 4 · filters).
         filters: channels of the last hidden convolution; those before have twice as many each.
         stages: doublings.
+        fine: channels that the code gives to each time directly, beside those that come from the convolutions, since
+            what was doubled is smooth; for convolutions alone.
 
     Raises:
         ConfigurationError: rows are no windows, or an option is out of range.
@@ -137,10 +139,14 @@ class SeriesGenerator(Generator):
 
     def __init__(
         self, latent_shape: Sequence[int], raw_shape: Sequence[int], condition_shape: Sequence[int] | None = None, *,
-        network: Network = "convolution", filters: int = 32, stages: int = 3,
+        network: Network = "convolution", filters: int = 32, stages: int = 3, fine: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         _check("generator", raw_shape, network, filters, stages)
+        if fine < 0 or (fine and network == "recurrent"):
+            raise ConfigurationError(
+                f"generator.fine={fine} is for convolutions, and not negative.", "generator.fine=0"
+            )
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.raw_shape, self.network = tuple(raw_shape), network
         inputs = math.prod(latent_shape) + math.prod(self.condition_shape or (0,))
@@ -162,7 +168,8 @@ class SeriesGenerator(Generator):
                 [nn.SiLU(), nn.Upsample(scale_factor=2.0), nn.Conv1d(width, following, 5, padding=2)]
             )
             width = following
-        self.layers.extend([nn.SiLU(), nn.Conv1d(width, channels, 5, padding=2)])
+        self.fine = nn.Linear(inputs, fine * length) if fine else None
+        self.layers.extend([nn.SiLU(), nn.Conv1d(width + fine, channels, 5, padding=2)])
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         check_condition(condition, self.condition_shape)
@@ -172,8 +179,10 @@ class SeriesGenerator(Generator):
         begun = self.begin(inputs)
         if self.network == "recurrent":
             return self.last(self.unit(begun[:, None] + self.places)[0])
-        raw = self.layers(begun.unflatten(1, self.shortest))
-        return raw[..., : self.raw_shape[0]].transpose(1, 2)
+        hidden = self.layers[:-1](begun.unflatten(1, self.shortest))[..., : self.raw_shape[0]]
+        if self.fine is not None:
+            hidden = torch.cat([hidden, self.fine(inputs).unflatten(1, (-1, self.raw_shape[0]))], 1)
+        return self.layers[-1](hidden).transpose(1, 2)
 
 
 def _check(what: str, shape: Sequence[int], network: str, filters: int, stages: int) -> None:

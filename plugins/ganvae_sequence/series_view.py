@@ -31,6 +31,7 @@ class SeriesView(View):
     shown = "draw"
     as_grid = True
     gaps = True
+    shows_real = True
     along = 0
 
     def fits(self, spec: DataSpec) -> bool:

@@ -88,8 +88,9 @@ class Tokens(Observation):
 
     ``mean`` of a code is one text: the most probable tokens repeat frequent words without end (Holtzman et al., The
     Curious Case of Neural Text Degeneration, 2020), so autoregressive tokens are drawn, with low temperature and with
-    the same noise for every code. Texts of neighbouring codes differ by what the codes say. Its gradient is that of
-    the expected number of a token.
+    the same noise for every code. Texts of neighbouring codes differ by what the codes say. Where words are tokens,
+    none is spelled in it, since the first letter of any rare word is more probable than each frequent word. Its
+    gradient is that of the expected number of a token.
 
     Args:
         data: what the data is: texts.
@@ -106,7 +107,7 @@ class Tokens(Observation):
 
     def __init__(
         self, data: DataSpec, *, autoregressive: bool = True, width: int = 128, word_dropout: float = 0.0,
-        temperature: float = 0.4,
+        temperature: float = 0.3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.size, self.length = _vocabulary_size(data, "observation 'tokens'"), data.shape[0]
@@ -127,6 +128,7 @@ class Tokens(Observation):
         self.register_buffer(
             "noise", -temperature * (-uniform.clamp_min(1e-12).log()).log().float(), persistent=False
         )
+        self.noise[:, Vocabulary.read(data).spelling] = -math.inf  # the text of a code has whole words
         self.unit = _Unit(self.size, width) if autoregressive else None
 
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:

@@ -126,6 +126,8 @@ class Text(_Texts):
             self._spec = replace(
                 self._spec, condition=(len(classes),), classes=classes, class_type=labels.type
             )
+        if unit == "characters":
+            self.why = "each character is a token; frequent words as tokens read more like sentences:  data.unit=words"
         self.notes, self.groups = (*notes, *self.notes, *too_short(groups)), groups
 
 

@@ -90,6 +90,12 @@ class Vocabulary:
             else [1] + [len(each) for each in (*self.characters, *self.words)]
         )
 
+    @property
+    def spelling(self) -> list[int]:
+        """Tokens that rare words are spelled in, where frequent words are tokens."""
+        found = enumerate(self.characters if self.words else (), 1)
+        return [number for number, character in found if character.isalnum() or character == " "]
+
     def encode(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Texts as tokens (N, length), a mask (N, length) that is true up to the end of each, the end included, and
         how many are cut.

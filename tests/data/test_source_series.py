@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
+import torch
 from command_line import Say
 from ganvae_sequence.clock import times_of
 from ganvae_sequence.series import Series
+from ganvae_sequence.series_networks import SeriesGenerator
 from ganvae_sequence.series_view import SeriesView
 
 import ganvae_core as gv
@@ -217,3 +219,16 @@ def test_dates_of_birth_are_not_taken_for_a_series(tmp_path: Path, say: Say) -> 
         lines = [f"{day},{150 + at % 50},{at % 7}" for at, day in enumerate(days.astype("datetime64[D]"))]
         path.write_text("\n".join(["born,height,kind", *lines]), encoding="utf-8")
         assert ("--plugin series-vae" in say("data", path).err) == is_series
+
+
+def test_fine_features_of_the_code_reach_the_times_that_they_are_of() -> None:
+    torch.manual_seed(0)
+    generator, z = SeriesGenerator([4], (10, 2), filters=2, stages=2, fine=3).eval(), torch.randn(1, 4)
+    with torch.no_grad():
+        before = generator(z)
+        generator.fine.bias.unflatten(0, (3, 10))[:, 9] += 1.0  # pyright: ignore
+        changed = (generator(z) != before).any(-1)[0]
+    assert before.shape == (1, 10, 2)
+    assert torch.equal(changed, torch.arange(10) >= 7)  # the last convolution sees two times on each side
+    with pytest.raises(gv.ConfigurationError, match="for convolutions"):
+        SeriesGenerator([4], (10, 2), network="recurrent", fine=3)

@@ -176,3 +176,18 @@ def test_missing_characters_are_drawn_between_those_that_are_there(lines: str) -
     assert (filled[:, 5:8] > 0).all()
     mask[:, 5:] = False
     assert (observation(torch.randn(2, 8)).filled(x, mask)[:, 5:] == 0).float().mean() > 0.9  # pyright: ignore
+
+
+def test_the_text_of_a_code_has_whole_words(tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("the sea and the sea,\n" * 3, encoding="utf-8")
+    source = Text(path=str(path), unit="words")
+    torch.manual_seed(0)
+    observation = Tokens(source.spec, width=8)
+    with torch.no_grad():
+        made = observation(torch.randn(200, 8)).mean
+    letters = torch.tensor(
+        [1 + at for at, each in enumerate(Vocabulary.read(source.spec).characters) if each.isalpha()]
+    )
+    assert not torch.isin(made, letters).any()
+    assert len(set(Vocabulary.read(source.spec).decode(made.numpy()))) > 1

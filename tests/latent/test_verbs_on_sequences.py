@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
-from command_line import Say, train
+from command_line import Say, size_of, train
 
 SERIES = (
     "generator.filters=2",
@@ -147,3 +147,36 @@ def test_lines_of_a_file_say_what_they_are(runs: Path, tmp_path: Path, say: Say)
     assert made["amount"] == [-3, -2, -1, 0, 1, 2, 3] * 2
     assert say("edit", runs / "text", "--rows", "0,1", "--direction", "pca-1=2", "-o", output).code == 0
     assert table(output)["what"] == ["row"] * 2 + ["unedited"] * 2 + ["edited"] * 2
+
+
+def test_a_picture_of_samples_of_series_has_real_windows_above_them(
+    runs: Path, tmp_path: Path, say: Say
+) -> None:
+    output = tmp_path / "samples.png"
+    assert say("sample", runs / "series", "-n", "4", "-o", output).code == 0
+    assert size_of(output)[1] == 100 * (3 * 1.3 + 0.6)  # two lines of real windows, and one of samples
+
+
+def test_what_is_said_of_texts_counts_tokens(runs: Path, tmp_path: Path, say: Say) -> None:
+    asked = (
+        "invert",
+        runs / "text",
+        "-n",
+        "2",
+        "--steps",
+        "2",
+        "--starts",
+        "1",
+        "-o",
+        tmp_path / "codes.npz",
+    )
+    assert "of the tokens differ" in say(*asked).err
+    assert "nothing is missing" in say("complete", runs / "text", "-o", tmp_path / "filled.txt").err
+
+
+def test_labels_mean_codes_have_the_condition_of_their_label(runs: Path, tmp_path: Path, say: Say) -> None:
+    train(runs / "kinds", "--plugin", "audio-vae", "latent.shape=[2]", "generator.filters=2", "encoder.filters=2",
+          "data.condition=true")  # fmt: skip
+    asked = ("edit", runs / "kinds", "--arithmetic", "sine - saw + noise", "-o", tmp_path / "sum.wav")
+    outcome = say(*asked)
+    assert outcome.code == 0, outcome.err
