@@ -72,7 +72,8 @@ def read_yaml(text: str, where: str, *, typed: bool = False) -> Any:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         return yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        last = max(1, len(text.splitlines()))  # libyaml finds the end of the text in a line after it
+        line = f", line {min(error.problem_mark.line + 1, last)}" if error.problem_mark else ""
         raise ConfigurationError(f"{where}{line}: {error.problem}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that does not exist
         raise ConfigurationError(f"{where} is not YAML: {' '.join(str(error).split())}.") from None

@@ -98,7 +98,7 @@ def test_nothing_at_all_is_a_layer_without_settings() -> None:
 
 
 NO_YAML = {
-    "a: [1\n": "line 2",
+    "a: [1": "line 1",
     "a: 1\n\tb: 2": "line 2",
     "a: 1\na: 2": "line 2: the key 'a' is given twice",
     "a: {b: 1, b: 2}": "the key 'b' is given twice",
