@@ -175,9 +175,9 @@ class PlaneMap {
   }
 
   drawRows(context, width, height, ratio) {
-    const visible = [];
+    const visible = [], scale = this.scale, [x, y] = this.centre;  // scale asks for the size of the canvas
     for (let row = 0; row < this.count; row++) {
-      const left = width / 2 + (this.places[2 * row] - this.centre[0]) * this.scale, top = height / 2 - (this.places[2 * row + 1] - this.centre[1]) * this.scale;
+      const left = width / 2 + (this.places[2 * row] - x) * scale, top = height / 2 - (this.places[2 * row + 1] - y) * scale;
       if (left > -20 && left < width + 20 && top > -20 && top < height + 20 && !this.isHidden(row)) visible.push(row);
     }
     if (visible.length > MOST_DISCS) return this.drawMany(context, visible, ratio);
