@@ -214,7 +214,7 @@ class NormalData(ObservedData):
 
 
 class SequentialData(ObservedData):
-    """Entries of a row are given those before them.
+    """Each entry of a row is distributed given the entries before it.
 
     With a mask, ``log_prob`` sums the terms of the observed entries, each given all entries before it, so that x is
     whole.

@@ -140,7 +140,7 @@ def subnormals_as_zero() -> Generator[None]:
 
     Adam's means of gradients that have become exactly zero, as behind a ReLU, shrink to such numbers and stay there.
     Processors compute with them many times slower: a step of ``vae`` took twice as long after a thousand steps.
-    This is a setting of a thread, which the threads of torch take over from the thread that first needs them.
+    This is a setting of a thread. The threads of torch take it over from the thread that first needs them, and keep it.
     """
     before = sys.float_info.min / 2 == 0
     torch.set_flush_denormal(True)

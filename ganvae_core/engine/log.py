@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     Attributes:
         averages: by ``phase/term``, over the updates that were made.
         updates: by phase, in their order: what was not finite in each, or None where it was made.
-        seconds: that training took before it was interrupted and resumed.
+        seconds: from the last reading to an interrupt after which training went on.
     """
 
     averages: Mapping[str, float]
@@ -88,7 +88,7 @@ class StepLog:
         sums = {name: [count, self._sums[name]] for name, count in self._counts.items()}
         updates = {phase: [None if update is None else [update.step, update.terms] for update in made]
                    for phase, made in self._updates.items()}  # fmt: skip
-        return {"sums": sums, "updates": updates, "seconds": self.seconds} if updates else {}
+        return {"sums": sums, "updates": updates, "seconds": self.seconds} if updates or self.seconds else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue the sums that ``state`` gave."""

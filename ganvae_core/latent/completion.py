@@ -72,7 +72,8 @@ def complete_with_codes(
     real codes, so that the limit of the chain is the model's own distribution of codes given the observed entries, and
     not the encoder's. Where the prior's density costs an integration (``MatchedPrior``) all are accepted. Where entries
     depend on those before them (``SequentialData``), missing ones are drawn along with each code, given those before
-    them, and accepted by the probability of the observed ones after them.
+    them, and accepted by the probability of the observed ones after them. Texts do not end before an observed
+    character, and the probability that they would is left out of the acceptance.
     ``optimise`` finds, from other starts for each draw, the codes that explain the observed entries best (``invert``),
     for any model. ``auto`` is the first of these that the model allows. Random numbers are torch's.
 

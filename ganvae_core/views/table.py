@@ -21,7 +21,7 @@ PANEL = (2.6, 1.65)
 """Width and height of a column's axes, in inches, as are the following."""
 BETWEEN, TOP, BOTTOM = 0.45, 0.55, 0.3
 """Between axes, above and below them, for names, numbers and the title."""
-BESIDE, HALF_A_NUMBER, LEGEND = 1.0, 0.3, 0.9
+BESIDE, HALF_A_NUMBER, LEGEND = 1.0, 0.3, 1.6
 """Left of axes with names of categories and of others; right of all for the legend."""
 BARS = 40
 MOST_BARS = 8
@@ -85,7 +85,8 @@ class TableView(View):
         if len(kinds) > 1:
             figure.legend(*grid[0].get_legend_handles_labels(), loc="upper right", frameon=False)
         columns_shown = f", the first {shown} of {total} columns" if shown < total else ""
-        figure.suptitle(f"{len(drawing.rows):,} {drawing.name}{columns_shown}: shares of rows", fontsize=10)
+        title = f"{len(drawing.rows):,} {drawing.name}{columns_shown}: shares of rows"
+        figure.suptitle(title, x=left / width, ha="left", fontsize=10)
         save_figure(figure, path)
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:

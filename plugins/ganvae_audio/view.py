@@ -80,7 +80,7 @@ class AudioView(View):
             at = (number * span + span / 2) * (1 + GAP) - GAP / 2
             axes.text(at, GAP / 2, heading, ha="center", va="bottom", fontsize=8)
         for line in range(lines if pairs else 0):
-            name = ("original", "reconstruction")[line % 2]
+            name = ("original", drawing.name.removesuffix("s"))[line % 2]
             axes.text(-GAP, -line * (2 + 2 * GAP) - 1, name, ha="right", va="center", rotation=90, fontsize=6)
         axes.set(xlim=(-2 * GAP, across * (1 + GAP)), ylim=(-lines * (2 + 2 * GAP) + GAP, 3 * GAP))
         axes.axis("off")

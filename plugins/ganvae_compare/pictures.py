@@ -207,7 +207,7 @@ def _joined(run: Run, made: Tensor, real: Tensor, name: str) -> str:
 
 
 def interpolation(run: Run) -> str | Table:
-    """Table from a draw of the prior to another one, decoded."""
+    """Paths from one draw of the prior to another, decoded."""
     is_table = run.spec.modality == "table"
     paths, count = (2, 6) if is_table else (FEW, across(run) if run.view.as_grid else 40)
     z, condition = sample_codes(run.model, 2 * paths, SEED, run.device)

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from torch import Tensor
 
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, GanvaeError
 
 if TYPE_CHECKING:
     from ganvae_core.runs.loading import Run
@@ -95,6 +95,8 @@ def application(runs: Sequence[Run], page: str, token: str) -> Starlette:
                 if condition is not None:
                     condition = torch.tensor(condition, dtype=torch.float32, device=run.device)
                 made = await run_in_threadpool(_locked, lock, work, run, values, condition)
+            except GanvaeError as error:
+                return PlainTextResponse(" ".join([error.message, *error.hints]), 400)
             except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
                 return PlainTextResponse(f"This cannot be used: {error}", 400)
             if isinstance(made, bytes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +96,14 @@ def complete(
     from ganvae_core import latent
     from ganvae_core.data.randomness import borrowed_randomness
     from ganvae_core.evaluation.sampling import evenly
+    from ganvae_core.interfaces import SequentialData
     from ganvae_core.types import Drawing
     from ganvae_core.views.showing import show, shown_rows
     from ganvae_core.views.table import column_names
     from ganvae_latent.giving import rows_of
-    from ganvae_latent.judging import spread_of
+    from ganvae_latent.judging import middle_of, spread_of
     from ganvae_latent.masks import read_mask
-    from ganvae_latent.showing import output_for, write
+    from ganvae_latent.showing import output_for
 
     run = load_run(path, checkpoint, device)
     output = output_for(run, output, "completions", f"seed-{seed}", data)
@@ -119,34 +122,44 @@ def complete(
         mask is None and not run.view.quantities
     ):  # texts have nothing after their end
         raise ConfigurationError("nothing is missing in these rows.", "hide something:  --mask random:0.5")
-    noise = run.model.shown == "draw" if noise is None else noise
+    wants_mean, noise = noise is False, run.model.shown == "draw" if noise is None else noise
     with said_if_slow("completing rows"), borrowed_randomness(run.device) as generator:
+        one = None if batch.condition is None else batch.condition[:1]
+        code = torch.zeros(1, *run.model.prior.latent_shape, device=run.device)
+        if isinstance(run.model.decode(code, one), SequentialData):
+            if wants_mean:
+                raise ConfigurationError("--mean: each entry is drawn given those before it; leave it out.")
+            noise = True
         generator.manual_seed(seed)
         made, z = latent.complete_with_codes(
             run.model, batch.x, visible, batch.condition, draws=draws, steps=steps, method=method, noise=noise
         )
-        noisy = made if noise else latent.drawn_at(run.model, z, batch.x, visible, batch.condition)
-    mean = made.mean(0)
     if run.view.as_grid:
         named = {"row": batch.x, "visible": batch.x}
         named |= {str(number): each for number, each in enumerate(made[:SHOWN_DRAWS], 1)}
         if draws > 1 and run.view.quantities:
-            named["mean"] = mean
+            named["mean"] = made.mean(0)
         parts = [
             shown_rows(x, run.spec, run.view, known if name == "row" else None) for name, x in named.items()
         ]
         parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run)
         rows_shown = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
-        further = {"row": np.repeat(np.arange(len(mean)), len(parts)), "what": np.tile([*named], len(mean))}
+        further = {"row": np.repeat(np.arange(len(batch.x)), len(parts)), "what": np.tile([*named], len(batch.x))}
         drawing = Drawing(rows_shown, "completions", columns=len(parts), headings=[*named])
         show(run.view, drawing, run.spec, output, further)
     else:
         draws_shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
-        spread = zip(column_names(run.spec), spread_of(draws_shown, run.spec).T, strict=True)
-        write(run, mean, output, further={f"spread_{name}": values for name, values in spread})
+        spread = spread_of(draws_shown, run.spec)
+        further = {"spread": spread}
+        if spread.ndim == 2:
+            further = dict(zip((f"spread_{name}" for name in column_names(run.spec)), spread.T, strict=True))
+        show(run.view, Drawing(middle_of(draws_shown, run.spec), "completions"), run.spec, output, further)
     hidden = known & ~visible  # whose truth is known
     if bool(hidden.any()):
-        _report(run, batch.x, visible, hidden, made, noisy)
+        with borrowed_randomness(run.device) as generator:
+            generator.manual_seed(seed)
+            again = None if noise else partial(latent.drawn_at, run.model, z, batch.x, visible, batch.condition)
+            _report(run, batch.x, visible, hidden, made, again)
     note(f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')} by {path} at step {run.step:,}")
     click.echo(str(output))
 
@@ -164,8 +177,19 @@ def hidden_rows(rows: np.ndarray, visible: Tensor, run: Run) -> np.ndarray:
     return np.where(visible.cpu().numpy(), rows, np.asarray(stands, rows.dtype))
 
 
-def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor, noisy: Tensor) -> None:
-    """Errors of hidden entries, beside those of simpler ways to fill them in, and what draws cover of them."""
+def _report(
+    run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor, draw: Callable[[], Tensor] | None
+) -> None:
+    """Errors of hidden entries, beside those of simpler ways to fill them in, and what draws cover of them.
+
+    Args:
+        run: that completed them.
+        x: (B, *X) the rows.
+        visible: (B, *X) bool.
+        hidden: (B, *X) bool, whose truth is known.
+        made: (draws, B, *X) completions.
+        draw: gives completions as draws, where those are means.
+    """
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_latent.judging import (
         centre_of,
@@ -174,6 +198,7 @@ def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor, 
         errors,
         expected_cover,
         kinds_of,
+        middle_of,
         nearest_rows,
         of_entries,
     )
@@ -194,17 +219,23 @@ def _report(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor, 
     seen, judged = of_entries(visible, run.spec), of_entries(hidden, run.spec)
     draws = np.stack([entries_of(run, each) for each in made])
     centre = centre_of(training[:, None], entries)
-    filled = {"mean of the completions": centre_of(draws, entries), "one completion": draws[0],
+    filled = {"mean of the completions": middle_of(draws, run.spec), "one completion": draws[0],
             "five nearest training rows": nearest_rows(training, np.where(seen, truth, np.nan), entries),
             "mean of training rows": centre.repeat(len(truth), 0)}  # fmt: skip
     found = {name: errors(way, truth, judged, entries) for name, way in filled.items()}
-    kinds = [place for place in (0, 1) if not np.isnan(found["one completion"][place])]
+    there_are = (judged & entries.are_numbers).any(), (judged & ~entries.are_numbers).any()
+    kinds = [kind for kind, there in enumerate(there_are) if there]
     titles = ("error of hidden entries" if not run.spec.fields else "error of numbers", "wrong categories")
     table([[name, *(f"{found[name][kind]:.4f}" for kind in kinds)] for name in found],
           ["way", *(titles[kind] for kind in kinds)])  # fmt: skip
+    gaps = np.isnan(draws)[:, judged & entries.are_numbers]
+    if gaps.any():
+        note(f"{gaps.mean():.0%} of the completions of these numbers are gaps, as the data has; they are left out")
     if len(made) < ENOUGH_DRAWS or not run.model.observation.has_likelihood:
         return
-    shares = covered(np.stack([entries_of(run, each) for each in noisy]), truth, judged, entries)
+    if draw is not None:
+        draws = np.stack([entries_of(run, each) for each in draw()])
+    shares = covered(draws, truth, judged, entries)
     if 0 in kinds:
         note(
             f"the 5th to the 95th percentile of draws covers {shares[0]:.0%} of the hidden numbers;"

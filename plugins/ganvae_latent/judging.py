@@ -72,6 +72,21 @@ def centre_of(rows: np.ndarray, entries: Entries) -> np.ndarray:
     return found
 
 
+def middle_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """(S, N, …) completions in the data's own units -> (N, …) the mean of numbers, and the most frequent category.
+
+    Numbers of a table are rounded to the steps of their column, and drawn gaps are left out.
+    """
+    if not spec.fields:
+        return rows.mean(0)
+    categories = np.array([len(field.categories) for field in spec.fields])
+    found = np.where((rows == rows[0]).all(0), rows[0], centre_of(rows, Entries(categories, np.ones(len(categories)))))
+    for place, field in enumerate(spec.fields):
+        if field.step and not field.categories:
+            found[:, place] = np.round(found[:, place] / field.step) * field.step
+    return found
+
+
 def counts_of(rows: np.ndarray, categories: int) -> np.ndarray:
     """(S, …) category numbers -> (categories + 1, …) how often each is there; the last one counts missing cells."""
     numbered = np.nan_to_num(rows, nan=categories)
@@ -92,7 +107,7 @@ def spread_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
 def errors(made: np.ndarray, truth: np.ndarray, hidden: np.ndarray, entries: Entries) -> list[float]:
     """The root mean squared error of hidden numbers by their scales, and the share of wrong categories.
 
-    NaN stands for a kind that is not hidden anywhere.
+    Numbers in whose place there is a gap are left out. NaN stands for a kind that is not hidden anywhere.
 
     Args:
         made: (N, D).
@@ -100,7 +115,7 @@ def errors(made: np.ndarray, truth: np.ndarray, hidden: np.ndarray, entries: Ent
         hidden: (N, D) bool.
         entries: what they are.
     """
-    numbers = hidden & entries.are_numbers & np.isfinite(truth)
+    numbers = hidden & entries.are_numbers & np.isfinite(truth) & np.isfinite(made)
     apart = ((made - truth) / entries.scales)[numbers]
     chosen = hidden & ~entries.are_numbers
     wrong = np.nan_to_num(made, nan=-1)[chosen] != np.nan_to_num(truth, nan=-1)[chosen]
@@ -116,9 +131,11 @@ def covered(rows: np.ndarray, truth: np.ndarray, hidden: np.ndarray, entries: En
     A number is covered by the 5th to the 95th percentile of its completions, a category by the fewest categories that
     have nine of ten completions.
     """
-    low, high = (np.nanquantile(rows, share, axis=0) for share in COVERING)
     numbers = hidden & entries.are_numbers & np.isfinite(truth)
-    inside = ((truth >= low) & (truth <= high))[numbers]
+    drawn, right = rows[:, numbers], truth[numbers]
+    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile  # which is many times as fast
+    low, high = (quantile(drawn, share, axis=0) for share in COVERING)
+    inside = (right >= low) & (right <= high)
     among: list[np.ndarray] = []
     for place in np.flatnonzero(~entries.are_numbers):
         counts = counts_of(rows[..., place], entries.categories[place])  # (categories + 1, N)

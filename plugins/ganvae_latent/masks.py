@@ -11,7 +11,7 @@ from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.types import DataSpec, View
 
 WHITE = 128
-EXAMPLES = "like  box:0,14,28,14   random:0.5   columns:height,legs   span:8,6   a picture that is white where it hides"
+EXAMPLES = "like  box:0,14,28,14   random:0.5   columns:height,legs   span:8,6   a picture whose white pixels are hidden"
 
 
 def read_mask(text: str, spec: DataSpec, view: View, rows: int, seed: int) -> np.ndarray:
@@ -113,9 +113,9 @@ def _span(text: str, values: str, spec: DataSpec, view: View) -> np.ndarray:
     size, scale = spec.shape[view.along], view.places_in_unit(spec)
     try:
         start, length = (float(part) for part in values.split(","))
-    except ValueError:
+        first, last = round(start * scale), round((start + length) * scale)
+    except (ValueError, OverflowError):  # no numbers, nan, or inf
         raise ConfigurationError(f"--mask {text}: a span has a start and a length.", EXAMPLES) from None
-    first, last = round(start * scale), round((start + length) * scale)
     if not 0 <= first < last <= size:
         raise ConfigurationError(
             f"--mask {text}: such a span is not within {size / scale:g}: {view.describe(spec)}."

@@ -13,7 +13,7 @@ import ganvae_core as gv
 
 ACTIVE_VARIANCE = 0.01
 MOST_INTEGRATIONS = 5_000
-"""Densities of a prior whose own each cost an integration: a minute or so on a CPU."""
+"""Most evaluations of a density that costs an integration each: a minute or so on a CPU."""
 VALUES_AT_ONCE = 2**21
 """Of x, that a generator makes at once: its layers may be a hundred times as large."""
 
@@ -48,12 +48,14 @@ class ImportanceBound(gv.Metric):
         """The bound in nats, summed over the event; in bits per entry of x where the observation is a distribution of
         levels, as of 8-bit images."""
         found: list[Tensor] = []
-        if isinstance(subject.model.prior, gv.MatchedPrior) and self.draws * self.rows > MOST_INTEGRATIONS:
+        batches = list(subject.held_out(self.rows))
+        integrations = self.draws * sum(len(batch.x) for batch in batches)
+        if isinstance(subject.model.prior, gv.MatchedPrior) and integrations > MOST_INTEGRATIONS:
             raise gv.NotApplicable(
-                f"the prior's density costs an integration, and {self.draws * self.rows:,} take many minutes:"
+                f"the prior's density costs an integration, and {integrations:,} take many minutes:"
                 " ask for fewer, like {name: importance-bound, draws: 10, rows: 100}"
             )
-        for batch in subject.held_out(self.rows):
+        for batch in batches:
             rows_at_once = VALUES_AT_ONCE // math.prod(subject.spec.shape)
             found.append(
                 subject.model.log_likelihood_bound(

@@ -218,6 +218,19 @@ def test_a_film_is_dragged_from_one_code_to_another(page: Any) -> None:
     assert np.allclose(ends, [[left, top], [300, 90]], atol=1)
 
 
+def test_the_map_is_dragged_where_there_is_no_code(page: Any) -> None:
+    box = page.locator("#map").bounding_box()
+    decoded(page, lambda: page.mouse.click(box["x"] + 100, box["y"] + 200))
+    before, pins = page.evaluate("map.centre"), page.evaluate("Object.keys(pins)")
+    page.mouse.move(box["x"] + 300, box["y"] + 60)  # which shows what is decoded there
+    page.mouse.down()
+    page.mouse.move(box["x"] + 260, box["y"] + 90, steps=3)
+    page.mouse.up()
+    moved = np.subtract(page.evaluate("map.centre"), before) * page.evaluate("map.scale")
+    assert np.allclose(moved, [40, 30], atol=1)
+    assert page.evaluate("Object.keys(pins)") == pins
+
+
 @pytest.fixture(scope="module")
 def of_one_dimension(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("line")

@@ -367,7 +367,7 @@ async function start() {
   codes = new Codes(seedCode(0));
   map = new PlaneMap(by("map"), run, {
     preview, leave: () => { if (!film && codes.preview) { codes.preview = null; refresh(); } }, choose: set, film: filmFrom,
-    current: () => codes.kept, marks: () => codes ? {...pins, now: codes.now} : {},
+    current: () => codes.kept, marks: () => codes ? {...pins, now: film ? codes.now : codes.kept} : {},
   });
   if (map.sheet) await map.sheet.decode();
   makeSliders(); makeConditions(); makePins(); makePlaneChoice(); makeLegend();
