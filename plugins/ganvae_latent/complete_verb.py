@@ -144,7 +144,10 @@ def complete(
         ]
         parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run)
         rows_shown = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
-        further = {"row": np.repeat(np.arange(len(batch.x)), len(parts)), "what": np.tile([*named], len(batch.x))}
+        further = {
+            "row": np.repeat(np.arange(len(batch.x)), len(parts)),
+            "what": np.tile([*named], len(batch.x)),
+        }
         drawing = Drawing(rows_shown, "completions", columns=len(parts), headings=[*named])
         show(run.view, drawing, run.spec, output, further)
     else:
@@ -158,7 +161,9 @@ def complete(
     if bool(hidden.any()):
         with borrowed_randomness(run.device) as generator:
             generator.manual_seed(seed)
-            again = None if noise else partial(latent.drawn_at, run.model, z, batch.x, visible, batch.condition)
+            again = (
+                None if noise else partial(latent.drawn_at, run.model, z, batch.x, visible, batch.condition)
+            )
             _report(run, batch.x, visible, hidden, made, again)
     note(f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')} by {path} at step {run.step:,}")
     click.echo(str(output))
@@ -230,7 +235,9 @@ def _report(
           ["way", *(titles[kind] for kind in kinds)])  # fmt: skip
     gaps = np.isnan(draws)[:, judged & entries.are_numbers]
     if gaps.any():
-        note(f"{gaps.mean():.0%} of the completions of these numbers are gaps, as the data has; they are left out")
+        note(
+            f"{gaps.mean():.0%} of the completions of these numbers are gaps, as the data has; they are left out"
+        )
     if len(made) < ENOUGH_DRAWS or not run.model.observation.has_likelihood:
         return
     if draw is not None:

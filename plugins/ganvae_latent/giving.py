@@ -91,11 +91,12 @@ def features_of(run: Run, space: str) -> Callable[[Tensor, Tensor | None], Tenso
         critic: Any = getattr(run.objective(), "critic", None)
         if critic is None or not hasattr(critic, "features"):
             raise ConfigurationError(
-                f"{run.path} has no critic whose features could be compared.", f"take  {' or '.join(NETS)}"
+                f"{run.path} has no critic whose features could be compared.",
+                "take  judge  or  efficientnet-lite0",
             )
         return critic.features
     net = _net(run, space)
-    return lambda x, condition: net(x)
+    return lambda x, condition: net(x).to(x.device)
 
 
 def _net(run: Run, name: str) -> Callable[[Tensor], Tensor]:

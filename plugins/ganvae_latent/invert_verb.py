@@ -51,10 +51,10 @@ DIFFERENTIABLE = tuple(name for name in ("critic", *NETS) if name != "inception"
 @click.option("--steps", type=WholeNumber(min=1), default=300, metavar="N", help="Of the optimisation.")
 @click.option("--prior-weight", type=click.FloatRange(min=0), default=0.01, metavar="W",
               help="How much the prior's density counts; that of latent-flow is left out.")  # fmt: skip
-@click.option("--feature-weight", type=click.FloatRange(min=0), default=0.0, metavar="W",
-              help="How much a distance of features counts.")  # fmt: skip
-@click.option("--features", "space", type=click.Choice(DIFFERENTIABLE), default="critic", metavar="S",
-              help="Of the run's critic, of a judge (a small classifier of the data's labels), or of"
+@click.option("--feature-weight", type=click.FloatRange(min=0), metavar="W",
+              help="How much a distance of features counts, 1 with --features.")  # fmt: skip
+@click.option("--features", "space", type=click.Choice(DIFFERENTIABLE), metavar="S",
+              help="Of the run's critic (by default), of a judge (a small classifier of the data's labels), or of"
               " efficientnet-lite0.")  # fmt: skip
 @SEED
 @CONDITION
@@ -72,8 +72,8 @@ def invert(
     starts: int,
     steps: int,
     prior_weight: float,
-    feature_weight: float,
-    space: str,
+    feature_weight: float | None,
+    space: str | None,
     seed: int,
     condition: str | None,
     checkpoint: str | None,
@@ -105,6 +105,7 @@ def invert(
         raise ConfigurationError(
             "--samples takes the run's own samples, so files, --rows and --data have no use."
         )
+    weight = float(space is not None) if feature_weight is None else feature_weight
     mask = None
     if own:
         given = samples(run, count, seed, condition)
@@ -121,7 +122,7 @@ def invert(
         generator.manual_seed(seed + 1)
         found = latent.invert(
             run.model, x, conditions, mask=mask, starts=starts, steps=steps, prior_weight=prior_weight,
-            features=_features(run, space, x, conditions) if feature_weight else None, feature_weight=feature_weight,
+            features=_features(run, space or "critic", x, conditions) if weight else None, feature_weight=weight,
         )  # fmt: skip
     drawing = Drawing(
         shown_rows(found.x, run.spec, run.view), "inversions", originals=shown_rows(x, run.spec, run.view)

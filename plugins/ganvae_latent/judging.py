@@ -80,7 +80,9 @@ def middle_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
     if not spec.fields:
         return rows.mean(0)
     categories = np.array([len(field.categories) for field in spec.fields])
-    found = np.where((rows == rows[0]).all(0), rows[0], centre_of(rows, Entries(categories, np.ones(len(categories)))))
+    found = np.where(
+        (rows == rows[0]).all(0), rows[0], centre_of(rows, Entries(categories, np.ones(len(categories))))
+    )
     for place, field in enumerate(spec.fields):
         if field.step and not field.categories:
             found[:, place] = np.round(found[:, place] / field.step) * field.step

@@ -11,7 +11,9 @@ from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.types import DataSpec, View
 
 WHITE = 128
-EXAMPLES = "like  box:0,14,28,14   random:0.5   columns:height,legs   span:8,6   a picture whose white pixels are hidden"
+EXAMPLES = (
+    "like  box:0,14,28,14   random:0.5   columns:height,legs   span:8,6   or a picture whose white pixels are"
+)
 
 
 def read_mask(text: str, spec: DataSpec, view: View, rows: int, seed: int) -> np.ndarray:
