@@ -33,7 +33,8 @@ class _Texts(Source):
         self.vocabulary = found or Vocabulary.of(texts, unit, MOST_OTHERS, MOST_WORDS)
         self._x, mask, cut = self.vocabulary.encode(texts, length)
         if cut:
-            self.notes = (f"{cut:,} of {len(texts):,} texts are cut after {length} {unit}:  data.length=",)
+            tokens = "tokens" if unit == "words" else unit  # rare words are spelled
+            self.notes = (f"{cut:,} of {len(texts):,} texts are cut after {length} {tokens}:  data.length=",)
         self._mask = None if mask.all() else mask
         self._labels: np.ndarray | None = None
         self._spec = DataSpec(

@@ -158,7 +158,7 @@ def test_frequent_words_are_tokens_and_others_are_spelled(tmp_path: Path) -> Non
     widths = np.array(vocabulary.widths)
     assert (widths[rows.x] * rows.mask).sum(1).tolist() == [len(text) + 1 for text in written]
     assert (
-        "2 of 3 texts are cut after 10 words:  data.length="
+        "2 of 3 texts are cut after 10 tokens:  data.length="
         in Text(path=str(path), unit="words", length=10).notes
     )
 
