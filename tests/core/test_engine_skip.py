@@ -132,8 +132,8 @@ def test_updates_in_a_row_are_counted_on_when_a_run_goes_on(tmp_path: Path) -> N
 
 def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     training = skipping(failing(lambda step: step == 2), "adam", steps=9, log_every=100)
-    for optimizer in training.state.optimizers.values():
-        optimizer.masks_updates = True  # as on an accelerator
+    for each in training.state.optimizers.values():
+        each.masks_updates = True  # as on an accelerator
     generator = torch.Generator()
     waits: list[str] = []
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "cpu", "numpy"):
