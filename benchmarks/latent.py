@@ -2,14 +2,15 @@
 
     export GANVAE_DATA_DIR=FOLDER        # holds mnist/, adult/adult.data.gz and anomaly/*.npz
     DATA="--data mnist data.mirror=$GANVAE_DATA_DIR/mnist"
-    ganvae run --plugin vae $DATA generator=mlp encoder=mlp \
-        generator.hidden=[512,512] encoder.hidden=[512,512] --steps 4000 --out runs/vae-mnist
-    ganvae run --plugin ae $DATA --steps 4000 --out runs/ae-mnist
+    MLP="generator=mlp encoder=mlp generator.hidden=[512,512] encoder.hidden=[512,512]"
+    ganvae run --plugin vae $DATA $MLP --steps 4000 --out runs/vae-mnist
+    ganvae run --plugin ae $DATA $MLP --steps 3000 --out runs/ae-mnist
     ganvae run --plugin gan --recipe small $DATA --out runs/gan-mnist
+    ganvae run --plugin dcgan --data PHOTOS data.resize=64 --steps 10 engine.batch_size=16 --out runs/dcgan64
     python benchmarks/latent.py vae runs/vae-mnist                # completions, edits, inversion
     python benchmarks/latent.py gan runs/gan-mnist runs/ae-mnist  # inversion of a GAN, beside an autoencoder
     python benchmarks/latent.py speed runs/vae-mnist              # seconds of directions and verbs
-    python benchmarks/latent.py page runs/vae-mnist runs/dcgan-64 # size of the page, and slider to picture, in Chromium
+    python benchmarks/latent.py page runs/vae-mnist runs/dcgan64 # size of the page, and slider to picture, in Chromium
     python benchmarks/latent.py tables                            # trains, then fills in 20 % of the cells
 
 Writes results/latent.json. All rows that are judged are held out.

@@ -106,7 +106,7 @@ def drawn(entries: Sequence[Entry]) -> Pictures:
         shown["Samples"][name] = picture(run, Drawing(_rows(run, made), real=real, columns=across(run)))
         shown["Nearest training rows"][name] = nearest(run, made)
         shown["Interpolations"][name] = interpolation(run)
-    broad = ["Samples"] if any(run.spec.modality == "table" for run in runs.values()) else []
+    broad = ["Samples"] if any(is_table(run) for run in runs.values()) else []
     return Pictures(shown, curves({name: run.metrics for name, run in runs.items()}), broad)
 
 
@@ -138,6 +138,11 @@ def data_url(source: Path | io.BytesIO) -> str:
 def is_plane(run: Run) -> bool:
     """Whether rows are points of a plane, whose pictures show single rows among many."""
     return run.spec.modality == "points"
+
+
+def is_table(run: Run) -> bool:
+    """Whether rows are shown as lines of cells."""
+    return not run.view.as_grid and not is_plane(run)
 
 
 def table(run: Run, groups: Sequence[tuple[Sequence[str], Tensor]]) -> Table:
@@ -208,8 +213,7 @@ def _joined(run: Run, made: Tensor, real: Tensor, name: str) -> str:
 
 def interpolation(run: Run) -> str | Table:
     """Paths from one draw of the prior to another, decoded."""
-    is_table = run.spec.modality == "table"
-    paths, count = (2, 6) if is_table else (FEW, across(run) if run.view.as_grid else 40)
+    paths, count = (2, 6) if is_table(run) else (FEW, across(run) if run.view.as_grid else 40)
     z, condition = sample_codes(run.model, 2 * paths, SEED, run.device)
     if condition is not None:
         condition = condition[:paths]
@@ -217,7 +221,7 @@ def interpolation(run: Run) -> str | Table:
     with torch.no_grad():
         steps = latent.interpolate(run.model, z[:paths], z[paths:], count, condition=condition)
         rows = torch.stack([run.model(step, condition) for step in steps], 1)  # (paths, count, *X)
-    if is_table:
+    if is_table(run):
         shares = [f"{100 * at / (count - 1):.0f} %" for at in range(count)]
         return table(run, [([f"path {number}, {share}" for share in shares], path)
                            for number, path in enumerate(rows, 1)])  # fmt: skip

@@ -231,6 +231,16 @@ def test_the_map_is_dragged_where_there_is_no_code(page: Any) -> None:
     assert page.evaluate("Object.keys(pins)") == pins
 
 
+def test_a_map_of_many_rows_has_each_at_its_place_in_its_colour(page: Any) -> None:
+    pixel, colour = page.evaluate("""() => {
+        const context = map.dots.getContext("2d"), last = map.count - 1;
+        map.drawMany(context, [...Array(map.count).keys()], 1);
+        const place = map.toPixels(map.places[2 * last], map.places[2 * last + 1]).map(Math.round);
+        return [Array.from(context.getImageData(...place, 1, 1).data), map.colourOfRow(last)];
+    }""")
+    assert pixel == [*bytes.fromhex(colour.removeprefix("#")), 255]
+
+
 @pytest.fixture(scope="module")
 def of_one_dimension(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("line")
