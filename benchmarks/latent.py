@@ -231,7 +231,7 @@ def tables(folder: Path) -> dict[str, Any]:
             data.write_bytes(gzip.decompress((source / "adult" / "adult.data.gz").read_bytes()))
         else:
             (file,) = source.glob(f"anomaly/*_{name}.npz")
-            with np.load(file) as arrays:
+            with np.load(file, allow_pickle=False) as arrays:
                 header = ",".join(f"c{column}" for column in range(arrays["X"].shape[1]))
                 np.savetxt(data, arrays["X"], "%.9g", ",", header=header, comments="")
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -80,6 +80,8 @@ def complete(
 ) -> None:
     """Fill in missing pixels, cells or spans: several completions of each row, with their error where it can be known.
 
+    ``--mask span:24,12`` hides twelve times of a series from the 25th on.
+
     A picture, or a file of series, texts or sounds, has the row, what is visible of it, five completions, and, but for
     texts, the mean of all. Tables are written with the mean of the completions, and how far these spread: the standard
     deviation of numbers, and the share of the completions that differ from the most frequent category. Errors stand
@@ -89,7 +91,6 @@ def complete(
     \b
     ganvae complete runs/vae-digits-1 --mask box:0,4,8,4 -o halves.png
     ganvae complete runs/vae-wine-1 --mask random:0.2 -n 100 -o filled.csv
-    ganvae complete runs/series-vae-tides-1 --mask span:24,12 -o gaps.png
     """
     import torch
 

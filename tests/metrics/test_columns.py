@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -34,6 +34,9 @@ class Given:
 
     def samples(self, count: int) -> Iterator[gv.Batch]:
         yield self.made
+
+    def once(self, name: Any, make: Callable[[], Any]) -> Any:
+        return make()
 
 
 def everything(frame: pa.Table, **options: Any) -> tuple[gv.DataSpec, gv.Batch]:
