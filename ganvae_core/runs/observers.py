@@ -48,9 +48,15 @@ class Pictures(Callback):
     def __init__(self, directory: RunDirectory, view: View) -> None:
         self.directory = directory
         self.view = view
+        self._records_drawn = 0
 
     def on_samples(self, training: TrainingView) -> None:
-        """Draw samples of the averaged model and its reconstructions."""
+        """Draw samples of the averaged model and its reconstructions; at the end of a run, its losses, too.
+
+        A run that is killed after its last checkpoint has all of them.
+        """
+        if training.ending:
+            self._draw_losses(training)
         if ".png" not in self.view.endings:
             return
         if can_sample(training.model):
@@ -59,11 +65,18 @@ class Pictures(Callback):
             self._draw_reconstructions(training)
 
     def on_end(self, training: TrainingView) -> None:
-        """Draw the curves of all that was logged, unless the fit of the prior or the stage that trains it follows."""
-        if training.step < training.target_steps or can_sample(training.model):
-            unit = "nats" if "likelihood" in training.objective.needs else ""
-            path = self.directory.path / LOSSES
-            draw_losses(self.directory.metrics(), path, unit, figures_of(training.metrics))
+        """Draw the curves of all that was logged."""
+        self._draw_losses(training)
+
+    def _draw_losses(self, training: TrainingView) -> None:
+        """Draw the curves, unless they are drawn, or the fit of the prior or the stage that trains it follows."""
+        records = self.directory.metrics()
+        follows = training.step >= training.target_steps and not can_sample(training.model)
+        if len(records) == self._records_drawn or follows:
+            return
+        self._records_drawn = len(records)
+        unit = "nats" if "likelihood" in training.objective.needs else ""
+        draw_losses(records, self.directory.path / LOSSES, unit, figures_of(training.metrics))
 
     def _draw_samples(self, training: TrainingView) -> None:
         spec, model = training.data.spec, training.model

@@ -401,6 +401,18 @@ def test_an_engine_of_ones_own_runs_where_no_plugin_can_be_found(tmp_path: Path)
     assert outcome.stdout.strip() == "[]"
 
 
+def test_all_pictures_are_there_before_the_last_checkpoint_is(tmp_path: Path) -> None:
+    """A run that is killed after it is complete, and is not resumed."""
+    found: list[tuple[int, bool]] = []
+
+    class Looking(gv.Callback):
+        def on_checkpoint(self, training: gv.TrainingView) -> None:
+            found.append((training.step, (tmp_path / "run" / "losses.png").exists()))
+
+    train(images(), out=tmp_path / "run", steps=2, callbacks=[Looking()])
+    assert found == [(2, True)]
+
+
 def test_a_logged_number_that_is_not_finite_is_null_in_the_file_and_nan_when_it_is_read(
     tmp_path: Path,
 ) -> None:
