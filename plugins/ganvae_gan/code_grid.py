@@ -45,9 +45,9 @@ class CodeGrid(Callback):
         """Refuse a prior without parts before the first step."""
         _composite(training.model)
 
-    def on_end(self, training: TrainingView) -> None:
-        """Draw the pictures."""
-        if training.directory is None or training.data.spec.modality != "image":
+    def on_samples(self, training: TrainingView) -> None:
+        """Draw the pictures, once the run ends; a run that is killed after its last checkpoint has them."""
+        if not training.ending or training.directory is None or training.data.spec.modality != "image":
             return
         folder = training.directory / "codes"
         folder.mkdir(exist_ok=True)
