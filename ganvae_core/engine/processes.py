@@ -28,6 +28,8 @@ T = TypeVar("T")
 REPORTER_KEY = "ganvae/reporter"
 WAIT_FOR_FIRST = timedelta(days=7)
 """Timeout of the second group. A rank that dies closes its connections at once, so that no other one waits for it."""
+CONNECTING = timedelta(seconds=20)
+"""How long a rank tries to reach its launcher, which listens before it starts any. Signals do not end this wait."""
 REPORT_DELAY_SECONDS = 0.5
 """Delay of the reports of other ranks than rank 0, which comes first where all fail."""
 
@@ -293,7 +295,10 @@ def _rendezvous() -> tuple[Any, int, int]:
         from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(address, port, world_size(), is_master=False)
+        store = TCPStore(
+            address, port, world_size(), is_master=False, timeout=CONNECTING, wait_for_workers=False
+        )
+        store.set_timeout(distributed.default_pg_timeout)
         return store, int(os.environ["RANK"]), world_size()
     from torch.distributed.rendezvous import rendezvous
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from warm import Done, Warm, warm
 import ganvae_core as gv
 from ganvae_core.cli import main
 from ganvae_core.cli.launcher import exit_code
+from ganvae_core.engine import processes
 from ganvae_core.engine.environment import environment_of
 from ganvae_core.store.checkpoints import read_checkpoint
 
@@ -296,3 +299,16 @@ def test_each_process_gets_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatc
     assert environment_of(1, 20, 1)["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert "OMP_NUM_THREADS" not in environment_of(1, 3, 1)
+
+
+def test_a_rank_whose_launcher_was_killed_before_it_connects_ends_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as taken:  # nobody listens at its port
+        taken.bind(("127.0.0.1", 0))
+        for name, value in (("GANVAE_LAUNCHER", "1"), ("RANK", "0"), ("WORLD_SIZE", "2"),
+                            ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", str(taken.getsockname()[1]))):  # fmt: skip
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(processes, "CONNECTING", timedelta(milliseconds=10))
+        with pytest.raises(gv.ConfigurationError, match="could not connect"):
+            processes.world()
