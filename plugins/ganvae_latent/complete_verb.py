@@ -119,9 +119,8 @@ def complete(
         visible = known & torch.as_tensor(
             read_mask(mask, run.spec, run.view, len(batch.x), seed), device=run.device
         )
-    if bool(visible.all()) or (
-        mask is None and not run.view.quantities
-    ):  # texts have nothing after their end
+    is_whole = mask is None and not run.view.quantities  # nothing is missing after the end of a text
+    if is_whole or bool(visible.all()):
         raise ConfigurationError("nothing is missing in these rows.", "hide something:  --mask random:0.5")
     wants_mean, noise = noise is False, run.model.shown == "draw" if noise is None else noise
     with said_if_slow("completing rows"), borrowed_randomness(run.device) as generator:

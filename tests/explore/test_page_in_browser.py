@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browsing import CHROMIUM, quiet
 from command_line import Say, train
 from PIL import Image
 
@@ -20,7 +21,6 @@ from ganvae_core.errors import GanvaeError
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("starlette")
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium")
 
 
@@ -99,19 +99,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
 def opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
     """The page, which complains of nothing and asks nobody else."""
     page = browser.new_page(viewport={"width": 1200, "height": 800}, **options)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    outside: list[str] = []
-    origin = address.partition("?")[0]
-    page.on("request", lambda asked: None if asked.url.startswith((origin, "blob:", "data:"))
-            else outside.append(asked.url))  # fmt: skip
-    page.goto(address)
-    page.wait_for_selector("body[data-ready]", timeout=30_000)
-    yield page
-    page.close()
-    assert complaints == []
-    assert outside == []
+    with quiet(page, address.partition("?")[0], "blob:", "data:"):
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]", timeout=30_000)
+        yield page
+        page.close()
 
 
 @pytest.fixture(params=["file", "server"])
@@ -125,13 +117,9 @@ def page(request: pytest.FixtureRequest, browser: Any, pages: Pages, run: Path) 
 
 def decoded(page: Any, do: Any) -> None:
     """Do something, and wait for the picture that it leads to."""
-    before = int(page.get_attribute("body", "data-decoded"))
+    before = page.evaluate("Number(document.body.dataset.decoded)")
     do()
-    for _ in range(200):
-        if int(page.get_attribute("body", "data-decoded")) > before:
-            return
-        page.wait_for_timeout(10)
-    raise AssertionError("nothing was decoded")
+    until(page, "before => Number(document.body.dataset.decoded) > before", before)
 
 
 def until(page: Any, expression: str, given: Any = None) -> None:

@@ -16,6 +16,7 @@ SERIES = (
     "encoder.stages=1",
     "latent.shape=[2]",
 )
+SHORT = ("complete", "-n", "2", "--draws", "2", "--steps", "4")
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,8 @@ def table(path: Path) -> dict[str, list[object]]:
 
 
 def test_a_span_of_a_text_is_filled_in_between_what_is_visible(runs: Path, tmp_path: Path, say: Say) -> None:
-    asked = ("complete", runs / "text", "-n", "2", "--draws", "3", "--steps", "4", "--mask", "span:4,3")
-    outcome = say(*asked, "-o", tmp_path / "filled.csv")
+    asked = ("--mask", "span:4,3", "--draws", "3")
+    outcome = say(*SHORT, *asked, runs / "text", "-o", tmp_path / "filled.csv")
     assert outcome.code == 0, outcome.err
     assert "share of hidden entries that differ" in outcome.out
     made = table(tmp_path / "filled.csv")
@@ -54,24 +55,12 @@ def test_a_span_of_a_text_is_filled_in_between_what_is_visible(runs: Path, tmp_p
     row, visible, *filled = (str(text) for text in made["text"][:5])
     assert visible == f"{row[:4]}___{row[7:]}"
     assert all((text[:4], text[7:]) == (row[:4], row[7:]) for text in filled)
-    assert say(*asked, "-o", tmp_path / "filled.png").code == 0
+    assert say(*SHORT, *asked, runs / "text", "-o", tmp_path / "filled.png").code == 0
 
 
 def test_a_span_or_a_column_of_a_series_is_filled_in(runs: Path, tmp_path: Path, say: Say) -> None:
-    asked = (
-        "complete",
-        runs / "series",
-        "-n",
-        "2",
-        "--draws",
-        "2",
-        "--steps",
-        "4",
-        "-o",
-        tmp_path / "filled.csv",
-    )
     for mask, hidden in (("span:2,3", {2, 3, 4}), ("columns:north", set(range(8)))):
-        outcome = say(*asked, "--mask", mask)
+        outcome = say(*SHORT, "--mask", mask, runs / "series", "-o", tmp_path / "filled.csv")
         assert outcome.code == 0, outcome.err
         made = table(tmp_path / "filled.csv")
         visible, whole = (
@@ -84,19 +73,8 @@ def test_a_span_or_a_column_of_a_series_is_filled_in(runs: Path, tmp_path: Path,
 
 
 def test_a_span_of_a_sound_is_in_seconds(runs: Path, tmp_path: Path, say: Say) -> None:
-    asked = (
-        "complete",
-        runs / "sounds",
-        "-n",
-        "2",
-        "--draws",
-        "2",
-        "--steps",
-        "2",
-        "-o",
-        tmp_path / "filled.npz",
-    )
-    assert say(*asked, "--mask", "span:0.1,0.05").code == 0
+    made = say(*SHORT, "--mask", "span:0.1,0.05", runs / "sounds", "-o", tmp_path / "filled.npz")
+    assert made.code == 0, made.err
     with np.load(tmp_path / "filled.npz") as arrays:
         row, visible = arrays["completions"][:2]
     seconds = np.linspace(0, 0.256, row.shape[1], endpoint=False)
