@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from ganvae_latent import judging
-from ganvae_latent.masks import read_mask
+from ganvae_latent.masks import read_mask, there
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
@@ -251,7 +251,7 @@ def filled_in(run: Run, split: Split) -> dict[str, Any]:
     """Errors of hidden cells: of numbers in deviations of the column, of categories the share of wrong ones."""
     batch = run.batch(split, evenly(split.held_out, TABLE_ROWS))
     visible = torch.as_tensor(read_mask(f"random:{HIDDEN}", run.spec, run.view, len(batch.x), 0))
-    known = torch.ones_like(visible) if batch.mask is None else batch.mask
+    known = there(batch.x, batch.mask, run.spec)
     seen = visible & known
     training = np.concatenate(
         [judging.entries_of(run, run.batch(split, part).x) for part in np.array_split(split.training[:], 20)]

@@ -7,7 +7,13 @@ library user catches ``GanvaeError``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+_PLAIN = re.compile(r"\w([\w ./()%+-]*[\w./()%+-])?")
+"""A text that YAML reads as it is, in a list, too."""
 
 
 class GanvaeError(Exception):
@@ -83,3 +89,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     longer = [other for other in names if len(name) > 1 and other.startswith((f"{name}_", f"{name}-"))]
     near = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def setting(key: str, value: str | Sequence[str]) -> str:
+    """``KEY=VALUE`` as it is typed in a shell, with quotes for YAML where texts of a list or the key need them."""
+
+    def quoted(text: str) -> str:
+        return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+    if not isinstance(value, str):
+        value = f"[{', '.join(map(quoted, value))}]"
+    if "=" in key:
+        option, name = ".".join(key.split(".")[:2]), ".".join(key.split(".")[2:])
+        return shlex.quote(f"{option}={{{quoted(name)}: {value}}}")
+    return shlex.quote(f"{key}={value}")

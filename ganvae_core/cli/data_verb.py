@@ -16,7 +16,7 @@ import click
 from ganvae_core.cli import describe, table_facts
 from ganvae_core.cli.frame import PathName, current_catalogue
 from ganvae_core.cli.output import aligned, counted, note, print_json, said_if_slow, table
-from ganvae_core.errors import ConfigurationError, GanvaeError
+from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,11 +108,8 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
         for line in table_facts.changes(split.source.spec, typed):
             note(line)
     view = view_of(split.source.spec, catalogue)
-    has_times = any(field.kind == "date" for field in split.source.spec.fields or ())
-    if has_times or split.source.spec.modality == "array":
+    if _may_be_series(split.source):
         for name in catalogue.sources_also_reading(source):
-            if not _reads_most(name, source, catalogue):
-                continue
             summary = catalogue.component("source", name)[1].summary
             note(f"{summary}:  ganvae data {name} data.path={shlex.quote(source)}")
             note(
@@ -130,19 +127,18 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
         note(f"sharper pictures:  ganvae run --plugin dcgan --recipe {recipe} --data {typed}")
 
 
-def _reads_most(name: str, path: str, catalogue: Catalogue) -> bool:
-    """Whether a source can read a path, and finds more values than gaps: dates of birth make no series."""
+def _may_be_series(source: Source) -> bool:
+    """Whether rows are windows, or have dates that differ and leave more values than gaps: dates of birth do not."""
     import numpy as np
 
-    from ganvae_core.config.build import open_data
-    from ganvae_core.evaluation.sampling import evenly
-
-    try:
-        _, split = open_data(catalogue, read_arguments(name, [f"data.path={path}"]))
-    except GanvaeError:
-        return False
-    mask = split.source.rows(evenly(np.arange(len(split.source)), LOOKED_AT)).mask
-    return mask is None or bool(mask.mean() > 0.5)
+    spec = source.spec
+    date = next((at for at, field in enumerate(spec.fields or ()) if field.kind == "date"), None)
+    if date is None:
+        return spec.modality == "array" and len(spec.shape) == 2
+    times = np.sort(source.rows(slice(None)).x[:, date])
+    times = times[~np.isnan(times)]
+    least = np.diff(times).min(initial=np.inf)
+    return bool(least > 0 and times[-1] - times[0] < 2 * len(times) * least)
 
 
 def _plugin_for(of_view: str, catalogue: Catalogue) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from ganvae_core.data.split import Split
     from ganvae_core.runs.loading import Run
-    from ganvae_core.types import Batch, View
+    from ganvae_core.types import Batch, Field, View
 
+SHOWN = 5
+"""Categories that are listed."""
 RUN = click.argument("path", metavar="RUN", type=PathName())
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 CHECKPOINT = click.option("--checkpoint", metavar="STEP|best", help="Another than the newest checkpoint.")
@@ -78,7 +80,7 @@ def sample(
     ganvae sample runs/vae-digits-1 -n 100 -o samples.png
     ganvae sample runs/vae-wine-1 -n 1000 -o made.csv
     """
-    run, options = _load(path, checkpoint, device, overrides)
+    run, options = load(path, checkpoint, device, overrides)
     view, spec = run.view, run.spec
     count = count or (64 if view.as_grid else 1000)
     of_class = "".join("-of-" + re.sub(r"[^\w.,-]+", "_", asked) for asked in conditions_asked)
@@ -108,6 +110,8 @@ def sample(
         note(line)
     if spec.fields and not drawn:
         _note_copies(run, drawing.rows, options)
+    if spec.fields and not conditions_asked:
+        _note_absent(drawing.rows, spec.fields)
     click.echo(str(output))
 
 
@@ -142,7 +146,7 @@ def reconstruct(
     \b
     ganvae reconstruct runs/vae-photos-1 --data one.png data.resize=64
     """
-    run, options = _load(path, checkpoint, device, overrides)
+    run, options = load(path, checkpoint, device, overrides)
     _need_encoder(run, path)
     view, spec = run.view, run.spec
     output = (
@@ -189,7 +193,7 @@ def encode(
     \b
     ganvae encode runs/vae-mnist-1 --data mnist.npz data.key=x_test
     """
-    run, options = _load(path, checkpoint, device, overrides)
+    run, options = load(path, checkpoint, device, overrides)
     output = output or path / "codes.npz"
     _need_encoder(run, path)
     _check_output(run, output, "codes", data, (".npz",))
@@ -210,10 +214,10 @@ def encode(
     click.echo(str(output))
 
 
-def _load(
-    path: Path, checkpoint: str | None, device: str, overrides: tuple[str, ...]
+def load(
+    path: Path, checkpoint: str | None, device: str, overrides: Sequence[str] = ()
 ) -> tuple[Run, Mapping[str, Any]]:
-    """A run, and the settings of data among the overrides."""
+    """A run, and the settings of data among the overrides; with a warning for each damaged checkpoint passed over."""
     from ganvae_core.config.configuration import as_named
     from ganvae_core.config.layers import parse_overrides
     from ganvae_core.runs.loading import read_run
@@ -297,6 +301,16 @@ def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None
         share = share_of_copies(rows, split.source.rows(split.training[:]).x)
         note(f"{100 * share:.2g} % of the samples equal a training row in every column" if share else
              "no sample equals a training row in every column")  # fmt: skip
+
+
+def _note_absent(rows: np.ndarray, fields: Sequence[Field]) -> None:
+    """Say which categories the data often has and no sample."""
+    from ganvae_core.evaluation.copies import absent_categories
+
+    absent = absent_categories(rows, fields)
+    more = f" and {len(absent) - SHOWN:,} more" if len(absent) > SHOWN else ""
+    if absent:
+        note(f"note: no sample has {', '.join(absent[:SHOWN])}{more}, of which the data has many")
 
 
 def _real(run: Run, count: int, options: Mapping[str, Any]) -> Batch | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from ganvae_core.errors import setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,18 +84,16 @@ def changes(spec: DataSpec, typed: str) -> list[str]:
     """What can be changed, each with a setting that can be pasted."""
     fields = spec.fields or ()
     whole = next((field.name for field in fields if field.kind == "whole"), None)
-    left_out = next((name for name, _, _ in spec.details.get("left_out", ())), None)
-    name, kind = (
-        (left_out, "category") if left_out else (whole or (fields[0].name if fields else ""), "category")
-    )
-    settings = [f"data.kinds.{name}={kind}", f"data.drop=[{fields[-1].name if fields else ''}]"]
+    name = whole or (fields[0].name if fields else "")
+    last = [field.name for field in fields[-1:]]
+    settings = [setting(f"data.kinds.{name}", "category"), setting("data.drop", last)]
     if any(field.missing for field in fields):
         settings.append("data.missing=fill")
     chosen = next((field.name for field in reversed(fields) if field.kind in ("category", "flag")), None)
-    lines = ["change it:  " + "     ".join(shlex.quote(one) for one in settings)]
+    lines = ["change it:  " + "     ".join(settings)]
     train = f"train:      ganvae run --plugin table-vae --data {typed}"
     if chosen:
-        train += "     samples of one kind:  " + shlex.quote(f"data.condition=[{chosen}]")
+        train += "     samples of one kind:  " + setting("data.condition", [chosen])
     return [*lines, train]
 
 

@@ -217,11 +217,23 @@ def _read(annotation: Any, value: Any, key: str, part: Part | None) -> Any:
         return _alternative(base, value, key, part)
     try:
         if origin in MAPPINGS:
-            given = as_tree(value, key).items()
-            return {str(name): _read(items[1], item, f"{key}.{name}", part) for name, item in given}
+            given = as_tree(value, key)
+            given = _with_dots(given) if items[1] in WORDS else given
+            return {str(name): _read(items[1], item, f"{key}.{name}", part) for name, item in given.items()}
         return _scalar(base, value)
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
         raise _wrong(value, annotation, key) from None
+
+
+def _with_dots(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping of scalars, whose names may have dots that were read as those of nested keys."""
+    found: dict[str, Any] = {}
+    for name, item in given.items():
+        if isinstance(item, Mapping):
+            found |= {f"{name}.{inner}": each for inner, each in _with_dots(item).items()}
+        else:
+            found[name] = item
+    return found
 
 
 def _scalar(base: Any, value: Any) -> Any:

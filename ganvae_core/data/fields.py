@@ -144,12 +144,19 @@ def _shared(state: np.ndarray, x: np.ndarray, field: Field) -> np.ndarray:
 
 
 def _value(part: np.ndarray, mode: np.ndarray, field: Field) -> np.ndarray:
-    """The values of numbers, and dates, from their part (N, width) of x."""
+    """The values of numbers, and dates, from their part (N, width) of x.
+
+    A number of a mean is that of ordinary cells times their probability, and is divided by it.
+    """
     mean, scale = np.array(field.modes).T
     values, numbers = np.array(field.knots).T
     if field.kind == "constant":
         return np.full(len(part), values[0])
-    number = part[:, 0] * scale[mode] + mean[mode]
+    number = part[:, 0]
+    if field.choices:
+        ordinary = part[:, field.numbers : field.numbers + field.ordinary].sum(1)
+        number = number / np.clip(ordinary, 1 / field.choices, 1)
+    number = number * scale[mode] + mean[mode]
     after = np.clip(np.searchsorted(numbers, number), 1, len(numbers) - 1)
     share = (number - numbers[after - 1]) / (numbers[after] - numbers[after - 1])
     value = values[after - 1] + share * (values[after] - values[after - 1])

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from ganvae_core.runs.loading import Run
 
+LOOKED_AT = 2_000
+"""Held-out rows among which those with missing cells are looked for."""
 COMPARED_ROWS = 2_000
 """Training rows that the mean and the nearest rows are taken from, which completions are compared with."""
 SHOWN_DRAWS = 5
@@ -73,7 +75,7 @@ def complete(
     steps: int,
     noise: bool | None,
     seed: int,
-    condition: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -103,18 +105,22 @@ def complete(
     from ganvae_core.views.table import column_names
     from ganvae_latent.giving import rows_of
     from ganvae_latent.judging import middle_of, spread_of
-    from ganvae_latent.masks import read_mask
+    from ganvae_latent.masks import read_mask, there
     from ganvae_latent.showing import output_for
 
     run = load_run(path, checkpoint, device)
     output = output_for(run, output, "completions", f"seed-{seed}", data)
     if files or rows is not None:
-        batch = rows_of(run, files, data, rows, condition, resize)
+        batch = rows_of(run, files, data, rows, asked, resize)
     else:
         split = open_data(run, data)
-        batch = run.batch(split, evenly(split.held_out if len(split.held_out) else split.training, count))
-    known = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
-    visible = known
+        indices = split.held_out if len(split.held_out) else split.training
+        indices = evenly(indices, count if mask else LOOKED_AT)
+        batch = run.batch(split, indices)
+        if mask is None:  # rows with gaps
+            gaps = (~there(batch.x, batch.mask, run.spec)).flatten(1).any(1).cpu().numpy()
+            batch = run.batch(split, indices[gaps if gaps.any() else slice(None)][:count])
+    known = visible = there(batch.x, batch.mask, run.spec)
     if mask is not None:
         visible = known & torch.as_tensor(
             read_mask(mask, run.spec, run.view, len(batch.x), seed), device=run.device
@@ -153,10 +159,15 @@ def complete(
     else:
         draws_shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
         spread = spread_of(draws_shown, run.spec)
-        further = {"spread": spread}
+        further: dict[str, np.ndarray] = {"row": batch.index.cpu().numpy()}
         if spread.ndim == 2:
-            further = dict(zip((f"spread_{name}" for name in column_names(run.spec)), spread.T, strict=True))
-        show(run.view, Drawing(middle_of(draws_shown, run.spec), "completions"), run.spec, output, further)
+            further |= dict(zip((f"spread_{name}" for name in column_names(run.spec)), spread.T, strict=True))
+        else:
+            further["spread"] = spread
+        middle = middle_of(draws_shown, run.spec)
+        show(run.view, Drawing(middle, "completions"), run.spec, output, further)
+        if run.spec.fields and (left := int(np.isnan(middle).sum())):
+            note(f"{counted(left, 'cell')} left missing, as all completions are")
     hidden = known & ~visible  # whose truth is known
     if bool(hidden.any()):
         with borrowed_randomness(run.device) as generator:
@@ -233,11 +244,9 @@ def _report(
     titles = ("error of hidden entries" if not run.spec.fields else "error of numbers", "wrong categories")
     table([[name, *(f"{found[name][kind]:.4f}" for kind in kinds)] for name in found],
           ["way", *(titles[kind] for kind in kinds)])  # fmt: skip
-    gaps = np.isnan(draws)[:, judged & entries.are_numbers]
+    gaps = np.isnan(draws)[:, judged]
     if gaps.any():
-        note(
-            f"{gaps.mean():.0%} of the completions of these numbers are gaps, as the data has; they are left out"
-        )
+        note(f"{gaps.mean():.0%} of the completions are gaps, as the data has; they are left out")
     if len(made) < ENOUGH_DRAWS or not run.model.observation.has_likelihood:
         return
     if draw is not None:

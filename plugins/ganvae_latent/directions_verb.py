@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +13,7 @@ import numpy as np
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_latent.giving import CONDITION, SEED, load_run, need_encoder, open_data
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
+    from ganvae_core.types import Field
     from ganvae_latent.giving import Given
 
 DRAWS = 4_000
@@ -38,7 +41,9 @@ AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 )
 @click.option("--layer", metavar="L", help="A layer of the generator, for pca; by default the data's codes.")
 @click.option(
-    "--of", metavar="NAME", help="The label, or the column of a table, that a direction is found for."
+    "--of",
+    metavar="NAME",
+    help="What a direction is found for: a label, or of a table a column, or COLUMN=CATEGORY.",
 )
 @click.option("--keep", multiple=True, metavar="NAME", help="A stored direction that is to stay as it is.")
 @click.option("--name", metavar="NAME", help="To store it by; by default pca-1, sefa-1, … or what --of says.")
@@ -57,7 +62,7 @@ def directions(
     keep: tuple[str, ...],
     name: str | None,
     seed: int,
-    condition: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -78,16 +83,18 @@ def directions(
     from ganvae_latent.showing import output_for, write
 
     run = load_run(path, checkpoint, device)
-    by = by or ("pca" if of is None else "label" if run.source_spec.classes else "column")
+    is_label = of in (run.source_spec.classes or ()) or not run.spec.columns
+    by = by or ("pca" if of is None else "label" if is_label else "column")
     if of is not None and by in ("pca", "sefa"):
         raise ConfigurationError(
             f"--of names what a supervised direction is for, and {by} takes none.", "--by label"
         )
-    output = output_for(run, output, "directions", name or of or by, data)
-    given = samples(run, DRAWS, seed, condition)
+    name = name or (None if of is None else re.sub(r"[^\w.-]+", "-", of).strip("-"))
+    output = output_for(run, output, "directions", name or by, data)
+    given = samples(run, DRAWS, seed, asked)
     with said_if_slow("finding directions"):
         if by in ("label", "column"):
-            found = _supervised(run, data, by, of, keep, name)
+            found = _supervised(run, data, by, of, keep, name or by)
         elif by == "sefa":
             found = _closed_form(run, given, count, name or by)
         else:
@@ -188,13 +195,12 @@ def _encoded(run: Run, data: str | None) -> Tensor:
 
 
 def _supervised(
-    run: Run, data: str | None, by: str, of: str | None, keep: tuple[str, ...], name: str | None
+    run: Run, data: str | None, by: str, of: str | None, keep: tuple[str, ...], name: str
 ) -> Found:
-    """The direction for a label or a column."""
+    """The direction for a label, a column, or a category of a column."""
     import torch
 
     from ganvae_core import latent
-    from ganvae_core.errors import did_you_mean
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.runs.directions import load_direction
 
@@ -212,25 +218,49 @@ def _supervised(
     else:
         known, what = spec.columns or (), "column"
         if not known:
-            raise ConfigurationError("this data has no columns.", "name a label:  --by label --of NAME")
-    if of is None or of not in known:
-        near = "" if of is None else did_you_mean(of, known)
-        said = f"which {what}?  --of NAME" if of is None else f"--of: there is no {what} '{of}'.{near}"
+            raise ConfigurationError(
+                "this is no table whose columns have names.",
+                "name a label:  --by label --of NAME" if spec.classes else "",
+            )
+    asked, category = of or "", ""
+    if by == "column" and asked not in known:
+        asked, _, category = asked.partition("=")
+    if asked not in known:
+        near = did_you_mean(asked, known)
+        said = f"which {what}?  --of NAME" if of is None else f"--of: there is no {what} '{asked}'.{near}"
         raise ConfigurationError(said, f"{what}s: {', '.join(known[:20])}")
     if by == "label":
         labels: Any = split.source.labels(indices)
-        target = np.asarray(labels) == known.index(of)
+        target = np.asarray(labels) == known.index(asked)
     else:
-        position = known.index(of)
-        if spec.fields and spec.fields[position].categories:
-            raise ConfigurationError(f"--of: '{of}' is a category; a direction is found for a number.")
-        target = split.source.rows(indices).x[:, position].astype(np.float64)
-        indices, target = indices[~np.isnan(target)], target[~np.isnan(target)]
+        values = split.source.rows(indices).x[:, known.index(asked)].astype(np.float64)
+        indices, values = indices[~np.isnan(values)], values[~np.isnan(values)]
+        target = _at_category(values, asked, category, (spec.fields or ())[known.index(asked)])
     others = [load_direction(run, each).vector for each in keep]
     codes = torch.as_tensor(run.encode(split, indices), device=run.device)
     found, score = latent.supervised_direction(
         codes, target, orthogonal_to=torch.stack(others) if others else None
     )
     aside = f", orthogonal to {', '.join(keep)}" if keep else ""
-    names, scores = [name or of.replace(" ", "-")], torch.tensor([score])
-    return Found(names, found[None], scores, "held-out score", f"{what} {of}{aside}", codes)
+    return Found([name], found[None], torch.tensor([score]), "held-out score", f"{what} {of}{aside}", codes)
+
+
+def _at_category(values: np.ndarray, column: str, category: str, field: Field) -> np.ndarray:
+    """The numbers of a column, or which rows have a category of it.
+
+    Raises:
+        ConfigurationError: the column has no such category, or none is named.
+    """
+    if bool(category) != bool(field.categories):
+        kind = "categories" if field.categories else "numbers, and no categories"
+        fit = f"{column}={field.categories[0]}" if field.categories else column
+        raise ConfigurationError(f"--of: column '{column}' has {kind}.", f"like  --of {shlex.quote(fit)}")
+    if not field.categories:
+        return values
+    if category not in field.categories:
+        near = did_you_mean(category, field.categories)
+        raise ConfigurationError(
+            f"--of: column '{column}' has no category '{category}'.{near}",
+            f"categories: {', '.join(field.categories[:20])}",
+        )
+    return values == field.categories.index(category)

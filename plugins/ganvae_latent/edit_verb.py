@@ -25,6 +25,8 @@ from ganvae_latent.giving import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
@@ -68,7 +70,7 @@ def edit(
     resize: bool,
     count: int,
     seed: int,
-    condition: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -97,7 +99,7 @@ def edit(
     if code_text is not None and (files or rows is not None or arithmetic is not None):
         raise ConfigurationError("--code is a code of its own: leave out --image, --rows and --arithmetic.")
     if code_text is not None and not moves:
-        given = code_given(run, code_text, condition)
+        given = code_given(run, code_text, asked)
         with torch.no_grad(), run.computing():
             write(run, run.model(given.z, given.condition), output)
         note(f"a code decoded by {path} at step {run.step:,}")
@@ -106,7 +108,7 @@ def edit(
     if bool(moves) == (arithmetic is not None):
         raise ConfigurationError("give either --direction NAME=AMOUNT or --arithmetic 'A - B + C'.")
     if arithmetic is not None:
-        terms, codes, given_condition = _terms(run, arithmetic, data, condition, resize, seed)
+        terms, codes, given_condition = _terms(run, arithmetic, data, asked, resize, seed)
         signs = torch.tensor([sign for sign, _ in terms], device=codes.device, dtype=codes.dtype)
         result = torch.einsum("n,n...->...", signs, codes)[None]
         with torch.no_grad():
@@ -120,11 +122,11 @@ def edit(
         return
     chosen = [(load_direction(run, name), amount) for name, amount in map(_move, moves)]
     if code_text is not None:
-        given = code_given(run, code_text, condition)
+        given = code_given(run, code_text, asked)
     elif files or rows is not None:
-        given = codes_of(run, rows_of(run, files, data, rows, condition, resize), seed)
+        given = codes_of(run, rows_of(run, files, data, rows, asked, resize), seed)
     else:
-        given = samples(run, count, seed, condition)
+        given = samples(run, count, seed, asked)
     z = given.z
     for direction, amount in chosen:
         if direction.step != run.step:
@@ -158,7 +160,7 @@ def _move(text: str) -> tuple[str, float]:
 
 
 def _terms(
-    run: Run, text: str, data: str | None, condition: str | None, resize: bool, seed: int
+    run: Run, text: str, data: str | None, asked: Sequence[str], resize: bool, seed: int
 ) -> tuple[list[tuple[float, str]], Tensor, Tensor | None]:
     """The signed names of a sum, the code of each (N, *Z), and conditions for all of them and the result."""
     import numpy as np
@@ -185,10 +187,10 @@ def _terms(
                 labels = np.asarray(split.source.labels())
             rows = evenly(np.flatnonzero(labels == (split.source.spec.classes or ()).index(name)), MEAN_ROWS)
             mean = torch.as_tensor(run.encode(split, rows), device=run.device).mean(0, keepdim=True)
-            of_mean = condition if condition is not None or run.spec.condition is None else name
+            of_mean = asked or (() if run.spec.condition is None else (name,))
             codes.append(Given(mean, condition_for(run, of_mean, 1)))
         elif Path(name).exists():
-            codes.append(codes_of(run, rows_of(run, [Path(name)], None, None, condition, resize), seed))
+            codes.append(codes_of(run, rows_of(run, [Path(name)], None, None, asked, resize), seed))
         else:
             raise ConfigurationError(
                 f"--arithmetic: '{name}' is neither a label nor a file.{did_you_mean(name, classes)}",

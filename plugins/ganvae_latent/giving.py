@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import note, said_if_slow, warn, warnings_as_notes
+from ganvae_core.cli.frame import PathName, WholeNumber
+from ganvae_core.cli.model_verbs import load
+from ganvae_core.cli.output import note, said_if_slow, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, DataError, NotApplicable
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ SEED = click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
 CONDITION = click.option(
-    "--condition", metavar="C", help="A class's name, or numbers like 0.5,1, for all codes."
+    "--condition",
+    "asked",
+    multiple=True,
+    metavar="C",
+    help="A class's name, numbers like 0.5,1, or COLUMN=VALUE (several times), for all codes.",
 )
 ROWS = click.option("--rows", metavar="N,…", help="Numbers of rows of the data.")
 RESIZE = click.option("--resize", is_flag=True, help="Scale images to the size that the model takes.")
@@ -55,12 +60,7 @@ class Given:
 
 def load_run(path: Path, checkpoint: str | None, device: str) -> Run:
     """The run, with a warning for each damaged checkpoint that was passed over."""
-    from ganvae_core.runs.loading import read_run
-
-    run = read_run(path, checkpoint=checkpoint, device=device, catalogue=current_catalogue())
-    for passed_over in run.damage:
-        warn(passed_over)
-    return run
+    return load(path, checkpoint, device)[0]
 
 
 def need_encoder(run: Run) -> None:
@@ -122,12 +122,12 @@ def numbers(text: str) -> np.ndarray:
     return np.array([int(part) for part in parts])
 
 
-def condition_for(run: Run, text: str | None, count: int) -> Tensor | None:
+def condition_for(run: Run, asked: Sequence[str], count: int, seed: int = 0) -> Tensor | None:
     """(count, *K) what ``--condition`` says, or None without it."""
-    return None if text is None else run.condition(text, count)
+    return run.condition(asked, count, seed=seed) if asked else None
 
 
-def samples(run: Run, count: int, seed: int, condition: str | None) -> Given:
+def samples(run: Run, count: int, seed: int, asked: Sequence[str]) -> Given:
     """The codes of which ``ganvae sample --seed`` makes its samples.
 
     Raises:
@@ -140,11 +140,11 @@ def samples(run: Run, count: int, seed: int, condition: str | None) -> Given:
             f"this run has no samples yet: its prior is trained in a further stage, and it is at step {run.step:,}.",
             f"go on with it:  ganvae run --resume {run.path}",
         )
-    z, given = sample_codes(run.model, count, seed, run.device, condition_for(run, condition, count))
+    z, given = sample_codes(run.model, count, seed, run.device, condition_for(run, asked, count, seed))
     return Given(z, given)
 
 
-def code_given(run: Run, text: str, condition: str | None) -> Given:
+def code_given(run: Run, text: str, asked: Sequence[str]) -> Given:
     """A code as it is typed, or in a file that the page of ``ganvae explore`` saved, which may have a condition, too.
 
     Raises:
@@ -170,7 +170,7 @@ def code_given(run: Run, text: str, condition: str | None) -> Given:
         raise ConfigurationError(
             f"--code: a code of this model has {math.prod(shape):,} finite numbers, and {len(values):,} are given."
         )
-    given = condition_for(run, condition, 1)
+    given = condition_for(run, asked, 1)
     if given is None and run.spec.condition is not None:
         if kept is None or len(kept) != math.prod(run.spec.condition):
             raise ConfigurationError("this model takes a condition.", "give  --condition C")
@@ -208,7 +208,7 @@ def rows_of(
     files: Sequence[Path],
     data: str | None,
     rows: str | None,
-    condition: str | None,
+    asked: Sequence[str],
     resize: bool,
 ) -> Any:
     """A batch of the rows that are given by files or by number.
@@ -230,8 +230,8 @@ def rows_of(
         if chosen.max() >= len(split.source):
             raise DataError(f"--rows: there is no row {chosen.max():,}: the data has {len(split.source):,}.")
         batch = run.batch(split, chosen)
-    if condition is not None:
-        batch = dataclasses.replace(batch, condition=run.condition(condition, len(batch.x)))
+    if asked:
+        batch = dataclasses.replace(batch, condition=condition_for(run, asked, len(batch.x)))
     if run.spec.condition is not None and batch.condition is None:
         raise ConfigurationError(
             "this model takes a condition, and the files have none.", "give  --condition C"

@@ -53,7 +53,7 @@ def interpolate(
     steps: int | None,
     kind: Any,
     seed: int,
-    condition: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -81,13 +81,13 @@ def interpolate(
     film = ending_of(output) in FILMS
     length = steps or (24 if film else 10)
     if files or rows is not None or data is not None:
-        batch = rows_of(run, files, data, rows, condition, resize)
+        batch = rows_of(run, files, data, rows, asked, resize)
         if len(batch.x) < 2:
             raise ConfigurationError("a path needs two rows at least.", "give more files, or  --rows 0,1")
         given = codes_of(run, batch, seed)
         start, end = _slice(given, slice(None, -1)), _slice(given, slice(1, None))
     else:
-        given = samples(run, 2 * count, seed, condition)
+        given = samples(run, 2 * count, seed, asked)
         start, end = _slice(given, slice(None, count)), _slice(given, slice(count, None))
     with torch.no_grad():
         codes = latent.interpolate(

@@ -75,7 +75,7 @@ def invert(
     feature_weight: float | None,
     space: str | None,
     seed: int,
-    condition: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -108,12 +108,12 @@ def invert(
     weight = float(space is not None) if feature_weight is None else feature_weight
     mask = None
     if own:
-        given = samples(run, count, seed, condition)
+        given = samples(run, count, seed, asked)
         with torch.no_grad():
             x, conditions = run.model(given.z, given.condition), given.condition
     else:
         if files or rows is not None:
-            batch = rows_of(run, files, data, rows, condition, resize)
+            batch = rows_of(run, files, data, rows, asked, resize)
         else:
             split = open_data(run, data)
             batch = run.batch(split, evenly(split.held_out if len(split.held_out) else split.training, count))

@@ -1,7 +1,7 @@
 """How good filled-in entries are, beside simpler ways to fill them in.
 
 Rows are counted by their entries: the cells of a table whose columns are known, in their own units, and the entries of
-x otherwise. S is completions, N rows, D entries of a row; a missing cell is NaN.
+x otherwise. S is completions, N rows, D entries of a row; a missing cell is NaN, and counts nowhere.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def centre_of(rows: np.ndarray, entries: Entries) -> np.ndarray:
     found = np.ma.masked_invalid(rows).mean(0).filled(np.nan)
     for place in np.flatnonzero(~entries.are_numbers):
         counts = counts_of(rows[..., place], entries.categories[place])
-        best = counts.argmax(0).astype(float)
-        found[..., place] = np.where(best < entries.categories[place], best, np.nan)
+        found[..., place] = np.where(counts.any(0), counts.argmax(0), np.nan)
     return found
 
 
@@ -90,9 +89,8 @@ def middle_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
 
 
 def counts_of(rows: np.ndarray, categories: int) -> np.ndarray:
-    """(S, …) category numbers -> (categories + 1, …) how often each is there; the last one counts missing cells."""
-    numbered = np.nan_to_num(rows, nan=categories)
-    return np.stack([(numbered == number).sum(0) for number in range(categories + 1)])
+    """(S, …) category numbers -> (categories, …) how often each is there."""
+    return np.stack([(rows == number).sum(0) for number in range(categories)])
 
 
 def spread_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
@@ -102,14 +100,15 @@ def spread_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
     for column, field in enumerate(spec.fields or ()):
         if field.categories:
             counts = counts_of(rows[:, :, column], len(field.categories))
-            spread[:, column] = 1 - counts.max(0) / len(rows)
+            total = np.maximum(counts.sum(0), 1)
+            spread[:, column] = np.where(counts.any(0), 1 - counts.max(0) / total, 0.0)
     return spread
 
 
 def errors(made: np.ndarray, truth: np.ndarray, hidden: np.ndarray, entries: Entries) -> list[float]:
     """The root mean squared error of hidden numbers by their scales, and the share of wrong categories.
 
-    Numbers in whose place there is a gap are left out. NaN stands for a kind that is not hidden anywhere.
+    Numbers in whose place all completions are gaps are left out. NaN stands for a kind that is not hidden anywhere.
 
     Args:
         made: (N, D).
@@ -119,8 +118,8 @@ def errors(made: np.ndarray, truth: np.ndarray, hidden: np.ndarray, entries: Ent
     """
     numbers = hidden & entries.are_numbers & np.isfinite(truth) & np.isfinite(made)
     apart = ((made - truth) / entries.scales)[numbers]
-    chosen = hidden & ~entries.are_numbers
-    wrong = np.nan_to_num(made, nan=-1)[chosen] != np.nan_to_num(truth, nan=-1)[chosen]
+    chosen = hidden & ~entries.are_numbers & np.isfinite(truth)
+    wrong = made[chosen] != truth[chosen]
     return [
         float(np.sqrt(np.square(apart).mean())) if len(apart) else np.nan,
         float(wrong.mean()) if len(wrong) else np.nan,
@@ -140,14 +139,14 @@ def covered(rows: np.ndarray, truth: np.ndarray, hidden: np.ndarray, entries: En
     inside = (right >= low) & (right <= high)
     among: list[np.ndarray] = []
     for place in np.flatnonzero(~entries.are_numbers):
-        counts = counts_of(rows[..., place], entries.categories[place])  # (categories + 1, N)
+        judged = hidden[:, place] & np.isfinite(truth[:, place])
+        counts = counts_of(rows[:, judged, place], entries.categories[place])  # (categories, N)
         ranked = -np.sort(-counts, axis=0)
-        suffices = (COVERING[1] - COVERING[0]) * len(rows)
+        suffices = (COVERING[1] - COVERING[0]) * counts.sum(0)
         last = (ranked.cumsum(0) < suffices).sum(0)  # of the categories that are taken
         least = np.take_along_axis(ranked, last[None], 0)[0]
-        right = np.nan_to_num(truth[:, place], nan=entries.categories[place]).astype(int)
-        count = np.take_along_axis(counts, right[None], 0)[0]
-        among.append(((count >= least) & (count > 0))[hidden[:, place]])
+        count = np.take_along_axis(counts, truth[judged, place].astype(int)[None], 0)[0]
+        among.append((count >= least) & (count > 0))
     found = np.concatenate(among) if among else np.zeros(0)
     return [float(part.mean()) if len(part) else np.nan for part in (inside, found)]
 

@@ -45,7 +45,7 @@ def draw_map(
     by: Any,
     thumbnails: int,
     grid: int | None,
-    condition: str | None,
+    asked: tuple[str, ...],
     seed: int,
     checkpoint: str | None,
     device: str,
@@ -82,7 +82,7 @@ def draw_map(
     if grid:
         flat = codes.reshape(len(codes), -1)
         low, high = np.quantile(flat, [0.01, 0.99], axis=0)
-        one = None if condition is None else run.condition(condition, 1)[0]
+        one = run.condition(asked, 1)[0] if asked else None
         made = latent.decoded_plane(
             run.model, tuple(low[:2]), tuple(high[:2]) if len(high) > 1 else (0.0, 0.0), grid, one
         )

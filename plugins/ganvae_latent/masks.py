@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.types import DataSpec, View
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 WHITE = 128
 EXAMPLES = (
     "like  box:0,14,28,14   random:0.5   columns:height,legs   span:8,6   or a picture whose white pixels are"
 )
+
+
+def there(x: Tensor, mask: Tensor | None, spec: DataSpec) -> Tensor:
+    """(B, *X) bool, false where rows x have no value: by their mask, and where a table's cell is missing."""
+    import torch
+
+    known = torch.ones_like(x, dtype=torch.bool) if mask is None else mask.clone()
+    for field in spec.fields or ():
+        end = field.start + field.width
+        if field.missing:
+            known[:, field.start : end] &= x[:, end - 1 : end] == 0
+    return known
 
 
 def read_mask(text: str, spec: DataSpec, view: View, rows: int, seed: int) -> np.ndarray:

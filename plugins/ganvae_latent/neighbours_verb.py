@@ -51,7 +51,7 @@ def neighbours(
     near: int,
     space: str,
     seed: int,
-    condition: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -78,10 +78,10 @@ def neighbours(
     with said_if_slow("comparing with the training rows"), torch.no_grad():
         features = features_of(run, space)
         if files or rows is not None:
-            batch = rows_of(run, files, data, rows, condition, resize)
+            batch = rows_of(run, files, data, rows, asked, resize)
             queries, of_queries = batch.x, batch.condition
         else:
-            given = samples(run, count, seed, condition)
+            given = samples(run, count, seed, asked)
             queries, of_queries = run.model(given.z, given.condition), given.condition
         split = open_data(run, None if files else data)
         among = split.training[:]

@@ -44,7 +44,7 @@ def traverse(
     steps: int,
     by: Any,
     seed: int,
-    condition: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -72,9 +72,9 @@ def traverse(
 
     run = load_run(path, checkpoint, device)
     output = output_for(run, output, "traversals", f"seed-{seed}", data)
-    several = samples(run, CHANGED_CODES, seed, condition)
+    several = samples(run, CHANGED_CODES, seed, asked)
     if file is not None or rows is not None:
-        batch = rows_of(run, () if file is None else (file,), data, rows, condition, resize)
+        batch = rows_of(run, () if file is None else (file,), data, rows, asked, resize)
         given = codes_of(run, batch, seed)
         base, of_base = given.z[:1], None if given.condition is None else given.condition[:1]
     else:

@@ -119,6 +119,7 @@ class Series(_Windows):
         columns: to learn; by default all that are numbers.
         window: times in a row; by default all of an array (N, T, C), else 24.
         stride: times from the beginning of a window to that of the next; by default 1, or a row of an array.
+        missing_values: of a table, values that stand for a missing cell, like -99, beside the usual ones like NA and ?
 
     Raises:
         DataError: the file cannot be read, a column has no numbers, or it is shorter than a window.
@@ -134,6 +135,7 @@ class Series(_Windows):
         columns: tuple[str, ...] | None = None,
         window: int | None = None,
         stride: int = 1,
+        missing_values: tuple[str, ...] = (),
     ) -> None:
         if data is not None and data.modality == "series":
             window, columns = data.shape[0], tuple(data.details["columns"])
@@ -143,7 +145,7 @@ class Series(_Windows):
             series, names = _array(path)
             window = window or (series.shape[1] if len(series) > 1 else 24)
         else:
-            series, names, details, notes = _table(path, time, columns)
+            series, names, details, notes = _table(path, time, columns, missing_values)
         if data is not None:
             _check_step(path, details, data.details)
         super().__init__(series, names, window or 24, stride, details, data, notes)
@@ -178,7 +180,7 @@ class Tides(_Windows):
 
 def _array(path: str) -> tuple[np.ndarray, list[str]]:
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(Path(path).expanduser(), allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"'{path}' cannot be read as an array: {error}.") from error
     if found.ndim not in (2, 3) or found.dtype.kind not in "iuf":
@@ -191,12 +193,12 @@ def _array(path: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _table(
-    path: str, time: str | None, columns: tuple[str, ...] | None
+    path: str, time: str | None, columns: tuple[str, ...] | None, missing: tuple[str, ...]
 ) -> tuple[np.ndarray, list[str], dict[str, Any], tuple[str, ...]]:
     """(1, T, C) values in the order of time, with NaN where there is none; the columns; details of the time; notes."""
     import pyarrow as pa
 
-    read = read_table(path)
+    read = read_table(path, missing=missing)
     table, notes = read.table, [*read.notes]
     kinds = {field.name: field.type for field in table.schema}
     for option, asked in (("time", (time,) if time else ()), ("columns", columns or ())):

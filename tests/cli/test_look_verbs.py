@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from ganvae_core.cli.main import ganvae, main
 from ganvae_core.cli.run_files import last_record
 from ganvae_core.cli.runs_verbs import moment
 from ganvae_core.engine import devices
+from ganvae_core.errors import setting
 from ganvae_core.plugins import Catalogue, Plugin
 from ganvae_core.store.directory import RunDirectory
 from ganvae_core.store.manifests import best_step, checkpoint_folders, manifest_text, manifests_in
@@ -416,6 +419,19 @@ def test_the_columns_of_a_table_have_their_kind_values_and_gaps(tmp_path: Path, 
     assert kinds == {
         "acid": "whole", "colour": "category", "fixed": "constant", "id": "identifier, left out",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["sepal.length", "Größe, mm", "BMI>=30", "[x]", "it's"])
+def test_settings_of_hints_name_any_column(name: str, tmp_path: Path, say: Say) -> None:
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=";").writerows([[name, "b"], *([at / 7, at % 50] for at in range(99))])
+    kinds, drop = setting(f"data.kinds.{name}", "category"), setting("data.drop", [name])
+    of_kind, without = (
+        json.loads(say("data", path, *shlex.split(each), "--json")[1])["columns"] for each in (kinds, drop)
+    )
+    assert (of_kind[0]["column"], of_kind[0]["kind"]) == (name, "category")
+    assert [column["column"] for column in without] == ["b"]
 
 
 def test_columns_beyond_the_fortieth_are_counted_and_not_listed(tmp_path: Path, say: Say) -> None:

@@ -15,6 +15,7 @@ from ganvae_core.builtin.fields import Fields, FieldsData, layout_of
 from ganvae_core.builtin.sources.table import Table
 from ganvae_core.data.codec import Codec, in_own_units
 from ganvae_core.data.specifications import read_spec
+from ganvae_core.evaluation.copies import absent_categories
 from ganvae_core.types import DataSpec
 from ganvae_core.views.cells import table_of
 
@@ -77,6 +78,17 @@ def test_any_output_of_a_model_is_a_row_of_the_table(frame: pa.Table) -> None:
             assert min(values) <= min(found)
             assert max(found) <= max(values)
     assert len(set(made.column("rare").to_pylist())) > 4  # those that share a position occur
+
+
+def test_a_mean_has_the_number_that_an_ordinary_cell_has(frame: pa.Table) -> None:
+    spec = Table(frame=frame, columns=["height", "gain"]).spec
+    observation = Fields(spec)
+    raw = torch.zeros(2, *observation.raw_shape(spec))
+    raw[:, 1] = 0.7  # of gain, which is an ordinary value here with a probability of one half, and surely
+    raw[0, 2:], raw[1, 2] = torch.tensor([0.5, 0.3, 0.2]).log(), 50.0
+    likely, certain = in_own_units(observation(raw).mean.detach().numpy(), spec)
+    assert certain[1] > 0
+    np.testing.assert_allclose(likely, certain)
 
 
 def test_times_come_back_at_their_place_in_the_week_and_the_day(frame: pa.Table) -> None:
@@ -146,6 +158,15 @@ def test_plain_observations_refuse_categories(frame: pa.Table) -> None:
         gv.Gaussian(spec)
     with pytest.raises(gv.ConfigurationError, match="for tables"):
         Fields(DataSpec((3,)))
+
+
+def test_categories_that_are_never_made_are_found() -> None:
+    kinds = ["red"] * 60 + ["green"] * 35 + ["blue"] * 5
+    source = Table(frame=pa.table({"kind": kinds, "height": np.random.default_rng(0).normal(size=100)}))
+    rows, fields = source.rows(slice(None)).x, source.spec.fields or ()
+    assert absent_categories(rows, fields) == []
+    assert absent_categories(rows[60:], fields) == ["kind=red"]
+    assert absent_categories(rows[:60], fields) == ["kind=green"]  # three blue ones are few enough for chance
 
 
 def test_other_rows_are_read_by_the_fields_of_the_first(frame: pa.Table, tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ def test_other_data_has_the_columns_the_window_and_the_scale_of_training(hours: 
     assert Series(trained, path=hours).spec == trained
 
 
+def test_values_that_stand_for_missing_ones_are_masked(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(
+        "when,a\n" + "".join(f"2024-03-{day:02},{-200 if day % 5 == 0 else day}\n" for day in range(1, 31))
+    )
+    rows = Series(path=str(path), window=5, stride=5, missing_values=("-200",)).rows(slice(None))
+    assert rows.mask is not None
+    assert rows.mask[:, :, 0].tolist() == [[True] * 4 + [False]] * 6
+
+
 def test_samples_are_written_with_times(hours: str, tmp_path: Path) -> None:
     source, path = Series(path=hours, window=4), tmp_path / "new.csv"
     SeriesView().write(source.rows(np.array([0, 0])).x, source.spec, path, {})

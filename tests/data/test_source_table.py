@@ -15,7 +15,7 @@ import pytest
 
 from ganvae_core.builtin.sources import storage
 from ganvae_core.builtin.sources.table import Table
-from ganvae_core.errors import DataError
+from ganvae_core.errors import DataError, setting
 from ganvae_core.types import Field
 
 CSV = "age,height,kind\n30,1.5,cat\n40,1.75,dog\n50,2.0,cat\n"
@@ -161,6 +161,26 @@ def test_kinds_are_found(tmp_path: Path) -> None:
     assert any("column 'id' is left out" in note for note in source.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "learned"),
+    [
+        ("Kunden-Nr", [100_000 + 7 * n for n in range(60)], False),  # evenly spaced
+        ("customerID", [(n * n * 37) % 9_973 for n in range(1, 61)], False),  # a name of identifiers
+        ("Unnamed: 0", [(n * 17) % 101 for n in range(1, 61)], False),  # the index of shuffled rows
+        ("rank", [(n * 17) % 61 for n in range(1, 61)], False),  # each number of 1 to 60, once
+        ("income", [(n * n * 37) % 9_973 for n in range(1, 61)], True),
+        ("paid", [(n * n * 37) % 9_973 for n in range(1, 61)], True),
+    ],
+)
+def test_whole_numbers_that_count_rows_are_left_out(
+    name: str, values: list[int], learned: bool, tmp_path: Path
+) -> None:
+    source = Table(path=parquet(tmp_path, {name: values, "x": np.linspace(0, 1, 60) ** 2}))
+    assert (name in kinds(source)) == learned
+    assert learned or setting(f"data.kinds.{name}", "whole") in source.notes[0]
+    assert kinds(Table(path=parquet(tmp_path, {name: values}), kinds={name: "whole"})) == {name: "whole"}
+
+
 def test_numbers_with_something_around_them_are_said_to_be_that(tmp_path: Path) -> None:
     columns = {"x": [n + 0.5 for n in range(60)], "share": [f"{n % 45} %" for n in range(60)]}
     source = Table(path=parquet(tmp_path, columns))
@@ -216,6 +236,16 @@ def test_missing_cells_are_learned_filled_or_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="column 'a', row 3 has no value"):
         Table(path=path, missing="refuse")
     assert fields(Table(path=path, missing_values=["-1"]))["a"].bounds == (1.5, 9.5)
+
+
+def test_values_that_stand_for_missing_cells_do_in_every_file(tmp_path: Path) -> None:
+    given = text(tmp_path, "a;k\n1,5;x\n-200;y\n-200,0;n.v.\n2,5;x\n")
+    typed = parquet(tmp_path, {"a": [1.5, -200.0, -200.0, 2.5], "k": ["x", "y", "n.v.", "x"]})
+    for path in (given, typed):
+        rows = Table(path=path, missing_values=["-200", "n.v."]).rows(slice(None)).x
+        assert np.isnan(rows).tolist() == [[False, False], [True, False], [True, True], [False, False]]
+    framed = Table(frame=pq.read_table(typed), missing_values=["-200"]).rows(slice(1, 2)).x
+    assert np.isnan(framed[0, 0])
 
 
 def test_frequent_values_are_choices_of_their_own(tmp_path: Path) -> None:

@@ -124,15 +124,20 @@ def test_a_direction_of_a_column_moves_rows_of_a_table(runs: Path, tmp_path: Pat
     output = tmp_path / "moved.csv"
     assert say("edit", runs / "table", "--rows", "0,1", "--direction", "height=2", "-o", output).code == 0
     assert pyarrow.csv.read_csv(output).num_rows == 2
+    assert say("directions", runs / "mixed", "--of", "size=small").code == 0
+    assert say("edit", runs / "mixed", "--direction", "size-small=2", "-o", output).code == 0
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("directions", "table", "--by", "label", "--of", "x"), "no labels"),
-        (("directions", "vae", "--by", "column", "--of", "x"), "no columns"),
+        (("directions", "vae", "--by", "column", "--of", "x"), "no table whose columns"),
         (("directions", "vae", "--by", "label"), "which label?"),
         (("directions", "table", "--of", "hight"), "Did you mean 'height'?"),
+        (("directions", "mixed", "--of", "size"), "like  --of size=large"),
+        (("directions", "mixed", "--of", "size=smal"), "Did you mean 'small'?"),
+        (("directions", "mixed", "--of", "height=3"), "like  --of height"),
         (("directions", "vae", "--by", "pca", "--of", "3"), "pca takes none"),
         (("edit", "vae", "--direction", "smile=1"), "no direction 'smile'"),
         (("edit", "vae", "--direction", "../x=1"), "no name of a direction"),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.csv
 import pytest
 import torch
-from command_line import Say, size_of
+from command_line import Say, size_of, train
 from PIL import Image
 from torch import Tensor
 
@@ -281,6 +281,29 @@ def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, s
     np.testing.assert_allclose(made["weight"], given["weight"], rtol=1e-5)
     assert made["spread_height"] != [0, 0, 0]
     assert made["spread_weight"] == [0, 0, 0]
+
+
+def test_missing_cells_of_a_table_are_filled_in_by_default(runs: Path, tmp_path: Path, say: Say) -> None:
+    names, *lines = (runs / "table.csv").read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    for number in range(0, len(cells), 3):
+        cells[number][number % 2 * 2] = ""  # height, or legs
+        cells[number][3] = ""
+    data = tmp_path / "gaps.csv"
+    data.write_text("\n".join([names, *map(",".join, cells)]) + "\n")
+    train(tmp_path / "run", "--plugin", "vae", "--data", data, "generator.hidden=[4]", "encoder.hidden=[4]")
+    filled = tmp_path / "filled.csv"
+    outcome = say("complete", tmp_path / "run", "--draws", "20", "--steps", "4", "-o", filled)
+    assert outcome.code == 0, outcome.err
+    assert "left missing" not in outcome.err
+    made = pyarrow.csv.read_csv(filled).to_pydict()
+    assert made["row"]
+    for at, row in enumerate(made["row"]):
+        assert row % 3 == 0
+        assert made["size"][at] in ("small", "large")
+        assert made["height"][at] > 0
+        assert cells[row][0] in ("", f"{made['height'][at]:.3f}")
+        assert cells[row][1] == f"{made['weight'][at]:.1f}"
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,30 @@ def test_the_nearest_row_of_a_training_row_is_itself(runs: Path, tmp_path: Path,
     assert (distances[found] == 0).all()
 
 
+def test_rows_unlike_those_of_training_score_lowest(runs: Path, tmp_path: Path, say: Say) -> None:
+    data, output = tmp_path / "new.csv", tmp_path / "scores.csv"
+    data.write_text((runs / "table.csv").read_text() + "400,70000,5,small\n")
+    for by, said in (("density", "log p(x) in nats"), ("reconstruction", "log p(x | code) in nats")):
+        outcome = say("score", runs / "table", "--data", data, "--by", by, "-o", output)
+        assert outcome.code == 0, outcome.err
+        assert said in outcome.err
+        made = pyarrow.csv.read_csv(output)
+        assert made.column_names == ["row", "score"]
+        assert np.argmin(made["score"].to_numpy()) == 40
+    outcome = say("score", runs / "mixed", "data.label=size", "-o", output)
+    assert "low scores find the label large with an area under the curve of" in outcome.err
+    assert set(pyarrow.csv.read_csv(output)["label"].to_pylist()) == {"small", "large"}
+    assert say("score", runs / "vae", "-o", tmp_path / "scores.npz").code == 0
+    with np.load(tmp_path / "scores.npz") as arrays:
+        assert arrays["held_out"].sum() == 180
+        assert arrays["scores"].shape == arrays["labels"].shape == (1797,)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("map", "gan"), "no encoder"),
+        (("score", "gan"), "no encoder"),
         (("neighbours", "gan", "--space", "codes"), "no encoder"),
         (("neighbours", "vae", "--space", "critic"), "no critic"),
         (("neighbours", "table", "--space", "judge"), "the judge needs labels"),

@@ -23,8 +23,8 @@ from ganvae_core.builtin.sources.table_fields import (
     type_name,
     values_of,
 )
-from ganvae_core.builtin.sources.table_files import ReadTable, TextFormat, frame_table, read_table
-from ganvae_core.errors import DataError, did_you_mean
+from ganvae_core.builtin.sources.table_files import ReadTable, TextFormat, emptied, frame_table, read_table
+from ganvae_core.errors import DataError, did_you_mean, setting
 from ganvae_core.types import DataSpec, Field, Units
 
 _NOTES = 5
@@ -44,7 +44,7 @@ class Table(StoredSource):
         label: the column that is the label of its row; it is learned unless the model is given it as a condition
         kinds: kinds of columns, in place of those found: number, whole, category, flag, date
         missing: whether it is learned which cells are missing, or they are filled, or refused
-        missing_values: texts that stand for a missing cell, beside the usual ones like NA and ?
+        missing_values: values that stand for a missing cell, like -99, beside the usual ones like NA and ?
         numbers: how numbers go into x: standardised, by quantiles of a normal distribution, as a mixture of modes;
             auto is by quantiles where they are not nearly normal
         max_categories: positions for the categories of one column; rare ones beyond share the last
@@ -79,10 +79,10 @@ class Table(StoredSource):
                 "data.path is missing: the .csv or .parquet file to read.", "for example  --data x.csv"
             )
         if path is not None:
-            text = TextFormat(delimiter, decimal, header, tuple(missing_values or ()))
-            read = read_table(path, text, (label,) if label else ())
+            text = TextFormat(delimiter, decimal, header)
+            read = read_table(path, text, (label,) if label else (), missing_values or ())
         else:
-            read = ReadTable(frame_table(frame), "the data frame")
+            read = ReadTable(emptied(frame_table(frame), missing_values or ()), "the data frame")
         where, names = read.where, read.table.column_names
         for option, asked in (("columns", columns), ("drop", drop), ("label", [label] if label else None)):
             _known(option, asked or (), names, read, absent=data is not None)
@@ -164,7 +164,8 @@ class _Reader:
         fields = placed([each for each in found if isinstance(each, Field)])
         self.left_out += left_out
         self.notes += [
-            f"column '{each.name}' is left out: {each.why};  data.kinds.{each.name}=category learns it"
+            f"column '{each.name}' is left out: {each.why}"
+            + (f";  {setting(f'data.kinds.{each.name}', each.other)} learns it" if each.other else "")
             for each in left_out[:_NOTES]
         ]
         if len(left_out) > _NOTES:

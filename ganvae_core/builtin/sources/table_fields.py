@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from ganvae_core.data.fields import DAY
-from ganvae_core.errors import DataError, did_you_mean
+from ganvae_core.errors import DataError, did_you_mean, setting
 from ganvae_core.types import Field
 
 Missing = Literal["model", "fill", "refuse"]
@@ -40,7 +40,9 @@ FORMATS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%Y
            "%m/%d/%Y %H:%M", "%Y/%m/%d %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %H:%M:%S",
            "%Y-%m", "%Y/%m", "%m/%Y")  # fmt: skip
 INDEX_NAMES = re.compile(r"__index_level_\d+__|Unnamed: 0|index|column_1", re.IGNORECASE)
-ID_NAMES = re.compile(r"(.*[_\W])?(id|uuid|guid|key)", re.IGNORECASE)
+ID_NAMES = re.compile(
+    r"(?i:(.*[_\W])?(id|uuid|guid|key|nr|no|number|nummer))|.*[a-z](Id|ID|Key|Nr|No|Number)"
+)
 _DECORATED = re.compile(r"[^\W\d]{0,3}\W{0,3}\d{1,3}([., ']?\d+)*\W{0,3}[^\W\d]{0,4}")
 """A number with a unit, a sign of per cent or of a currency, or separated thousands."""
 
@@ -51,11 +53,12 @@ pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not learned, and why."""
+    """A column that is not learned, why, and the kind by which it would be, if there is one."""
 
     name: str
     kind: str
     why: str
+    other: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def field_of(name: str, column: Any, kind: str | None, encoding: Encoding, where
         )
     found = kind or _kind(name, column, count - gaps, where)
     if found in LEFT_OUT:
-        return LeftOut(name, found, _why(name, found, column))
+        other = "category" if is_text(column.type) else "whole"
+        return LeftOut(name, found, _why(name, found, column), other)
     made = _made(name, column, found, encoding, where)
     return replace(made, missing=bool(gaps) and encoding.missing == "model", dtype=type_name(column.type))
 
@@ -175,13 +179,13 @@ def _kind(name: str, column: Any, there: int, where: str) -> str:
     few = len(different) <= min(FEW, len(values) / FEW_ROWS)
     if not (np.rint(values) == values).all():
         return "category" if few else "number"
-    steps = np.diff(values)
-    if len(different) == len(values) > 2 and (
-        (steps == 1).all() or (ID_NAMES.fullmatch(name) and len(values) >= FEW_TEXTS)
-    ):
-        return (
-            "identifier" if INDEX_NAMES.fullmatch(name) or name == "" or len(values) >= FEW_TEXTS else "whole"
-        )
+    if len(different) == len(values) > 2:
+        many, steps = len(values) >= FEW_TEXTS, np.diff(values)
+        counts = bool((steps == steps[0]).all()) or np.ptp(values) == len(values) - 1
+        is_index = bool(INDEX_NAMES.fullmatch(name)) or name == ""
+        named = bool(ID_NAMES.fullmatch(name)) or (is_index and name != "column_1")
+        if (counts and is_index) or (many and (counts or named)):
+            return "identifier"
     if len(different) == 2 and set(different.tolist()) == {0.0, 1.0}:
         return "flag"
     return "category" if few else "whole"
@@ -207,8 +211,9 @@ def _kind_of_texts(texts: Any, there: int, name: str, where: str) -> str:
             raise DataError(
                 f"{where}: column '{name}' holds numbers, but row {row} is {value[:_SHOWN]!r}"
                 + (f" ({len(mistakes):,} rows are no numbers)." if len(mistakes) > 1 else "."),
-                f"count such values as missing:  'data.missing_values=[{value}]'",
-                f"take it as categories:  'data.kinds.{name}=category'     leave it out:  'data.drop=[{name}]'",
+                f"count such values as missing:  {setting('data.missing_values', [value])}",
+                f"take it as categories:  {setting(f'data.kinds.{name}', 'category')}     leave it out: "
+                f" {setting('data.drop', [name])}",
             )
     length = sum(len(value) for value in values) / len(values)
     if different == there and there >= FEW_TEXTS:
@@ -372,8 +377,8 @@ def _numbers(column: Any, kind: str, format_: str, name: str, where: str) -> np.
                             if value is not None and not is_number(value))  # fmt: skip
             raise DataError(
                 f"{where}: column '{name}' is not numeric: row {row} is {bad[:_SHOWN]!r}.",
-                f"count such values as missing:  'data.missing_values=[{bad[:_SHOWN]}]'",
-                f"leave it out:  'data.drop=[{name}]'",
+                f"count such values as missing:  {setting('data.missing_values', [bad])}",
+                f"leave it out:  {setting('data.drop', [name])}",
             ) from None
     values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
     infinite = np.isinf(values)
@@ -465,5 +470,5 @@ def check_kinds(kinds: Mapping[str, str], names: Sequence[str], where: str) -> N
         if kind not in KINDS:
             raise DataError(
                 f"data.kinds.{name}: there is no kind '{kind}'.{did_you_mean(kind, KINDS)}",
-                f"kinds: {', '.join(KINDS)}; leave a column out:  'data.drop=[{name}]'",
+                f"kinds: {', '.join(KINDS)}; leave a column out:  {setting('data.drop', [name])}",
             )

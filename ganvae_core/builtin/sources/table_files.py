@@ -48,13 +48,11 @@ class TextFormat:
         delimiter: between cells; a blank stands for any run of blanks.
         decimal: the decimal point of its numbers: ``.`` or ``,``.
         header: whether its first line names the columns.
-        missing: further texts of missing cells.
     """
 
     delimiter: str | None = None
     decimal: str | None = None
     header: bool | None = None
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,13 +117,16 @@ class ReadTable:
         return "int" if all(_WHOLE.fullmatch(text) for text in classes) else "text"
 
 
-def read_table(path: str, text: TextFormat | None = None, spelled: Sequence[str] = ()) -> ReadTable:
+def read_table(
+    path: str, text: TextFormat | None = None, spelled: Sequence[str] = (), missing: Sequence[str] = ()
+) -> ReadTable:
     """A file by its content.
 
     Args:
         path: of the file.
         text: how it is written, if it is a text file; found by default.
         spelled: columns whose values are kept as they are written.
+        missing: values that stand for a missing cell, beside the usual ones like NA and ?.
 
     Raises:
         DataError: there is no such file, it is damaged, has no rows, or has two columns of one name.
@@ -140,11 +141,27 @@ def read_table(path: str, text: TextFormat | None = None, spelled: Sequence[str]
         elif magic.startswith(FEATHER_MAGIC):
             table = pyarrow.feather.read_table(file)
         else:
-            table = _read_text(
-                file, magic.startswith(GZIP_MAGIC), text or TextFormat(), spelled, where, notes
-            )
+            zipped, text = magic.startswith(GZIP_MAGIC), text or TextFormat()
+            table = _read_text(file, zipped, text, (*MISSING, *missing), spelled, where, notes)
             untyped = True
-    return ReadTable(checked(table, where), where, tuple(notes), untyped)
+    return ReadTable(emptied(checked(table, where), missing), where, tuple(notes), untyped)
+
+
+def emptied(table: Any, missing: Sequence[str]) -> Any:
+    """A table without the values that stand for a missing cell: texts as they are, and numbers by value."""
+    numbers = pa.array([float(value) for value in missing if is_number(value)], pa.float64())
+    for at, (name, column) in enumerate(
+        zip(table.column_names, table.columns, strict=True) if missing else ()
+    ):
+        if is_text(column.type):
+            column = texts_of(column)
+            found = pc.is_in(column, value_set=pa.array(list(missing), pa.string()))
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            found = pc.is_in(column.cast(pa.float64(), safe=False), value_set=numbers)
+        else:
+            continue
+        table = table.set_column(at, name, pc.if_else(found, pa.scalar(None, column.type), column))
+    return table
 
 
 def frame_table(frame: Any) -> Any:
@@ -173,8 +190,9 @@ def checked(table: Any, where: str) -> Any:
 
 
 def _read_text(
-    file: Path, zipped: bool, text: TextFormat, spelled: Sequence[str], where: str, notes: list[str]
-) -> Any:
+    file: Path, zipped: bool, text: TextFormat, missing: tuple[str, ...], spelled: Sequence[str], where: str,
+    notes: list[str],
+) -> Any:  # fmt: skip
     with gzip.open(file) if zipped else file.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     encoding = _encoding(head)
@@ -196,7 +214,6 @@ def _read_text(
         source.seek(0)
     cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     decimal = text.decimal or _decimal(cells, delimiter)
-    missing = (*MISSING, *text.missing)
     header = text.header
     if header is None and any(name in cells[0] for name in spelled):
         header = True

@@ -115,7 +115,9 @@ function cellOf(run, field, x) {
     return number(field.kind === "whole" ? Math.round(value) : value);
   }
   if (field.kind === "constant") return number(field.knots[0][0]);
-  const [mean, scale] = field.modes[ordinary ? best : 0], at = x[field.start] * scale + mean, knots = field.knots;
+  // A number of a mean is that of ordinary cells times their probability.
+  const there = choices.slice(0, ordinary).reduce((sum, share) => sum + share, 0) || 1;
+  const [mean, scale] = field.modes[ordinary ? best : 0], at = x[field.start] / there * scale + mean, knots = field.knots;
   let right = 1;
   while (right < knots.length - 1 && knots[right][1] < at) right++;
   const [low, high] = [knots[right - 1], knots[right]];
