@@ -83,13 +83,12 @@ def seen(spec: DataSpec) -> str:
 def changes(spec: DataSpec, typed: str) -> list[str]:
     """What can be changed, each with a setting that can be pasted."""
     fields = spec.fields or ()
-    whole = next((field.name for field in fields if field.kind == "whole"), None)
-    name = whole or (fields[0].name if fields else "")
-    last = [field.name for field in fields[-1:]]
-    settings = [setting(f"data.kinds.{name}", "category"), setting("data.drop", last)]
+    numbers = [field.name for kind in ("whole", "number") for field in fields if field.kind == kind]
+    names = [*numbers, *(field.name for field in fields)]
+    settings = [setting(f"data.kinds.{names[0]}", "category"), setting("data.drop", names[-1:])]
     if any(field.missing for field in fields):
         settings.append("data.missing=fill")
-    chosen = next((field.name for field in reversed(fields) if field.kind in ("category", "flag")), None)
+    chosen = next((field.name for field in reversed(fields) if len(field.categories) > 1), None)
     lines = ["change it:  " + "     ".join(settings)]
     train = f"train:      ganvae run --plugin table-vae --data {typed}"
     if chosen:

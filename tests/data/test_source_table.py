@@ -164,8 +164,8 @@ def test_kinds_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "learned"),
     [
-        ("Kunden-Nr", [100_000 + 7 * n for n in range(60)], False),  # evenly spaced
-        ("customerID", [(n * n * 37) % 9_973 for n in range(1, 61)], False),  # a name of identifiers
+        ("Kunden-Nr", [100_000 + 7 * n for n in range(60)], False),  # names of identifiers
+        ("customerID", [(n * n * 37) % 9_973 for n in range(1, 61)], False),
         ("Unnamed: 0", [(n * 17) % 101 for n in range(1, 61)], False),  # the index of shuffled rows
         ("rank", [(n * 17) % 61 for n in range(1, 61)], False),  # each number of 1 to 60, once
         ("income", [(n * n * 37) % 9_973 for n in range(1, 61)], True),

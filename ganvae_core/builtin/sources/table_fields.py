@@ -180,8 +180,7 @@ def _kind(name: str, column: Any, there: int, where: str) -> str:
     if not (np.rint(values) == values).all():
         return "category" if few else "number"
     if len(different) == len(values) > 2:
-        many, steps = len(values) >= FEW_TEXTS, np.diff(values)
-        counts = bool((steps == steps[0]).all()) or np.ptp(values) == len(values) - 1
+        many, counts = len(values) >= FEW_TEXTS, np.ptp(values) == len(values) - 1
         is_index = bool(INDEX_NAMES.fullmatch(name)) or name == ""
         named = bool(ID_NAMES.fullmatch(name)) or (is_index and name != "column_1")
         if (counts and is_index) or (many and (counts or named)):
@@ -235,7 +234,7 @@ def _has_sentences(values: Sequence[str]) -> bool:
 
 def _why(name: str, kind: str, column: Any) -> str:
     first = next((value for value in column.slice(0, 100).to_pylist() if value is not None), "")
-    shown = repr(str(first)[:_SHOWN])
+    shown = repr(str(first)[:_SHOWN] + ("…" if len(str(first)) > _SHOWN else ""))
     if kind == "identifier":
         return f"its values all differ, like those of an index (row 1 is {shown})"
     if _DECORATED.fullmatch(str(first)):
