@@ -115,13 +115,13 @@ class Metric(abc.ABC):
             A metric whose needs are not met is left out. An attribute of the class, or of the instance where it
             depends on the options.
         figures: the results, likewise. The first one of a run's first metric chooses the best checkpoint.
-        cheap: whether it is measured with every checkpoint; others are measured when training ends.
+        cheap: whether it is measured with every checkpoint, likewise; others are measured when training ends.
         has_references: whether a figure of samples has a meaning for data in place of samples, as a ceiling and floors.
     """
 
     needs: frozenset[Need] = frozenset()
     figures: Sequence[Figure]
-    cheap: ClassVar[bool] = True
+    cheap: bool = True
     has_references: ClassVar[bool] = True
 
     @abc.abstractmethod

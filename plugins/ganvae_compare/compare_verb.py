@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 import shlex
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from filelock import FileLock, Timeout
 
-from ganvae_compare.plan import PLAN, Plan, next_free, parse_budget, read_plan, write_plan
+from ganvae_compare.plan import PLAN, Job, Plan, next_free, parse_budget, read_plan, write_plan
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import counted, note, print_error
-from ganvae_core.errors import ConfigurationError, Interrupted, RunError
+from ganvae_core.errors import ConfigurationError, GanvaeError, Interrupted, RunError
 
 if TYPE_CHECKING:
     from ganvae_compare.jobs import Worker
@@ -65,7 +66,8 @@ def compare(
     """Train several families on the same data, measure them alike, and write one report.
 
     Every candidate has the same data, split, budget and measures. The report says which is better at what, and whether
-    the seeds separate them. Ctrl-C saves; --resume trains nothing twice. Runs that exist are compared by their folders.
+    the seeds separate them. Ctrl-C saves; --resume trains nothing twice. Runs that exist are compared by their folders;
+    one that cannot be read is a gap in the report.
 
     \b
     ganvae compare --plugin gan --plugin vae --data photos/ data.resize=32 --seeds 1 --budget 5m
@@ -86,23 +88,26 @@ def compare(
             )
         plan = read_plan(resume)
     else:
-        plan = _new_plan(catalogue, words, plugins, data, seeds, budget, metrics, samples, out)
+        plan = _new_plan(words, plugins, data, seeds, budget, metrics, samples, out)
+    damaged = _check_runs(catalogue, plan)
+    if resume is None:
+        plan = dataclasses.replace(plan, stages=_check_candidates(catalogue, plan))
     with _held(plan.folder):
         write_plan(plan)
-        waiting = [job for job in plan.jobs if not job.is_done]
-        at_once = min(processes or cores(), max(1, len(waiting)))
-        note(f"{counted(len(plan.jobs), 'run')}, {len(waiting)} to do, {at_once} at once; in {plan.folder}")
+        jobs = [job for job in plan.jobs if job.run not in damaged]
+        waiting = sum(not job.is_done for job in jobs)
+        at_once = min(processes or cores(), max(1, waiting))
+        note(f"{counted(len(jobs), 'run')}, {waiting} to do, {at_once} at once; in {plan.folder}")
         try:
-            with Display(plan) as show:
-                failed = work_through(waiting, at_once, show)
+            with Display(jobs) as show:
+                failed = work_through(jobs, at_once, show)
         except KeyboardInterrupt:
             raise Interrupted(f"stopped; what was trained is saved in {plan.folder}.",
                               f"go on:  ganvae compare --resume {shlex.quote(str(plan.folder))}") from None  # fmt: skip
-        return _finish(plan, failed)
+        return _finish(plan, damaged, failed)
 
 
 def _new_plan(
-    catalogue: Catalogue,
     words: Sequence[str],
     plugins: Sequence[str],
     data: str | None,
@@ -112,7 +117,7 @@ def _new_plan(
     samples: int | None,
     out: Path | None,
 ) -> Plan:
-    """What was asked for, checked before anything is trained."""
+    """What was asked for."""
     runs = [word for word in words if "=" not in word]
     overrides = [word for word in words if "=" in word]
     if runs and (plugins or overrides or data or seeds or budget):
@@ -134,30 +139,55 @@ def _new_plan(
     if (plan.folder / PLAN).is_file():
         raise ConfigurationError(f"'{plan.folder}' holds a comparison already.",
                                  f"go on:  ganvae compare --resume {shlex.quote(str(plan.folder))}")  # fmt: skip
-    return dataclasses.replace(plan, stages=_check(catalogue, plan))
+    return plan
 
 
-def _check(catalogue: Catalogue, plan: Plan) -> dict[str, int]:
-    """Build every candidate once, and load every run: mistakes come before the first step.
+def _check_runs(catalogue: Catalogue, plan: Plan) -> dict[Path, GanvaeError]:
+    """Load every run that exists.
+
+    Returns:
+        Why runs cannot be read, by their paths; they are left out.
+
+    Raises:
+        GanvaeError: none can be read, or they are not to be compared.
+    """
+    from ganvae_compare.evaluate_verb import parse_metrics
+    from ganvae_compare.evaluating import built_metrics, data_identity, refuse_other_data
+    from ganvae_core.runs.loading import read_run
+
+    identities: dict[Path, dict[str, Any]] = {}
+    damaged: dict[Path, GanvaeError] = {}
+    metrics = parse_metrics(plan.metrics or None)
+    for path in map(Path, plan.runs):
+        try:
+            run = read_run(path, catalogue=catalogue)
+            identities[path] = data_identity(run)
+        except GanvaeError as error:
+            damaged[path] = error
+        else:
+            built_metrics(catalogue, run.configuration, metrics)
+    if damaged and not identities:
+        raise next(iter(damaged.values()))
+    refuse_other_data(identities)
+    names = [job.run.name for job in plan.jobs]
+    if len(set(names)) < len(names):
+        raise ConfigurationError("two runs have the same name; copy one of them to another.")
+    return damaged
+
+
+def _check_candidates(catalogue: Catalogue, plan: Plan) -> dict[str, int]:
+    """Build every candidate once: mistakes come before the first step.
 
     Returns:
         The number of stages of each candidate that has several.
     """
     from ganvae_compare.evaluate_verb import parse_metrics
-    from ganvae_compare.evaluating import built_metrics, data_identity, refuse_other_data
+    from ganvae_compare.evaluating import built_metrics
     from ganvae_core.cli.choosing import chosen_configuration, typed_layer
-    from ganvae_core.runs.loading import read_run
     from ganvae_core.runs.preparation import prepare
 
     stages: dict[str, int] = {}
     metrics = parse_metrics(plan.metrics or None)
-    runs = {Path(path): read_run(path, catalogue=catalogue) for path in plan.runs}
-    refuse_other_data({path: data_identity(run) for path, run in runs.items()})
-    for run in runs.values():
-        built_metrics(catalogue, run.configuration, metrics)
-    names = [job.run.name for job in plan.jobs]
-    if len(set(names)) < len(names):
-        raise ConfigurationError("two runs have the same name; copy one of them to another.")
     for candidate in plan.candidates:
         plugin, _, recipe = candidate.partition("/")
         short = {"data": plan.data or None, "steps": None if plan.steps is None else str(plan.steps)}
@@ -192,8 +222,8 @@ def _held(folder: Path) -> Generator[None]:
 class Display:
     """Shows all runs at once: live in a terminal, a line now and then in a pipe."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
         self._said: dict[str, str] = {}
         self._live: Any = None
 
@@ -215,7 +245,7 @@ class Display:
 
         found = {worker.job.name: worker for worker in workers}
         states: dict[str, tuple[str, float]] = {}
-        for job in self.plan.jobs:
+        for job in self.jobs:
             worker = found.get(job.name)
             if worker is None:
                 states[job.name] = ("done", 1.0) if job.is_done else ("waits", 0.0)
@@ -246,11 +276,16 @@ class Display:
         return table
 
 
-def _finish(plan: Plan, failed: list[Worker]) -> int:
+def _finish(plan: Plan, damaged: Mapping[Path, GanvaeError], failed: list[Worker]) -> int:
+    import torch
+
     from ganvae_compare.report import as_text, compile_report, write_report
+    from ganvae_core.engine.devices import select_device
     from ganvae_core.engine.environment import cores
     from ganvae_core.plugins.lock import versions_here
 
+    for path, error in damaged.items():
+        print_error(f"{path}: {error.message}", *error.hints)
     for worker in failed:
         first, *more = worker.error.splitlines()
         print_error(
@@ -266,12 +301,15 @@ def _finish(plan: Plan, failed: list[Worker]) -> int:
         else "the recipe's steps"
     )
     made = [] if plan.runs else [("budget of a run", budget), ("seeds", str(plan.seeds))]
-    versions = " · ".join(f"{name} {version}" for name, version in versions_here().items())
-    facts = [*made, ("machine", f"{cores()} cores · {versions}")]
-    report = compile_report(plan, facts)
+    device = select_device("auto")
+    accelerator = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
+    machine = [f"{platform.system()} {platform.machine()}", counted(cores(), "core"), *accelerator]
+    versions = [f"{name} {version}" for name, version in versions_here().items()]
+    facts = [*made, ("machine", " · ".join(machine)), ("versions", " · ".join(versions))]
+    report = compile_report(plan, facts, damaged)
     with_pictures = write_report(plan, report)
     for line in as_text(report):
         note(line)
     note("")
     click.echo(str(with_pictures))
-    return 1 if failed else 0
+    return 1 if failed else next((error.exit_code for error in damaged.values()), 0)

@@ -80,7 +80,7 @@ def evaluate(
         write(one)
     if found:
         if as_json:
-            print_json([as_plain(one) for one in found])
+            print_json([dataclasses.asdict(one) for one in found])
         else:
             print_table(found)
     return failed[0].exit_code if failed else 0
@@ -105,11 +105,6 @@ def parse_metrics(text: str | None) -> list[Any]:
                                  "like  --metrics frechet,manifolds  or  --metrics '{name: frechet, net: judge}'",
                                  "metrics:  ganvae components metric")  # fmt: skip
     return found
-
-
-def as_plain(one: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON values."""
-    return dataclasses.asdict(one)
 
 
 def print_table(found: list[Evaluation]) -> None:

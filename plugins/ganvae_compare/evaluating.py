@@ -6,8 +6,10 @@ import dataclasses
 import importlib.util
 import json
 import math
+import re
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -305,24 +307,16 @@ def refuse_other_data(identities: Mapping[Path, Mapping[str, Any]]) -> None:
 
 
 def write(evaluation: Evaluation) -> None:
-    """Write ``metrics/NAME.json`` into the run, one file a metric."""
+    """Write ``metrics/NAME.json`` into the run, one file a metric; NAME has the options that are texts."""
+    written: Counter[str] = Counter()
     for one in evaluation.measured:
         plain = {
-            "metric": one.metric,
-            "options": dict(one.options),
-            "step": evaluation.step,
-            "samples": evaluation.samples,
-            "held_out_rows": evaluation.held_out,
-            "seed": evaluation.seed,
-            "figures": [dataclasses.asdict(figure) for figure in one.figures],
-            "results": {name: dataclasses.asdict(result) for name, result in one.results.items()},
-            "references": {
-                name: {figure: dataclasses.asdict(result) for figure, result in found.items()}
-                for name, found in one.references.items()
-            },
-            "versions": versions_here(),
-        }
-        name = one.metric.rpartition("/")[2] + "".join(f"-{value}" for value in one.options.values()
-                                                        if isinstance(value, str))  # fmt: skip
+            **dataclasses.asdict(one), "step": evaluation.step, "samples": evaluation.samples,
+            "held_out_rows": evaluation.held_out, "seed": evaluation.seed, "versions": versions_here(),
+        }  # fmt: skip
+        texts = [value for value in one.options.values() if isinstance(value, str)]
+        stem = re.sub(r"[^\w.-]", "_", "-".join([one.metric.rpartition("/")[2], *texts]))
+        written[stem] += 1
+        name = stem if written[stem] == 1 else f"{stem}-{written[stem]}"
         with whole_file(evaluation.path / METRICS_FOLDER / f"{name}.json") as file:
             file.write((json.dumps(plain, indent=2, default=str) + "\n").encode())

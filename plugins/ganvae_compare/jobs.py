@@ -25,11 +25,19 @@ SAVING_SECONDS = 60.0
 
 @final
 class Worker:
-    """A job that is under way: its training, then its measuring."""
+    """A job that is under way: its training, then its measuring.
 
-    def __init__(self, job: Job, threads: int) -> None:
+    Args:
+        job: that is to be done.
+        threads: of its processes.
+        lacks_references: whether nobody has measured the references when this job comes to be measured.
+    """
+
+    def __init__(self, job: Job, threads: int, lacks_references: Callable[[], bool]) -> None:
         self.job = job
         self.threads = threads
+        self.with_references = False
+        self._lacks_references = lacks_references
         self.state = "trains"
         self.error = ""
         self._tries = 0
@@ -46,8 +54,9 @@ class Worker:
         return self._start(words, subprocess.DEVNULL)
 
     def _start_measuring(self) -> subprocess.Popen[bytes]:
-        self.state = "is measured"
-        return self._start(list(self.job.measure), subprocess.PIPE)
+        self.state, self.with_references = "is measured", self._lacks_references()
+        words = [*self.job.measure, *([] if self.with_references else ["--no-references"])]
+        return self._start(words, subprocess.PIPE)
 
     def _start(self, words: list[str], output: int) -> subprocess.Popen[bytes]:
         # A child saves and ends when this process is gone. It has a session of its own: Ctrl-C reaches it through us.
@@ -106,7 +115,7 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
     """Train and measure all jobs that are not done, so many at once.
 
     Args:
-        jobs: in the order in which they are begun.
+        jobs: in the order in which they are begun. The first one that comes so far is measured with the references.
         processes: at once.
         show: called again and again with all workers so far.
 
@@ -120,13 +129,19 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
     threads = max(1, cores() // max(1, min(processes, len(waiting))))
     running: list[Worker] = []
     workers: list[Worker] = []
+
+    def lacks_references() -> bool:
+        return not any(each.with_references for each in running) and not any(
+            job.has_references for job in jobs
+        )
+
     with terminated_as_interrupt():
         try:
             while waiting or running:
                 while waiting and len(running) < processes:
-                    running.append(Worker(waiting.pop(0), threads))
+                    running.append(Worker(waiting.pop(0), threads, lacks_references))
                     workers.append(running[-1])
-                running = [worker for worker in running if worker.step()]
+                running[:] = [worker for worker in running if worker.step()]
                 show(workers)
                 time.sleep(POLL_SECONDS)
         finally:

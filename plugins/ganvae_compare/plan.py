@@ -34,7 +34,7 @@ class Job:
         evaluation: the file with its figures.
         log: what was printed while it was trained and measured.
         train: the command that trains it.
-        measure: the command that measures it, and prints JSON.
+        measure: the command that measures it with the references, and prints JSON.
     """
 
     candidate: str
@@ -54,6 +54,15 @@ class Job:
     def is_done(self) -> bool:
         """Whether it is trained and measured."""
         return self.evaluation.is_file()
+
+    @property
+    def has_references(self) -> bool:
+        """Whether it is measured with the references."""
+        return self.is_done and any(part["references"] for part in self.measured()["measured"])
+
+    def measured(self) -> dict[str, Any]:
+        """Its figures, as ``ganvae evaluate --json`` prints them."""
+        return json.loads(self.evaluation.read_text("utf-8"))[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,10 +128,6 @@ class Plan:
         measure = ["evaluate", str(run), "--seed", "0", "--json"]
         measure += ["--metrics", self.metrics] if self.metrics else []
         measure += ["--samples", str(self.samples)] if self.samples is not None else []
-        is_first = seed == 0 and (
-            candidate == self.candidates[0] if self.candidates else str(run) == self.runs[0]
-        )
-        measure += [] if is_first else ["--no-references"]
         return Job(candidate, seed, run, self.folder / EVALUATIONS / f"{run.name}.json",
                    self.folder / LOGS / f"{run.name}.txt", train, tuple(measure))  # fmt: skip
 

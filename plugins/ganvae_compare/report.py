@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import math
 import re
 import shlex
@@ -14,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import ganvae_core as gv
-from ganvae_compare.evaluate_verb import number, titled, with_spread
+from ganvae_compare.evaluate_verb import NOT_AVAILABLE, number, titled, with_spread
 from ganvae_compare.evaluating import COSTS
 from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
 from ganvae_compare.rules import Summary, Verdict, pareto_front, reaches, summary, verdict
 from ganvae_core.cli.output import aligned
+from ganvae_core.cli.run_files import outline
 from ganvae_core.evaluation.references import CEILING, NOISE
+from ganvae_core.store.directory import CONFIG, RunDirectory
 from ganvae_core.store.files import whole_file
 
 REPORT, MARKDOWN, LEADERBOARD = "report.html", "report.md", "leaderboard.csv"
-NOT_AVAILABLE = "n/a"
 PURPOSES = {
     "to generate": ("classifier_auc", "kd_", "fd_", "modes"),
     "to cover the data": ("coverage_",),
@@ -108,75 +108,39 @@ class Report:
         return [*self.figures.values(), *COSTS]
 
 
-def entries_of(plan: Plan) -> list[Entry]:
+def entries_of(plan: Plan, damaged: Mapping[Path, gv.GanvaeError]) -> list[Entry]:
     """The candidates of a plan, with what is done so far."""
     grouped: dict[str, list[Job]] = {}
     for job in plan.jobs:
         grouped.setdefault(job.candidate, []).append(job)
     entries: list[Entry] = []
     for name, jobs in grouped.items():
-        done = [job for job in jobs if job.is_done]
-        evaluations = [json.loads(job.evaluation.read_text("utf-8"))[0] for job in done]
+        done = [job for job in jobs if job.is_done and job.run not in damaged]
         failures = [f"seed {job.seed}: {text}" for job in jobs if not job.is_done and (text := _failure(job))]
-        entries.append(
-            Entry(
-                name,
-                evaluations,
-                [job.run for job in done],
-                [typed(job.train) for job in jobs if job.train],
-                failures,
-            )
-        )
+        failures = [damaged[job.run].message for job in jobs if job.run in damaged] or failures
+        entries.append(Entry(name, [job.measured() for job in done], [job.run for job in done],
+                             [typed(job.train or ("run", "--config", str(job.run / CONFIG))) for job in jobs],
+                             failures))  # fmt: skip
     return entries
 
 
-def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:
-    """What the figures say, from the files of a comparison."""
-    entries = entries_of(plan)
-    figures: dict[str, gv.Figure] = {}
-    references: dict[str, dict[str, Summary]] = {}
-    for entry in entries:
-        for one in entry.evaluations:
-            for part in one["measured"]:
-                for figure in part["figures"]:
-                    figures.setdefault(figure["name"], gv.Figure(**figure))
-                for name, found in part["references"].items():
-                    values = {
-                        key: Summary(result["value"], result["error"], 1, result["error"])
-                        for key, result in found.items()
-                        if result["value"] is not None
-                    }
-                    references.setdefault(name, {}).update(values)
-    verdicts: dict[str, tuple[gv.Figure, Verdict]] = {}
-    for purpose, beginnings in PURPOSES.items():
-        for figure in _matching(figures, beginnings):
-            ceiling, floor = (references.get(name, {}).get(figure.name) for name in (CEILING, NOISE))
-            if ceiling and floor and reaches(floor, ceiling, figure.better):
-                continue  # with so few rows it does not even tell noise from data
-            found = verdict({entry.name: entry.figure(figure.name) for entry in entries}, figure.better)
-            if found.best:
-                verdicts[purpose] = figure, found
-                break
+def compile_report(
+    plan: Plan, facts: Sequence[tuple[str, str]], damaged: Mapping[Path, gv.GanvaeError] | None = None
+) -> Report:
+    """What the figures say, from the files of a comparison.
+
+    Args:
+        plan: of the comparison.
+        facts: how it was made, as label and text.
+        damaged: why runs cannot be read, by their paths.
+    """
+    entries = entries_of(plan, damaged or {})
+    figures, references = all_figures(entries)
+    verdicts = verdicts_of(entries, figures, references)
     front: set[str] = set()
     if "to generate" in verdicts:
         figure, said = verdicts["to generate"]
-        quality = {entry.name: found.mean for entry in entries if (found := entry.figure(figure.name))}
-        seconds = seconds_of(entries)
-        front = pareto_front(
-            {name: quality[name] for name in seconds if name in quality}, seconds, figure.better
-        )
-        sign = 1 if figure.better == "lower" else -1
-        first = leading(said)
-
-        def place(entry: Entry) -> tuple[bool, float, float]:
-            known = sign * quality[entry.name] if entry.name in quality else math.inf
-            return (
-                entry.name not in first,
-                0.0 if entry.name in first else known,
-                seconds.get(entry.name, math.inf),
-            )
-
-        entries.sort(key=place)
+        entries, front = in_order(entries, figure, said), front_of(entries, figure)
     known = {name for name in figures if any(entry.figure(name) for entry in entries)}
     deciding = [figure for figure, _ in verdicts.values()]
     shown = [figure for figure in _matching(figures, MAIN) if not (figure.name == "mse" and "psnr" in known)]
@@ -185,6 +149,60 @@ def compile_report(plan: Plan, facts: Sequence[tuple[str, str]]) -> Report:
     what = ", ".join(entry.name for entry in entries)
     return Report(f"{what} on {data_title(plan, entries)}", [*facts, *measured_on(entries)], figures, main, entries,
                   references, verdicts, front, next_steps(plan, entries, verdicts, references))  # fmt: skip
+
+
+def all_figures(entries: Sequence[Entry]) -> tuple[dict[str, gv.Figure], dict[str, dict[str, Summary]]]:
+    """The figures by their names, and those of the references by the names of both."""
+    figures: dict[str, gv.Figure] = {}
+    references: dict[str, dict[str, Summary]] = {}
+    for part in (part for entry in entries for one in entry.evaluations for part in one["measured"]):
+        figures.update({figure["name"]: gv.Figure(**figure) for figure in part["figures"]})
+        for name, found in part["references"].items():
+            for key, result in found.items():
+                if (value := result["value"]) is not None:
+                    beside = references.setdefault(name, {})
+                    beside[key] = Summary(value, result["error"], 1, result["error"])
+    return figures, references
+
+
+def verdicts_of(
+    entries: Sequence[Entry],
+    figures: Mapping[str, gv.Figure],
+    references: Mapping[str, Mapping[str, Summary]],
+) -> dict[str, tuple[gv.Figure, Verdict]]:
+    """By purpose, the first figure that is there and tells noise from data, and what it says."""
+    verdicts: dict[str, tuple[gv.Figure, Verdict]] = {}
+    for purpose, beginnings in PURPOSES.items():
+        for figure in _matching(figures, beginnings):
+            ceiling, floor = (references.get(name, {}).get(figure.name) for name in (CEILING, NOISE))
+            if ceiling and floor and reaches(floor, ceiling, figure.better):
+                continue  # so few rows do not tell noise from data
+            found = verdict({entry.name: entry.figure(figure.name) for entry in entries}, figure.better)
+            if found.best:
+                verdicts[purpose] = figure, found
+                break
+    return verdicts
+
+
+def in_order(entries: Sequence[Entry], figure: gv.Figure, said: Verdict) -> list[Entry]:
+    """The best and those that are level with it, the fastest first; then the others by the figure."""
+    seconds, first = seconds_of(entries), leading(said)
+    sign = 1 if figure.better == "lower" else -1
+
+    def place(entry: Entry) -> tuple[bool, float, float]:
+        found, is_first = entry.figure(figure.name), entry.name in first
+        behind = math.inf if found is None else sign * found.mean
+        return not is_first, 0.0 if is_first else behind, seconds.get(entry.name, math.inf)
+
+    return sorted(entries, key=place)
+
+
+def front_of(entries: Sequence[Entry], figure: gv.Figure) -> set[str]:
+    """Candidates that no other is both better by the figure and faster to train than."""
+    seconds = seconds_of(entries)
+    quality = {entry.name: found.mean for entry in entries
+               if entry.name in seconds and (found := entry.figure(figure.name))}  # fmt: skip
+    return pareto_front(quality, seconds, figure.better)
 
 
 def seconds_of(entries: Sequence[Entry]) -> dict[str, float]:
@@ -202,10 +220,10 @@ def measured_on(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     evaluations = [(entry, one) for entry in entries for one in entry.evaluations]
     if not evaluations:
         return []
-    _, one = evaluations[0]
+    first, one = evaluations[0]
     counts = f"{one['samples']:,} samples against {one['held_out']:,} held-out rows, seed {one['seed']}"
     judge = [("judge", f"a classifier that finds the class of {number(found.mean)} % of held-out rows")
-             for found in [entries[0].figure("accuracy_of_judge")] if found]  # fmt: skip
+             for found in [first.figure("accuracy_of_judge")] if found]  # fmt: skip
     early = [("not complete", f"{entry.name} at step {one['step']:,}") for entry, one in evaluations
              if not one["complete"]]  # fmt: skip
     return [("measured", counts), *judge, *early]
@@ -213,9 +231,8 @@ def measured_on(entries: Sequence[Entry]) -> list[tuple[str, str]]:
 
 def data_title(plan: Plan, entries: Sequence[Entry]) -> str:
     """The data in a word or two."""
-    if plan.data or not plan.runs:
-        return Path(plan.data).name if plan.data else "digits"
-    return "the runs' data" if entries else "no data"
+    made = next((run for entry in entries for run in entry.runs), None)
+    return Path(plan.data or (outline(RunDirectory.open(made)).data if made else "no data")).name
 
 
 def next_steps(
@@ -249,7 +266,7 @@ def next_steps(
         return steps
     best = verdicts["to generate"][1]
     if "to generate" not in at_ceiling and not plan.runs:
-        longer = f"--steps {4 * plan.steps}" if plan.steps else "a larger --budget, or more --steps"
+        longer = f"--budget {4 * plan.steps}" if plan.steps else "a larger --budget, or more engine.steps"
         steps.append(f"train {best.best} longer: {longer}")
     for entry in entries:
         if entry.name.partition("/")[0] == "ae" and entry.name not in leading(best) and entry.runs:
@@ -278,8 +295,17 @@ def sentences(report: Report) -> list[str]:
             rest = f"{listed(level)} are level within the spread of seeds"
             rest += f"; {fastest} trains fastest, in {number(seconds[fastest])} s" if fastest else ""
             rest += f"; {said.best} is {ahead}" if said.ahead_of else ""
+        floors = floors_reached(report, said.best, figure)
+        rest += f"; no better than {listed(floors)}" if floors else ""
         found.append(f"{purpose}: {rest} — by {figure.label}")
     return found
+
+
+def floors_reached(report: Report, best: str, figure: gv.Figure) -> list[str]:
+    """Simple models that are as good as a candidate, within the errors of measuring."""
+    found = next(entry for entry in report.entries if entry.name == best).figure(figure.name)
+    return [name for name, values in report.references.items() if name != CEILING and found is not None
+            and (floor := values.get(figure.name)) is not None and reaches(floor, found, figure.better)]  # fmt: skip
 
 
 def listed(names: Sequence[str]) -> str:
@@ -344,13 +370,15 @@ def rows_of(report: Report, figures: Sequence[gv.Figure]) -> list[dict[str, Any]
 
 
 def gaps(report: Report) -> list[str]:
-    """Why figures of the leaderboard are missing, a sentence for each candidate and reason."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Why runs and figures of the leaderboard are missing, a sentence for each candidate and reason."""
+    found = [f"{entry.name}: {text}" for entry in report.entries for text in entry.failures]
     for entry in report.entries:
-        for figure in report.main:
+        missing: dict[str, list[str]] = {}
+        for figure in report.main if entry.evaluations else ():
             if figure.name in report.figures and entry.figure(figure.name) is None:
-                found.setdefault((entry.name, entry.reason(figure.name)), []).append(figure.label)
-    return [f"{name}: no {listed(labels)}: {reason}" for (name, reason), labels in found.items()]
+                missing.setdefault(entry.reason(figure.name), []).append(figure.label)
+        found += [f"{entry.name}: no {listed(labels)}: {reason}" for reason, labels in missing.items()]
+    return found
 
 
 def cell(found: Summary | None, reason: str) -> dict[str, Any]:
@@ -367,6 +395,7 @@ def as_markdown(report: Report) -> str:
              "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]  # fmt: skip
     for row in rows_of(report, report.main):
         lines.append("| " + " | ".join([row["name"], *(each["text"] for each in row["cells"])]) + " |")
+    lines += ["", *(f"- {text}" for text in found)] if (found := gaps(report)) else []
     lines += ["", "## Recommendation", "", *(f"- {text}" for text in sentences(report))]
     lines += ["", "## Next", "", *(f"- {text}" for text in report.next_steps)] if report.next_steps else []
     lines += ["", "## Commands", "", "```console"]
@@ -393,10 +422,13 @@ def as_csv(report: Report) -> str:
 
 
 def as_text(report: Report) -> list[str]:
-    """The leaderboard and the recommendation for a terminal."""
-    columns = ["", *(label for label, _ in headings(report.main))]
-    rows = [[row["name"], *(each["text"] for each in row["cells"])] for row in rows_of(report, report.main)]
-    return [*aligned([columns, *rows]), "", *sentences(report)]
+    """The leaderboard and the recommendation for a terminal: a line a figure, as ``ganvae evaluate`` has it."""
+    labels = ["", *(label for label, _ in headings(report.main))]
+    columns = [
+        [row["name"], *(each["text"] for each in row["cells"])] for row in rows_of(report, report.main)
+    ]
+    lines = [[label, *cells] for label, *cells in zip(labels, *columns, strict=True)]
+    return [*aligned(lines), "", *gaps(report), *sentences(report)]
 
 
 def _matching(figures: Mapping[str, gv.Figure], beginnings: Sequence[str]) -> list[gv.Figure]:

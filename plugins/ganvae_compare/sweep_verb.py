@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -41,7 +42,10 @@ ENDING_SECONDS = 60.0
     "--processes", type=WholeNumber(min=1), default=1, metavar="N", help="Processes of this machine."
 )
 @click.option(
-    "--seed", type=WholeNumber(min=0), metavar="N", help="Of the search by this process; 0 by default."
+    "--seed",
+    type=WholeNumber(min=0),
+    metavar="N",
+    help="Of the search by this process; 0 by default, and any with --resume.",
 )
 @click.option("--out", type=PathName(), metavar="DIR", help="The folder of the sweep.")
 @click.option("--resume", type=PathName(), metavar="DIR", help="Go on with a sweep, or join one that runs.")
@@ -86,7 +90,8 @@ def sweep(
         if trials is not None:
             found = dataclasses.replace(found, trials=trials)
             write_sweep(found)
-        found = found if seed is None else dataclasses.replace(found, seed=seed)
+        # Processes that join at the same moment draw other values.
+        found = dataclasses.replace(found, seed=secrets.randbelow(2**31) if seed is None else seed)
     else:
         found = _new(words, plugin, recipe, data, metric, trials, seed or 0, out)
         study_of(found)
@@ -140,7 +145,7 @@ def _new(
         raise ConfigurationError("there is no range to search.",
                                  "like  latent.shape=[2..64]  objective.beta=log:0.1..10")  # fmt: skip
     catalogue = current_catalogue()
-    tried = [(key, _first(ranges[key]) if key in ranges else Text(text)) for key, text in settings]
+    tried = [(key, ranges[key].first if key in ranges else Text(text)) for key, text in settings]
     pairs = [*tried, *([("data", data)] if data else [])]
     preparation = prepare(chosen_configuration(catalogue, plugin, recipe, None, nest(pairs)), catalogue)
     builder = Builder(preparation.configuration, catalogue)
@@ -162,17 +167,8 @@ def _new(
     return Sweep(folder, plugin, recipe or "", data or "", settings, chosen, direction, trials or 40, seed)
 
 
-def _first(found: object) -> object:
-    """A value of a range, to check a configuration with."""
-    from ganvae_compare.sweeping import Range
-
-    assert isinstance(found, Range)
-    value = Text(found.choices[0]) if found.choices else int(found.low) if found.is_whole else found.low
-    return [value] if found.in_list else value
-
-
 def _join(found: Sweep, number: int) -> subprocess.Popen[bytes]:
-    words = ["sweep", "--resume", str(found.folder), "--seed", str(found.seed + number)]
+    words = ["sweep", "--resume", str(found.folder), "--seed", str(found.seed + 1_000 * number)]
     return subprocess.Popen(
         ganvae(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ)
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
+
+from filelock import FileLock
 
 import ganvae_core as gv
 from ganvae_core.config.layers import Text, as_overrides, nest
@@ -18,8 +21,8 @@ from ganvae_core.store.files import whole_file
 if TYPE_CHECKING:
     import optuna
 
-SWEEP, JOURNAL, TRIALS, TABLE, PLOT, BEST = ("sweep.json", "journal.log", "trials", "trials.csv", "sweep.png",
-                                             "best.yaml")  # fmt: skip
+SWEEP, JOURNAL, TRIALS, LOCKS, TABLE, PLOT, BEST = ("sweep.json", "journal.log", "trials", "locks", "trials.csv",
+                                                    "sweep.png", "best.yaml")  # fmt: skip
 STUDY = "sweep"
 RUN, RESULTS = "run", "results"
 """What a trial keeps beside its values: the path of its run, and all figures of it."""
@@ -57,14 +60,22 @@ class Range:
     choices: tuple[str, ...] = ()
     in_list: bool = False
 
+    @property
+    def first(self) -> Any:
+        """A value to check a configuration with, as it is typed."""
+        if self.choices:
+            return self._typed(Text(self.choices[0]))
+        return self._typed(int(self.low) if self.is_whole else self.low)
+
     def drawn(self, trial: optuna.Trial, key: str) -> Any:
         """A value for a trial, as it is typed."""
         if self.choices:
-            value: Any = Text(trial.suggest_categorical(key, list(self.choices)))
-        elif self.is_whole:
-            value = trial.suggest_int(key, int(self.low), int(self.high), log=self.is_log)
-        else:
-            value = trial.suggest_float(key, self.low, self.high, log=self.is_log)
+            return self._typed(Text(trial.suggest_categorical(key, list(self.choices))))
+        if self.is_whole:
+            return self._typed(trial.suggest_int(key, int(self.low), int(self.high), log=self.is_log))
+        return self._typed(trial.suggest_float(key, self.low, self.high, log=self.is_log))
+
+    def _typed(self, value: Any) -> Any:
         return [value] if self.in_list else value
 
 
@@ -179,7 +190,7 @@ def study_of(sweep: Sweep) -> optuna.Study:
         storage=storage, study_name=STUDY, direction=sweep.direction, load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
     )  # fmt: skip
-    # Who joins later, or goes on, draws other values than the first process did.
+    # Who goes on draws other values than the first process did.
     seed = sweep.seed + len(study.get_trials(deepcopy=False))
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
     return study
@@ -207,7 +218,7 @@ class Pruning(gv.Callback):
 def run_trials(sweep: Sweep, say: Any) -> None:
     """Ask for trials, train them and report them, until there are enough.
 
-    A trial of the same values as one that has ended is not trained again: it ends as that one did.
+    A trial of the same values as another is not trained again: it waits until that one has ended, and ends as it did.
 
     Args:
         sweep: what is searched.
@@ -217,40 +228,48 @@ def run_trials(sweep: Sweep, say: Any) -> None:
 
     study = study_of(sweep)
     ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    (sweep.folder / LOCKS).mkdir(exist_ok=True)
     while len(study.get_trials(deepcopy=False, states=ended)) < sweep.trials:
         trial = study.ask()
         drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
-        pruning = Pruning(trial, sweep.metric)
         words = " ".join(as_overrides(nest(list(drawn.items()))))
-        known = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if equal := next((other for other in known if other.params == trial.params), None):
-            for name in (RUN, RESULTS):
-                trial.set_user_attr(name, equal.user_attrs[name])
-            is_complete = equal.state == TrialState.COMPLETE
-            study.tell(trial, equal.value if is_complete else None, state=equal.state)
-            say(f"trial {trial.number}: the same values as trial {equal.number}, not trained again   {words}")
-            continue
-        try:
-            run = gv.train(
-                sweep.plugin, recipe=sweep.recipe or None, data=sweep.data or None,
-                out=sweep.folder / TRIALS / f"{trial.number:04d}", overrides=dict([*sweep.fixed, *drawn.items()]),
-                callbacks=[pruning],
-            )  # fmt: skip
-            value = run.results[sweep.metric]
-        except (gv.GanvaeError, KeyError) as error:
-            reason = error.message if isinstance(error, gv.GanvaeError) else f"no figure {sweep.metric}"
-            trial.set_user_attr("error", reason)
-            study.tell(trial, state=TrialState.FAIL)
-            say(f"trial {trial.number}: failed: {reason}   {words}")
-            continue
-        trial.set_user_attr(RUN, str(run.path))
-        trial.set_user_attr(RESULTS, dict(run.results))
-        if pruning.pruned:
-            study.tell(trial, state=TrialState.PRUNED)
-            say(f"trial {trial.number}: pruned at step {run.step:,}   {words}")
-        else:
-            study.tell(trial, value)
-            say(f"trial {trial.number}: {sweep.metric} {value:.4g}   {words}")
+        # The lock of a process that is killed is free: what it trained is trained again.
+        with FileLock(sweep.folder / LOCKS / hashlib.sha256(words.encode()).hexdigest()[:16]):
+            said = _run_trial(sweep, study, trial, drawn)
+        say(f"trial {trial.number}: {said}   {words}")
+
+
+def _run_trial(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, drawn: Mapping[str, Any]) -> str:
+    """Train a trial, or take what one of the same values has given, report it, and say how it ended."""
+    from optuna.trial import TrialState
+
+    known = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    if equal := next((other for other in known if other.params == trial.params), None):
+        for name in (RUN, RESULTS):
+            trial.set_user_attr(name, equal.user_attrs[name])
+        is_complete = equal.state == TrialState.COMPLETE
+        study.tell(trial, equal.value if is_complete else None, state=equal.state)
+        return f"the same values as trial {equal.number}, not trained again"
+    pruning = Pruning(trial, sweep.metric)
+    try:
+        run = gv.train(
+            sweep.plugin, recipe=sweep.recipe or None, data=sweep.data or None,
+            out=sweep.folder / TRIALS / f"{trial.number:04d}", overrides=dict([*sweep.fixed, *drawn.items()]),
+            callbacks=[pruning],
+        )  # fmt: skip
+        value = run.results[sweep.metric]
+    except (gv.GanvaeError, KeyError) as error:
+        reason = error.message if isinstance(error, gv.GanvaeError) else f"no figure {sweep.metric}"
+        trial.set_user_attr("error", reason)
+        study.tell(trial, state=TrialState.FAIL)
+        return f"failed: {reason}"
+    trial.set_user_attr(RUN, str(run.path))
+    trial.set_user_attr(RESULTS, dict(run.results))
+    if pruning.pruned:
+        study.tell(trial, state=TrialState.PRUNED)
+        return f"pruned at step {run.step:,}"
+    study.tell(trial, value)
+    return f"{sweep.metric} {value:.4g}"
 
 
 def finish(sweep: Sweep) -> optuna.trial.FrozenTrial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,8 +21,9 @@ from ganvae_metrics.inception import FILE, load_inception
 
 COMPONENTS = 64
 """Most principal components of pixels."""
-FITTED_ROWS = 20_000
-"""Training rows that pixels are fitted to and that a judge learns from, at most."""
+FITTED_ROWS, FITTED_VALUES = 20_000, 2**26
+"""Training rows that pixels are fitted to and that a judge learns from, at most, and their values."""
+FEWEST_ROWS = 500
 INCEPTION = "GANVAE_INCEPTION"
 IMAGES_AT_ONCE = 32
 """That Inception takes: each needs 20 MB."""
@@ -77,18 +79,24 @@ def complete_rows(batches: Iterable[gv.Batch]) -> Iterator[gv.Batch]:
         yield batch
 
 
+def fitted_rows(subject: gv.Subject) -> int:
+    """Training rows that a net is fitted to, at most: fewer of large images, since all of them are held at once."""
+    return min(FITTED_ROWS, max(FEWEST_ROWS, FITTED_VALUES // math.prod(subject.spec.shape)))
+
+
 def pixels(subject: gv.Subject) -> FeatureNet:
     """The 64 first principal components of x over training rows, or x itself where it has no more entries.
 
     They are centred and scaled to a mean square of 1 over training rows.
     """
-    rows = torch.cat([batch.x.flatten(1).cpu() for batch in subject.training(FITTED_ROWS)])
+    rows = torch.cat([batch.x.flatten(1).float().cpu() for batch in subject.training(fitted_rows(subject))])
     mean = rows.mean(0)
     directions = torch.eye(rows.shape[1])
     if rows.shape[1] > COMPONENTS and len(rows) > COMPONENTS:
-        directions = (
-            torch.linalg.eigh(torch.cov(rows.double().T)).eigenvectors[:, -COMPONENTS:].flip(1).float()
-        )
+        from sklearn.decomposition import PCA
+
+        found = PCA(COMPONENTS, random_state=0).fit(rows.numpy())
+        directions = torch.from_numpy(np.asarray(found.components_).T).float()
     scale = _root_mean_square((rows - mean) @ directions)
     return FeatureNet(lambda x: (x.flatten(1).float().cpu() - mean) @ directions / scale)
 
@@ -102,7 +110,7 @@ def judge(subject: gv.Subject) -> FeatureNet:
     classes = subject.source_spec.classes
     if not classes:
         raise gv.NotApplicable("the judge needs labels, and this data has none")
-    x, labels = _labelled(subject, subject.training(FITTED_ROWS))
+    x, labels = _labelled(subject, subject.training(fitted_rows(subject)))
     net = Judge(x.shape[1:], len(classes), x.mean(0), x.std().item() or 1.0)
     path = gv.cache_folder() / "judges" / f"judge-{_digest(x, labels)}.safetensors"
     if path.is_file():

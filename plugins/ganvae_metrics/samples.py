@@ -15,6 +15,8 @@ from ganvae_metrics.nets import features, net_of
 
 Net = Literal["pixels", "judge", "efficientnet-lite0", "inception"]
 NEEDS = frozenset(("prior",))
+CHEAP: Net = "pixels"
+"""The net in which distances of a few hundred rows are taken in a moment, while training."""
 
 
 def suffix(net: Net) -> str:
@@ -48,10 +50,10 @@ class FrechetDistance(gv.Metric):
     """
 
     needs = NEEDS
-    cheap = False
 
     def __init__(self, *, net: Net = "pixels") -> None:
         self.net: Net = net
+        self.cheap = net == CHEAP
         self.figures = (gv.Figure(f"fd_{suffix(net)}", f"FD, {net}", "", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -72,10 +74,10 @@ class KernelDistance(gv.Metric):
     """
 
     needs = NEEDS
-    cheap = False
 
     def __init__(self, *, net: Net = "pixels") -> None:
         self.net: Net = net
+        self.cheap = net == CHEAP
         self.figures = (gv.Figure(f"kd_{suffix(net)}", f"KD × 1000, {net}", "", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -124,7 +126,8 @@ class Manifolds(gv.Metric):
 class SlicedWasserstein(gv.Metric):
     """The sliced 2-Wasserstein distance of samples to held-out rows, not squared (Bonneel et al. 2015).
 
-    It sees all moments of projections, and is biased upwards by few rows.
+    It sees all moments of projections, and is biased upwards by few rows. Of unequal numbers the first of the larger
+    one are taken.
 
     Args:
         net: as ``frechet``'s.
@@ -132,11 +135,11 @@ class SlicedWasserstein(gv.Metric):
     """
 
     needs = NEEDS
-    cheap = False
 
     def __init__(self, *, net: Net = "pixels", directions: int = 512) -> None:
         _at_least("directions", directions, 1)
         self.net: Net = net
+        self.cheap = net == CHEAP
         self.directions = directions
         self.figures = (gv.Figure(f"sw_{suffix(net)}", f"sliced Wasserstein, {net}", "", "lower"),)
 
@@ -152,7 +155,8 @@ class TwoSample(gv.Metric):
 
     50 % where samples cannot be told from data, 100 % where they are apart, and less than 50 % where they are copies of
     the data. It sees single defects that means and covariances miss, and soon reaches 100 %. Noise that surrounds the
-    data has 50 % too, since the nearest rows of all are data: look at that floor.
+    data has 50 % too, since the nearest rows of all are data: look at that floor. Of unequal numbers the first of the
+    larger one are taken.
 
     Args:
         net: as ``frechet``'s.

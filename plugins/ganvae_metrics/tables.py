@@ -120,7 +120,8 @@ class Utility(gv.Metric):
 class ClassifierTwoSample(gv.Metric):
     """How well gradient boosting tells samples from held-out rows: the area under its curve on rows it did not see.
 
-    50 % where it cannot, 100 % where samples are apart from the data. Stricter than any comparison of columns.
+    50 % where it cannot, 100 % where samples are apart from the data. Stricter than any comparison of columns. Of
+    unequal numbers the first of the larger one are taken.
     """
 
     needs = frozenset(("prior",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 from browsing import CHROMIUM, quiet
-from command_line import Say, at_once, train, write_table
+from command_line import Ended, Say, at_once, train, write_table
+from ganvae_compare import jobs
 from ganvae_compare.budget import Budget
 from ganvae_compare.evaluate_verb import with_spread
-from ganvae_compare.jobs import Worker
+from ganvae_compare.jobs import Worker, work_through
 from ganvae_compare.pictures import SECTIONS, drawn
 from ganvae_compare.plan import Plan, ganvae, parse_budget, read_plan, write_plan
 from ganvae_compare.report import Entry, as_csv, as_markdown, compile_report, sentences
@@ -105,7 +107,6 @@ def test_a_plan_is_read_as_it_was_written_and_candidates_take_turns(tmp_path: Pa
         "run", "--plugin", "ae", "--recipe", "flow", "--data", "x.csv", "--seed", "0", "engine.batch_size=8",
         "callbacks=[{name: compare/budget, seconds: 60}]",
     )  # fmt: skip
-    assert ["--no-references" in job.measure for job in plan.jobs] == [False, True, True, True]
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,47 @@ def test_nothing_is_done_twice(compared: Path, say: Say) -> None:
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
+def test_a_damaged_run_is_a_gap_and_the_others_are_measured(
+    compared: Path, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "_start", at_once)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(compared.parent / "vae", damaged)
+    for weights in damaged.rglob("model.safetensors"):
+        weights.write_bytes(b"")
+    words = ["compare", damaged, compared.parent / "gan", "--metrics", "kernel", "--samples", "40"]
+    outcome = say(*words, "--out", tmp_path / "report")
+    assert outcome.code == 2
+    assert f"error: {damaged}: " in outcome.err
+    report = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert "| damaged | n/a |" in report
+    assert "\n- damaged: " in report
+    assert "| real against real |" in report
+    assert f"$ ganvae run --config {damaged}/config.yaml" in report
+    assert say("compare", damaged, tmp_path / "nowhere", "--out", tmp_path / "none").code == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_first_run_that_is_trained_is_measured_with_the_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def start(worker: Worker, words: list[str], output: int) -> Ended:
+        if words[0] == "run":
+            worker.job.log.write_text("error: the loss is not finite.\n")
+            return Ended(int("gan" in words), b"")
+        measured.append(f"{worker.job.candidate} {words[-1]}")
+        part = {"references": {} if "--no-references" in words else {"noise": {}}}
+        return Ended(0, json.dumps([{"measured": [part]}]).encode())
+
+    monkeypatch.setattr(Worker, "_start", start)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.0)
+    failed = work_through(Plan(tmp_path, ("gan", "vae", "ae")).jobs, 1, lambda workers: None)
+    assert [(worker.job.candidate, worker.error) for worker in failed] == [("gan", "the loss is not finite.")]
+    assert measured == ["vae --json", "ae --no-references"]
+
+
 def test_runs_on_other_data_are_refused_before_they_are_measured(tmp_path: Path, say: Say) -> None:
     runs = [train(tmp_path / str(share), "--plugin", "gan", f"data.held_out={share}", "critic.hidden=[4]", *TINY)
             for share in (0.1, 0.2)]  # fmt: skip
@@ -174,7 +216,7 @@ def fabricated(
     noise: float = 99.0,
 ) -> Plan:
     """A comparison of candidates with these kernel distances by seed, as it lies on disk."""
-    plan = Plan(folder, tuple(values), len(next(iter(values.values()))), steps=100)
+    plan = Plan(folder, tuple(values), len(next(iter(values.values()))), "digits", steps=100)
     for job in plan.jobs:
         value = values[job.candidate][job.seed]
         result: dict[str, Any] = {
@@ -241,6 +283,13 @@ def test_a_candidate_that_is_as_good_as_data_needs_no_longer_training(
     said = "to generate: KD, judge does not tell gan from data (1.00 ± 0.10, data in place of samples 0.70 ± 0.50)"
     assert (said in steps) == is_reached
     assert ("train gan longer" in steps) != is_reached
+
+
+def test_a_candidate_that_is_no_better_than_a_floor_is_said_to_be(tmp_path: Path) -> None:
+    report = compile_report(fabricated(tmp_path, {"gan": [9.0, 9.1, 8.9]}, ceiling=0.1, noise=9.2), [])
+    assert (
+        "gan, the only one that has the figure; no better than noise — by KD, judge" in sentences(report)[0]
+    )
 
 
 def test_a_figure_that_does_not_tell_noise_from_data_recommends_nobody(tmp_path: Path) -> None:

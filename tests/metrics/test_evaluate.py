@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from command_line import Say, train, write_table
-from ganvae_compare.evaluating import COSTS, default_metrics, evaluate
+from ganvae_compare.evaluating import COSTS, default_metrics, evaluate, write
+from ganvae_metrics import efficientnet
 from ganvae_metrics.nets import net_of
+from ganvae_metrics.samples import KernelDistance
 from torch import Tensor
 
 import ganvae_core as gv
@@ -69,6 +71,43 @@ def test_what_a_gan_cannot_give_has_a_reason(gan: Path, say: Say) -> None:
     written = json.loads((gan / "metrics" / "fidelity.json").read_text())
     assert written["results"]["psnr"] == {"value": None, "error": None, "reason": "the model has no encoder"}
     assert json.loads((gan / "metrics" / "frechet-pixels.json").read_text())["samples"] == 50
+
+
+def test_what_the_data_does_not_allow_has_a_reason(vae: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "MODULE", "a_package_that_is_not_there")
+    reasons = {
+        "fd_efficientnet_lite0": ({"name": "frechet", "net": "efficientnet-lite0"}, "pip install 'ganvae[features]'"),
+        "ndb_pixels": ({"name": "bins", "bins": 900}, "900 bins need 1800 training rows, and there are 1617"),
+        "classifier_auc": ("classifier", "a classifier needs 100 held-out rows, and there are 50"),
+        "mig": ("disentanglement", "the source does not name its factors"),
+        "modes": ("modes", "the source does not name its modes"),
+        "marginals": ("table", "it compares the columns of tables"),
+        "as_asked": ("as-asked", "the model is not given classes"),
+        "utility": ("utility", "there is no category to predict"),
+    }  # fmt: skip
+    chosen = [metric for metric, _ in reasons.values()]
+    found = evaluate(gv.load(vae), chosen, samples=50, with_references=False)
+    for figure, (_, reason) in reasons.items():
+        assert found.result(figure).value is None
+        assert reason in found.result(figure).reason, figure
+
+
+def test_metrics_of_one_kind_have_files_of_their_own(vae: Path) -> None:
+    few, more = ({"name": "importance-bound", "draws": draws, "rows": 5} for draws in (2, 3))
+    write(evaluate(gv.load(vae), [few, more], samples=20, with_references=False))
+    stored = [json.loads((vae / "metrics" / f"importance-bound{end}.json").read_text()) for end in ("", "-2")]
+    assert [next(iter(one["results"])) for one in stored] == ["iw2_nats", "iw3_nats"]
+
+
+def test_a_gan_is_measured_on_its_way_by_a_distance_in_pixels(tmp_path: Path) -> None:
+    metrics = "metrics=[{name: kernel, net: pixels}]"
+    out = train(tmp_path / "gan", "--plugin", "gan", "critic.hidden=[4]", metrics, "engine.evaluate_every=2", *TINY,
+                steps=4)  # fmt: skip
+    run = gv.load(out)
+    assert ["held_out/kd_pixels" in record for record in run.metrics] == [False, True, False, True]
+    assert gv.load(out, checkpoint="best").step in (2, 4)
+    assert KernelDistance(net="pixels").cheap
+    assert not KernelDistance(net="judge").cheap
 
 
 def test_the_ceiling_is_better_than_the_floors(vae: Path) -> None:
