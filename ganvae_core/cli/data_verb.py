@@ -276,7 +276,7 @@ def scaling(spec: DataSpec) -> str:
     """The mapping from the source's values to the model's inputs."""
     offset, scale = spec.units.offset, spec.units.scale
     if len(scale) != 1 or len(offset) != 1:
-        kind = "column" if len(spec.shape) == 1 else "channel"
+        kind = "column" if len(spec.shape) == 1 or spec.details.get("columns") else "channel"
         if spec.range is None:
             return f"each {kind} standardised: (value − mean) / scale"
         return (

@@ -104,7 +104,7 @@ def sample(
         beside = drawn and (view.shows_real or not view.as_grid)
         real = _real(run, PLOTTED, options) if beside else None
         drawing = drawing_of(samples, spec, view, real, headings)
-        show(view, drawing, spec, output, _conditions(run, samples.condition, output))
+        show(view, drawing, spec, output, conditions_of(run, samples.condition, output))
     note(f"{counted(count, 'sample')} of {path} at step {run.step:,}")
     for line in preference(run.directory) if checkpoint is None else ():
         note(line)
@@ -163,9 +163,12 @@ def reconstruct(
         rows = split.held_out if len(split.held_out) else split.training
         indices = evenly(rows, count or (32 if view.as_grid else len(rows)))
         x, made = run.reconstruct(split, indices)
-        originals = shown_rows(x, spec, view, run.batch(split, indices).mask if view.gaps else None)
-        made = shown_rows(made, spec, view)
-        show(view, Drawing(made, "reconstructions", originals=originals), spec, output, {"row": indices})
+        batch = run.batch(split, indices)
+        drawing = Drawing(
+            shown_rows(made, spec, view), "reconstructions", originals=shown_rows(x, spec, view, batch.mask)
+        )
+        further = {"row": indices} | conditions_of(run, batch.condition, output)
+        show(view, drawing, spec, output, further)
     note(f"{counted(len(indices), 'reconstruction')} by {path} at step {run.step:,}")
     click.echo(str(output))
 
@@ -258,8 +261,8 @@ def _check_output(
         raise ConfigurationError(f"-o {output}: this is the data that is to be read; name another file.")
 
 
-def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.ndarray]:
-    """The conditions of samples as they are written to files: names of classes, or numbers."""
+def conditions_of(run: Run, given: Tensor | None, output: Path) -> dict[str, np.ndarray]:
+    """The conditions (N, *K) of rows as they are written to files: columns, names of classes, or numbers."""
 
     from ganvae_core.runs.observers import class_numbers
     from ganvae_core.views.files import ARRAYS, ending_of
@@ -269,8 +272,9 @@ def _conditions(run: Run, given: Tensor | None, output: Path) -> dict[str, np.nd
     if run.spec.condition_fields:
         from ganvae_core.data.fields import rows_of_fields
 
-        rows = rows_of_fields(given.numpy(), run.spec.condition_fields)
+        rows = rows_of_fields(given.cpu().numpy(), run.spec.condition_fields)
         return {field.name: rows[:, at] for at, field in enumerate(run.spec.condition_fields)}
+    given = given.cpu()
     numbers = class_numbers(given, run.spec)
     if numbers is None:
         return {"condition": given.numpy()}

@@ -21,7 +21,7 @@ PANEL = (2.6, 1.65)
 """Width and height of a column's axes, in inches, as are the following."""
 BETWEEN, TOP, BOTTOM = 0.45, 0.55, 0.3
 """Between axes, above and below them, for names, numbers and the title."""
-BESIDE, HALF_A_NUMBER, LEGEND = 1.0, 0.3, 1.6
+BESIDE, HALF_A_NUMBER, LEGEND = 1.1, 0.3, 1.6
 """Left of axes with names of categories and of others; right of all for the legend."""
 BARS = 40
 MOST_BARS = 8
@@ -104,8 +104,7 @@ def _draw_numbers(axes: Any, columns: _Kinds, field: Field, made: str) -> None:
         columns = [(name, values / DAY) for name, values in columns]
     there = [values[~np.isnan(values)] for _, values in columns]
     low, high = span(there[0]) if len(there[0]) else (0.0, 1.0)
-    steps = field.step == 1 and field.kind != "date" and high - low < BARS  # a bar for each whole number
-    bars = np.arange(math.floor(low) + 0.5, high + 1) if steps else np.linspace(low, high, BARS + 1)
+    bars = bar_edges(low, high, field.step / DAY if field.kind == "date" else field.step)
     for (name, values), seen in zip(columns, there, strict=True):
         above = len(columns) > 1 and name == made
         # One shape is drawn several times as fast as a rectangle for each bar.
@@ -118,6 +117,14 @@ def _draw_numbers(axes: Any, columns: _Kinds, field: Field, made: str) -> None:
         return
     ticks = np.linspace(there[0].min(), there[0].max(), 3) if len(there[0]) else []
     axes.set(xticks=ticks, xticklabels=[str(np.datetime64(int(tick), "D")) for tick in ticks])
+
+
+def bar_edges(low: float, high: float, step: float) -> np.ndarray:
+    """The edges of bars, all as many steps of the values wide: else every third bar, say, had one value more."""
+    if step < 1e-6 * (high - low):
+        return np.linspace(low, high, BARS + 1)
+    width = step * math.ceil((high - low) / step / BARS)
+    return np.arange(math.floor(low / step) * step + step / 2, high + width, width)
 
 
 def _draw_categories(axes: Any, columns: _Kinds, field: Field) -> None:

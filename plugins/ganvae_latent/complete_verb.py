@@ -97,6 +97,7 @@ def complete(
     import torch
 
     from ganvae_core import latent
+    from ganvae_core.cli.model_verbs import conditions_of
     from ganvae_core.data.randomness import borrowed_randomness
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.interfaces import SequentialData
@@ -159,7 +160,7 @@ def complete(
     else:
         draws_shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
         spread = spread_of(draws_shown, run.spec)
-        further: dict[str, np.ndarray] = {"row": batch.index.cpu().numpy()}
+        further = {"row": batch.index.cpu().numpy(), **conditions_of(run, batch.condition, output)}
         if spread.ndim == 2:
             further |= dict(zip((f"spread_{name}" for name in column_names(run.spec)), spread.T, strict=True))
         else:

@@ -102,12 +102,14 @@ def directions(
     spreads = [(found.codes.flatten(1) @ vector.flatten()).std().item() for vector in found.vectors]
     for label, vector, spread in zip(found.names, found.vectors, spreads, strict=True):
         save_direction(run, Direction(label, vector, spread, found.origin, run.step))
-    lines = _lines(run, given, found.vectors, spreads)  # of the directions, or several of the only one
+    lines, conditions = _lines(
+        run, given, found.vectors, spreads
+    )  # of the directions, or several of the only one
     count = len(lines) // len(AMOUNTS)
     names = found.names if len(found.names) > 1 else found.names * count
     further = {"direction": np.repeat(names, len(AMOUNTS)), "amount": np.tile(AMOUNTS, count)}
     headings = [f"{amount:+g}" if amount else "0" for amount in AMOUNTS]
-    write(run, lines, output, headings=headings, further=further)
+    write(run, lines, output, headings=headings, condition=conditions, further=further)
     table(
         [[label, f"{float(score):.3g}"] for label, score in zip(found.names, found.scores, strict=True)],
         ["name", found.measure],
@@ -136,8 +138,8 @@ class Found(NamedTuple):
     codes: Tensor
 
 
-def _lines(run: Run, given: Given, vectors: Tensor, spreads: Sequence[float]) -> Tensor:
-    """(lines · amounts, *X): a sample that is moved along each direction, or six along the only one."""
+def _lines(run: Run, given: Given, vectors: Tensor, spreads: Sequence[float]) -> tuple[Tensor, Tensor | None]:
+    """(lines · amounts, *X): a sample that is moved along each direction, or six along the only one; conditions."""
     import torch
 
     from ganvae_core import latent
@@ -147,14 +149,14 @@ def _lines(run: Run, given: Given, vectors: Tensor, spreads: Sequence[float]) ->
         if len(vectors) > 1
         else [(row, 0) for row in range(6)]
     )
-    lines: list[Tensor] = []
+    codes: list[Tensor] = []
     for row, number in pairs:
         amounts = torch.tensor(AMOUNTS, device=given.z.device) * spreads[number]
-        codes = latent.moved(given.z[[row] * len(AMOUNTS)], vectors[number], amounts)
-        conditions = None if given.condition is None else given.condition[[row] * len(AMOUNTS)]
-        with torch.no_grad():
-            lines.append(run.model(codes, conditions))
-    return torch.cat(lines)
+        codes.append(latent.moved(given.z[[row] * len(AMOUNTS)], vectors[number], amounts))
+    rows = np.repeat([row for row, _ in pairs], len(AMOUNTS))
+    conditions = None if given.condition is None else given.condition[rows]
+    with torch.no_grad():
+        return run.model(torch.cat(codes), conditions), conditions
 
 
 def _numbered(name: str, vectors: Tensor) -> list[str]:

@@ -101,7 +101,7 @@ def edit(
     if code_text is not None and not moves:
         given = code_given(run, code_text, asked)
         with torch.no_grad(), run.computing():
-            write(run, run.model(given.z, given.condition), output)
+            write(run, run.model(given.z, given.condition), output, condition=given.condition)
         note(f"a code decoded by {path} at step {run.step:,}")
         click.echo(str(output))
         return
@@ -116,7 +116,8 @@ def edit(
         headings = [f"{'+' if sign > 0 else '-'} {name}" for sign, name in terms]
         headings[0] = headings[0].removeprefix("+ ")
         headings += ["="]
-        write(run, made, output, headings=headings, further={"what": np.array(headings)})
+        what = np.array(headings)
+        write(run, made, output, headings=headings, condition=given_condition, further={"what": what})
         note(f"{arithmetic} by {path} at step {run.step:,}")
         click.echo(str(output))
         return
@@ -137,11 +138,10 @@ def edit(
     with torch.no_grad():
         before, after = run.model(given.z, given.condition), run.model(z, given.condition)
     parts = [before, after] if given.x is None else [given.x, before, after]
-    if run.view.as_grid:
-        what = ["row", "unedited", "edited"] if len(parts) == 3 else ["sample", "edited"]
-        write(run, torch.cat(parts), output, columns=len(z), further={"what": np.repeat(what, len(z))})
-    else:
-        write(run, after, output)
+    what = ["row", "unedited", "edited"] if len(parts) == 3 else ["sample", "edited"]
+    of_parts = None if given.condition is None else torch.cat([given.condition] * len(parts))
+    write(run, torch.cat(parts), output, columns=len(z), condition=of_parts,
+          further={"what": np.repeat(what, len(z))})  # fmt: skip
     said = ", ".join(f"{direction.name} {amount:+g}" for direction, amount in chosen)
     note(f"{counted(len(z), 'edit')} ({said}) by {path} at step {run.step:,}")
     click.echo(str(output))

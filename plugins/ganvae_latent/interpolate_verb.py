@@ -112,7 +112,8 @@ def interpolate(
     else:
         number = np.repeat(np.arange(len(start.z)), length)
         share = np.tile(np.linspace(0, 1, length), len(start.z))
-        write(run, made.transpose(0, 1).flatten(0, 1), output, columns=length,
+        of_lines = None if conditions is None else conditions.transpose(0, 1).flatten(0, 1)
+        write(run, made.transpose(0, 1).flatten(0, 1), output, columns=length, condition=of_lines,
               further={"path": number, "share": share})  # fmt: skip
     note(f"{counted(len(start.z), 'path')} of {length} codes by {path} at step {run.step:,}")
     click.echo(str(output))

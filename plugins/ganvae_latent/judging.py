@@ -101,7 +101,7 @@ def spread_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
         if field.categories:
             counts = counts_of(rows[:, :, column], len(field.categories))
             total = np.maximum(counts.sum(0), 1)
-            spread[:, column] = np.where(counts.any(0), 1 - counts.max(0) / total, 0.0)
+            spread[:, column] = np.where(counts.any(0), (total - counts.max(0)) / total, 0.0)
     return spread
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +21,9 @@ from ganvae_latent.giving import (
     load_run,
     open_data,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @click.command()
@@ -91,15 +95,19 @@ def neighbours(
             features(queries, of_queries), known, near, differing=space == "data" and not run.view.quantities
         )
         chosen = among[places.cpu().numpy()]  # (N, K)
-        found = run.batch(split, chosen.reshape(-1)).x.unflatten(0, chosen.shape)
-    lines = torch.cat([queries[:, None], found], 1).flatten(0, 1)
+        found = run.batch(split, chosen.reshape(-1))
+
+    def lines(of_queries: Tensor, of_found: Tensor) -> Tensor:
+        return torch.cat([of_queries[:, None], of_found.unflatten(0, chosen.shape)], 1).flatten(0, 1)
+
+    of_lines = None if of_queries is None or found.condition is None else lines(of_queries, found.condition)
     none = np.full((len(queries), 1), np.nan)  # of the sample itself
     further = {
         "sample": np.repeat(np.arange(len(queries)), near + 1),
         "row": np.concatenate([none, chosen], 1).reshape(-1),
         "distance": np.concatenate([none, distances.cpu().numpy()], 1).reshape(-1),
     }
-    write(run, lines, output, columns=near + 1, further=further)
+    write(run, lines(queries, found.x), output, columns=near + 1, condition=of_lines, further=further)
     note(
         f"{counted(len(queries), 'row')} beside {near} of {counted(len(among), 'training row')}, by distance of {space}"
     )

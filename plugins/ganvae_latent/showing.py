@@ -20,11 +20,12 @@ FRAME_MILLISECONDS = 80
 
 
 def endings(run: Run, *, films: bool = False) -> tuple[str, ...]:
-    """Of the files that rows of a run can be written to."""
+    """Of the files that rows of a run can be written to. A picture of a table has shares of many rows, and no lines."""
     from ganvae_core.views.files import ARRAYS
 
     film = FILMS if films and run.spec.modality == "image" else ()
-    return (*run.view.endings, *film, *ARRAYS)
+    drawn = run.view.as_grid or run.spec.modality == "points"
+    return (*(ending for ending in run.view.endings if drawn or ending != ".png"), *film, *ARRAYS)
 
 
 def refuse_output(run: Run, output: Path, what: str, data: str | None, endings: tuple[str, ...]) -> None:
@@ -63,17 +64,16 @@ def write(
     *,
     columns: int = 0,
     headings: Sequence[str] = (),
-    rows_together: int = 0,
+    condition: Tensor | None = None,
     further: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write rows (N, *X) of a model as the output's ending says."""
+    """Write rows (N, *X) of a model, and their conditions (N, *K), as the output's ending says."""
+    from ganvae_core.cli.model_verbs import conditions_of
     from ganvae_core.types import Drawing
     from ganvae_core.views.showing import show, shown_rows
 
-    drawing = Drawing(
-        shown_rows(x, run.spec, run.view), columns=columns, headings=headings, rows_together=rows_together
-    )
-    show(run.view, drawing, run.spec, output, further or {})
+    drawing = Drawing(shown_rows(x, run.spec, run.view), columns=columns, headings=headings)
+    show(run.view, drawing, run.spec, output, {**(further or {}), **conditions_of(run, condition, output)})
 
 
 def write_film(run: Run, frames: Tensor, output: Path) -> None:

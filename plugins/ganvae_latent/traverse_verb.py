@@ -107,7 +107,8 @@ def traverse(
     further = {} if drawn else {
         "dimension": np.concatenate([np.full(len(axis.values), axis.start) for axis in shown]), "value": values,
     }  # fmt: skip
-    write(run, torch.cat(lines), output, columns=columns, further=further)
+    of_lines = None if of_base is None else of_base.expand(len(values), *of_base.shape[1:])
+    write(run, torch.cat(lines), output, columns=columns, condition=of_lines, further=further)
     unit = "KL, nats" if shown[0].measure == "kl" else "change of x"
     table([[number + 1, axis.name, f"{axis.score:.3g}"] for number, axis in enumerate(shown)],
           ["line", "what", unit])  # fmt: skip

@@ -10,7 +10,7 @@ from PIL import Image
 import ganvae_core as gv
 from ganvae_core.types import Drawing, Units
 from ganvae_core.views.curves import PANEL, draw_losses
-from ganvae_core.views.figures import DPI
+from ganvae_core.views.figures import DPI, span
 from ganvae_core.views.image import (
     BACKGROUND,
     BAND_GAP,
@@ -24,13 +24,22 @@ from ganvae_core.views.image import (
     unit_range,
 )
 from ganvae_core.views.points import PointsView
-from ganvae_core.views.table import TableView
+from ganvae_core.views.table import TableView, bar_edges
 
 
 def tiles(count: int, *, channels: int = 1) -> np.ndarray:
     """(count, channels, 56, 56) images, each of one brightness: 20, 40 … of 255."""
     brightness = 20 * np.arange(1, count + 1) / 255
     return np.broadcast_to(brightness[:, None, None, None], (count, channels, TILE, TILE))
+
+
+def test_bars_hold_equally_many_values_of_a_rounded_column() -> None:
+    for low, high, step in ((137, 206, 0.01), (17, 90, 1.0), (0, 4_000, 0.5)):
+        values = np.arange(low, high + 1) * step
+        counts, _ = np.histogram(values, bar_edges(*span(values), step))
+        assert len(set(np.trim_zeros(counts)[1:-1].tolist())) == 1
+        assert counts.sum() == len(values)
+        assert len(np.trim_zeros(counts)) <= 41
 
 
 def test_a_grid_has_a_tile_for_each_image_with_gaps_between() -> None:

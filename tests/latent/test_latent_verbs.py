@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from command_line import Say, size_of
+from command_line import Say, size_of, train
 from PIL import Image
 
 
@@ -65,6 +65,32 @@ def test_the_nearest_row_of_a_training_row_is_itself(runs: Path, tmp_path: Path,
     assert (distances[found] == 0).all()
 
 
+def test_columns_that_are_the_condition_are_asked_for_and_written(
+    runs: Path, tmp_path: Path, say: Say
+) -> None:
+    run, output, hidden = (
+        tmp_path / "run",
+        tmp_path / "made.csv",
+        ("generator.hidden=[4]", "encoder.hidden=[4]"),
+    )
+    train(run, "--plugin", "vae", "--data", runs / "table.csv", "data.condition=[size,weight]", *hidden)
+    both = ("--condition", "size=small", "--condition", "weight=70000")
+    assert say("directions", run, "-n", "1", *both, "-o", tmp_path / "directions.csv").code == 0
+    for words in (
+        ("interpolate", run, "-n", "2", "--steps", "3", *both),
+        ("traverse", run, "-n", "1", "--steps", "3", *both),
+        ("edit", run, "--direction", "pca-1=1", "-n", "2", *both),
+        ("reconstruct", run, "-n", "2"),
+        ("neighbours", run, "-n", "2", "-k", "1"),
+    ):
+        outcome = say(*words, "-o", output)
+        assert outcome.code == 0, outcome.err
+        made = pyarrow.csv.read_csv(output).to_pydict()
+        assert list(made)[:4] == ["height", "weight", "legs", "size"]
+        if "--condition" in words:
+            assert (set(made["size"]), set(made["weight"])) == ({"small"}, {70000})
+
+
 def test_rows_unlike_those_of_training_score_lowest(runs: Path, tmp_path: Path, say: Say) -> None:
     data, output = tmp_path / "new.csv", tmp_path / "scores.csv"
     data.write_text((runs / "table.csv").read_text() + "400,70000,5,small\n")
@@ -87,6 +113,7 @@ def test_rows_unlike_those_of_training_score_lowest(runs: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("interpolate", "table", "-o", "paths.png"), "not written to '.png'"),
         (("map", "gan"), "no encoder"),
         (("score", "gan"), "no encoder"),
         (("neighbours", "gan", "--space", "codes"), "no encoder"),
