@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,22 +89,6 @@ class WholeNumber(click.IntRange):
     """An integer of at least ``min``, with a readable name in messages."""
 
     name = "whole number"
-
-
-class Seconds(click.FloatRange):
-    """A positive, finite length of time."""
-
-    name = "seconds"
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; NaN passes the comparisons of click's ranges."""
-        seconds = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is not finite", param, ctx)
-        return seconds
 
 
 def add_everywhere(command: click.Command) -> click.Command:

@@ -1,8 +1,7 @@
-"""Checks that networks and losses share: state, randomness, device, memory layout, values worked out by hand."""
+"""Checks that networks and losses share: state, randomness, device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,14 +9,11 @@ import torch
 
 from ganvae_core.interfaces import FittedPrior
 from ganvae_kit.calls import unplaced
-from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.networks import ROUNDING, first_line, wide
-from ganvae_kit.places import place_in_traceback, place_of
-from ganvae_kit.random_draws import Draws, drawn, other_generators, seedings
-from ganvae_kit.state import same, state_of_generator
-from ganvae_kit.subjects import Component
-from ganvae_kit.tracing import differ, moved_by
-from ganvae_kit.trials import NETWORKS, Output, PhaseTrial, Trial, trials, trials_in
+from ganvae_kit.checks import CheckFailure, check
+from ganvae_kit.places import place_of
+from ganvae_kit.random_draws import drawn, other_generators, seedings
+from ganvae_kit.state import moved_by, same, state_of_generator
+from ganvae_kit.trials import NETWORKS, PhaseTrial, Trial, trials
 
 
 @check(*NETWORKS, "objective", needs=["shapes", "losses", "work-of-the-engine"], each=trials)
@@ -30,11 +26,10 @@ def keeps_state(trial: Trial) -> None:
     for training in (True,) if isinstance(trial, PhaseTrial) else (True, False):
         with trial.in_mode(training):
             trial.run()  # what is cached is there from now on
-        names, place = moved_by(trial.call, trial.state, trial.owns, partial(trial.in_mode, training))
-        if names:
+        if names := moved_by(trial.call, trial.state, partial(trial.in_mode, training)):
             what = "evaluating the loss" if isinstance(trial, PhaseTrial) else "a forward pass"
             hint = "what must change is changed by Phase(after=…), once an update; x.mul_(…) writes in place"
-            raise CheckFailure(f"{what} changes {names[0]}", place, hint)
+            raise CheckFailure(f"{what} changes {names[0]}", None, hint)
 
 
 @check(*NETWORKS, "objective", needs=["keeps-state"], each=trials)
@@ -49,11 +44,8 @@ def same_seed(trial: Trial) -> None:
     own = next((draw for draw in draws if draw.own_generator), None)
     if own is not None:
         raise CheckFailure("it draws from a generator of its own", own.place, hint)
-    names, place = moved_by(
-        trial.run, lambda: other_generators(trial.owns) | _generators_in(trial.made), trial.owns
-    )
-    if names:
-        raise CheckFailure(f"it draws from {names[0]}", place, hint)
+    if names := moved_by(trial.run, lambda: other_generators(trial.owns) | _generators_in(trial.made)):
+        raise CheckFailure(f"it draws from {names[0]}", None, hint)
     again = trial.run()
     for name, output in first.items():
         if not same(output.value, again[name].value):
@@ -85,86 +77,3 @@ def device(trial: Trial) -> None:
             raise CheckFailure(
                 f"on {accelerator} {name} is on {output.value.device}", place_of(output.method)
             )
-
-
-def _of_several_channels(component: Component) -> Iterator[Trial]:
-    situation = next((found for at in component.situations if (found := wide(at))), None)
-    if situation is None:
-        raise NotChecked("it takes no images of several channels")
-    return trials_in([situation])
-
-
-@check(
-    "generator",
-    "encoder",
-    "critic",
-    "observation",
-    "objective",
-    needs=["same-seed"],
-    each=_of_several_channels,
-)
-def memory_layout(trial: Trial) -> None:
-    """Images of several channels may lie in memory channel by channel or pixel by pixel, as accelerators get them."""
-    with Draws(trial.owns) as drawn:
-        plain = trial.run()
-    trial.channels_last()
-    try:
-        # torch draws in the order in which memory is laid out, so the numbers are given.
-        with Draws(trial.owns, lambda number, draw: drawn.draws[number].values):
-            found = trial.run()
-    except RuntimeError as error:
-        raise CheckFailure(
-            f"in the memory format channels_last: {first_line(error)}", place_in_traceback(error, trial.owns),
-            "x.flatten(1) and x.reshape(…) take every layout; x.view(…) does not",
-        ) from error  # fmt: skip
-    for name, output in found.items():
-        if differ(output.value, plain[name].value, ROUNDING, atol=1e-5):
-            message = f"{name} is another one in the memory format channels_last"
-            raise CheckFailure(message, place_of(output.method))
-
-
-@check(*NETWORKS, "objective", needs=["same-seed"])
-def closed_forms(component: Component) -> None:
-    """In the cases that its author gives, it computes what the author worked out.
-
-    A case is a function ``component -> (tensor, expected tensor)``. For an objective it is
-    ``(objective, batch) -> {"phase/term": value}``, which may set weights; ``phase/loss`` is the loss itself.
-    """
-    if not component.closed_forms:
-        raise NotChecked("its author gives no closed form (closed_forms= of PluginSuite)")
-    for case in component.closed_forms:
-        where = f"{component.label}, {getattr(case, '__name__', case)}"
-        for name, found, expected in _worked_out(component, case, where):
-            value = torch.as_tensor(expected, dtype=found.value.dtype)
-            if not torch.allclose(found.value, value, rtol=1e-4, atol=1e-5):
-                one = (
-                    f"{name} is {float(found.value):.6g}, not {float(value):.6g}" if value.dim() == 0 else ""
-                )
-                off = one or f"it is off by {float((found.value - value).abs().max()):.3g}"
-                raise CheckFailure(
-                    f"{where}: {off}", place_of(found.method), f"the case is at {place_of(case)}"
-                )
-
-
-def _worked_out(
-    component: Component, case: Callable[..., Any], where: str
-) -> Iterator[tuple[str, Output, Any]]:
-    """Each value that a case gives: its name, what is computed, and what is expected."""
-    situation = component.situations[0]
-    if component.of != "objective":
-        found, expected = case(situation.make())
-        yield "it", Output(found, (), component.target), expected
-        return
-    trial = PhaseTrial(situation)
-    values: Mapping[str, float] = dict(case(trial.made, trial.batch))
-    outputs: dict[str, Output] = {}
-    for prepared in trial.phases:
-        trial.prepared = prepared
-        computed = trial.run()
-        outputs |= {f"{prepared.phase.name}/{name}": output for name, output in computed.items()}
-        outputs[f"{prepared.phase.name}/loss"] = computed["the loss"]
-    for key, value in values.items():
-        if key not in outputs:
-            there = ", ".join(name for name in outputs if not name.endswith("the loss"))
-            raise CheckFailure(f"{where}: there is no term '{key}'", place_of(case), f"there are: {there}")
-        yield key, outputs[key], value

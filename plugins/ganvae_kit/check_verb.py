@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganvae_core.cli.frame import Seconds, current_catalogue
+from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import counted, print_json, table
 from ganvae_core.errors import ConfigurationError, did_you_mean
 
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     "--only", metavar="CHECK", multiple=True, help="Run this check and what it needs; may be repeated."
 )
 @click.option(
-    "--seconds", type=Seconds(), default=60.0, show_default=True, help="Time limit of a single check."
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Time limit of a single check.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Show every check with its result.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

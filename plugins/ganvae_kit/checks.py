@@ -110,21 +110,8 @@ class Subject(Protocol):
         ...
 
 
-class Case(Protocol):
-    """One of the cases in which a subject is checked: a component with data and a model around it, for example."""
-
-    @property
-    def label(self) -> str:
-        """Its name in reports."""
-        ...
-
-    @property
-    def place(self) -> Place | None:
-        """Where to look if a failure names no other line."""
-        ...
-
-
-Cases = Callable[[Any], Iterable[Case]]
+Cases = Callable[[Any], Iterable[Any]]
+"""The cases in which a subject is checked; each has a ``label``, and a ``place`` for failures that name no line."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +221,7 @@ def enforce(check: Check, subject: Subject) -> None:
     except (CheckFailure, NotChecked):
         raise
     except (Exception, SystemExit) as error:
-        place = place_in_traceback(error, subject.owns)
+        place = place_in_traceback(error, subject.owns) or getattr(subject, "place", None)
         if place is None and not isinstance(error, GanvaeError):
             what = f"outside of the plugin's own files, {type(error).__name__}: {error}"
             raise CheckFailure(what, place_in_traceback(error, lambda file: True)) from error

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
-import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from types import FunctionType
-from typing import Any
 
 from ganvae_core import interfaces, training
 from ganvae_core.config.configuration import DataSettings
-from ganvae_core.config.options import REQUIRED, component_facts, component_options, convert, settings_options
+from ganvae_core.config.options import (
+    REQUIRED,
+    component_facts,
+    component_options,
+    convert,
+    settings_options,
+    with_article,
+)
 from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
 from ganvae_core.plugins.specs import KINDS, Kind
 from ganvae_core.types import View
 from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.places import Place, place_in_traceback, place_of, place_of_text
+from ganvae_kit.places import Place, place_in_traceback, place_of
 from ganvae_kit.static import module_of, place_of_module
 from ganvae_kit.subjects import Component
 
@@ -47,16 +48,12 @@ FACTS: Mapping[Kind, set[str]] = {
     "source": {"data", "condition", "frame"},
 }
 """The facts that the builder supplies; the other kinds have none."""
-COLLECTIONS = (Sequence, Mapping)
 
 
 @check(*KINDS)
 def target(component: Component) -> None:
     """Its target can be imported, and is a class of its kind with every abstract method implemented."""
-    spec, module = component.spec, module_of(component.owner)
-    written = place_of_text(
-        module.__file__ or "", spec.target, spec.target.partition(":")[2]
-    ) or place_of_module(module)
+    spec, written = component.spec, place_of_module(module_of(component.owner))
     try:
         made = component.target
     except PluginError as error:
@@ -124,15 +121,12 @@ def options(component: Component) -> None:
     try:
         found = component_options(component.target)
     except PluginError as error:
-        raise CheckFailure.of(error, _parameter(component, error.message)) from error
+        raise CheckFailure.of(error, _constructor(component)) from error
     taken = settings_options(DataSettings) if component.spec.kind == "source" else {}
     for name, option in found.items():
         wrong, hint = "", ""
         if name in (*taken, "name"):
             wrong = f"no option can be called '{name}': it means something else there"
-        elif option.kind is None and not can_hold(option.annotation):
-            wrong = f"option '{name}' has a type that no configuration can hold"
-            hint = "options are numbers, texts, booleans, literals, lists of these, and interfaces of ganvae_core"
         elif option.kind is None and option.default is not REQUIRED:
             try:
                 convert(option, option.default, name)
@@ -140,22 +134,7 @@ def options(component: Component) -> None:
                 wrong = f"the default of an option is not of its type: {error.message}"
                 hint = "an option that may be None says so:  name: float | None = None"
         if wrong:
-            raise CheckFailure(f"{component.label}: {wrong}", _parameter(component, f"'{name}'"), hint)
-
-
-def can_hold(annotation: Any) -> bool:
-    """Whether values of a type can be written in a configuration."""
-    parts = [part for part in typing.get_args(annotation) if part is not Ellipsis]
-    origin = typing.get_origin(annotation)
-    if origin is typing.Literal:
-        return True
-    if origin in (list, tuple, dict, typing.Union, types.UnionType, *COLLECTIONS):
-        return all(map(can_hold, parts))
-    if inspect.isclass(annotation) and annotation.__module__ == interfaces.__name__:
-        return True
-    return annotation in (int, float, bool, str, type(None)) or (
-        inspect.isclass(annotation) and issubclass(annotation, enum.Enum | Path)
-    )
+            raise CheckFailure(f"{component.label}: {wrong}", _constructor(component), hint)
 
 
 @check(*KINDS, needs=["target"])
@@ -165,11 +144,10 @@ def facts(component: Component) -> None:
     for name, required in component_facts(component.target).items():
         if required and name not in known:
             given = ", ".join(sorted(known)) or "none"
-            article = "an" if component.spec.kind[0] in "aeiou" else "a"
-            kind = f"{article} {component.spec.kind}"
+            kind = with_article(component.spec.kind)
             raise CheckFailure(
                 f"{component.label} asks for '{name}', which {kind} is not given.{did_you_mean(name, known)}",
-                _parameter(component, f"'{name}'"),
+                _constructor(component),
                 f"facts of {kind}: {given}; an option is keyword-only: put * before it",
             )
 
@@ -215,30 +193,6 @@ def _refuse_given_settings(component: Component) -> None:
             raise CheckFailure(message, _constructor(component))
 
 
-@check("generator", "encoder", "critic", "objective", "prior", "observation", needs=["makes"])
-def accepts_usual_data(component: Component) -> None:
-    """It accepts images, points and tables, with labels and without. What it refuses is reported, and no failure."""
-    refused = [(situation, situation.refusal) for situation in component.tried if situation.refusal]
-    if refused:
-        reasons = "; ".join(f"{situation.name}: {refusal.reason}" for situation, refusal in refused)
-        raise NotChecked(f"it is not checked on what it refuses ({reasons})")
-
-
 def _constructor(component: Component) -> Place | None:
     made = component.target
     return place_of(made.__init__ if inspect.isclass(made) else made) or place_of(made)
-
-
-def _parameter(component: Component, message: str) -> Place | None:
-    """The line of the parameter that a message names in quotes."""
-    made = component.target
-    function = typing.cast("typing.Any", made.__init__ if inspect.isclass(made) else made)
-    begin = place_of(function)
-    if begin is None:
-        return place_of(made)
-    lines, first = inspect.getsourcelines(function)
-    for name in (text for text in message.split("'")[1::2]):
-        for number, line in enumerate(lines):
-            if re.search(rf"\b{re.escape(name)}\b", line):
-                return Place(begin.file, first + number)
-    return begin

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganvae_kit.checks import CheckFailure, NotChecked
+from ganvae_kit.checks import NotChecked
 from ganvae_kit.places import Owns, Place, place_of_caller
 from ganvae_kit.state import state_of_generator
 
@@ -105,87 +105,6 @@ def seedings(owns: Owns) -> Generator[list[Place | None]]:
             setattr(module, name, function)
 
 
-class Halves:
-    """The same random numbers for a batch and for its two halves: row i of a half gets those of its row in the batch.
-
-    A draw belongs to rows where its size follows the batch's: (rows, …) is cut in two. Where it is a multiple of it, as
-    for several draws a row, their rows are unknown, so all get the same. Other draws are shared.
-
-    Args:
-        whole: draws for a batch of ``rows``.
-        half: draws for ``rows / 2``, by the same code.
-        rows: of the batch.
-    """
-
-    def __init__(self, whole: list[Draw], half: list[Draw], rows: int) -> None:
-        if [draw.operation for draw in whole] != [draw.operation for draw in half]:
-            raise NotChecked(
-                f"a batch of {rows} makes {len(whole)} random draws and one of {rows // 2} makes {len(half)}:"
-                " they cannot be held against each other"
-            )
-        self.rows = rows
-        self.values: list[Tensor] = []
-        self.axes: list[int | None] = []
-        for one, other in zip(whole, half, strict=True):
-            axis = self._axis(one, other)
-            values = one.values
-            if self._chooses_rows(one, other):
-                values = torch.arange(rows - 1, -1, -1)
-            elif axis is not None and values.shape[axis] != rows:
-                values = values.narrow(axis, 0, 1).expand_as(values).clone()
-            self.values.append(values)
-            self.axes.append(axis)
-
-    def of_whole(self, number: int, draw: Draw) -> Tensor:
-        """The values of a draw for the whole batch."""
-        return self.values[number].clone()
-
-    def of_half(self, which: int) -> Callable[[int, Draw], Tensor]:
-        """The values of a draw for the first half (0) or the second (1)."""
-
-        def substitute(number: int, draw: Draw) -> Tensor:
-            values, axis = self.values[number], self.axes[number]
-            if draw.operation.startswith("aten.randperm") and axis is not None:
-                return torch.arange(self.rows // 2 - 1, -1, -1)
-            if axis is None:
-                return values.clone()
-            size = values.shape[axis] // 2
-            return values.narrow(axis, which * size, size).clone()
-
-        return substitute
-
-    def _axis(self, whole: Draw, half: Draw) -> int | None:
-        """The axis of a draw that holds the rows."""
-        one, other = whole.values.shape, half.values.shape
-        if one == other:
-            return None
-        axes = [axis for axis, size in enumerate(one) if axis < len(other) and size != other[axis]]
-        fits = len(one) == len(other) and len(axes) == 1 and one[axes[0]] == 2 * other[axes[0]]
-        if not fits or one[axes[0]] % self.rows:
-            raise NotChecked(
-                f"a random draw has the shape {tuple(one)} for {self.rows} rows and {tuple(other)} for half of them:"
-                " they cannot be held against each other"
-            )
-        return axes[0]
-
-    def _chooses_rows(self, whole: Draw, half: Draw) -> bool:
-        """Whether a draw is a permutation of the rows.
-
-        Raises:
-            CheckFailure: it draws numbers of rows, which ties them together in any case.
-        """
-        if whole.operation.startswith("aten.randperm"):
-            return whole.numbers != half.numbers
-        if (
-            whole.operation.startswith("aten.randint")
-            and self.rows in whole.numbers
-            and whole.numbers != half.numbers
-        ):
-            raise CheckFailure("it draws numbers of rows, which ties rows together", whole.place,
-                               "say so:  Phase(…, couples_rows=True)")  # fmt: skip
-        return False
-
-
 def cut(
     owns: Owns, batches: Sequence[Input], rows: int, run: Callable[[Input], Output]
 ) -> list[Callable[[], Output]]:
@@ -205,14 +124,53 @@ def cut(
         with drawn(owns) as draws:
             run(batch)
         recorded.append(draws)
-    halves = Halves(recorded[0], recorded[1], rows)
+    whole, half = recorded
+    if [draw.operation for draw in whole] != [draw.operation for draw in half]:
+        raise NotChecked(
+            f"a batch of {rows} makes {len(whole)} random draws and one of {rows // 2} makes {len(half)}:"
+            " they cannot be held against each other"
+        )
 
-    def given(batch: Input, substitute: Callable[[int, Draw], Tensor]) -> Output:
-        with Draws(owns, substitute):
+    def given(batch: Input, part: slice) -> Output:
+        values = [values_for(one, other, rows, part) for one, other in zip(whole, half, strict=True)]
+        with Draws(owns, lambda number, draw: values[number]):
             return run(batch)
 
-    substitutes = (halves.of_whole, halves.of_half(0), halves.of_half(1))
-    return [partial(given, batch, each) for batch, each in zip(batches, substitutes, strict=True)]
+    parts = (slice(0, rows), slice(0, rows // 2), slice(rows // 2, rows))
+    return [partial(given, batch, part) for batch, part in zip(batches, parts, strict=True)]
+
+
+def values_for(whole: Draw, half: Draw, rows: int, part: slice) -> Tensor:
+    """What a draw gives to a part of a batch.
+
+    The axis of the rows is the one that is shorter for half of them. Where it is a multiple of them, as for several
+    draws a row, which row each is for is unknown, so all are alike. A draw without such an axis is shared.
+
+    Args:
+        whole: the draw for a batch of ``rows``.
+        half: for half of them, by the same code.
+        rows: of the batch.
+        part: of them.
+
+    Raises:
+        NotChecked: its shape does not follow the number of rows.
+    """
+    values, other, count = whole.values, half.values, part.stop - part.start
+    if whole.operation.startswith("aten.randperm") and whole.numbers != half.numbers:
+        return torch.arange(count - 1, -1, -1)
+    if values.shape == other.shape:
+        return values.clone()
+    sizes = zip(values.shape, other.shape, strict=False)
+    axis = next((n for n, (all_rows, half_of_them) in enumerate(sizes) if all_rows != half_of_them), 0)
+    if values.dim() != other.dim() or values.shape[axis] % rows or 2 * other.numel() != values.numel():
+        raise NotChecked(
+            f"a random draw has the shape {tuple(values.shape)} for {rows} rows and {tuple(other.shape)} for half of"
+            " them: they cannot be held against each other"
+        )
+    if values.shape[axis] == rows:
+        return values.narrow(axis, part.start, count).clone()
+    size = values.shape[axis] * count // rows
+    return values.narrow(axis, 0, 1).repeat_interleave(size, axis)
 
 
 def other_generators(owns: Owns) -> dict[str, Any]:

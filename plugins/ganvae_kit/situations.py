@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import SLOTS, Configuration, Draft, Reader, configure
@@ -19,11 +19,13 @@ from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import FittedPrior, Source
 from ganvae_core.plugins import Catalogue
 from ganvae_core.types import DataSpec
-from ganvae_kit.data import IMAGE, LARGER, USUAL, in_model_units, seeded, split_of
+from ganvae_kit.data import IMAGE, LARGER, USUAL, condition_of, in_model_units, seeded, split_of, x_of
 from ganvae_kit.models import objective_of, small_encoder
 from ganvae_kit.offline import wanted_network
 from ganvae_kit.places import Place, place_of
-from ganvae_kit.subjects import Component, Settings
+
+if TYPE_CHECKING:
+    from ganvae_kit.subjects import Component, Settings
 
 SLOT_OF = {kind: slot for slot, kind in SLOTS.items()}
 """The key of a configuration that names a component, by its kind. Other kinds are made by themselves."""
@@ -107,12 +109,8 @@ class Situation:
             draft.apply(nest(list(self.settings.items())))
         return draft.finish("", "", needed=())
 
-    def make(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
-        """The component, with weights that follow from the seed.
-
-        Args:
-            seed: of its weights; an encoder that it is given is the same for all.
-            dtype: of that encoder.
+    def make(self, seed: int = 0) -> Any:
+        """The component, with weights that follow from the seed; an encoder that it is given is the same for all.
 
         Raises:
             GanvaeError: it refuses the situation.
@@ -128,14 +126,14 @@ class Situation:
                 given = {"name": self.component.id, **options}
                 return builder.component(Reader(catalogue).component(self.component.label, kind, given))
             if not self.recipe or kind == "critic":
-                return builder.component(configuration.components[SLOT_OF[kind]], self._facts(dtype))
-            model = builder.model(self.data, conditions_of(split_of(self.data))).to(dtype)
+                return builder.component(configuration.components[SLOT_OF[kind]], self._facts())
+            model = builder.model(self.data, conditions_of(split_of(self.data)))
             part = getattr(model, kind)
             if part is None:
                 raise ConfigurationError("the recipe's objective trains no encoder, so there is none.")
             return part
 
-    def _facts(self, dtype: torch.dtype) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         kind = self.component.spec.kind
         facts: dict[str, Any] = {"data": self.data, "condition_shape": self.data.condition}
         if kind == "source":
@@ -143,7 +141,7 @@ class Situation:
         if kind == "critic":
             return facts
         asks = kind == "prior" and "encoder" in component_facts(self.component.target)
-        encoder = small_encoder(self.data, self.shape).to(dtype) if asks else None
+        encoder = small_encoder(self.data, self.shape) if asks else None
         return {**facts, "latent_shape": self.shape, "raw_shape": self.data.shape, "encoder": encoder}
 
     @functools.cached_property
@@ -177,8 +175,6 @@ class Situation:
         return None
 
     def _run_two_rows(self, made: Any) -> None:
-        from ganvae_kit.trials import Inputs
-
         kind = self.component.spec.kind
         if kind == "objective" or isinstance(made, FittedPrior):
             return
@@ -188,6 +184,30 @@ class Situation:
                 made.sample(2, inputs.condition)
             else:
                 made(inputs.main, *([] if kind == "observation" else [inputs.condition]))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a component: z, x or raw as ``main``, (B, *X) data, and (B, *K) conditions or None."""
+
+    main: Tensor
+    x: Tensor
+    condition: Tensor | None
+
+    @classmethod
+    def of(cls, situation: Situation, made: Any, rows: int) -> Inputs:
+        """Random inputs, the same each time."""
+        kind, data = situation.component.spec.kind, situation.data
+        x = main = x_of(data, rows)
+        if kind not in ("encoder", "critic"):
+            shape = tuple(made.raw_shape(data)) if kind == "observation" else situation.shape
+            main = torch.randn(rows, *shape, generator=torch.Generator().manual_seed(1))
+        return cls(main, x, condition_of(data, rows))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Inputs:
+        """The inputs with each tensor changed."""
+        condition = None if self.condition is None else change(self.condition)
+        return Inputs(change(self.main), change(self.x), condition)
 
 
 def situations(component: Component) -> list[Situation]:

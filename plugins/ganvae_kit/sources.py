@@ -17,7 +17,7 @@ from ganvae_core.interfaces import Source
 from ganvae_core.types import DataSpec, Rows
 from ganvae_core.views.finding import view_of
 from ganvae_kit.checks import CheckFailure, check
-from ganvae_kit.places import Place, place_of
+from ganvae_kit.places import place_of
 from ganvae_kit.situations import Situation, situations
 
 CHECKED_ROWS = 64
@@ -27,47 +27,23 @@ CHECKED_ROWS = 64
 def specification(situation: Situation) -> None:
     """Its specification is whole: shape, range, columns, classes and units agree, and JSON gives it back."""
     source = situation.opened
-    place, spec = place_of_property(source, "spec"), source.spec
+    place, spec = place_of(getattr(type(source).spec, "fget", type(source))), source.spec
     if not isinstance(cast(object, spec), DataSpec):
         raise CheckFailure(f"spec is {type(spec).__name__}, not a DataSpec", place)
-    wrong = next(_wrong_in(spec, len(source)), "")
-    if wrong:
-        raise CheckFailure(wrong, place)
+    if spec.count != len(source) or not spec.count:
+        raise CheckFailure(f"its specification counts {spec.count} rows, and len gives {len(source)}", place)
     try:
         view_of(spec, situation.component.owner.catalogue)
         back = read_spec(json.loads(json.dumps(spec.as_dict())))
     except GanvaeError as error:
         raise CheckFailure(error.message, place) from None
     except (TypeError, ValueError) as error:
-        raise CheckFailure(f"its specification does not go through JSON: {error}", place) from None
+        raise CheckFailure(f"its specification is not whole, or no JSON: {error}", place) from None
     for name in spec.as_dict():
         value, read = getattr(spec, name), getattr(back, name)
         if value != read:
             hint = "sequences are tuples, and numbers Python's own"
             raise CheckFailure(f"{name} is {value!r}, and JSON gives back {read!r}", place, hint)
-
-
-def _wrong_in(spec: DataSpec, count: int) -> Iterator[str]:
-    """What is wrong with a specification."""
-    if not spec.shape or any(type(size) is not int or size < 1 for size in spec.shape):
-        yield f"its shape is {spec.shape}, not a tuple of sizes"
-        return
-    width, units = spec.shape[-1], spec.units
-    if count < 1:
-        yield "it has no rows"
-    if spec.count != count:
-        yield f"its specification counts {spec.count} rows, and len gives {count}"
-    if spec.range is not None and not spec.range[0] < spec.range[1]:
-        yield f"its range is {spec.range}"
-    if spec.columns is not None and not spec.encoded and len(spec.columns) != width:
-        yield f"it names {len(spec.columns)} columns for {width} values"
-    if spec.classes is not None and spec.condition != (len(spec.classes),):
-        yield f"it has {len(spec.classes)} classes, and its condition is {spec.condition}, not ({len(spec.classes)},)"
-    places = spec.shape[units.axis] if -len(spec.shape) <= units.axis < 0 else 0
-    if any(size not in (1, places) for size in (len(units.offset), len(units.scale))):
-        yield f"its units have {len(units.offset)} offsets and {len(units.scale)} scales for {places} places"
-    if any(scale == 0 or not math.isfinite(scale) for scale in units.scale):
-        yield "one of its scales is 0 or not finite"
 
 
 @check("source", needs=["specification"], each=situations)
@@ -145,10 +121,3 @@ def _wrong_values(spec: DataSpec, x: np.ndarray) -> Iterator[str]:
     back, size = in_own_units(seen.numpy(), spec), float(np.abs(x.astype(np.float64)).max())
     if not np.allclose(back, x, rtol=1e-4, atol=1e-5 * max(1.0, size)):
         yield "its units do not give back the values that it began with"
-
-
-def place_of_property(thing: Any, name: str) -> Place | None:
-    """Where a property of a class is written."""
-    owner = next((owner for owner in type(thing).__mro__ if name in vars(owner)), type(thing))
-    value = vars(owner).get(name, owner)
-    return place_of(getattr(value, "fget", value)) or place_of(type(thing))

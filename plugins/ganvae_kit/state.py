@@ -1,11 +1,12 @@
-"""Everything that an objective or a component remembers, as a flat list of values that can be compared."""
+"""The state of an objective or a component, as a flat list of values that can be compared."""
 
 from __future__ import annotations
 
 import random
 import types
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,30 @@ def same(first: Any, second: Any) -> bool:
     if type(first) is not type(second):
         return False
     return bool(first == second) or bool(first != first and second != second)  # NaN is like NaN
+
+
+def differ(first: Tensor, second: Tensor, relative: float) -> bool:
+    """Whether two tensors of one shape differ by more than rounding."""
+    scale = max(float(first.abs().max()), float(second.abs().max())) if first.numel() else 0.0
+    return not torch.allclose(first, second, rtol=0.0, atol=relative * scale + 1e-12, equal_nan=True)
+
+
+def moved_by(
+    run: Callable[[], object],
+    state: Callable[[], Mapping[str, Any]],
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> list[str]:
+    """The names of what a call changes of a state.
+
+    Args:
+        run: the call.
+        state: gives the state.
+        context: in which it is called.
+    """
+    with context():
+        before = state()
+        run()
+        return changed(before, state())
 
 
 _NONE = object()

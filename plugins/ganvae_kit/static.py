@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 from types import ModuleType
 
 from ganvae_core.plugins.discovery import normalised
@@ -20,23 +17,13 @@ from ganvae_core.plugins.validation import (
     description,
 )
 from ganvae_kit.checks import CheckFailure, check
-from ganvae_kit.places import Place, place_in_traceback, place_of_names, place_of_text
+from ganvae_kit.places import Place, place_in_traceback
 from ganvae_kit.subjects import PluginUnderTest
 
 IMPORT_SECONDS = 120.0
 
-PROBE = """
-import importlib, json, sys, traceback
-sys.modules["torch"] = None
-try:
-    importlib.import_module(sys.argv[1])
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.partition(".")[0] != "torch":
-        raise
-    print()
-    print(json.dumps([[frame.filename, frame.lineno] for frame in traceback.extract_tb(error.__traceback__)]))
-"""
-"""Imports a module in a fresh interpreter without torch, and prints the stack at the first import of torch."""
+PROBE = "import importlib, sys; sys.modules['torch'] = None; importlib.import_module(sys.argv[1])"
+"""Imports a module in a fresh interpreter without torch."""
 
 
 @check("plugin")
@@ -69,40 +56,33 @@ def imports_no_torch(plugin: PluginUnderTest) -> None:
         capture_output=True, text=True, timeout=IMPORT_SECONDS, env=environment, check=False,
     )  # fmt: skip
     if done.returncode:
-        message = f"{name} cannot be imported by itself: {done.stderr.strip().splitlines()[-1]}"
-        raise CheckFailure(message, place_of_module(module))
-    if done.stdout:
-        stack: list[tuple[str, int]] = json.loads(done.stdout.splitlines()[-1])
-        frames = [Place(file, line) for file, line in stack if plugin.owns(file)]
+        last = done.stderr.strip().splitlines()[-1]
+        torch = "import of torch" in last
+        message = (
+            f"importing {name} imports torch" if torch else f"{name} cannot be imported by itself: {last}"
+        )
         hint = "components are named by ComponentSpec(target=…) and imported when a run uses them"
-        raise CheckFailure(f"importing {name} imports torch", (*frames, place_of_module(module))[0], hint)
+        raise CheckFailure(message, place_of_module(module), hint if torch else "")
 
 
 @check("plugin", needs=["entry-point"])
 def descriptions(plugin: PluginUnderTest) -> None:
     """It is written for this core API, and its hooks return components, recipes and verbs that can be used."""
     module = module_of(plugin)
-    file = module.__file__ or ""
+    place = place_of_module(module)
     try:
         check_api(declared_api(module))
         components, recipes, commands = description(plugin.plugin.name, module)
     except RefusalError as refusal:
-        reason, cause = refusal.reason, refusal.__cause__
-        hooks = [f"def {name}" for name in vars(module) if name.startswith("ganvae_") and name in reason]
-        place = (
-            (place_in_traceback(cause, plugin.owns) if cause else None)
-            or place_of_text(file, *hooks)
-            or place_of_names(file, reason)
-            or (place_of_text(file, "ganvae_api") if "API" in reason else None)
-        )
-        raise CheckFailure(reason, place or place_of_module(module)) from None
+        cause = refusal.__cause__
+        raised = place_in_traceback(cause, plugin.owns) if cause else None
+        raise CheckFailure(refusal.reason, raised or place) from None
     if not (components or recipes or commands):
         hint = "implement ganvae_components, ganvae_recipes or ganvae_commands"
-        raise CheckFailure("it offers nothing: no component, recipe or verb", place_of_module(module), hint)
+        raise CheckFailure("it offers nothing: no component, recipe or verb", place, hint)
     name, names = plugin.plugin.name, [recipe.name for recipe in recipes]
     if recipes and name not in names:
         message = f"no recipe is called '{name}', so `ganvae run --plugin {name}` has nothing to run"
-        place = place_of_text(file, "RecipeSpec(") or place_of_module(module)
         raise CheckFailure(message, place, f"its recipes: {', '.join(names)}")
 
 
@@ -117,12 +97,5 @@ def place_of_module(module: ModuleType) -> Place | None:
 
 
 def described(plugin: PluginUnderTest) -> Place | None:
-    """The line of the plugin's entry point: in its project, or where it was installed."""
-    file = plugin.described
-    if file is None:
-        try:
-            folder = getattr(distribution(plugin.plugin.distribution), "_path", None)
-        except PackageNotFoundError:
-            return None
-        file = None if folder is None else Path(folder) / "entry_points.txt"
-    return file and place_of_text(file, plugin.plugin.entry_point, plugin.plugin.name)
+    """The project file that has the plugin's entry point, where it is known."""
+    return plugin.described and Place(str(plugin.described), 1)

@@ -8,11 +8,11 @@ import math
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import Configuration, configure
@@ -25,9 +25,8 @@ from ganvae_core.types import DataSpec
 from ganvae_kit.checks import NotChecked, Of, Outcome
 from ganvae_kit.data import DOWNLOADED, RandomRows, in_model_units
 from ganvae_kit.offline import wanted_network
-
-if TYPE_CHECKING:
-    from ganvae_kit.situations import Situation
+from ganvae_kit.places import Place
+from ganvae_kit.situations import Situation, situations_of
 
 PROJECT = "pyproject.toml"
 MOST_SOURCES = 2
@@ -45,14 +44,10 @@ class Given:
     Args:
         settings: by ``kind/name`` of a component, the settings to check it with, one after the other.
         data: further data specifications that the components are tried on.
-        closed_forms: by ``kind/name``, functions that give what a component computes and what it should.
     """
 
     settings: Mapping[str, Sequence[Settings]] = field(default_factory=dict[str, Sequence[Settings]])
     data: Sequence[DataSpec] = ()
-    closed_forms: Mapping[str, Sequence[Callable[..., Any]]] = field(
-        default_factory=dict[str, Sequence[Callable[..., Any]]]
-    )
 
 
 class PluginUnderTest:
@@ -172,8 +167,6 @@ class Component(Part):
     @functools.cached_property
     def tried(self) -> list[Situation]:
         """Every situation that it is tried in, whether it accepts it or not."""
-        from ganvae_kit.situations import situations_of
-
         return situations_of(self)
 
     @property
@@ -187,11 +180,6 @@ class Component(Part):
         if not accepted:
             raise NotChecked("it was not made")
         return accepted
-
-    @property
-    def closed_forms(self) -> Sequence[Callable[..., Any]]:
-        """What its author gave for it."""
-        return self.owner.given.closed_forms.get(self.label, ())
 
 
 class Recipe(Part):
@@ -214,6 +202,11 @@ class Recipe(Part):
         """The YAML file, where it is one on disk."""
         resource = files(self.owner.plugin.package).joinpath(self.spec.resource)
         return resource if isinstance(resource, Path) else None
+
+    @property
+    def place(self) -> Place | None:
+        """The first line of the file."""
+        return None if self.file is None else Place(str(self.file), 1)
 
     def configured(self, **changes: Any) -> Configuration:
         """Its configuration.

@@ -22,14 +22,11 @@ class PluginSuite:
         settings: by ``kind/name``, settings to check a component with, by dotted key as ``gv.train(overrides=…)`` takes
             them: ``{"source/audio": [{"data.path": "tone.wav"}]}``. The list may hold several.
         data: what data the components are for, where the kit's images, points and tables do not suit them.
-        closed_forms: by ``kind/name``, functions that give what is computed and what the author worked out: for an
-            objective ``(objective, batch) -> {"phase/term": value}``, else ``component -> (tensor, expected tensor)``.
     """
 
     plugin: ClassVar[str | Path]
     settings: ClassVar[Mapping[str, Sequence[Settings]]] = {}
     data: ClassVar[Sequence[DataSpec]] = ()
-    closed_forms: ClassVar[Mapping[str, Sequence[Callable[..., Any]]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -42,7 +39,7 @@ class PluginSuite:
                 "PluginSuite is made of tests for pytest, which is not installed.",
                 "pip install 'ganvae[testing]'",
             ) from error
-        given = Given(cls.settings, cls.data, cls.closed_forms)
+        given = Given(cls.settings, cls.data)
         try:
             plugins = open_plugins(cls.plugin, given)
             _refuse_unknown(given, plugins)
@@ -96,7 +93,7 @@ def _refuse_unknown(given: Given, plugins: Sequence[PluginUnderTest]) -> None:
     """
     labels = {subject.label for plugin in plugins for subject in plugin.subjects}
     ready = all(plugin.plugin.ready for plugin in plugins)
-    for label in (*given.settings, *given.closed_forms):
+    for label in given.settings:
         if ready and label not in labels:
             raise ConfigurationError(
                 f"the plugin has no '{label}' that something is given for.",

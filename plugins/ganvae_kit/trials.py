@@ -20,10 +20,9 @@ from ganvae_kit.checks import CheckFailure
 from ganvae_kit.data import condition_of, seeded, x_of
 from ganvae_kit.models import phases_of
 from ganvae_kit.places import Place, place_of
-from ganvae_kit.situations import Situation
+from ganvae_kit.situations import Inputs, Situation
 from ganvae_kit.state import remembered, statistics
 from ganvae_kit.subjects import Component
-from ganvae_kit.tracing import line_of_return
 
 NETWORKS = ("generator", "encoder", "critic", "observation", "prior")
 CODES = 300
@@ -54,30 +53,6 @@ class Output:
 Outputs = Mapping[str, Output]
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs of a component: z, x or raw as ``main``, (B, *X) data, and (B, *K) conditions or None."""
-
-    main: Tensor
-    x: Tensor
-    condition: Tensor | None
-
-    @classmethod
-    def of(cls, situation: Situation, made: Any, rows: int, dtype: torch.dtype = torch.float32) -> Inputs:
-        """Random inputs, the same each time."""
-        kind, data = situation.component.spec.kind, situation.data
-        x = main = x_of(data, rows)
-        if kind not in ("encoder", "critic"):
-            shape = tuple(made.raw_shape(data)) if kind == "observation" else situation.shape
-            main = torch.randn(rows, *shape, generator=torch.Generator().manual_seed(1))
-        return cls(main, x, condition_of(data, rows)).each(lambda value: value.to(dtype))
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> Inputs:
-        """The inputs with each tensor changed."""
-        condition = None if self.condition is None else change(self.condition)
-        return Inputs(change(self.main), change(self.x), condition)
-
-
 class Trial:
     """A network, an observation or a prior in a situation, with a batch of random rows.
 
@@ -85,16 +60,13 @@ class Trial:
         situation: that it is made in.
         rows: of the batch.
         seed: of its weights.
-        dtype: of its weights and inputs.
     """
 
-    def __init__(
-        self, situation: Situation, rows: int = 7, seed: int = 0, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, situation: Situation, rows: int = 7, seed: int = 0) -> None:
         self.situation, self.component = situation, situation.component
         self.owns, self.rows = self.component.owns, rows
-        self.made: Any = ready(situation, situation.make(seed, dtype)).to(dtype)
-        self.inputs = Inputs.of(situation, self.made, rows, dtype)
+        self.made: Any = ready(situation, situation.make(seed))
+        self.inputs = Inputs.of(situation, self.made, rows)
 
     @property
     def label(self) -> str:
@@ -143,11 +115,6 @@ class Trial:
         }
         return {name: value for name, value in values.items() if name not in allowed}
 
-    def channels_last(self) -> None:
-        """Lay images and weights out in memory pixel by pixel."""
-        lay_out(self.made)
-        self.inputs = self.inputs.each(channels_last)
-
     def perturbed(self) -> Trial:
         """Move the weights a little, so that none of them is where it began: at zero, say."""
         generator = torch.Generator().manual_seed(4)
@@ -155,10 +122,6 @@ class Trial:
             for parameter in self.made.parameters():
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
         return self
-
-    def returned(self, method: Callable[..., Any]) -> Place | None:
-        """The line from which a method returned."""
-        return line_of_return(self.run, self.owns, method) or place_of(method)
 
 
 class PhaseTrial(Trial):
@@ -243,11 +206,6 @@ class PhaseTrial(Trial):
             n: v for n, v in {**remembered(self.made), **flags, **modes, **given}.items() if n not in allowed
         }
 
-    def channels_last(self) -> None:
-        """Lay the batch's images and the weights out in memory pixel by pixel."""
-        lay_out(self.made)
-        self.batch = replace(self.batch, x=channels_last(self.batch.x))
-
     def name_of(self, parameter: nn.Parameter) -> str:
         """A parameter's name in the objective."""
         return next(name for name, other in self.made.named_parameters() if other is parameter)
@@ -273,17 +231,6 @@ def trials_in(situations: Iterable[Situation], rows: int | None = None) -> Itera
 def batch_of(data: DataSpec, rows: int) -> Batch:
     """A batch of random rows like the data."""
     return Batch(x_of(data, rows), condition_of(data, rows), None, torch.arange(rows), 0)
-
-
-def lay_out(module: nn.Module) -> None:
-    """Lay weights of four axes out in memory pixel by pixel."""
-    for parameter in module.parameters():
-        parameter.data = channels_last(parameter.data)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """The same values, laid out pixel by pixel where they are images."""
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
 def ready(situation: Situation, made: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ CLASSES = {
     "Spread": "metric/spread",
     "Tally": "callback/tally",
 }
+
+
+DESCRIBING = ("../../pyproject.toml", "plugin.py", "__init__.py", "recipes/specimen.yaml")
+"""Files of which a failure may name the first line."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +79,18 @@ class Mutant:
         target.write_text(text.replace(before, after)[1:], "utf-8")
         return project
 
-    def place(self, project: Path) -> tuple[str, int]:
-        """The file and the line that the failure must name: of several with the text, the nearest to the change."""
-        target = self._path(project, self.at_file)
+    def places(self, project: Path) -> set[tuple[str, int]]:
+        """The files and lines that the failure may name: that of the change or of ``at``, and what these are in."""
+        target, changed_file = self._path(project, self.at_file), self._path(project, self.file)
         lines = target.read_text("utf-8").splitlines()
         wanted = self.at.strip().replace(self._package, PACKAGE)
         found = [number for number, line in enumerate(lines, 1) if wanted in line]
         change = self.after.splitlines()[-1].strip().replace(self._package, PACKAGE)
         changed = next((number for number, line in enumerate(lines, 1) if change in line), 0)
-        return str(target), min(found, key=lambda number: abs(number - changed))
+        places = {(str(target), n) for n in _around(target, min(found, key=lambda n: abs(n - changed)))}
+        if changed and target == changed_file:
+            places |= {(str(target), n) for n in _around(target, changed)}
+        return places | ({(str(changed_file), 1)} if self.file in DESCRIBING else set())
 
     def concerns(self, label: str) -> bool:
         """Whether a subject is looked at."""
@@ -108,6 +116,19 @@ class Mutant:
     @staticmethod
     def _path(project: Path, file: str) -> Path:
         return (project / "src" / PACKAGE / file).resolve()
+
+
+def _around(file: Path, line: int) -> list[int]:
+    """A line, and where the functions and classes begin that it is in."""
+    if file.suffix != ".py":
+        return [line]
+    try:
+        tree = ast.parse(file.read_text("utf-8"))
+    except SyntaxError:
+        return [line]
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [line, *(node.lineno for node in nodes if node.lineno <= line <= (node.end_lineno or line))]
 
 
 def write_project(folder: Path, name: str = "specimen") -> Path:

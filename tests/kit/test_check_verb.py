@@ -60,7 +60,7 @@ def test_a_plugin_that_keeps_its_promises_ends_with_0_and_a_table(say: Say, tmp_
     assert any(line[:1] == ["objective/contrast"] and int(line[1]) > 10 for line in lines)
     *_, passed, left = out.splitlines()
     assert passed.split()[1:3] == ["checks", "passed,"]
-    assert re.fullmatch(r"\d+ not checked \(closed-forms, .*\); --all says why", left)
+    assert re.fullmatch(r"\d+ not checked \(.*\); --all says why", left)
 
 
 def test_an_installed_plugin_is_checked_by_its_name_and_told_as_json(say: Say) -> None:
@@ -152,8 +152,6 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "a setting without a value": (["vae", "objective/elbo:objective.beta"], "KIND/NAME:KEY=VALUE"),
     "no time": (["vae", "--seconds", "0"], "0.0 is not in the range x>0"),
     "less than no time": (["vae", "--seconds", "-1"], "-1.0 is not in the range x>0"),
-    "no length of time": (["vae", "--seconds", "nan"], "nan is not finite"),
-    "time without an end": (["vae", "--seconds", "inf"], "inf is not finite"),
     "an unknown check": (["vae", "--only", "shape"], "there is no check 'shape'. Did you mean 'shapes'?"),
 }
 

@@ -11,37 +11,19 @@ import pytest
 from ganvae_kit import CHECKS, CheckFailure, Given, held, open_plugins
 from ganvae_kit.checks import enforce
 from ganvae_kit.subjects import PluginUnderTest
-from mutants import PACKAGE, write_project
+from mutants import write_project
 from warm import warm
 
 FILE = """
-import math
 from pathlib import Path
-
-import torch
 
 from ganvae_core import DataSpec
 from ganvae_kit import PluginSuite
 
 
-def silent(objective, batch):
-    for parameter in objective.critic.parameters():
-        torch.nn.init.zeros_(parameter)
-    return {"critic/loss": 1.0, "critic/real": 0.0, "generator/loss": 1.0}
-
-
-def wrong(objective, batch):
-    return {**silent(objective, batch), "critic/loss": 2.0}
-
-
-def at_zero(prior):
-    return prior.log_prob(torch.zeros(1, 2)), torch.tensor([-2 * math.log(4)])
-
-
 class TestSpecimen(PluginSuite):
     plugin = Path(__file__).parent / "project"
     settings = {"generator/plain": [{}, {"generator.width": 3}]}
-    closed_forms = {"objective/contrast": [silent, wrong], "prior/logistic": [at_zero]}
 
 
 class TestNobody(PluginSuite):
@@ -70,7 +52,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("suite")
     write_project(folder)
     (folder / "test_them.py").write_text(FILE)
-    wanted = "closed_forms or shapes or Nobody or Misspelt or descriptions or fit"
+    wanted = "shapes or Nobody or Misspelt or descriptions or fit"
     return pytest_in(folder, "-k", wanted)
 
 
@@ -87,19 +69,8 @@ def test_each_check_is_a_test_with_a_case_for_each_component(told: dict[str, str
     assert not [name for name in told if name.startswith("Shared")]
 
 
-def test_closed_forms_pass_where_they_are_right_and_say_by_how_much_they_are_wrong(
-    told: dict[str, str],
-) -> None:
-    assert told["TestSpecimen::test_closed_forms[prior/logistic]"] == "PASSED"
-    assert told["TestSpecimen::test_closed_forms[objective/contrast]"] == "FAILED"
-    assert "objective/contrast, wrong: critic/loss is 1, not 2" in told["output"]
-    assert re.search(r"look at .*objective\.py:\d+", told["output"])
-    assert "the case is at" in told["output"]
-
-
 def test_what_does_not_apply_is_skipped_with_its_reason(told: dict[str, str]) -> None:
     assert re.search(r"SKIPPED .*it is not fitted after training", told["output"])
-    assert re.search(r"SKIPPED .*its author gives no closed form", told["output"])
 
 
 def test_a_plugin_that_is_not_there_is_a_failure_that_says_so(told: dict[str, str]) -> None:
@@ -137,9 +108,7 @@ def test_a_name_that_the_registry_reserves_for_others_is_refused(tmp_path: Path)
     with pytest.raises(CheckFailure, match="is reserved for other") as failure:
         enforce(CHECKS["entry-point"], reserved)
     assert failure.value.place is not None
-    project = Path(failure.value.place.file)
-    assert project.name == "pyproject.toml"
-    assert f'specimen = "{PACKAGE}.plugin"' in project.read_text().splitlines()[failure.value.place.line - 1]
+    assert Path(failure.value.place.file).name == "pyproject.toml"
 
 
 def test_without_pytest_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

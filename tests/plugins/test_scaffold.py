@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from ganvae_kit.scaffold import LONGEST_NAME, NEW_KINDS, git_author, write_plugin
+from ganvae_kit.scaffold import NEW_KINDS, write_plugin
 from real_environment import RealEnvironment
 from warm import warm
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.plugins import KnownPlugin, registry
 
-NAMES = ("q", "two-words", "a" * LONGEST_NAME)
+NAMES = ("q", "two-words", "a" * 30)
 """Short, usual and long: lines that hold the name fit with each."""
 
 
@@ -123,23 +123,6 @@ def test_every_kind_trains_and_samples(new_plugins: RealEnvironment) -> None:
         assert f"new-{kind}/new-{kind}" in (new_plugins.folder / f"run-{kind}/config.yaml").read_text()
 
 
-def test_the_author_is_whom_git_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tmp_path / "gitconfig"
-    config.write_text('[user]\n\tname = "Ada \\"Countess\\" Lovelace"\n')
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.chdir(tmp_path)
-    folder = written(tmp_path)
-    assert 'Ada "Countess" Lovelace' in (folder / "LICENSE").read_text()
-    assert r'authors = [{ name = "Ada \"Countess\" Lovelace" }]' in (folder / "pyproject.toml").read_text()
-
-
-def test_without_git_the_licence_names_the_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert git_author() == ""
-    assert "the authors of ganvae-acme" in (written(tmp_path) / "LICENSE").read_text()
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -150,14 +133,9 @@ def test_without_git_the_licence_names_the_authors(tmp_path: Path, monkeypatch: 
         ("2d-ring", "lower-case letters"),
         ("", "lower-case letters"),
         ("../loss", "did you mean 'loss'?"),
-        ("ganvae-loss", "ganvae plugins new loss"),
-        ("class", "a word of Python's own"),
-        ("none", "a word of Python's own"),
-        ("a" * (LONGEST_NAME + 1), f"{LONGEST_NAME} at most"),
-        ("vae", "reserved for ganvae"),
-        ("builtin", "reserved for ganvae"),
-        ("swae", "reserved for ganvae-swae"),
-        ("core", "there is a package 'ganvae_core' already"),
+        ("vae", "that of a plugin of ganvae"),
+        ("builtin", "that of a plugin of ganvae"),
+        ("swae", "that of a plugin of ganvae-swae"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused(name: str, expected: str, tmp_path: Path) -> None:
@@ -171,7 +149,7 @@ def test_a_name_that_cannot_be_used_is_refused(name: str, expected: str, tmp_pat
 def test_a_name_that_is_installed_is_refused(new_plugins: RealEnvironment) -> None:
     done = new_plugins.ganvae("plugins", "new", "new-prior", "--out", "elsewhere")
     assert done.code == 2
-    assert done.err.startswith("error: a plugin 'new-prior' is installed already, from ganvae-new-prior;")
+    assert done.err.startswith("error: the name 'new-prior' is that of a plugin of ganvae-new-prior;")
     assert not (new_plugins.folder / "elsewhere").exists()
 
 
@@ -212,14 +190,8 @@ def test_what_to_do_next_is_three_commands(real_environment: RealEnvironment) ->
     ]
 
 
-def test_an_unknown_kind_gets_the_nearest(real_environment: RealEnvironment) -> None:
-    done = real_environment.ganvae("plugins", "new", "kindless", "--kind", "priors")
-    assert (done.code, done.out) == (2, "")
-    assert "Did you mean 'prior'?" in done.err
-    assert (
-        "objective, generator, encoder, critic, prior, observation, source, view, metric, callback"
-        in done.err
-    )
-    assert "error: --kind: there is no kind 'priors'. Did you mean" in done.err
-    done = real_environment.ganvae("plugins", "new", "kindless", "--kind", "schedule")
-    assert done.err.startswith("error: --kind: there is no template for the kind 'schedule'.\n")
+def test_an_unknown_kind_is_refused_with_those_that_there_are(real_environment: RealEnvironment) -> None:
+    for kind in ("priors", "schedule"):
+        done = real_environment.ganvae("plugins", "new", "kindless", "--kind", kind)
+        assert (done.code, done.out) == (2, "")
+        assert f"'{kind}' is not one of 'objective', 'generator', 'encoder', 'critic', 'prior'" in done.err
