@@ -22,7 +22,7 @@ LINE_SECONDS = 10.0
 LONG_SECONDS = 600.0
 """Seconds left from which the estimate has a line of its own, with the command of a smaller recipe."""
 MAIN_TERMS = 4
-NOT_LOSSES = ("gradient_norm", "accuracy", "dropped_updates", "samples/spread", "samples/nearest")
+NOT_LOSSES = ("gradient_norm", "accuracy", "samples/spread", "samples/nearest")
 
 
 @final

@@ -291,11 +291,11 @@ def _print_dry_run(preparation: Preparation) -> None:
 def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> None:
     from rich.console import Console
 
-    from ganvae_core.cli.describe import preference, results
+    from ganvae_core.cli.describe import results
     from ganvae_core.cli.launcher import how_to_go_on
     from ganvae_core.cli.progress import Progress
+    from ganvae_core.engine.log import NotFiniteError
     from ganvae_core.engine.processes import RankLostError
-    from ganvae_core.engine.recovery import NotFiniteError
     from ganvae_core.views.finding import view_of
 
     engine = preparation.engine
@@ -314,9 +314,8 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
         except NotFiniteError as error:
             newest = directory.newest_step()
             if newest is not None:
-                skip = f"{_resume_command(directory.path)} engine.on_nonfinite=skip"
-                hint = f"or go on from step {newest:,} without such updates:  {skip}"
-                error.hints = (*error.hints[:-1], hint)
+                again = f"ganvae run --from {shlex.quote(str(directory.path))} optimizers.default.lr=…"
+                error.hints += (f"a new run goes on from step {newest:,}:  {again}",)
             raise
         except KeyboardInterrupt:
             raise _stopped(preparation.stages, directory, received, directory.newest_step()) from None
@@ -333,8 +332,6 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
             note(f"stopped early at step {engine.step_index:,}: {engine.stop_flag.because}")
         if engine.results:
             note(f"held out: {results(engine.results, engine.state.results.figures)}")
-        for line in preference(directory) if engine.world.first else ():
-            note(line)
     if engine.world.first:
         click.echo(str(directory.path))
     if not quiet:

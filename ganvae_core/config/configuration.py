@@ -61,6 +61,8 @@ SHARED: Mapping[str, Mapping[str, Option]] = {"source": OF_DATA, "optimizer": OF
 GROUPS: Mapping[str, type] = {"latent": LatentSettings, "engine": EngineSettings}
 LATENT_SHAPE = Option("latent_shape", tuple[int, ...], None)
 """The fact that a component inside another one's options may be given there, in place of the run's."""
+GONE = ("on_nonfinite", "on_callback_error")
+"""Settings of the engine in runs of earlier versions that have no effect any more."""
 OF_LISTS = {key: Option(key, list[Annotated[Choice, kind]] | None, None) for key, kind in LISTS.items()}
 
 
@@ -434,7 +436,9 @@ def stored(
     Raises:
         ConfigurationError, PluginError: as ``Draft.apply`` and ``Draft.finish``.
     """
-    draft = Draft(catalogue)
+    draft, engine = Draft(catalogue), tree.get("engine")
+    if isinstance(engine, Mapping):
+        tree = {**tree, "engine": {name: engine[name] for name in engine if name not in GONE}}
     draft.apply(tree)
     draft.apply(changes or {})
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))

@@ -1,4 +1,4 @@
-"""Data frames, told from other objects without importing the libraries that make them."""
+"""Data frames, recognised without importing the libraries that make them."""
 
 from __future__ import annotations
 

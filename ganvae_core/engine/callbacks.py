@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
-from ganvae_core.engine.settings import DISABLE
 from ganvae_core.engine.state import TrainingState
 from ganvae_core.errors import GanvaeError, TrainingError
 from ganvae_core.training import Callback, TrainingView
@@ -20,19 +19,17 @@ class Callbacks:
     Args:
         callbacks: a list that may grow until training starts.
         view: gives the training as it is now.
-        policy: on a failure of a callback, ``stop`` or ``disable``.
     """
 
-    def __init__(self, callbacks: Sequence[Callback], view: Callable[[], TrainingView], policy: str) -> None:
+    def __init__(self, callbacks: Sequence[Callback], view: Callable[[], TrainingView]) -> None:
         self.callbacks = list(callbacks)
         self._view = view
-        self._policy = policy
 
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback.
 
         Raises:
-            TrainingError: one failed, and the policy is to stop; the message names it.
+            TrainingError: one failed; the message names it.
         """
         for callback in list(self.callbacks):
             with self._guarded(callback, hook):
@@ -47,7 +44,7 @@ class Callbacks:
         """The callbacks' states for a checkpoint, by class.
 
         Raises:
-            TrainingError: one failed, or its state is not JSON, and the policy is to stop.
+            TrainingError: one failed, or its state is not JSON.
         """
         states: list[dict[str, Any]] = []
         for callback in list(self.callbacks):
@@ -65,7 +62,7 @@ class Callbacks:
         States are matched by class, since a resumed run may have other callbacks.
 
         Raises:
-            TrainingError: one failed, and the policy is to stop.
+            TrainingError: one failed.
         """
         for callback in list(self.callbacks):
             name = type(callback).__qualname__
@@ -77,7 +74,7 @@ class Callbacks:
 
     @contextmanager
     def _guarded(self, callback: Callback, hook: str) -> Generator[None]:
-        """Apply the policy to an exception of a callback; ganvae's own errors are raised unchanged."""
+        """Name the callback that an exception comes from; ganvae's own errors are raised unchanged."""
         try:
             yield
         except GanvaeError:
@@ -87,12 +84,8 @@ class Callbacks:
             what = (
                 f"step {view.step:,}: the callback {name} failed in {hook}: {type(error).__name__}: {error}"
             )
-            # While another error is being raised, that one is shown.
-            if hook != "on_error" and self._policy != DISABLE:
+            if hook != "on_error":
                 raise TrainingError(
-                    f"{what}; training has stopped.",
-                    "go on without it when it fails:  engine.on_callback_error=disable",
-                    "or leave it out:  callbacks=[]",
+                    f"{what}; training has stopped.", "leave it out:  callbacks=[]"
                 ) from error
-            self.callbacks.remove(callback)
-            view.warn(f"{what}; training goes on without it" if hook != "on_error" else what)
+            view.warn(what)  # another error is being raised, which is the one to show

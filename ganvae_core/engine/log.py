@@ -4,39 +4,47 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ganvae_core.errors import TrainingError
 from ganvae_core.types import Loss
 
 GRADIENT_NORM = "gradient_norm"
 LOSS = "loss"
-DROPPED = "dropped_updates"
 _LARGEST = torch.finfo(torch.float32).max
 
 
-class NotFinite(NamedTuple):
-    """An update whose loss or gradient was not finite; ``step`` counts from 0, and ``terms`` names what was not."""
+class NotFiniteError(TrainingError):
+    """A loss or gradient was not finite; the weights are those from before that update.
 
-    step: int
-    phase: str
-    terms: str
+    Args:
+        step: from 1.
+        phase: of the objective.
+        terms: that were not finite.
+    """
+
+    def __init__(self, step: int, phase: str, terms: str) -> None:
+        super().__init__(
+            f"step {step:,}: not finite in phase '{phase}': {terms}; training has stopped.",
+            "the weights were left as they were before that step",
+            "try a smaller learning rate:  optimizers.default.lr=…",
+            "or shorter gradients:  optimizers.default.clip_norm=…",
+        )
 
 
 class Reading(NamedTuple):
     """The content of the log since the last reading.
 
     Attributes:
-        averages: by ``phase/term``, over the updates that were made.
-        updates: by phase, in their order: what was not finite in each, or None where it was made.
+        averages: by ``phase/term``.
         seconds: from the last reading to an interrupt after which training went on.
     """
 
     averages: Mapping[str, float]
-    updates: Mapping[str, Sequence[NotFinite | None]]
     seconds: float
 
 
@@ -45,6 +53,7 @@ class StepLog:
 
     Attributes:
         seconds: from the last reading to an interrupt, which a resumed run adds to its own.
+        not_finite: the first update since the last reading that was not finite, once it has been looked for.
     """
 
     def __init__(self) -> None:
@@ -53,12 +62,12 @@ class StepLog:
         self._values: list[Tensor] = []
         self._counts: Counter[str] = Counter()
         self._sums: defaultdict[str, float] = defaultdict(float)
-        self._updates: defaultdict[str, list[NotFinite | None]] = defaultdict(list)
+        self.not_finite: NotFiniteError | None = None
 
     @property
     def pending(self) -> bool:
         """Whether something was added since the last reading."""
-        return bool(self._values or self._updates)
+        return bool(self._values or self._counts or self.not_finite)
 
     def add(self, step: int, phase: str, loss: Loss, gradient_norm: Tensor) -> None:
         """Add the outcome of one update: loss, terms, and the norm of its gradient before clipping."""
@@ -71,24 +80,28 @@ class StepLog:
         """Return the averages since the last reading, and clear them."""
         self._transfer()
         averages = {name: self._sums[name] / count for name, count in self._counts.items()}
-        reading = Reading(averages, self._updates, self.seconds)
-        self.seconds = 0.0
-        self._counts, self._sums, self._updates = Counter(), defaultdict(float), defaultdict(list)
+        reading = Reading(averages, self.seconds)
+        self.seconds, self.not_finite = 0.0, None
+        self._counts, self._sums = Counter(), defaultdict(float)
         return reading
 
-    def first_not_finite(self) -> NotFinite | None:
-        """The first update since the last reading that was not finite."""
+    def check_finite(self) -> None:
+        """Make sure that what was added is finite; otherwise it is cleared, so that training can begin again.
+
+        Raises:
+            NotFiniteError: an update was not.
+        """
         self._transfer()
-        found = [update for updates in self._updates.values() for update in updates if update is not None]
-        return min(found, key=lambda update: update.step, default=None)
+        error = self.not_finite
+        if error is not None:
+            self.read()
+            raise error
 
     def state(self) -> dict[str, Any]:
         """The sums since the last reading as JSON values, exactly, for a checkpoint between two readings."""
         self._transfer()
         sums = {name: [count, self._sums[name]] for name, count in self._counts.items()}
-        updates = {phase: [None if update is None else [update.step, update.terms] for update in made]
-                   for phase, made in self._updates.items()}  # fmt: skip
-        return {"sums": sums, "updates": updates, "seconds": self.seconds} if updates or self.seconds else {}
+        return {"sums": sums, "seconds": self.seconds} if sums or self.seconds else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue the sums that ``state`` gave."""
@@ -96,8 +109,6 @@ class StepLog:
         for name, (count, total) in state.get("sums", {}).items():
             self._counts[name] = int(count)
             self._sums[name] = math.nan if total is None else float(total)
-        for phase, made in state.get("updates", {}).items():
-            self._updates[phase] = [update and NotFinite(update[0], phase, update[1]) for update in made]
 
     def _transfer(self) -> None:
         """Read what was added from the device into the sums."""
@@ -109,11 +120,10 @@ class StepLog:
             values = {name: next(numbers) for name in names}
             # As the engine asks on the device. A term that is only logged may be infinite: the update is made.
             if abs(values[LOSS] + values[GRADIENT_NORM]) <= _LARGEST:
-                self._updates[phase].append(None)
                 for name, value in values.items():
                     self._counts[f"{phase}/{name}"] += 1
                     self._sums[f"{phase}/{name}"] += value
-            else:
+            elif self.not_finite is None:
                 terms = [name for name, value in values.items() if not math.isfinite(value)]
-                dropped = NotFinite(step, phase, ", ".join(terms or (LOSS, GRADIENT_NORM)).replace("_", " "))
-                self._updates[phase].append(dropped)
+                named = ", ".join(terms or (LOSS, GRADIENT_NORM)).replace("_", " ")
+                self.not_finite = NotFiniteError(step + 1, phase, named)

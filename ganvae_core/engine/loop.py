@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,7 @@ from ganvae_core.engine.optimizers import OptimizerSettings, make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
 from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import world
-from ganvae_core.engine.recovery import NotFiniteError, Recovery
-from ganvae_core.engine.settings import SKIP, EngineSettings
+from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.engine.sharing import broadcast_state, sharing_notes, synchronises
 from ganvae_core.engine.state import Results, TrainingState
 from ganvae_core.engine.stopping import StopFlag
@@ -36,6 +36,7 @@ from ganvae_core.evaluation.sampling import RowLimit, in_parts
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot
+from ganvae_core.store.manifests import is_better, much_worse
 from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.training import Callback, Metric, Objective, TrainingView
 from ganvae_core.types import HELD_OUT, Batch
@@ -118,7 +119,7 @@ class Engine:
             self.batch_size,
             stage,
             first_step,
-            recovery=Recovery(micro_batch_size=self.settings.micro_batch_size),
+            micro_batch_size=self.settings.micro_batch_size,
             reports=self.world.first,
         )
         # Later stages draw other numbers and another order of the data.
@@ -135,7 +136,7 @@ class Engine:
             self.data, self.batch_size, seed, self.device,
             rows=self._updates.rows, sharers=sharers, channels_last=self._channels_last,
         )  # fmt: skip
-        self._callbacks = Callbacks(callbacks, self.view, self.settings.on_callback_error)
+        self._callbacks = Callbacks(callbacks, self.view)
         self.saver = saver
         self.interrupted = False
         """Whether the last ``fit`` was interrupted, which may be in its last step."""
@@ -276,8 +277,6 @@ class Engine:
             if (state.step + 1) % prepared.phase.every:  # + 1: what runs at every step leads
                 continue
             with prepared.only_training():
-                if self.settings.on_nonfinite == SKIP:
-                    found_inf.zero_()  # one dropped update does not drop the next
                 loss, norm = self._updates.make(prepared, batch, generator)
                 prepared.moving.put_back_where(found_inf)
                 state.log.add(state.run_step, prepared.phase.name, loss, norm)
@@ -318,21 +317,16 @@ class Engine:
         Raises:
             RunError: its tensors do not fit.
         """
-        micro_batch_size = self.settings.micro_batch_size
         self.state.restore(checkpoint, prior=prior)
-        self.state.recovery.micro_batch_size = self.state.recovery.micro_batch_size or micro_batch_size
+        self.state.micro_batch_size = self.state.micro_batch_size or self.settings.micro_batch_size
         # With fewer processes than before, random numbers stay those of the smaller parts.
         rows = checkpoint.manifest.get("runtime", {}).get("rows_at_once", self.batch_size)
         if rows < self.rows_at_once:
-            self.state.recovery.micro_batch_size = rows
+            self.state.micro_batch_size = rows
 
     def notes(self) -> list[str]:
-        """Sentences for the person who trains, on what was dropped before and on what several processes do."""
-        batch_norm = has_batch_norm(self.objective)
-        return [
-            *self.state.recovery.notes,
-            *sharing_notes(self.world, self.device, self.phases, batch_norm),
-        ]
+        """Sentences for the person who trains, on what several processes do otherwise than one."""
+        return sharing_notes(self.world, self.device, self.phases, has_batch_norm(self.objective))
 
     def runtime(self) -> dict[str, Any]:
         """What rounding and random numbers depend on, beside configuration and data."""
@@ -351,14 +345,11 @@ class Engine:
             measured: measure held-out rows, too.
 
         Raises:
-            TrainingError: a loss or gradient was not finite, and the weights are those from before it; or such updates
-                are skipped, and a phase had no others.
+            TrainingError: a loss or gradient was not finite, and the weights are those from before it.
         """
-        self._check_finite()
-        state, reading = self.state, self.state.log.read()
-        counts, warnings = state.recovery.count(reading, state.run_step)
-        for warning in warnings:
-            state.warn(warning)
+        state = self.state
+        state.log.check_finite()
+        reading = state.log.read()
         if self.world.size > 1:
             self.stop_flag.read()
         if measured:
@@ -368,7 +359,7 @@ class Engine:
         self._clock = (now, done)
         speed = steps * self.batch_size / seconds if seconds else 0.0
         cost = {"samples_per_second": speed, "seconds": reading.seconds + seconds, **peak_memory(self.device)}
-        record = state.record({**reading.averages, **counts, **state.take_pending(), **cost})
+        record = state.record({**reading.averages, **state.take_pending(), **cost})
         self._call("on_step", record)
         return record
 
@@ -388,7 +379,7 @@ class Engine:
         return batch
 
     def _at_intervals(self, last: bool) -> None:
-        settings, step, warned = self.settings, self.state.run_step, self.state.watch.warned
+        settings, step = self.settings, self.state.run_step
         saved = step % settings.checkpoint_every == 0
         measured = self._measured_every is not None and (
             step % self._measured_every == 0 or (saved and settings.evaluate_every is None)
@@ -402,20 +393,13 @@ class Engine:
             self._on_first(self._keep_best)
         if settings.samples_every and step % settings.samples_every == 0:
             self._call("on_samples")
-        if saved or (self.state.watch.warned and not warned):  # the command in the warning works at once
+        if saved:
             self._report_unread()
             self._save(measured=False)
 
     def _report_unread(self) -> None:
         if self.state.log.pending:
             self.report()
-
-    def _check_finite(self) -> None:
-        """Make sure that what is about to be logged or saved is finite."""
-        first = self.state.log.first_not_finite()
-        if first is not None and self.settings.on_nonfinite != SKIP:
-            self.state.log.read()  # the next fit begins without it
-            raise NotFiniteError(first)
 
     def _finish(self, *, ended: bool) -> None:
         """Save. A stage that is complete is also measured, and gets its last pictures.
@@ -427,7 +411,7 @@ class Engine:
             self._report_unread()
         else:
             self.state.log.seconds += time.perf_counter() - self._clock[0]
-        self._check_finite()
+        self.state.log.check_finite()
         self.state.ended, self.interrupted = ended, self.stop_flag.incomplete
         complete = self.state.complete
         self._save(measured=complete, last=complete)
@@ -435,12 +419,11 @@ class Engine:
         self._on_first(lambda: self._callbacks.call_warnings(self.state))
         self._call("on_end")
 
-    def _share_results(self, found: tuple[Mapping[str, float], bool]) -> None:
-        """Take over what rank 0 has measured: results, and whether it has warned of them."""
-        values, self.state.watch.warned = found
+    def _share_results(self, values: Mapping[str, float]) -> None:
+        """Take over what rank 0 has measured."""
         self.state.results = dataclasses.replace(self.state.results, values=values)
 
-    def _measure(self, last: bool = False) -> tuple[Mapping[str, float], bool]:
+    def _measure(self, last: bool = False) -> Mapping[str, float]:
         """Measure held-out rows: a few hundred by the cheap metrics, or at the end all that the metrics ask for."""
         state, settings = self.state, self.settings
 
@@ -458,36 +441,37 @@ class Engine:
         if not last:
             state.pending.update({HELD_OUT + name: value for name, value in values.items()})
         if judged_as is not None and judged is not None:
-            if not last:  # a run that is trained for longer does not have this measurement
-                state.watch.add(judged, state.run_step, judged_as[1])
-            if state.watch.is_due(judged, judged_as[1], last=last):
-                self._warn_of_worse(judged)
+            best = None if state.best is None else state.best[0]
+            if last:  # a run that is trained for longer does not have this measurement
+                if best is not None and much_worse(judged, best, judged_as[1]):
+                    self._warn_of_worse(judged, best)
+            elif math.isfinite(judged) and (best is None or is_better(judged, best, judged_as[1])):
+                state.best = judged, state.run_step
         if values:
             self._callbacks.call("on_results", values)
-        return values, state.watch.warned
+        return values
 
-    def _warn_of_worse(self, value: float) -> None:
+    def _warn_of_worse(self, value: float, best: float) -> None:
         state, figure = self.state, self.metrics[0].figures[0]
-        now, best = (
-            f"{number:.4g} {figure.unit}".rstrip().replace("-", "−") for number in (value, state.watch.best)
-        )
+        now, then = (f"{each:.4g} {figure.unit}".rstrip().replace("-", "−") for each in (value, best))
+        at = 0 if state.best is None else state.best[1]
         hints = ["end such runs by themselves:  callbacks=[early-stopping]"]
         if isinstance(
             self.model.prior, FittedPrior
         ):  # only the last checkpoint has a prior that can be sampled
-            hints.insert(0, f"train for fewer steps:  engine.steps={state.watch.step}")
+            hints.insert(0, f"train for fewer steps:  engine.steps={at}")
         elif self.saver is not None:
             run = shlex.quote(str(self.saver.directory))
             hints.insert(0, f"sample the best checkpoint:  ganvae sample {run} --checkpoint best")
         state.warn(
-            f"step {state.run_step:,}: it gets worse on held-out rows: {figure.label} {now},"
-            f" and {best} at step {state.watch.step:,}",
+            f"step {state.run_step:,}: it is worse on held-out rows than before: {figure.label} {now},"
+            f" and {then} at step {at:,}",
             *hints,
         )
 
     def _keep_best(self) -> None:
         """Copy the state if it has just been measured as the best so far; it is written with the next checkpoint."""
-        if self.state.watch.step == self.state.run_step and self.state.watch.best is not None:
+        if self.state.best is not None and self.state.best[1] == self.state.run_step:
             self._best = self.state.capture(self._callbacks.states(), self.runtime()).copied()
 
     def _save(self, measured: bool, last: bool = False) -> None:
@@ -500,7 +484,7 @@ class Engine:
         """
         self._share_results(self._on_first(lambda: self._begin_writing(measured, last)))
 
-    def _begin_writing(self, measured: bool, last: bool) -> tuple[Mapping[str, float], bool]:
+    def _begin_writing(self, measured: bool, last: bool) -> Mapping[str, float]:
         state = self.state
         self._finish_writing()
         if measured:
@@ -517,7 +501,7 @@ class Engine:
             if self.saver is not None and snapshot is not None:
                 best, self._best = self._best, None
                 self.saver.begin(*([] if best is None else [best]), snapshot)
-        return state.results.values, state.watch.warned
+        return state.results.values
 
     def _finish_saving(self) -> None:
         """Wait until the checkpoint that is being written, if any, is on disk, and call the callbacks.

@@ -7,9 +7,6 @@ from typing import Literal
 
 from ganvae_core.errors import ConfigurationError
 
-STOP, SKIP = "stop", "skip"
-DISABLE = "disable"
-
 
 def _require(condition: bool, key: str, value: object, what: str) -> None:
     if not condition:
@@ -44,8 +41,6 @@ class EngineSettings:
         keep_checkpoints: how many of the newest checkpoints stay on disk; the best by the first metric stays besides.
         evaluate_every: steps between two measurements of held-out rows; null: with each checkpoint, and as often as
             takes about a fiftieth of the time, by the numbers of rows.
-        on_nonfinite: where a loss or gradient is not finite: stop, or skip that update.
-        on_callback_error: where a callback fails: stop, or disable that callback and go on.
     """
 
     steps: int = 2000
@@ -65,8 +60,6 @@ class EngineSettings:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     evaluate_every: int | None = None
-    on_nonfinite: Literal["stop", "skip"] = "stop"
-    on_callback_error: Literal["stop", "disable"] = "stop"
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints")

@@ -15,8 +15,6 @@ from torch import Tensor
 from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import ScheduledOptimizer
-from ganvae_core.engine.recovery import Recovery
-from ganvae_core.engine.watch import Watch
 from ganvae_core.errors import RunError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot, load_tensors, tensors_of
@@ -63,9 +61,9 @@ class TrainingState:
         ended: whether the stage has come to its end: its steps are done, or it was stopped as if they were.
         fitted_step: steps of all stages after which the prior was fitted in closed form; None before.
         log: what was computed since the last record.
-        recovery: updates that were dropped, and the micro-batch after memory ran out.
+        micro_batch_size: rows computed at once; fewer than configured after memory ran out; None is the whole batch.
         results: the newest held-out results.
-        watch: the best of them so far.
+        best: the best of those while training so far, and its step; None before the first.
         pending: what goes into the next record of the log: warnings, measurements.
         callback_states: states of callbacks that a checkpoint held and no callback has taken yet.
         reports: whether this process logs warnings, which one of several does.
@@ -81,9 +79,9 @@ class TrainingState:
     ended: bool = False
     fitted_step: int | None = None
     log: StepLog = field(default_factory=StepLog)
-    recovery: Recovery = field(default_factory=Recovery)
+    micro_batch_size: int | None = None
     results: Results = field(default_factory=Results)
-    watch: Watch = field(default_factory=Watch)
+    best: tuple[float, int] | None = None
     pending: dict[str, Any] = field(default_factory=dict[str, Any])
     callback_states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reports: bool = True
@@ -149,10 +147,10 @@ class TrainingState:
             "judged_by": name,
             "better": better,
             "judged": self.results.judged,
-            "watch": self.watch.as_dict(),
+            "best": self.best,
             "figures": [dataclasses.asdict(figure) for figure in self.results.figures],
             "callbacks": list(callback_states),
-            "recovery": dataclasses.asdict(self.recovery),
+            "micro_batch_size": self.micro_batch_size,
             "log": self.log.state(),
             "pending": copy.deepcopy(self.pending),  # written while training goes on
             "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
@@ -191,13 +189,15 @@ class TrainingState:
         figures = read_figures(manifest.get("figures"))
         values = numbers(manifest.get("results"))
         self.results = Results(values, self.run_step, by, manifest.get("judged"), figures)
-        self.watch = Watch.stored(manifest.get("watch"))
+        best = manifest.get("best")
+        self.best = None if best is None else (float(best[0]), int(best[1]))
         self.ended = bool(manifest.get("ended"))
         self.fitted_step = manifest.get("fitted_step")
         self.log.restore(manifest.get("log", {}))
         self.callback_states = list(manifest.get("callbacks", []))
         self.pending = copy.deepcopy(dict(manifest.get("pending", {})))
-        self.recovery = Recovery.stored(manifest)
+        rows = manifest.get("micro_batch_size")
+        self.micro_batch_size = None if rows is None else max(1, int(rows))
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         """The optimizers' state, named ``optimizer.<name>.<number of the parameter>.<key>``."""

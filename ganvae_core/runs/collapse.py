@@ -64,7 +64,7 @@ class CollapseMonitor(Callback):
             steps = self._problem(name).lasts(step, accuracy >= WON, recovered=accuracy < NO_LONGER_WON)
             if self._problem(name).is_due(steps, WON_UPDATES * _generator_every(training)):
                 training.warn(
-                    f"step {step:,}: the critic has won: for {steps:,} steps phase '{name}' has told real from"
+                    f"step {step:,}: the critic has won: for {steps:,} steps phase '{name}' has ranked real above"
                     f" generated in over {WON:.1%} of pairs, and the generator learns little from it",
                     f"try  {_slower(training, phase)}, a gradient penalty, or dropout, noise or less capacity in the"
                     " critic",

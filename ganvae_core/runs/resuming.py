@@ -41,7 +41,7 @@ HARMLESS = frozenset(
     f"engine.{name}"
     for name in (
         "steps", "most_epochs", "log_every", "samples_every", "checkpoint_every", "keep_checkpoints", "evaluate_every",
-        "device", "threads", "on_nonfinite", "on_callback_error",
+        "device", "threads",
     )
 )  # fmt: skip
 """Settings that do not affect training up to a step."""

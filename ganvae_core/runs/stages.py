@@ -136,7 +136,7 @@ class Stages:
             raise KeyboardInterrupt
 
     def _stops(self) -> bool:
-        """Whether any rank was interrupted, of which one may know before the others."""
+        """Whether any rank was interrupted; the signal may reach one before the others."""
         return any(self.engine.world.exchange(self._interrupted or self.engine.interrupted))
 
     def _fit_prior(self, generator: torch.Generator) -> dict[str, float]:

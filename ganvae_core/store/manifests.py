@@ -121,6 +121,11 @@ def judged_value(manifest: Mapping[str, Any]) -> float:
     return numbers(manifest.get("results")).get(str(manifest.get("judged_by")), math.nan)
 
 
+def is_better(value: float, best: float, better: str) -> bool:
+    """Whether a held-out result is better than another one."""
+    return value > best if better == "higher" else value < best
+
+
 def much_worse(value: float, best: float, better: str) -> bool:
     """Whether a held-out result is worse than the best one by more than ``TOLERANCE`` of it, or no number."""
     behind = best - value if better == "higher" else value - best

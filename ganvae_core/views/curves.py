@@ -16,7 +16,6 @@ PANELS = {
     "norm": "gradient norm",
     "samples/spread": "distance of samples\n(share of the data's)",
     "samples/nearest": "distance of samples\n(share of the data's)",
-    "/dropped_updates": "dropped updates",
     "prior/log_likelihood": "log-likelihood of codes\n(nats)",
 }
 """Axes of quantities that are no losses, by the ending of their names."""

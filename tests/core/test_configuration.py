@@ -40,6 +40,14 @@ def refused(*typed: str, plugin: str = "vae", layers: tuple[str, ...] = ()) -> g
     return raised.value
 
 
+def test_a_run_with_settings_that_have_no_effect_any_more_is_read() -> None:
+    made = configured()
+    tree = made.as_dict()
+    tree["engine"] |= {"on_nonfinite": "skip", "on_callback_error": "stop"}
+    assert stored(CATALOGUE, tree) == made
+    assert "has no option 'on_nonfinite'" in refused("engine.on_nonfinite=skip").message
+
+
 def test_a_recipe_is_complete_with_full_ids_and_every_option() -> None:
     plain = configured()
     assert plain.components["objective"] == Choice(

@@ -193,23 +193,6 @@ def test_a_callback_that_fails_is_named_with_its_method_and_ends_the_run(hook: s
         made.fit()
 
 
-@pytest.mark.parametrize("hook", HOOKS)
-def test_a_callback_that_fails_may_be_left_out_from_there_on(
-    hook: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    watcher, failing = Watcher(), Failing(hook)
-    made = engine(
-        regression(), steps=3, checkpoint_every=2, on_callback_error="disable", metrics=[Measured()],
-        callbacks=[failing, watcher], directory=tmp_path,
-    )  # fmt: skip
-    made.fit()
-    assert failing not in made.callbacks
-    assert watcher.events[-1] == ("end", 3)
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 1
-    assert f"Failing failed in {hook}" in said[0]
-
-
 def test_a_state_that_json_cannot_hold_is_the_callbacks_failure(tmp_path: Path) -> None:
     failing = Failing("on_error")
     failing.state_dict = lambda: {"weights": torch.zeros(2)}  # type: ignore[method-assign]

@@ -136,7 +136,7 @@ def test_on_an_accelerator_what_after_changed_is_put_back_where_the_update_faile
     runs: list[Any] = []
     objective = failing(2, how, runs)
     objective.register_buffer("memory", torch.zeros(()))
-    training = engine(objective, steps=4, on_nonfinite="skip")
+    training = engine(objective, steps=4, log_every=4)
     training._updates.masks_after = True  # pyright: ignore[reportPrivateUsage]
     after = training.phases[1].phase.after
     assert after is not None
@@ -147,9 +147,10 @@ def test_on_an_accelerator_what_after_changed_is_put_back_where_the_update_faile
         objective.model.generator.head.bias.clamp_(-0.01, 0.01)  # pyright: ignore
 
     object.__setattr__(training.phases[1].phase, "after", counting)
-    training.fit()
+    with pytest.raises(gv.TrainingError, match="not finite"):
+        training.fit()
     assert len(runs) == 4
-    assert objective.get_buffer("memory").item() == 3
+    assert objective.get_buffer("memory").item() == 2, "no update is made after one that failed"
     assert all(parameter.isfinite().all() for parameter in objective.parameters())
 
 
@@ -205,6 +206,36 @@ def test_where_a_number_is_not_finite_the_weights_are_those_from_before(
     kept = read_checkpoint(tmp_path / "checkpoints" / "step-000002")
     assert same(kept.model(), {name: value for name, value in state(before.model).items() if "." in name
                                and not name.endswith(("placement", "log_scale"))})  # fmt: skip
+
+
+def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = engine(failing(99, "loss"), steps=9, log_every=100, optimizers=optimizer("adam", 0.01))
+    for each in training.state.optimizers.values():
+        each.masks_updates = True  # as on an accelerator
+    generator = torch.Generator()
+    waits: list[str] = []
+    for name in ("item", "tolist", "__bool__", "__float__", "__int__", "cpu", "numpy"):
+        inner = getattr(Tensor, name)
+
+        def waiting(self: Tensor, *arguments: Any, name: str = name, inner: Any = inner) -> Any:
+            waits.append(name)
+            return inner(self, *arguments)
+
+        monkeypatch.setattr(Tensor, name, waiting)
+    for _ in range(9):
+        training.step(generator)
+    assert waits == []
+    training.report()
+    assert waits == ["tolist"]
+
+
+def test_after_a_number_that_was_not_finite_the_next_fit_begins_without_it() -> None:
+    training = engine(failing(2, "loss"), steps=9)
+    with pytest.raises(gv.TrainingError, match="step 3: not finite"):
+        training.fit()
+    training.state.step = 3
+    training.fit()
+    assert training.step_index == 9
 
 
 def test_the_error_names_the_terms_that_were_not_finite() -> None:

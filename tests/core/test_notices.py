@@ -176,8 +176,8 @@ def test_a_critic_that_has_won_is_said_once_until_it_recovers(every: int) -> Non
     assert watched.accuracy(WON_UPDATES * every, 1.0) == []
     (text,) = watched.accuracy(WON_UPDATES * every + 100, 1.0)
     assert text == (
-        f"step {1000 * every + 100:,}: the critic has won: for {1000 * every:,} steps phase 'judge' has told real from"
-        " generated in over 99.8% of pairs, and the generator learns little from it\n"
+        f"step {1000 * every + 100:,}: the critic has won: for {1000 * every:,} steps phase 'judge' has ranked real"
+        " above generated in over 99.8% of pairs, and the generator learns little from it\n"
         "  try  optimizers.judge.lr=0.05, a gradient penalty, or dropout, noise or less capacity in the critic"
     )
     later = 1000 * every + 200
