@@ -317,7 +317,8 @@ def outcome(run: Path, *, stopped: bool = False) -> dict[str, Any]:
     left_out = run / "checkpoints" if stopped else run / "none"
     return {
         **{name: _digest(newest / name) for name in (MODEL_FILE, STATE_FILE)},
-        "metrics": json.dumps(records),  # NaN equals itself as text
+        # NaN equals itself as text; a warning may name the run, and the runs that are compared lie in different places.
+        "metrics": json.dumps(records).replace(json.dumps(str(run))[1:-1], "RUN"),
         "manifest": json.dumps(read_manifest(newest)),
         "results": json.dumps(older),
         "pictures": {str(path.relative_to(run)): _digest(path) for path in sorted(run.rglob("*.png"))},
