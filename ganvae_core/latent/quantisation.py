@@ -99,8 +99,8 @@ def described(graph: Any, how: Quantisation) -> str:
         return f"networks compute in 16 bits{''.join(kept)}, the scaling of rows in 64"
     convolutions = sum(counts[kind] for kind in CONVOLUTIONS)
     parts = [
-        f"{counts['MatMulInteger']} linear layers compute in 8 bits",
-        *([f"{convolutions} convolutions in float32 with weights of 8 bits"] if convolutions else []),
+        f"linear layers that compute in 8 bits: {counts['MatMulInteger']}",
+        *([f"convolutions in float32 with weights of 8 bits: {convolutions}"] if convolutions else []),
         "the rest is in float32, the scaling of rows in 64 bits",
     ]
     return ", ".join(parts)

@@ -91,7 +91,12 @@ def test_quantised_graphs_are_smaller_and_nearly_give_what_torch_gives() -> None
     exact, size = module(z).detach(), len(graph.SerializeToString())
     for how, ratio, most, words in (
         ("fp16", 0.6, 1e-3, "networks compute in 16 bits"),
-        ("int8", 0.4, 1e-2, "1 linear layers compute in 8 bits, 1 convolutions in float32"),
+        (
+            "int8",
+            0.4,
+            1e-2,
+            "linear layers that compute in 8 bits: 1, convolutions in float32 with weights of 8 bits: 1",
+        ),
     ):
         small = quantised(graph, how)
         packed = small.SerializeToString()
