@@ -14,11 +14,13 @@ from ganvae_core.latent.directions import (
 from ganvae_core.latent.inversion import Inversion, invert
 from ganvae_core.latent.maps import decoded_plane, nearest, project
 from ganvae_core.latent.paths import interpolate
+from ganvae_core.latent.scores import anomaly_scores, scorings_of
 from ganvae_core.latent.traversal import Axis, axes, coordinate_kl, output_change, traverse
 
 __all__ = [
     "Axis",
     "Inversion",
+    "anomaly_scores",
     "axes",
     "closed_form_directions",
     "complete",
@@ -34,6 +36,7 @@ __all__ = [
     "output_change",
     "pca_directions",
     "project",
+    "scorings_of",
     "supervised_direction",
     "traverse",
 ]

@@ -19,6 +19,7 @@ from ganvae_core.config.configuration import FRAME, IN_MEMORY, Configuration, st
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.options import Text
 from ganvae_core.data.codec import Codec, in_own_units
+from ganvae_core.data.randomness import borrowed_randomness
 from ganvae_core.data.specifications import stored_specs
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import precision_here, select_device
@@ -26,6 +27,7 @@ from ganvae_core.engine.precision import computing
 from ganvae_core.engine.state import load_objective
 from ganvae_core.errors import ConfigurationError, DataError, NotFittedError, RunError, did_you_mean
 from ganvae_core.evaluation.sampling import RowLimit, Samples, can_sample, in_parts, sample_rows
+from ganvae_core.latent.scores import Scoring, anomaly_scores
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
@@ -163,6 +165,32 @@ class Run:
             return self.model.encode(batch.x, batch.condition).mean.cpu().numpy()
 
         return np.concatenate(self._of_batches(codes, data, indices))
+
+    def scores(
+        self,
+        data: Split,
+        indices: np.ndarray,
+        *,
+        method: Scoring | None = None,
+        draws: int = 50,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """(B,) how unusual chosen rows are to the model, as ``gv.latent.anomaly_scores`` describes it.
+
+        Raises:
+            ConfigurationError: the model has no such scores.
+            DataError: as ``batch`` raises it.
+        """
+
+        def scores(batch: Batch) -> np.ndarray:
+            found = anomaly_scores(
+                self.model, batch.x, batch.condition, mask=batch.mask, method=method, draws=draws
+            )
+            return found.cpu().numpy()
+
+        with borrowed_randomness(self.device) as generator:
+            generator.manual_seed(seed)
+            return np.concatenate(self._of_batches(scores, data, indices))
 
     def _of_batches(self, compute: Callable[[Batch], T], data: Split, indices: np.ndarray) -> list[T]:
         """The results for chosen rows, batch by batch."""

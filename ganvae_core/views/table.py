@@ -159,10 +159,14 @@ def column_names(spec: DataSpec) -> tuple[str, ...]:
 
 def write_table(rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
     """Rows (N, D) as a .csv, .tsv, .parquet or .feather file."""
+    write_arrow(table_of(rows, spec, further), path)
+
+
+def write_arrow(table: Any, path: Path) -> None:
+    """A pyarrow.Table as a .csv, .tsv, .parquet or .feather file."""
     import pyarrow.feather
     import pyarrow.parquet
 
-    table = table_of(rows, spec, further)
     ending = path.suffix.lower()
     if ending == ".parquet":
         pyarrow.parquet.write_table(table, path)

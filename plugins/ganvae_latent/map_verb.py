@@ -174,9 +174,9 @@ def _write_parquet(
     run: Run,
 ) -> None:
     import pyarrow as pa
-    import pyarrow.parquet
 
     from ganvae_core.views.image import as_image, as_pixels, unit_range
+    from ganvae_core.views.table import write_arrow
 
     columns: dict[str, Any] = {"x": places[:, 0], "y": places[:, 1], "row": indices}
     if labels is not None and classes:
@@ -188,4 +188,4 @@ def _write_parquet(
             as_image(as_pixels(image)).save(stream, format="PNG")
             files.append(stream.getvalue())
         columns["image"] = pa.array(files, pa.binary())
-    pyarrow.parquet.write_table(pa.table(columns), path)
+    write_arrow(pa.table(columns), path)

@@ -22,10 +22,10 @@ def ganvae_commands() -> list[CommandSpec]:
             "directions", "ganvae_latent.directions_verb:directions", "find directions and keep them"
         ),
         CommandSpec("invert", "ganvae_latent.invert_verb:invert", "find the codes of rows by optimisation"),
-        CommandSpec("score", "ganvae_latent.score_verb:score", "say how likely each row is"),
         CommandSpec("complete", "ganvae_latent.complete_verb:complete", "fill in missing pixels and cells"),
         CommandSpec(
             "export", "ganvae_latent.export_verb:export", "write a part of a model for other runtimes"
         ),
+        CommandSpec("score", "ganvae_latent.score_verb:score", "score how unusual rows are"),
         CommandSpec("edit", "ganvae_latent.edit_verb:edit", "move samples and rows along directions"),
     ]

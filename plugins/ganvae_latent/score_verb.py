@@ -1,8 +1,7 @@
-"""``ganvae score``: how likely each row of data is."""
+"""``ganvae score``: how unusual rows are."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,29 +10,29 @@ import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, OVERRIDES, RUN, load
-from ganvae_core.cli.output import counted, note, said_if_slow, warnings_as_notes
-from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import SEED, need_encoder
+from ganvae_core.cli.output import counted, note, said_if_slow, table, warnings_as_notes
+from ganvae_latent.giving import SEED
 
 if TYPE_CHECKING:
     from ganvae_core.data.split import Split
-    from ganvae_core.model import Model
     from ganvae_core.runs.loading import Run
 
-ROWS_AT_ONCE = 256
-VALUES_AT_ONCE = 2**21
-"""Of x, that a generator makes at once."""
-DENSITY, RECONSTRUCTION = "density", "reconstruction"
+METHODS = ("likelihood", "reconstruction", "inversion")
+PRINTED = 5
+DRAWN = 32
+RARE = 0.01
+"""Of held-out rows, the share that is called unusual in what is printed."""
 
 
 @click.command()
 @RUN
 @OVERRIDES
 @DATA
-@click.option("--by", type=click.Choice(["auto", DENSITY, RECONSTRUCTION]), default="auto", metavar="S",
-              help="density (log p(x)), reconstruction (log p(x) given the code), or auto.")  # fmt: skip
+@click.option("--method", type=click.Choice(METHODS), metavar="M",
+              help="likelihood (in nats), reconstruction or inversion (mean squared errors); by default the first that"
+              " the model has.")  # fmt: skip
 @click.option(
-    "--draws", type=WholeNumber(min=1), default=20, metavar="N", help="Of the posterior, for a density."
+    "--draws", type=WholeNumber(min=1), default=50, metavar="N", help="Of the bound of a likelihood."
 )
 @SEED
 @CHECKPOINT
@@ -43,141 +42,110 @@ def score(
     path: Path,
     overrides: tuple[str, ...],
     data: str | None,
-    by: str,
+    method: Any,
     draws: int,
     seed: int,
     checkpoint: str | None,
     device: str,
     output: Path | None,
 ) -> None:
-    """Score rows: the lower, the less they are like what the model learned.
+    """Score how unusual rows are to a model: anomalies first.
 
-    A density is a lower bound of log p(x) in nats, by importance weights of several draws (Burda et al. 2016). A
-    reconstruction is log p(x) given the posterior's mean, or minus the mean squared error of x where the observation
-    has no likelihood. auto is the density where the model has one that costs no integration.
-
-    FILE is a .csv, .parquet or .npz with the number of each row, its score, whether it was held out, and its label
-    where there is any. Where there are two labels, the area under the curve by which low scores find the rarer one is
-    printed. KEY=VALUE says how data is read, as with ganvae run.
+    FILE is a .csv, .tsv, .parquet or .feather with a line for each row, in the order of the data: its number, its
+    score, the share of the run's held-out rows that score as high or higher, whether it is one of these, and its label
+    where there is one. A small share is an anomaly. FILE.png draws the 32 rows with the highest scores. Where the data
+    has two labels, the area under the ROC curve says how well high scores find the rarer one. KEY=VALUE says how data
+    is read, as with ganvae run.
 
     \b
-    ganvae score runs/vae-parts-1 -o scores.csv
-    ganvae score runs/vae-parts-1 --data new.csv --by reconstruction
+    ganvae score runs/vae-wine-1 --data new.csv -o scores.csv
+    ganvae score runs/vae-digits-1 -o unusual.png
     """
-    from ganvae_core.views.files import check_output
+    from ganvae_core.latent.scores import scorings_of
+    from ganvae_core.types import Drawing
+    from ganvae_core.views.files import ending_of
+    from ganvae_core.views.showing import show, shown_rows
+    from ganvae_core.views.table import TABLES
+    from ganvae_latent.showing import refuse_output
 
     run, options = load(path, checkpoint, device, overrides)
-    need_encoder(run)
     output = output or path / "scores.csv"
-    check_output(output, "scores", (".csv", ".parquet", ".npz"))
-    if by == DENSITY and not _has_density(run.model):
-        raise ConfigurationError(
-            "this model has no density of rows that can be computed for each of them.",
-            "take  --by reconstruction",
-        )
-    if by == "auto":
-        by = DENSITY if _has_density(run.model) else RECONSTRUCTION
-    with said_if_slow("reading and scoring the data"), warnings_as_notes():
+    drawn = ending_of(output) == ".png"
+    refuse_output(run, output, "scores", data, (*TABLES, *([".png"] if ".png" in run.view.endings else [])))
+    how = method or scorings_of(run.model)[0]
+    with said_if_slow("scoring rows"), warnings_as_notes():
         split = run.open_data(data, options)
-        scores = _scores(run, split, by, draws, seed)
-    _write(output, split, scores)
-    likely = run.model.observation.has_likelihood
-    unit = (
-        "log p(x) in nats"
-        if by == DENSITY
-        else "log p(x | code) in nats"
-        if likely
-        else "minus the squared error"
-    )
-    note(
-        f"{counted(len(scores), 'score')} by {path} at step {run.step:,}: {unit}, median {np.median(scores):.4g}"
-    )
-    _note_labels(split, scores)
+        indices = np.arange(len(split.source))
+        scores = run.scores(split, indices, method=how, draws=draws, seed=seed)
+        usual, of = _usual(run, split, scores, data, how, draws, seed)
+        # A conformal p-value (Bates et al. 2023): of rows of the usual kind, few have a small one.
+        above = len(usual) - np.searchsorted(np.sort(usual), scores)
+        shares = (1 + above) / (1 + len(usual))
+        labels = _labels(split)
+        order = np.argsort(-scores, kind="stable")
+        if drawn:
+            highest = order[:DRAWN]
+            rows = shown_rows(run.batch(split, highest).x, run.spec, run.view)
+            show(run.view, Drawing(rows), run.spec, output, {})
+        else:
+            held_out = {"held_out": np.isin(indices, split.held_out[:])} if len(split.held_out) else {}
+            _write(output, {"row": indices, "score": scores, "share": shares} | held_out | labels)
+    table(
+        [[indices[at], f"{scores[at]:.4g}", f"{100 * shares[at]:.2g} %", *(values[at] for values in labels.values())]
+         for at in order[:PRINTED]],
+        ["row", "score", "held-out rows as high", *labels],
+    )  # fmt: skip
+    unit = "-log p(x), nats" if how == "likelihood" else "mean squared error"
+    note(f"{counted(len(scores), 'row')} scored by {how} ({unit}), {path} at step {run.step:,};"
+         f" {np.mean(shares <= RARE):.1%} score above 99 % of {counted(len(usual), of)}")  # fmt: skip
+    for line in _told_apart(split, scores):
+        note(line)
     click.echo(str(output))
 
 
-def _has_density(model: Model) -> bool:
-    """Whether there is a bound of log p(x) that costs no integration."""
-    from ganvae_core.evaluation.sampling import can_sample
-    from ganvae_core.interfaces import MatchedPrior
-
-    stochastic = model.encoder is not None and not model.encoder.deterministic
-    priced = isinstance(model.prior, MatchedPrior) or not can_sample(model)
-    return stochastic and model.observation.has_likelihood and not priced
-
-
-def _scores(run: Run, split: Split, by: str, draws: int, seed: int) -> np.ndarray:
-    """(N,) of all rows."""
-    import torch
-
-    from ganvae_core.data.randomness import borrowed_randomness
-
-    model, found = run.model, list[np.ndarray]()
-    rows_at_once = max(1, VALUES_AT_ONCE // math.prod(run.spec.shape))
-    with torch.no_grad(), run.computing(), borrowed_randomness(run.device) as generator:
-        generator.manual_seed(seed)
-        for start in range(0, len(split.source), ROWS_AT_ONCE):
-            batch = run.batch(split, np.arange(start, min(start + ROWS_AT_ONCE, len(split.source))))
-            if by == DENSITY:
-                values = model.log_likelihood_bound(
-                    batch.x, batch.condition, samples=draws, mask=batch.mask, rows_at_once=rows_at_once
-                )
-            else:
-                observed = model.decode(model.encode(batch.x, batch.condition).mean, batch.condition)
-                if model.observation.has_likelihood:
-                    values = observed.log_prob(batch.x, batch.mask)
-                else:
-                    known = torch.ones_like(batch.x) if batch.mask is None else batch.mask.to(batch.x)
-                    apart = (observed.mean - batch.x).square() * known
-                    values = -apart.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
-            found.append(values.double().cpu().numpy())
-    return np.concatenate(found)
+def _usual(
+    run: Run, split: Split, scores: np.ndarray, data: str | None, how: Any, draws: int, seed: int
+) -> tuple[np.ndarray, str]:
+    """Scores of rows that the model has not seen and that are of the kind it learned, and what they are."""
+    own = split if data is None else run.open_data()
+    rows, of = (own.held_out, "held-out row") if len(own.held_out) else (own.training, "training row")
+    rows = np.asarray(rows[:])
+    if data is None:
+        return scores[rows], of
+    return run.scores(own, rows, method=how, draws=draws, seed=seed), of
 
 
-def _labels(split: Split) -> np.ndarray | None:
+def _labels(split: Split) -> dict[str, np.ndarray]:
+    """The labels of all rows as the data has them, where it has any."""
     spec = split.source.spec
-    return np.asarray(split.source.labels()) if spec.classes else None
+    return {"label": spec.class_values()[np.asarray(split.source.labels())]} if spec.classes else {}
 
 
-def _write(path: Path, split: Split, scores: np.ndarray) -> None:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    from ganvae_core.store.files import whole_path
-    from ganvae_core.views.files import ending_of
-    from ganvae_core.views.showing import write_arrays
-
-    columns: dict[str, Any] = {"row": np.arange(len(scores)), "score": scores}
-    if len(split.held_out):
-        columns["held_out"] = np.isin(columns["row"], split.held_out[:])
-    if (labels := _labels(split)) is not None:
-        columns["label"] = split.source.spec.class_values()[labels]
-    ending = ending_of(path)
-    if ending == ".npz":
-        write_arrays(
-            path, {f"{name}s" if name != "held_out" else name: values for name, values in columns.items()}
-        )
-        return
-    with whole_path(path) as draft:
-        if ending == ".parquet":
-            pyarrow.parquet.write_table(pa.table(columns), draft)
-        else:
-            pyarrow.csv.write_csv(pa.table(columns), draft)
-
-
-def _note_labels(split: Split, scores: np.ndarray) -> None:
-    """Say how well low scores find the rarer of two labels."""
+def _told_apart(split: Split, scores: np.ndarray) -> list[str]:
+    """The area under the ROC curve, where there are two labels."""
     from sklearn.metrics import roc_auc_score
 
-    labels, classes = _labels(split), split.source.spec.classes or ()
-    if labels is None or len(classes) != 2:
-        return
-    rarer = int(np.bincount(labels, minlength=2).argmin())
-    chosen = split.held_out[:] if len(split.held_out) else np.arange(len(scores))
-    if len(set(labels[chosen])) == 2:
-        area = roc_auc_score(labels[chosen] == rarer, -scores[chosen])
-        rows = counted(len(chosen), "held-out row" if len(split.held_out) else "row")
-        note(
-            f"low scores find the label {classes[rarer]} with an area under the curve of {area:.3f}, on {rows}"
-        )
+    classes = split.source.spec.classes
+    if not classes or len(classes) != 2:
+        return []
+    chosen = np.asarray(split.held_out[:]) if len(split.held_out) else np.arange(len(scores))
+    labels, scores = np.asarray(split.source.labels())[chosen], scores[chosen]
+    counts = np.bincount(labels, minlength=2)
+    if not counts.all() or not np.isfinite(scores).all():
+        return []
+    rarer = int(counts.argmin())
+    area = float(roc_auc_score(labels == rarer, scores))
+    rows = counted(len(scores), "held-out row" if len(split.held_out) else "row")
+    return [
+        f"high scores find label {classes[rarer]} with an area under the ROC curve of {area:.3f}, on {rows}"
+    ]
+
+
+def _write(output: Path, columns: dict[str, np.ndarray]) -> None:
+    import pyarrow as pa
+
+    from ganvae_core.store.files import whole_path
+    from ganvae_core.views.table import write_arrow
+
+    with whole_path(output) as draft:
+        write_arrow(pa.table(columns), draft)

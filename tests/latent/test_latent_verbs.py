@@ -91,44 +91,6 @@ def test_columns_that_are_the_condition_are_asked_for_and_written(
             assert (set(made["size"]), set(made["weight"])) == ({"small"}, {70000})
 
 
-def test_rows_unlike_those_of_training_score_lowest(runs: Path, tmp_path: Path, say: Say) -> None:
-    data, output = tmp_path / "new.csv", tmp_path / "scores.csv"
-    data.write_text((runs / "table.csv").read_text() + "400,70000,5,small\n")
-    for by, said in (("density", "log p(x) in nats"), ("reconstruction", "log p(x | code) in nats")):
-        outcome = say("score", runs / "table", "--data", data, "--by", by, "-o", output)
-        assert outcome.code == 0, outcome.err
-        assert said in outcome.err
-        made = pyarrow.csv.read_csv(output)
-        assert made.column_names == ["row", "score"]
-        assert np.argmin(made["score"].to_numpy()) == 40
-    outcome = say("score", runs / "mixed", "data.label=size", "-o", output)
-    assert "low scores find the label large with an area under the curve of" in outcome.err
-    assert set(pyarrow.csv.read_csv(output)["label"].to_pylist()) == {"small", "large"}
-    assert say("score", runs / "vae", "-o", tmp_path / "scores.npz").code == 0
-    with np.load(tmp_path / "scores.npz") as arrays:
-        assert arrays["held_out"].sum() == 180
-        assert arrays["scores"].shape == arrays["labels"].shape == (1797,)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("interpolate", "table", "-o", "paths.png"), "not written to '.png'"),
-        (("map", "gan"), "no encoder"),
-        (("score", "gan"), "no encoder"),
-        (("neighbours", "gan", "--space", "codes"), "no encoder"),
-        (("neighbours", "vae", "--space", "critic"), "no critic"),
-        (("neighbours", "table", "--space", "judge"), "the judge needs labels"),
-        (("interpolate", "vae", "--rows", "0,x"), "no list of row numbers"),
-        (("interpolate", "vae", "--rows", "0,99999"), "no row 99,999"),
-        (("interpolate", "vae", "--rows", "3"), "two rows at least"),
-        (("interpolate", "table", "-o", "film.gif"), "not written to '.gif'"),
-        (("interpolate", "vae", "--path", "prior"), "neither a sphere nor a flow"),
-        (("traverse", "gan", "--by", "kl"), "cannot be ranked by KL"),
-        (("map", "table", "--thumbnails", "3"), "thumbnails are of images"),
-        (("map", "vae", "--by", "umap"), "umap-learn"),
-    ],
-)
 def test_what_cannot_be_done_is_refused(
     words: tuple[str, ...],
     message: str,
