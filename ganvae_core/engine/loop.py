@@ -29,7 +29,7 @@ from ganvae_core.engine.sharing import broadcast_state, sharing_notes, synchroni
 from ganvae_core.engine.state import Results, TrainingState
 from ganvae_core.engine.stopping import StopFlag
 from ganvae_core.engine.updates import Updates
-from ganvae_core.engine.watch import WATCHED_ROWS, steps_between
+from ganvae_core.engine.watch import WATCHED_ROWS, WORSE_MEASUREMENTS, steps_between
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
 from ganvae_core.evaluation.sampling import RowLimit, in_parts
@@ -442,31 +442,37 @@ class Engine:
             state.pending.update({HELD_OUT + name: value for name, value in values.items()})
         if judged_as is not None and judged is not None:
             best = None if state.best is None else state.best[0]
+            worse = best is not None and much_worse(judged, best, judged_as[1])
             if last:  # a run that is trained for longer does not have this measurement
-                if best is not None and much_worse(judged, best, judged_as[1]):
-                    self._warn_of_worse(judged, best)
+                if worse:
+                    self._warn_of_worse(judged)
+            elif worse:
+                state.worse += 1
+                if state.worse == WORSE_MEASUREMENTS:
+                    self._warn_of_worse(judged, "it ends with Ctrl-C, and its best checkpoint is kept")
             elif math.isfinite(judged) and (best is None or is_better(judged, best, judged_as[1])):
-                state.best = judged, state.run_step
+                state.best, state.worse = (judged, state.run_step), 0
         if values:
             self._callbacks.call("on_results", values)
         return values
 
-    def _warn_of_worse(self, value: float, best: float) -> None:
+    def _warn_of_worse(self, value: float, *hints: str) -> None:
+        """Warn that a result is much worse than the best; where the run has ended, with the command for the best."""
         state, figure = self.state, self.metrics[0].figures[0]
+        assert state.best is not None
+        best, at = state.best
         now, then = (f"{each:.4g} {figure.unit}".rstrip().replace("-", "−") for each in (value, best))
-        at = 0 if state.best is None else state.best[1]
-        hints = ["end such runs by themselves:  callbacks=[early-stopping]"]
-        if isinstance(
-            self.model.prior, FittedPrior
-        ):  # only the last checkpoint has a prior that can be sampled
-            hints.insert(0, f"train for fewer steps:  engine.steps={at}")
-        elif self.saver is not None:
+        if not hints and isinstance(self.model.prior, FittedPrior):
+            # Only the last checkpoint has a prior that can be sampled.
+            hints = (f"train for fewer steps:  engine.steps={at}",)
+        elif not hints and self.saver is not None:
             run = shlex.quote(str(self.saver.directory))
-            hints.insert(0, f"sample the best checkpoint:  ganvae sample {run} --checkpoint best")
+            hints = (f"sample the best checkpoint:  ganvae sample {run} --checkpoint best",)
         state.warn(
             f"step {state.run_step:,}: it is worse on held-out rows than before: {figure.label} {now},"
             f" and {then} at step {at:,}",
             *hints,
+            "end such runs by themselves:  callbacks=[early-stopping]",
         )
 
     def _keep_best(self) -> None:

@@ -64,6 +64,7 @@ class TrainingState:
         micro_batch_size: rows computed at once; fewer than configured after memory ran out; None is the whole batch.
         results: the newest held-out results.
         best: the best of those while training so far, and its step; None before the first.
+        worse: measurements since then that were much worse.
         pending: what goes into the next record of the log: warnings, measurements.
         callback_states: states of callbacks that a checkpoint held and no callback has taken yet.
         reports: whether this process logs warnings, which one of several does.
@@ -82,6 +83,7 @@ class TrainingState:
     micro_batch_size: int | None = None
     results: Results = field(default_factory=Results)
     best: tuple[float, int] | None = None
+    worse: int = 0
     pending: dict[str, Any] = field(default_factory=dict[str, Any])
     callback_states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reports: bool = True
@@ -148,6 +150,7 @@ class TrainingState:
             "better": better,
             "judged": self.results.judged,
             "best": self.best,
+            "worse": self.worse,
             "figures": [dataclasses.asdict(figure) for figure in self.results.figures],
             "callbacks": list(callback_states),
             "micro_batch_size": self.micro_batch_size,
@@ -191,6 +194,7 @@ class TrainingState:
         self.results = Results(values, self.run_step, by, manifest.get("judged"), figures)
         best = manifest.get("best")
         self.best = None if best is None else (float(best[0]), int(best[1]))
+        self.worse = int(manifest.get("worse", 0))
         self.ended = bool(manifest.get("ended"))
         self.fitted_step = manifest.get("fitted_step")
         self.log.restore(manifest.get("log", {}))

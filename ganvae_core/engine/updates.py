@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.data.randomness import mixed_seed, purpose
+from ganvae_core.engine.optimizers import ScheduledOptimizer
 from ganvae_core.engine.phases import BufferSnapshot, PreparedPhase, check_loss
 from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import World
@@ -94,7 +95,7 @@ class Updates:
         norm = self._gradient_norm(prepared.parameters, loss.value.detach())
         if optimizer.settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(prepared.parameters, optimizer.settings.clip_norm, norm)
-        optimizer.step(batch.samples_seen, self.found_inf)
+        self._step_within_memory(prepared, optimizer, batch.samples_seen)
         return loss, norm
 
     def after(self, prepared: PreparedPhase, loss: Loss) -> None:
@@ -118,6 +119,24 @@ class Updates:
         """All that ``after`` may change."""
         objective = self.state.objective
         return BufferSnapshot([*objective.parameters(), *objective.buffers()])
+
+    def _step_within_memory(
+        self, prepared: PreparedPhase, optimizer: ScheduledOptimizer, samples_seen: int
+    ) -> None:
+        """Update the parameters. An optimizer allocates its state in its first step, which is repeated if need be."""
+        first = not optimizer.torch_optimizer.state
+        while True:
+            try:
+                optimizer.step(samples_seen, self.found_inf)
+                return
+            except torch.OutOfMemoryError as error:
+                if not (first and self._release()):
+                    raise TrainingError(
+                        f"step {self.state.run_step + 1:,}: {self._computing.device} ran out of memory in the optimizer"
+                        f" of phase '{prepared.phase.name}'.",
+                        "take smaller networks, an optimizer with less state, or another device:  engine.device=cpu",
+                    ) from error
+            optimizer.torch_optimizer.state.clear()  # what it had allocated before memory ran out
 
     def _release(self) -> bool:
         """Whether memory was gained by reading data row by row instead of keeping it on the device."""

@@ -16,6 +16,8 @@ FEWEST_ROWS = 256
 """Rows whose time a measurement takes at least."""
 PASSES = 3
 """A row that is learned from takes about as long as three that are measured: the gradient costs two passes more."""
+WORSE_MEASUREMENTS = 2
+"""Measurements since the best one that are much worse, at which a run warns of it while it trains."""
 
 
 def steps_between(

@@ -197,6 +197,41 @@ def test_data_on_the_device_is_given_up_before_rows_are_split(
     assert same(state(redone.objective), state(engine(regression()).fit().objective))
 
 
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_an_optimizer_that_cannot_allocate_its_state_is_called_again_without_the_data(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resident = [True, False]
+    monkeypatch.setattr(DataStream, "release", lambda self: resident.pop(0))
+    redone = engine(regression(), optimizers=optimizer(name, 0.01))
+    real, zeros_like, calls = redone.state.optimizers["regression"].torch_optimizer, torch.zeros_like, [0]
+
+    def limited_zeros(*arguments: Any, **options: Any) -> Tensor:
+        calls[0] += 1
+        if calls[0] == 2:  # between the two moments of the first parameter
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return zeros_like(*arguments, **options)
+
+    monkeypatch.setattr(torch, "zeros_like", limited_zeros)
+    redone.fit()
+    monkeypatch.undo()
+    assert calls[0] > 2
+    assert real.state
+    plain = engine(regression(), optimizers=optimizer(name, 0.01)).fit()
+    assert same(state(redone.objective), state(plain.objective))
+
+
+def test_where_an_optimizer_runs_out_of_memory_for_good_that_is_said() -> None:
+    training = engine(regression())
+
+    def step() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    training.state.optimizers["regression"].torch_optimizer.step = step  # pyright: ignore
+    with pytest.raises(gv.TrainingError, match="ran out of memory in the optimizer of phase 'regression'"):
+        training.fit()
+
+
 class Narrow(gv.Generator):
     """Has memory for so many rows at once, and notes how many it is given."""
 

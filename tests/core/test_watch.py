@@ -57,7 +57,9 @@ def test_the_interval_follows_from_the_numbers_of_rows(
     assert steps_between(gv.EngineSettings(**settings), [Scripted(0.0)], held_out, batch_size) == every
 
 
-def test_a_run_that_got_worse_says_so_at_its_end_and_keeps_its_best(tmp_path: Path) -> None:
+def test_a_run_that_gets_worse_says_so_once_while_it_trains_and_at_its_end_and_keeps_its_best(
+    tmp_path: Path,
+) -> None:
     log = Log()
     made = engine(regression(), steps=8, evaluate_every=1, checkpoint_every=100, callbacks=[log], directory=tmp_path,
                   metrics=[Scripted(-3.0, -2.0, -2.09, -2.2, -2.3, -2.4, -2.5, -2.6, -2.6)])  # fmt: skip
@@ -65,7 +67,9 @@ def test_a_run_that_got_worse_says_so_at_its_end_and_keeps_its_best(tmp_path: Pa
     measured = {each["step"]: each[HELD_OUT + "score"] for each in log.records if HELD_OUT + "score" in each}
     assert measured == {1: -3.0, 2: -2.0, 3: -2.09, 4: -2.2, 5: -2.3, 6: -2.4, 7: -2.5, 8: -2.6}
     warned = {each["step"]: each["warnings"] for each in log.records if "warnings" in each}
-    assert list(warned) == [8]
+    assert list(warned) == [5, 8]  # at the second measurement that is much worse, and at the end
+    assert "score −2.3 nats, and −2 nats at step 2" in warned[5][0]
+    assert "it ends with Ctrl-C, and its best checkpoint is kept" in warned[5][0]
     assert "score −2.6 nats, and −2 nats at step 2" in warned[8][0]
     assert f"ganvae sample {tmp_path} --checkpoint best" in warned[8][0]
     manifests = manifests_in(tmp_path / "checkpoints")
