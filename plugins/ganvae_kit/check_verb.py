@@ -6,8 +6,8 @@ import faulthandler
 import io
 import sys
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,7 +60,8 @@ def check(
     plugins = open_plugins(target, Given(settings=typed_settings(settings)), current_catalogue())
     outcomes: dict[PluginUnderTest, list[Outcome]] = {plugin: [] for plugin in plugins}
     faulthandler.enable(sys.__stderr__ or 2)  # a crash names the line
-    with Console(stderr=True).status("starting") as status, quiet():  # drawn in a terminal only
+    # The line is drawn in a terminal only, and what plugins print is dropped.
+    with Console(stderr=True).status("starting") as status, redirect_stdout(io.StringIO()):
         for plugin in plugins:
             for subject in plugin.subjects:
                 for each in chosen(subject, only):
@@ -77,17 +78,6 @@ def check(
         for plugin, found in outcomes.items():
             show(plugin, found, show_all)
     return 1 if failed else 0
-
-
-@contextmanager
-def quiet() -> Generator[None]:
-    """While this lasts, what is printed is dropped, and standard input is empty."""
-    stdin, sys.stdin = sys.stdin, io.StringIO()
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        sys.stdin = stdin
 
 
 def chosen(subject: Subject, only: Sequence[str]) -> list[Check]:

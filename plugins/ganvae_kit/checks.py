@@ -6,7 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ganvae_core.errors import GanvaeError
 from ganvae_core.plugins.specs import Kind
@@ -90,26 +90,8 @@ class Outcome:
         return {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "raised"}
 
 
-class Subject(Protocol):
-    """A subject of checks: a plugin, one of its components, or one of its recipes."""
-
-    outcomes: dict[str, Outcome]
-
-    @property
-    def of(self) -> Of:
-        """What it is."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """Its name in reports."""
-        ...
-
-    def owns(self, file: str) -> bool:
-        """Whether a file is part of the plugin."""
-        ...
-
-
+Subject = Any
+"""A plugin, one of its components, or one of its recipes: it has ``of``, ``label``, ``owns`` and ``outcomes``."""
 Cases = Callable[[Any], Iterable[Any]]
 """The cases in which a subject is checked; each has a ``label``, and a ``place`` for failures that name no line."""
 

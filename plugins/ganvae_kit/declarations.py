@@ -187,7 +187,7 @@ def _refuse_given_settings(component: Component) -> None:
     for settings in component.owner.given.settings.get(component.label, ()):
         refusals = [at.refusal for at in component.tried if at.settings is settings]
         first = next((refusal for refusal in refusals if refusal), None)
-        if settings and first and all(refusals) and not first.offline:
+        if settings and first and all(refusals):
             written = ", ".join(f"{key}={value}" for key, value in settings.items())
             message = f"{component.label} cannot be made with {written}: {first.reason}"
             raise CheckFailure(message, _constructor(component))

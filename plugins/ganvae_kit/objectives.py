@@ -153,50 +153,30 @@ def rows(trial: PhaseTrial) -> None:
     batch = trial.batch
     parts = [batch, _part(batch, slice(0, ROWS // 2)), _part(batch, slice(ROWS // 2, ROWS))]
 
-    def learned(part: Batch) -> tuple[Tensor, list[Tensor | None]]:
+    def learned(part: Batch) -> tuple[Tensor, Tensor]:
         loss = trial.loss(part).value
-        found = torch.autograd.grad(loss, trial.prepared.parameters, allow_unused=True)
-        return loss.detach(), list(found)
+        found: Any = torch.autograd.grad(loss, trial.prepared.parameters, materialize_grads=True)
+        return loss.detach(), torch.cat([gradient.flatten() for gradient in found])
 
-    runs = cut(trial.owns, parts, ROWS, learned)
-    (whole, gradients), *halves = [run() for run in runs]
-    total = halves[0][0] + halves[1][0]
-    pairs = zip(halves[0][1], halves[1][1], strict=True)
-    expected = [None if a is None or b is None else (a + b) / 2 for a, b in pairs]
-    far = _apart(whole, total / 2, gradients, expected)
-    if far:
-        hint = (
-            "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"
-        )
-        if not differ(whole, total, ROUNDING) and abs(float(whole)) > 1e-6:
-            hint = "the loss is a sum over rows: average over the batch, whatever its size"
-        raise CheckFailure(
-            f"rows are tied together: a batch of {ROWS} rows has a loss of {whole.item():.6g}, and its halves one of"
-            f" {total.item() / 2:.6g} on average ({far})",
-            None,
-            hint,
-        )
+    (whole, gradient), *halves = [run() for run in cut(trial.owns, parts, ROWS, learned)]
+    total, expected = halves[0][0] + halves[1][0], (halves[0][1] + halves[1][1]) / 2
+    off, length = float((gradient - expected).norm()), float(gradient.norm())
+    if differ(whole, total / 2, ROUNDING) and abs(float(whole - total / 2)) > 1e-6:
+        far = f"they differ by {float((whole - total / 2).abs()):.1g}"
+    elif off > 1e-4 * length + 1e-7:
+        far = f"their gradients differ by {off / length:.1g} of their length"
+    else:
+        return
+    hint = "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"
+    if not differ(whole, total, ROUNDING) and abs(float(whole)) > 1e-6:
+        hint = "the loss is a sum over rows: average over the batch, whatever its size"
+    message = f"rows are tied together: a batch of {ROWS} rows has a loss of {whole.item():.6g}, and its halves one of"
+    raise CheckFailure(f"{message} {total.item() / 2:.6g} on average ({far})", None, hint)
 
 
 def _part(batch: Batch, rows: slice) -> Batch:
     condition = None if batch.condition is None else batch.condition[rows]
     return replace(batch, x=batch.x[rows], condition=condition, index=batch.index[rows])
-
-
-def _apart(
-    value: Tensor, other: Tensor, gradients: Sequence[Tensor | None], expected: Sequence[Tensor | None]
-) -> str:
-    """The difference beyond rounding, of the value or the gradients, or nothing."""
-    if differ(value, other, ROUNDING) and abs(float(value - other)) > 1e-6:
-        return f"they differ by {float((value - other).abs()):.1g}"
-    pairs = [(a, b) for a, b in zip(gradients, expected, strict=True) if a is not None and b is not None]
-    off = torch.stack([(a - b).square().sum() for a, b in pairs] or [value * 0]).sum().sqrt()
-    size = torch.stack([a.square().sum() for a, _ in pairs] or [value * 0]).sum().sqrt()
-    return (
-        f"their gradients differ by {float(off / size):.1g} of their length"
-        if off > 1e-4 * size + 1e-7
-        else ""
-    )
 
 
 @check("objective", needs=["same-seed", "trains-what-it-says"])

@@ -21,7 +21,6 @@ from ganvae_core.plugins import Catalogue
 from ganvae_core.types import DataSpec
 from ganvae_kit.data import IMAGE, LARGER, USUAL, condition_of, in_model_units, seeded, split_of, x_of
 from ganvae_kit.models import objective_of, small_encoder
-from ganvae_kit.offline import wanted_network
 from ganvae_kit.places import Place, place_of
 
 if TYPE_CHECKING:
@@ -42,13 +41,11 @@ class Refusal:
     Args:
         reason: one line.
         crash: what was raised, if it was no error of ganvae's.
-        offline: whether it only wanted the network, which checks do not have.
         in_forward: whether it was made, and failed on two rows.
     """
 
     reason: str
     crash: Exception | None = None
-    offline: bool = False
     in_forward: bool = False
 
 
@@ -163,7 +160,7 @@ class Situation:
         except GanvaeError as error:
             crash = error.__cause__ if isinstance(error.__cause__, Exception) else None
             crash = None if isinstance(crash, GanvaeError) else crash
-            return Refusal(error.message, crash, wanted_network(error))
+            return Refusal(error.message, crash)
         try:
             if isinstance(made, nn.Module):
                 self._run_two_rows(made)
