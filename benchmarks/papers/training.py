@@ -193,7 +193,7 @@ def _checkpoint(folder: Path, configuration: Configuration, *, anew: bool) -> Ch
         return None
     try:
         directory = RunDirectory.open(folder)
-        same = directory.config_text() == render(configuration)
+        same = directory.read("config.yaml") == render(configuration)
         return find_checkpoint(directory, None)[0] if same else None
     except gv.RunError:
         return None

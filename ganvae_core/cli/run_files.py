@@ -95,7 +95,7 @@ def read_config(run: RunDirectory) -> dict[str, Any]:
     """
     where = run.path / CONFIG
     try:
-        config = read_yaml(run.config_text(), str(where), typed=True)
+        config = read_yaml(run.read(CONFIG), str(where), typed=True)
     except ConfigurationError as error:
         raise RunError(error.message) from None
     for key, kind in NEEDED:

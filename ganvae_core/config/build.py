@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -52,20 +51,9 @@ class Facts(dict[str, Any]):
     ) -> None:
         super().__init__(known)
         self.makers = dict(makers or {})
-        self._making: list[str] = []
 
     def __missing__(self, name: str) -> Any:
-        if name in self._making:
-            circle = [*self._making[self._making.index(name) :], name]
-            needs = ", and ".join(
-                f"the {one} asks for the {other}" for one, other in itertools.pairwise(circle)
-            )
-            raise ConfigurationError(
-                f"{name}: {needs}, so that none can be made first.", f"take another {circle[-2]}"
-            )
-        self._making.append(name)
         self[name] = made = self.makers[name]()
-        self._making.pop()
         return made
 
     @property
@@ -272,9 +260,15 @@ class Builder:
             return lambda: self._make(components[slot], facts) if slot in components else None
 
         facts = Facts(known, {slot: maker(slot) for slot in ("encoder", "generator", "prior")})
-        if self._uses_encoder():
-            facts["encoder"]
-        generator, prior = facts["generator"], facts["prior"]
+        try:
+            if self._uses_encoder():
+                facts["encoder"]
+            generator, prior = facts["generator"], facts["prior"]
+        except RecursionError:
+            asking = " and ".join(components[slot].id for slot in facts.makers if slot in components)
+            raise ConfigurationError(
+                f"of {asking}, some require each other, so that none of them can be made first."
+            ) from None
         model = Model(
             generator,
             prior,

@@ -7,10 +7,12 @@ from typing import Literal
 
 from ganvae_core.errors import ConfigurationError
 
-
-def _require(condition: bool, key: str, value: object, what: str) -> None:
-    if not condition:
-        raise ConfigurationError(f"{key}: {value} is not possible: {what}.")
+LEAST = {
+    **dict.fromkeys(("steps", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints"), 1),
+    **dict.fromkeys(("threads", "micro_batch_size", "evaluate_every", "most_epochs"), 1),
+    **dict.fromkeys(("seed", "samples_every", "ema_half_life_samples"), 0),
+}
+"""The lowest value of settings that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,12 @@ class EngineSettings:
     evaluate_every: int | None = None
 
     def __post_init__(self) -> None:
-        positive = ("steps", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints")
-        for name in positive:
-            _require(getattr(self, name) >= 1, f"engine.{name}", getattr(self, name), "it must be at least 1")
-        for name in ("seed", "samples_every", "ema_half_life_samples"):
-            _require(
-                getattr(self, name) >= 0, f"engine.{name}", getattr(self, name), "it must not be negative"
-            )
-        _require(
-            self.threads == "auto" or self.threads >= 1,
-            "engine.threads",
-            self.threads,
-            "it must be at least 1, or auto",
-        )
-        for name in ("micro_batch_size", "evaluate_every", "most_epochs"):
+        for name, least in LEAST.items():
             value = getattr(self, name)
-            _require(value is None or value >= 1, f"engine.{name}", value, "it must be at least 1, or null")
+            if not isinstance(value, str | None) and not value >= least:
+                raise ConfigurationError(
+                    f"engine.{name}: {value} is not possible: it must be at least {least}."
+                )
 
     def for_rows(self, rows: int) -> EngineSettings:
         """The same with the steps that ``most_epochs`` leaves for a number of training rows."""

@@ -530,7 +530,7 @@ def read_run(
     spec, source_spec = stored_specs(directory)
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
-    configuration = stored(catalogue, parse_yaml(directory.config_text(), str(directory.path / CONFIG)))
+    configuration = stored(catalogue, parse_yaml(directory.read(CONFIG), str(directory.path / CONFIG)))
     if layer:
         configuration = with_sampling_options(catalogue, configuration, layer)
     chosen, damage = find_checkpoint(directory, checkpoint)

@@ -102,7 +102,7 @@ def prepare_resume(
     directory.data_record()  # refuses a run of another format
     catalogue = catalogue or installed_plugins()
     refuse_missing(directory.path / LOCK, catalogue)
-    tree = parse_yaml(directory.config_text(), str(directory.path / CONFIG))
+    tree = parse_yaml(directory.read(CONFIG), str(directory.path / CONFIG))
     before, configuration = stored(catalogue, tree), stored(catalogue, tree, layer)
     checkpoint, damage = newest_whole(directory.checkpoints)
     _refuse_changes(before, configuration, catalogue, checkpoint, directory, layer or {})

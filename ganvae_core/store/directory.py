@@ -139,14 +139,6 @@ class RunDirectory:
             )
         return record
 
-    def config_text(self) -> str:
-        """The text of ``config.yaml``.
-
-        Raises:
-            RunError: it cannot be read.
-        """
-        return self.read(CONFIG)
-
     def read(self, name: str) -> str:
         """One of the run's text files.
 
