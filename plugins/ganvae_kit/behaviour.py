@@ -1,7 +1,9 @@
-"""Checks that networks and losses share: state, randomness, device."""
+"""Checks that networks and losses share: state, randomness, device, memory layout."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,11 +11,13 @@ import torch
 
 from ganvae_core.interfaces import FittedPrior
 from ganvae_kit.calls import unplaced
-from ganvae_kit.checks import CheckFailure, check
-from ganvae_kit.places import place_of
+from ganvae_kit.checks import CheckFailure, NotChecked, check
+from ganvae_kit.networks import first_line
+from ganvae_kit.places import place_in_traceback, place_of
 from ganvae_kit.random_draws import drawn, other_generators, seedings
 from ganvae_kit.state import moved_by, same, state_of_generator
-from ganvae_kit.trials import NETWORKS, PhaseTrial, Trial, trials
+from ganvae_kit.subjects import Component
+from ganvae_kit.trials import NETWORKS, PhaseTrial, Trial, trials, trials_in
 
 
 @check(*NETWORKS, "objective", needs=["shapes", "losses", "work-of-the-engine"], each=trials)
@@ -77,3 +81,36 @@ def device(trial: Trial) -> None:
             raise CheckFailure(
                 f"on {accelerator} {name} is on {output.value.device}", place_of(output.method)
             )
+
+
+def _of_several_channels(component: Component) -> Iterator[Trial]:
+    for situation in component.situations:
+        channels, *sides = situation.data.shape
+        two = replace(
+            situation, data=replace(situation.data, shape=(2, *sides))
+        )  # of grey images, one layout is both
+        if len(sides) == 2 and (channels > 1 or two.refusal is None):
+            return trials_in([situation if channels > 1 else two])
+    raise NotChecked("it takes no images of several channels")
+
+
+@check(
+    "generator",
+    "encoder",
+    "critic",
+    "observation",
+    "objective",
+    needs=["same-seed"],
+    each=_of_several_channels,
+)
+def memory_layout(trial: Trial) -> None:
+    """Images of several channels may lie in memory pixel by pixel, as accelerators get them."""
+    trial.channels_last()
+    try:
+        trial.run()
+    except RuntimeError as error:
+        raise CheckFailure(
+            f"in the memory format channels_last: {first_line(error)}",
+            place_in_traceback(error, trial.owns),
+            "x.flatten(1) and x.reshape(…) take every layout; x.view(…) does not",
+        ) from error

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvae_core.config.options import component_facts
 from ganvae_core.errors import NotFittedError
-from ganvae_core.interfaces import ANY_SUPPORT, FittedPrior, Posterior
+from ganvae_core.interfaces import ANY_SUPPORT, Encoder, FittedPrior, Posterior
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.data import seeded
 from ganvae_kit.densities import FEW_VALUES, compared
@@ -77,6 +78,20 @@ def masks(trial: Trial) -> None:
         return
     hint = "gv.sum_event(terms, event_axes, mask) sums the observed entries of an event"
     raise CheckFailure(wrong, place_of(type(observed).log_prob), hint)
+
+
+@check("prior", needs=["makes"], each=trials)
+def own_weights(trial: Trial) -> None:
+    """It keeps an encoder that it is given out of its own state, where the model would store and train it twice."""
+    if "encoder" not in component_facts(trial.component.target):
+        raise NotChecked("it asks for no encoder")
+    for name, part in trial.made.named_modules():
+        if isinstance(part, Encoder):
+            raise CheckFailure(
+                f"it holds the encoder's weights as its own, as {name}",
+                None,
+                "keep it where torch does not look:  self.encoder = (encoder,)",
+            )
 
 
 @check("prior", needs=["shapes"], each=trials)

@@ -115,6 +115,11 @@ class Trial:
         }
         return {name: value for name, value in values.items() if name not in allowed}
 
+    def channels_last(self) -> None:
+        """Lay images and weights out in memory pixel by pixel, as accelerators get them."""
+        self.made.to(memory_format=torch.channels_last)
+        self.inputs = self.inputs.each(channels_last)
+
     def perturbed(self) -> Trial:
         """Move the weights a little, so that none of them is where it began: at zero, say."""
         generator = torch.Generator().manual_seed(4)
@@ -206,6 +211,11 @@ class PhaseTrial(Trial):
             n: v for n, v in {**remembered(self.made), **flags, **modes, **given}.items() if n not in allowed
         }
 
+    def channels_last(self) -> None:
+        """Lay the batch's images and the weights out in memory pixel by pixel."""
+        self.made.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.batch = replace(self.batch, x=channels_last(self.batch.x))
+
     def name_of(self, parameter: nn.Parameter) -> str:
         """A parameter's name in the objective."""
         return next(name for name, other in self.made.named_parameters() if other is parameter)
@@ -231,6 +241,11 @@ def trials_in(situations: Iterable[Situation], rows: int | None = None) -> Itera
 def batch_of(data: DataSpec, rows: int) -> Batch:
     """A batch of random rows like the data."""
     return Batch(x_of(data, rows), condition_of(data, rows), None, torch.arange(rows), 0)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same values, laid out pixel by pixel where they are images."""
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
 def ready(situation: Situation, made: Any) -> Any:
