@@ -109,8 +109,6 @@ def parse_metrics(text: str | None) -> list[Any]:
 
 def print_table(found: list[Evaluation]) -> None:
     """One line a figure, one column a run, and a column a reference."""
-    from ganvae_compare.evaluating import COSTS
-
     first = found[0]
     others = list(dict.fromkeys(name for one in first.measured for name in one.references))
     headings = ["", "better", *(str(one.path) for one in found), *others]
@@ -126,9 +124,6 @@ def print_table(found: list[Evaluation]) -> None:
         beside = [first.result(figure.name, other) for other in others]
         rows.append([titled(figure), figure.better, *(shown(cell) for cell in cells),
                      *("–" if cell.value is None else shown(cell) for cell in beside)])  # fmt: skip
-    for figure in COSTS:
-        cells = [number(one.cost[figure.name]) if figure.name in one.cost else NOT_AVAILABLE for one in found]
-        rows.append([titled(figure), figure.better, *cells, *("" for _ in others)])
     table(rows, headings)
     note(
         f"{counted(first.samples, 'sample')}, seed {first.seed}, against {counted(first.held_out, 'held-out row')}"

@@ -94,8 +94,7 @@ class Evaluation:
         samples: that were drawn.
         held_out: rows that they were compared with.
         seed: of the samples.
-        measured: by metric.
-        cost: by the names of ``COSTS``, as far as it is known.
+        measured: by metric; the last one is what the model costs.
         complete: whether its training has come to its end.
     """
 
@@ -105,7 +104,6 @@ class Evaluation:
     held_out: int
     seed: int
     measured: Sequence[Measured]
-    cost: Mapping[str, float]
     complete: bool
 
     @property
@@ -168,9 +166,14 @@ def evaluate(
         for number, metric in comparable:
             found = {**measured[number].references, name: measure(metric, other)}
             measured[number] = dataclasses.replace(measured[number], references=found)
+    costs = cost(run)
+    results = {
+        figure.name: Result(costs.get(figure.name), reason="not known of this run") for figure in COSTS
+    }
+    measured.append(Measured("cost", {}, COSTS, results, {}))
     return Evaluation(
         run.path, run.step, subject.sample_count, min(len(data.held_out), subject.sample_count), seed, measured,
-        cost(run), outline(run.directory).finished,
+        outline(run.directory).finished,
     )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import ganvae_core as gv
 from ganvae_compare.evaluate_verb import NOT_AVAILABLE, number, titled, with_spread
-from ganvae_compare.evaluating import COSTS
 from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
 from ganvae_compare.rules import Summary, Verdict, pareto_front, reaches, summary, verdict
@@ -70,11 +69,6 @@ class Entry:
                    if name in part["results"]]  # fmt: skip
         return next((reason for reason in reasons if reason), "; ".join(self.failures) or "not measured")
 
-    def cost(self, name: str) -> Summary | None:
-        """One of ``COSTS`` over the seeds."""
-        found = [one["cost"][name] for one in self.evaluations if name in one["cost"]]
-        return summary(found, [None] * len(found))
-
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -84,7 +78,7 @@ class Report:
         title: what was compared on what.
         facts: how, and on which machine, as label and text.
         figures: all of them, in their order.
-        main: those of the leaderboard, costs included.
+        main: those of the leaderboard.
         entries: the candidates, the best to generate first; of those that are level the fastest.
         references: by name, by the name of the figure.
         verdicts: by purpose, the deciding figure and what it says.
@@ -101,11 +95,6 @@ class Report:
     verdicts: Mapping[str, tuple[gv.Figure, Verdict]]
     front: set[str]
     next_steps: Sequence[str]
-
-    @property
-    def all(self) -> list[gv.Figure]:
-        """All figures, costs included."""
-        return [*self.figures.values(), *COSTS]
 
 
 def entries_of(plan: Plan, damaged: Mapping[Path, gv.GanvaeError]) -> list[Entry]:
@@ -144,8 +133,8 @@ def compile_report(
     known = {name for name in figures if any(entry.figure(name) for entry in entries)}
     deciding = [figure for figure, _ in verdicts.values()]
     shown = [figure for figure in _matching(figures, MAIN) if not (figure.name == "mse" and "psnr" in known)]
-    main = [figure for figure in dict.fromkeys([*deciding[:1], *shown, *deciding]) if figure.name in known]
-    main += [figure for name in MAIN_COSTS for figure in COSTS if figure.name == name]
+    costs = _matching(figures, MAIN_COSTS)
+    main = [one for one in dict.fromkeys([*deciding[:1], *shown, *deciding, *costs]) if one.name in known]
     what = ", ".join(entry.name for entry in entries)
     return Report(f"{what} on {data_title(plan, entries)}", [*facts, *measured_on(entries)], figures, main, entries,
                   references, verdicts, front, next_steps(plan, entries, verdicts, references))  # fmt: skip
@@ -207,7 +196,7 @@ def front_of(entries: Sequence[Entry], figure: gv.Figure) -> set[str]:
 
 def seconds_of(entries: Sequence[Entry]) -> dict[str, float]:
     """Seconds of training by candidate, of those whose logs have them."""
-    return {entry.name: found.mean for entry in entries if (found := entry.cost("training_seconds"))}
+    return {entry.name: found.mean for entry in entries if (found := entry.figure("training_seconds"))}
 
 
 def leading(said: Verdict) -> tuple[str, ...]:
@@ -337,10 +326,11 @@ def as_html(report: Report, pictures: Pictures) -> str:
         loader=jinja2.PackageLoader("ganvae_compare", "."), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    everything = list(report.figures.values())
     return environment.get_template("report.html.jinja").render(
         report=report, pictures=pictures, sentences=sentences(report),
         rows=rows_of(report, report.main), columns=headings(report.main), gaps=gaps(report),
-        everything=rows_of(report, report.all), all_columns=headings(report.all),
+        everything=rows_of(report, everything), all_columns=headings(everything),
     )  # fmt: skip
 
 
@@ -351,15 +341,9 @@ def headings(figures: Sequence[gv.Figure]) -> list[tuple[str, str]]:
 
 def rows_of(report: Report, figures: Sequence[gv.Figure]) -> list[dict[str, Any]]:
     """The cells of a table: candidates, then references."""
-    costs = {figure.name for figure in COSTS}
     rows: list[dict[str, Any]] = []
     for entry in report.entries:
-        cells = [
-            cell(entry.cost(figure.name), "not known of this run")
-            if figure.name in costs
-            else cell(entry.figure(figure.name), entry.reason(figure.name))
-            for figure in figures
-        ]
+        cells = [cell(entry.figure(figure.name), entry.reason(figure.name)) for figure in figures]
         rows.append(
             {"name": entry.name, "cells": cells, "reference": False, "front": entry.name in report.front}
         )
@@ -375,7 +359,7 @@ def gaps(report: Report) -> list[str]:
     for entry in report.entries:
         missing: dict[str, list[str]] = {}
         for figure in report.main if entry.evaluations else ():
-            if figure.name in report.figures and entry.figure(figure.name) is None:
+            if entry.figure(figure.name) is None:
                 missing.setdefault(entry.reason(figure.name), []).append(figure.label)
         found += [f"{entry.name}: no {listed(labels)}: {reason}" for reason, labels in missing.items()]
     return found
@@ -408,16 +392,13 @@ def as_csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "kind", "figure", "unit", "better", "mean", "spread", "seeds"])
-    for entry in report.entries:
-        for figure in report.all:
-            if found := entry.figure(figure.name) or entry.cost(figure.name):
-                writer.writerow([entry.name, "candidate", figure.name, figure.unit, figure.better, found.mean,
-                                 "" if found.spread is None else found.spread, found.count])  # fmt: skip
-    for reference, values in report.references.items():
-        for name, found in values.items():
-            figure = report.figures[name]
-            writer.writerow([reference, "reference", name, figure.unit, figure.better, found.mean,
-                             "" if found.spread is None else found.spread, ""])  # fmt: skip
+    named = [(entry.name, "candidate", entry.figure) for entry in report.entries]
+    named += [(name, "reference", values.get) for name, values in report.references.items()]
+    for name, kind, figure_of in named:
+        for figure in report.figures.values():
+            if found := figure_of(figure.name):
+                writer.writerow([name, kind, figure.name, figure.unit, figure.better, found.mean, found.spread,
+                                 found.count])  # fmt: skip
     return text.getvalue()
 
 

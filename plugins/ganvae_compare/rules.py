@@ -63,7 +63,7 @@ def is_ahead(first: Summary, second: Summary, better: Better) -> bool:
 def reaches(found: Summary, ceiling: Summary, better: Better) -> bool:
     """Whether a figure is as good as the ceiling, within the errors of measuring and the spread over seeds."""
     short = ceiling.mean - found.mean if better == "higher" else found.mean - ceiling.mean
-    return short <= max(found.error or 0.0, found.measuring or 0.0, ceiling.measuring or 0.0)
+    return short <= max(error or 0.0 for one in (found, ceiling) for error in (one.error, one.measuring))
 
 
 @dataclass(frozen=True)

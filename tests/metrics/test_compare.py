@@ -235,8 +235,10 @@ def fabricated(
             "references": references,
         }
         job.evaluation.parent.mkdir(parents=True, exist_ok=True)
-        cost = {"training_seconds": seconds[job.candidate]} if seconds else {}
-        whole = {"measured": [one], "cost": cost, "samples": 9, "held_out": 9, "seed": 0, "step": 7,
+        spent = {"value": seconds and seconds[job.candidate], "error": None, "reason": "not known"}
+        cost = {"metric": "cost", "figures": [{"name": "training_seconds", "label": "training", "unit": "s"}],
+                "results": {"training_seconds": spent}, "references": {}}  # fmt: skip
+        whole = {"measured": [one, cost], "samples": 9, "held_out": 9, "seed": 0, "step": 7,
                  "complete": job.seed == 0}  # fmt: skip
         job.evaluation.write_text(json.dumps([whole]))
     return plan
@@ -271,7 +273,7 @@ def test_of_candidates_that_are_level_the_fastest_stands_first(tmp_path: Path) -
         "gan and vae are level within the spread of seeds; vae trains fastest, in 40 s"
         in sentences(report)[0]
     )
-    assert "vae,candidate,training_seconds,s,lower,40.0," in as_csv(report)
+    assert "vae,candidate,training_seconds,s,higher,40.0," in as_csv(report)
 
 
 @pytest.mark.parametrize(("ceiling", "is_reached"), [(0.7, True), (0.2, False)])
