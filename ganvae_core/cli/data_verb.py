@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ganvae_core.data.split import Split
     from ganvae_core.interfaces import Source
     from ganvae_core.plugins import Catalogue
-    from ganvae_core.types import DataSpec
+    from ganvae_core.types import DataSpec, View
 
 LISTED_CLASSES = 20
 LISTED_COLUMNS = 40
@@ -95,7 +95,8 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
     if as_json:
         print_json(as_plain(choice, split, contents, file))
         return
-    for line in aligned(facts(choice, split, contents)):
+    view = view_of(split.source.spec, catalogue)
+    for line in aligned(facts(choice, split, contents, view)):
         click.echo(line)
     typed = shlex.join([source, *overrides])
     if split.source.spec.fields:
@@ -107,7 +108,6 @@ def describe_data(source: str, overrides: tuple[str, ...], as_json: bool, file: 
     if split.source.spec.fields:
         for line in table_facts.changes(split.source.spec, typed):
             note(line)
-    view = view_of(split.source.spec, catalogue)
     if _may_be_series(split.source):
         for name in catalogue.sources_also_reading(source):
             summary = catalogue.component("source", name)[1].summary
@@ -243,7 +243,7 @@ def look_through(source: Source) -> Contents:
     return Contents(np.min(lows, axis=0), np.max(highs, axis=0), counts)
 
 
-def facts(choice: Choice, split: Split, contents: Contents) -> list[tuple[str, str]]:
+def facts(choice: Choice, split: Split, contents: Contents, view: View) -> list[tuple[str, str]]:
     """The description, a line for each property."""
     source = split.source
     spec = source.spec
@@ -257,12 +257,13 @@ def facts(choice: Choice, split: Split, contents: Contents) -> list[tuple[str, s
     if spec.fields:
         found.append(("models see", table_facts.seen(spec)))
     else:
-        found += [
-            ("shape", f"{spec.shape}, {spec.modality}"),
-            ("values", f"{low:g} to {high:g}, {spec.units.dtype}"),
-            ("models see", scaling(spec)),
-            *([("because", source.why)] if source.why else []),
-        ]
+        found.append(("shape", f"{spec.shape}, {spec.modality}"))
+        if view.quantities:
+            found.append(("values", f"{low:g} to {high:g}, {spec.units.dtype}"))
+            found.append(("models see", scaling(spec)))
+        elif spec.range is not None:
+            found.append(("models see", f"tokens, of which there are {spec.range[1] + 1:,.0f}"))
+        found += [("because", source.why)] if source.why else []
     if contents.counts is not None and spec.classes is not None:
         found.append(("classes", classes(spec.classes, contents.counts)))
     elif spec.condition_fields:

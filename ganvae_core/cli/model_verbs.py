@@ -29,6 +29,13 @@ RUN = click.argument("path", metavar="RUN", type=PathName())
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 CHECKPOINT = click.option("--checkpoint", metavar="STEP|best", help="Another than the newest checkpoint.")
 DEVICE = click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps, …")
+CONDITION = click.option(
+    "--condition",
+    "asked",
+    metavar="C",
+    multiple=True,
+    help="A class's name, numbers like 0.5,1, or COLUMN=VALUE (several times), for all rows.",
+)
 DATA = click.option("--data", metavar="S", help="Other data than the run's.")
 OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="Where to write.")
 
@@ -46,13 +53,7 @@ OUTPUT = click.option("-o", "--output", type=PathName(), metavar="FILE", help="W
 @click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
 )
-@click.option(
-    "--condition",
-    "conditions_asked",
-    metavar="C",
-    multiple=True,
-    help="A class's name, numbers like 0.5,1, or COLUMN=VALUE (several times), for all samples.",
-)
+@CONDITION
 @click.option("--noise/--mean", default=None,
               help="Draws from the observation (by default of tables and points), or its means.")  # fmt: skip
 @CHECKPOINT
@@ -63,7 +64,7 @@ def sample(
     overrides: tuple[str, ...],
     count: int | None,
     seed: int,
-    conditions_asked: tuple[str, ...],
+    asked: tuple[str, ...],
     noise: bool | None,
     checkpoint: str | None,
     device: str,
@@ -83,7 +84,7 @@ def sample(
     run, options = load(path, checkpoint, device, overrides)
     view, spec = run.view, run.spec
     count = count or (64 if view.as_grid else 1000)
-    of_class = "".join("-of-" + re.sub(r"[^\w.,-]+", "_", asked) for asked in conditions_asked)
+    of_class = "".join("-of-" + re.sub(r"[^\w.,-]+", "_", each) for each in asked)
     output = output or path / f"samples/seed-{seed}-n-{count}{of_class}{_usual_ending(view)}"
 
     from ganvae_core.runs.observers import PLOTTED, by_class, drawing_of
@@ -94,8 +95,8 @@ def sample(
     check_memory(count, spec, view, output)
     drawn = ending_of(output) == ".png"
     headings: tuple[str, ...] = ()
-    if conditions_asked:
-        conditions = run.condition(conditions_asked, count, seed=seed)
+    if asked:
+        conditions = run.condition(asked, count, seed=seed)
     else:
         # A grid puts each class in a column; files have classes as often as the training data has them.
         conditions, headings = by_class(run.model, spec, view, count) if drawn else (None, ())
@@ -110,7 +111,7 @@ def sample(
         note(line)
     if spec.fields and not drawn:
         _note_copies(run, drawing.rows, options)
-    if spec.fields and not conditions_asked:
+    if spec.fields and not asked:
         _note_absent(drawing.rows, spec.fields)
     click.echo(str(output))
 
@@ -126,6 +127,7 @@ def sample(
     metavar="N",
     help="How many rows; by default 32 images, or all rows of a table.",
 )
+@CONDITION
 @CHECKPOINT
 @DEVICE
 @OUTPUT
@@ -134,6 +136,7 @@ def reconstruct(
     overrides: tuple[str, ...],
     data: str | None,
     count: int | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -159,15 +162,17 @@ def reconstruct(
 
     _check_output(run, output, "reconstructions", data)
     with said_if_slow("reading and reconstructing the data"), warnings_as_notes():
-        split = run.open_data(data, options)
+        split = open_with(run, data, options, asked)
         rows = split.held_out if len(split.held_out) else split.training
         indices = evenly(rows, count or (32 if view.as_grid else len(rows)))
-        x, made = run.reconstruct(split, indices)
+        condition = run.condition(asked, len(indices)) if asked else None
+        x, made = run.reconstruct(split, indices, condition=condition)
         batch = run.batch(split, indices)
         drawing = Drawing(
             shown_rows(made, spec, view), "reconstructions", originals=shown_rows(x, spec, view, batch.mask)
         )
-        further = {"row": indices} | conditions_of(run, batch.condition, output)
+        given = batch.condition if condition is None else condition
+        further = {"row": indices} | conditions_of(run, given, output)
         show(view, drawing, spec, output, further)
     note(f"{counted(len(indices), 'reconstruction')} by {path} at step {run.step:,}")
     click.echo(str(output))
@@ -177,6 +182,7 @@ def reconstruct(
 @RUN
 @OVERRIDES
 @DATA
+@CONDITION
 @CHECKPOINT
 @DEVICE
 @OUTPUT
@@ -184,6 +190,7 @@ def encode(
     path: Path,
     overrides: tuple[str, ...],
     data: str | None,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -206,9 +213,10 @@ def encode(
     from ganvae_core.views.showing import write_arrays
 
     with said_if_slow("reading and encoding the data"), warnings_as_notes():
-        split = run.open_data(data, options)
+        split = open_with(run, data, options, asked)
         indices = np.arange(len(split.source))
-        arrays = {"codes": run.encode(split, indices)}
+        condition = run.condition(asked, len(indices)) if asked else None
+        arrays = {"codes": run.encode(split, indices, condition=condition)}
         if split.source.spec.classes:
             arrays["labels"] = split.source.spec.class_values()[np.asarray(split.source.labels())]
         write_arrays(output, arrays)
@@ -231,6 +239,12 @@ def load(
     for passed_over in run.damage:
         warn(passed_over)
     return run, options
+
+
+def open_with(run: Run, data: str | None, options: Mapping[str, Any], asked: Sequence[str]) -> Split:
+    """The run's data, or other data, which needs no labels where a condition is asked for."""
+    unlabelled = {"condition": False} if asked and data is not None else {}
+    return run.open_data(data, {**options, **unlabelled})
 
 
 def _need_encoder(run: Run, path: Path) -> None:

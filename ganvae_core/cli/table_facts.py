@@ -41,6 +41,7 @@ def column_facts(source: Source) -> list[dict[str, Any]]:
     found += [
         {"column": name, "values": why, "kind": f"{kind}, left out", "missing": 0.0}
         for name, kind, why in spec.details.get("left_out", ())
+        if name != spec.details.get("label")
     ]
     order = list(spec.details.get("columns", ()))
     return sorted(

@@ -142,9 +142,19 @@ class Builder:
             opened = source
         columns = settings.condition
         if not isinstance(columns, bool) and opened.spec.details.get("given") != list(columns):
+            if trained is not None:
+                raise DataError(
+                    f"this data does not fit the run: it is no table with the columns {', '.join(columns)},"
+                    " which are the run's condition."
+                )
             raise DataError(
                 f"data.condition: {list(columns)} are columns, and this data has none that a model can be given.",
                 "columns of a table can be conditions; labels are given by  data.condition=true",
+            )
+        if trained is not None and columns and opened.spec.condition is None:
+            raise DataError(
+                "this data has no labels or other condition, and the model takes one.",
+                "give one for all rows:  --condition C",
             )
         return split(
             opened,

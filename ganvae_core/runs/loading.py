@@ -139,8 +139,15 @@ class Run:
         precision = precision_here(settings, self.device)
         return computing(self.device, precision, deterministic=settings.deterministic)
 
-    def reconstruct(self, data: Split, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    def reconstruct(
+        self, data: Split, indices: np.ndarray, *, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Chosen rows as the model takes them, and what it makes of them: two x (B, *X).
+
+        Args:
+            data: where they are.
+            indices: (B,) their numbers.
+            condition: (B, *K) in place of what the data has.
 
         Raises:
             ConfigurationError: the model has no encoder.
@@ -150,11 +157,16 @@ class Run:
         def pair(batch: Batch) -> tuple[Tensor, Tensor]:
             return batch.x.cpu(), self.model.reconstruct(batch.x, batch.condition).cpu()
 
-        originals, made = zip(*self._of_batches(pair, data, indices), strict=True)
+        originals, made = zip(*self._of_batches(pair, data, indices, condition), strict=True)
         return torch.cat(originals), torch.cat(made)
 
-    def encode(self, data: Split, indices: np.ndarray) -> np.ndarray:
+    def encode(self, data: Split, indices: np.ndarray, *, condition: Tensor | None = None) -> np.ndarray:
         """(B, *Z) codes of chosen rows: the means of the posterior.
+
+        Args:
+            data: where they are.
+            indices: (B,) their numbers.
+            condition: (B, *K) in place of what the data has.
 
         Raises:
             ConfigurationError: the model has no encoder.
@@ -164,7 +176,7 @@ class Run:
         def codes(batch: Batch) -> np.ndarray:
             return self.model.encode(batch.x, batch.condition).mean.cpu().numpy()
 
-        return np.concatenate(self._of_batches(codes, data, indices))
+        return np.concatenate(self._of_batches(codes, data, indices, condition))
 
     def scores(
         self,
@@ -174,8 +186,11 @@ class Run:
         method: Scoring | None = None,
         draws: int = 50,
         seed: int = 0,
+        condition: Tensor | None = None,
     ) -> np.ndarray:
         """(B,) how unusual chosen rows are to the model, as ``gv.latent.anomaly_scores`` describes it.
+
+        ``condition`` (B, *K) takes the place of what the data has.
 
         Raises:
             ConfigurationError: the model has no such scores.
@@ -190,14 +205,21 @@ class Run:
 
         with borrowed_randomness(self.device) as generator:
             generator.manual_seed(seed)
-            return np.concatenate(self._of_batches(scores, data, indices))
+            return np.concatenate(self._of_batches(scores, data, indices, condition))
 
-    def _of_batches(self, compute: Callable[[Batch], T], data: Split, indices: np.ndarray) -> list[T]:
+    def _of_batches(
+        self, compute: Callable[[Batch], T], data: Split, indices: np.ndarray, condition: Tensor | None
+    ) -> list[T]:
         """The results for chosen rows, batch by batch."""
-        with torch.no_grad(), self.computing():
-            return list(
-                in_parts(lambda rows: compute(self.batch(data, indices[rows])), len(indices), RowLimit())
+
+        def part(rows: slice) -> T:
+            batch = self.batch(data, indices[rows])
+            return compute(
+                batch if condition is None else dataclasses.replace(batch, condition=condition[rows])
             )
+
+        with torch.no_grad(), self.computing():
+            return list(in_parts(part, len(indices), RowLimit()))
 
     @property
     def device(self) -> torch.device:
@@ -414,9 +436,13 @@ class Run:
         for text in texts:
             name, sign, value = text.partition("=")
             if not sign or name not in columns:
+                wrong = (
+                    f"column '{name}' is no condition of this model"
+                    if sign
+                    else f"'{text}' is not COLUMN=VALUE"
+                )
                 raise ConfigurationError(
-                    f"--condition: '{text}' is not COLUMN=VALUE{did_you_mean(name, columns)}",
-                    f"columns: {', '.join(columns)}",
+                    f"--condition: {wrong}.{did_you_mean(name, columns)}", f"columns: {', '.join(columns)}"
                 )
             field = columns[name]
             wanted[list(columns).index(name)] = number_of(value, field)

@@ -76,7 +76,7 @@ class ConvolutionalGenerator(Generator):
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         check_condition(condition, self.condition_shape)
         code = z.flatten(1) if condition is None else torch.cat([z.flatten(1), condition.flatten(1)], 1)
-        x = self.first(self.project(code).reshape(len(z), *self.first_shape))
+        x = self.first(self.project(code).unflatten(1, self.first_shape))
         for layer, length in zip(self.layers, self.lengths, strict=True):
             x = layer(x)[..., :length]
         return x
@@ -207,8 +207,8 @@ class ConvolutionalEncoder(Encoder):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
         parameters = self.head(self.trunk(x, condition))
         if self.deterministic:
-            return Dirac(parameters.reshape(len(x), *self.latent_shape))
-        location, log_variance = parameters.reshape(len(x), 2, *self.latent_shape).unbind(1)
+            return Dirac(parameters.unflatten(1, self.latent_shape))
+        location, log_variance = parameters.unflatten(1, (2, *self.latent_shape)).unbind(1)
         return DiagonalNormal(location, log_variance)
 
 

@@ -81,7 +81,7 @@ class Audio(Source):
             lengths = np.array([len(sound) for sound in sounds])
         else:
             files, root = _files(path)
-            labels = _labels(files, root, label_pattern, notes)
+            labels = _labels(files, root, label_pattern, notes, needed=data is None)
             recordings = _recordings(files)
             rates = [each.rate for each in recordings if not each.fault]
             rate = sample_rate or max(sorted(set(rates)), key=rates.count)
@@ -193,8 +193,10 @@ def _files(path: str) -> tuple[list[Path], Path]:
     return sorted(files, key=lambda file: file.relative_to(root).parts), root
 
 
-def _labels(files: Sequence[Path], root: Path, pattern: str | None, notes: list[str]) -> np.ndarray | None:
-    """A label for each file, by its name or by its folder; None where there are none."""
+def _labels(
+    files: Sequence[Path], root: Path, pattern: str | None, notes: list[str], *, needed: bool
+) -> np.ndarray | None:
+    """A label for each file, by its name or by its folder; None where there are none, or need not be."""
     if pattern is not None:
         if pattern.count("{label}") != 1:
             raise ConfigurationError(f"data.label_pattern: '{pattern}' has no {{label}}.", "{label}_*")
@@ -203,8 +205,11 @@ def _labels(files: Sequence[Path], root: Path, pattern: str | None, notes: list[
         ]
         found = [re.fullmatch("(.+?)".join(parts), file.stem) for file in files]
         unmatched = next((file for file, match in zip(files, found, strict=True) if match is None), None)
-        if unmatched is not None:
+        if unmatched is not None and needed:
             raise DataError(f"data.label_pattern: '{pattern}' does not match the name of {unmatched}.")
+        if unmatched is not None:
+            notes.append(f"no labels: the pattern '{pattern}' does not match the name of {unmatched}")
+            return None
         return np.array([match[1] for match in found if match is not None])
     places = [file.relative_to(root).parts[:-1] for file in files]
     depth = 0

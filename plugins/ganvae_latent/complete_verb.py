@@ -11,11 +11,10 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
 from ganvae_latent.giving import (
-    CONDITION,
     FILES,
     RESIZE,
     ROWS,
@@ -115,12 +114,13 @@ def complete(
         batch = rows_of(run, files, data, rows, asked, resize)
     else:
         split = open_data(run, data)
-        indices = split.held_out if len(split.held_out) else split.training
-        indices = evenly(indices, count if mask else LOOKED_AT)
-        batch = run.batch(split, indices)
-        if mask is None:  # rows with gaps
-            gaps = (~there(batch.x, batch.mask, run.spec)).flatten(1).any(1).cpu().numpy()
-            batch = run.batch(split, indices[gaps if gaps.any() else slice(None)][:count])
+        indices = split.held_out[:] if len(split.held_out) else split.training[:]
+        if mask is None:  # rows with gaps, where there are any
+            indices = evenly(indices, LOOKED_AT)
+            looked_at = run.batch(split, indices)
+            gaps = (~there(looked_at.x, looked_at.mask, run.spec)).flatten(1).any(1).cpu().numpy()
+            indices = indices[gaps] if gaps.any() else indices
+        batch = run.batch(split, evenly(indices, count))
     known = visible = there(batch.x, batch.mask, run.spec)
     if mask is not None:
         visible = known & torch.as_tensor(

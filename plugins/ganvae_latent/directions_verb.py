@@ -11,10 +11,10 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_latent.giving import CONDITION, SEED, load_run, need_encoder, open_data
+from ganvae_latent.giving import SEED, load_run, need_encoder, open_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import PathName, WholeNumber
-from ganvae_core.cli.model_verbs import load
+from ganvae_core.cli.model_verbs import load, open_with
 from ganvae_core.cli.output import note, said_if_slow, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, DataError, NotApplicable
 
@@ -30,13 +30,6 @@ METRIC_OF_NETS = "metrics/memorisation"
 SPACES = ("data", "codes", "critic", *NETS)
 SEED = click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
-)
-CONDITION = click.option(
-    "--condition",
-    "asked",
-    multiple=True,
-    metavar="C",
-    help="A class's name, numbers like 0.5,1, or COLUMN=VALUE (several times), for all codes.",
 )
 ROWS = click.option("--rows", metavar="N,…", help="Numbers of rows of the data.")
 RESIZE = click.option("--resize", is_flag=True, help="Scale images to the size that the model takes.")
@@ -222,10 +215,9 @@ def rows_of(
     if files and (rows is not None or data is not None):
         raise ConfigurationError("files are given, so --rows and --data have no use.", "give one of them")
     if files:
-        batches = [batch for file in files for batch in [_file(run, file, resize)]]
-        batch = joined(batches)
+        batch = joined([_file(run, file, resize, asked) for file in files])
     else:
-        split = open_data(run, data)
+        split = open_data(run, data, asked)
         chosen = numbers(rows or "0,1")
         if chosen.max() >= len(split.source):
             raise DataError(f"--rows: there is no row {chosen.max():,}: the data has {len(split.source):,}.")
@@ -259,7 +251,7 @@ def joined(batches: Sequence[Any]) -> Any:
     return Batch(all_of("x"), all_of("condition"), mask, all_of("index"), first.samples_seen)
 
 
-def _file(run: Run, file: Path, resize: bool) -> Any:
+def _file(run: Run, file: Path, resize: bool, asked: Sequence[str]) -> Any:
     """All rows of one file: a picture, or anything that is data.
 
     Black and white of a picture are the lowest and the highest value of the data's range, whatever the units of the
@@ -269,7 +261,7 @@ def _file(run: Run, file: Path, resize: bool) -> Any:
 
     from ganvae_core.types import Batch
 
-    split = open_file(run, file, resize)
+    split = open_file(run, file, resize, asked)
     indices = np.arange(len(split.source))
     pixels = split.source.rows(indices).x
     if not is_picture(run, file) or run.spec.range is None or pixels.dtype.kind != "u":
@@ -286,20 +278,20 @@ def is_picture(run: Run, file: Path) -> bool:
     return run.spec.modality == "image" and file.suffix.lower() not in DATA_SUFFIXES
 
 
-def open_data(run: Run, data: str | None = None) -> Split:
+def open_data(run: Run, data: str | None = None, asked: Sequence[str] = ()) -> Split:
     """The run's data, or other data that its model can take; warnings are printed as notes."""
     with warnings_as_notes():
-        return run.open_data(data)
+        return open_with(run, data, {}, asked)
 
 
-def open_file(run: Run, file: Path, resize: bool) -> Split:
+def open_file(run: Run, file: Path, resize: bool, asked: Sequence[str] = ()) -> Split:
     """A picture, or any other file of data, as the run's model can take it.
 
     Raises:
         DataError: it cannot be read, or has another shape.
     """
     if not is_picture(run, file):
-        return open_data(run, str(file))
+        return open_data(run, str(file), asked)
     from PIL import Image
 
     if file.is_file() and file.suffix.lower() not in Image.registered_extensions():
@@ -310,7 +302,7 @@ def open_file(run: Run, file: Path, resize: bool) -> Split:
         options["resize"] = width if width == height else [width, height]
     try:
         with warnings_as_notes():
-            return run.open_data(str(file), options)
+            return open_with(run, str(file), options, asked)
     except DataError as error:
         differs = "does not fit" in error.message and not resize
         raise DataError(f"{file}: {error.message}", "--resize scales pictures" if differs else "") from error

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import CONDITION, FILES, RESIZE, ROWS, SEED, Given, load_run
+from ganvae_latent.giving import FILES, RESIZE, ROWS, SEED, Given, load_run
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow
 from ganvae_core.errors import ConfigurationError
 from ganvae_latent.giving import (
-    CONDITION,
     FILES,
     NETS,
     RESIZE,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow
-from ganvae_latent.giving import CONDITION, load_run, need_encoder, open_data
+from ganvae_latent.giving import load_run, need_encoder, open_data
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,12 +75,13 @@ def read_mask(text: str, spec: DataSpec, view: View, rows: int, seed: int) -> np
         return visible & _span(text, values, spec, view)
     if colon and kind == "columns":
         columns = _columns(spec)
-        for name in values.split(","):
-            places = columns.get(name.strip())
+        names = [values] if values in columns else next(csv.reader([values], skipinitialspace=True))
+        for name in map(str.strip, names):  # a name with a comma may be quoted
+            places = columns.get(name)
             if places is None:
-                near = did_you_mean(name.strip(), columns)
+                near = did_you_mean(name, columns)
                 raise ConfigurationError(
-                    f"--mask {text}: this data has no column '{name.strip()}'.{near}",
+                    f"--mask {text}: this data has no column '{name}'.{near}",
                     f"columns: {', '.join(columns)}" if columns else "this data has no named columns",
                 )
             visible[..., places] = False

@@ -9,7 +9,17 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, OVERRIDES, RUN, load
+from ganvae_core.cli.model_verbs import (
+    CHECKPOINT,
+    CONDITION,
+    DATA,
+    DEVICE,
+    OUTPUT,
+    OVERRIDES,
+    RUN,
+    load,
+    open_with,
+)
 from ganvae_core.cli.output import counted, note, said_if_slow, table, warnings_as_notes
 from ganvae_latent.giving import SEED
 
@@ -35,6 +45,7 @@ RARE = 0.01
     "--draws", type=WholeNumber(min=1), default=50, metavar="N", help="Of the bound of a likelihood."
 )
 @SEED
+@CONDITION
 @CHECKPOINT
 @DEVICE
 @OUTPUT
@@ -45,6 +56,7 @@ def score(
     method: Any,
     draws: int,
     seed: int,
+    asked: tuple[str, ...],
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -74,9 +86,10 @@ def score(
     refuse_output(run, output, "scores", data, (*TABLES, *([".png"] if ".png" in run.view.endings else [])))
     how = method or scorings_of(run.model)[0]
     with said_if_slow("scoring rows"), warnings_as_notes():
-        split = run.open_data(data, options)
+        split = open_with(run, data, options, asked)
         indices = np.arange(len(split.source))
-        scores = run.scores(split, indices, method=how, draws=draws, seed=seed)
+        condition = run.condition(asked, len(indices)) if asked else None
+        scores = run.scores(split, indices, method=how, draws=draws, seed=seed, condition=condition)
         usual, of = _usual(run, split, scores, data, how, draws, seed)
         # A conformal p-value (Bates et al. 2023): of rows of the usual kind, few have a small one.
         above = len(usual) - np.searchsorted(np.sort(usual), scores)

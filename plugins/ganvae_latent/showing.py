@@ -70,9 +70,11 @@ def write(
     """Write rows (N, *X) of a model, and their conditions (N, *K), as the output's ending says."""
     from ganvae_core.cli.model_verbs import conditions_of
     from ganvae_core.types import Drawing
+    from ganvae_core.views.files import ending_of
     from ganvae_core.views.showing import show, shown_rows
 
-    drawing = Drawing(shown_rows(x, run.spec, run.view), columns=columns, headings=headings)
+    name = run.view.noun if ending_of(output) == ".png" else "samples"
+    drawing = Drawing(shown_rows(x, run.spec, run.view), name, columns=columns, headings=headings)
     show(run.view, drawing, run.spec, output, {**(further or {}), **conditions_of(run, condition, output)})
 
 

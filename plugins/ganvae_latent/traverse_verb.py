@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow, table
 from ganvae_core.errors import DataError, RunError
-from ganvae_latent.giving import CONDITION, RESIZE, ROWS, SEED, load_run, open_data
+from ganvae_latent.giving import RESIZE, ROWS, SEED, load_run, open_data
 
 RANKED_ROWS = 2_000
 """Rows by whose posterior dimensions are ranked."""

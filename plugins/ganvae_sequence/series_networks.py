@@ -85,7 +85,7 @@ class SeriesEncoder(Encoder):
         features = self.features(centred(x, self.bounds))
         if condition is not None:
             features = torch.cat([features, condition.flatten(1).to(features.dtype)], 1)
-        location, log_variance = self.head(features).reshape(len(x), 2, *self.latent_shape).unbind(1)
+        location, log_variance = self.head(features).unflatten(1, (2, *self.latent_shape)).unbind(1)
         return DiagonalNormal(location, log_variance)
 
 

@@ -74,7 +74,7 @@ class TextEncoder(Encoder):
         features = self.layers(embedded.transpose(1, 2)).flatten(1)  # from (B, T, filters)
         if condition is not None:
             features = torch.cat([features, condition.flatten(1).to(features.dtype)], 1)
-        location, log_variance = self.head(features).reshape(len(x), 2, *self.latent_shape).unbind(1)
+        location, log_variance = self.head(features).unflatten(1, (2, *self.latent_shape)).unbind(1)
         return DiagonalNormal(location, log_variance)
 
 

@@ -101,6 +101,12 @@ def test_wrong_spans_are_refused(
     assert message in outcome.err
 
 
+def test_a_table_is_no_text_of_a_run(runs: Path, tmp_path: Path, say: Say) -> None:
+    outcome = say("interpolate", runs / "text", runs / "hours.csv", "-o", tmp_path / "paths.txt")
+    assert outcome.code == 2
+    assert "this data does not fit the run" in outcome.err
+
+
 def test_neighbours_of_texts_differ_in_so_many_characters(runs: Path, tmp_path: Path, say: Say) -> None:
     given = tmp_path / "given.txt"
     given.write_text("the ship is at see\n")
@@ -157,4 +163,28 @@ def test_labels_mean_codes_have_the_condition_of_their_label(runs: Path, tmp_pat
           "data.condition=true")  # fmt: skip
     asked = ("edit", runs / "kinds", "--arithmetic", "sine - saw + noise", "-o", tmp_path / "sum.wav")
     outcome = say(*asked)
+    assert outcome.code == 0, outcome.err
+    made = tmp_path / "made"
+    assert say("sample", runs / "kinds", "-n", "1", "--condition", "saw", "-o", made).code == 0
+    unlabelled, codes = ("--data", made), ("-o", tmp_path / "codes.npz")
+    assert "--condition C" in say("encode", runs / "kinds", *unlabelled, *codes).err
+    for verb in ("encode", "reconstruct", "score"):
+        outcome = say(verb, runs / "kinds", *unlabelled, "--condition", "saw", *codes)
+        assert outcome.code == 0, outcome.err
+    paths = (
+        "interpolate",
+        runs / "kinds",
+        made / "00000.wav",
+        made / "00000.wav",
+        "-o",
+        tmp_path / "paths.wav",
+    )
+    assert say(*paths, "--condition", "saw").code == 0
+
+
+@pytest.mark.parametrize("run", ["series", "sounds"])
+def test_networks_of_sequences_are_exported_with_any_number_of_rows(
+    run: str, runs: Path, tmp_path: Path, say: Say
+) -> None:
+    outcome = say("export", runs / run, "--part", "reconstruct", "-o", tmp_path / "both.pt2")
     assert outcome.code == 0, outcome.err

@@ -83,6 +83,7 @@ class Table(StoredSource):
             read = read_table(path, text, (label,) if label else (), missing_values or ())
         else:
             read = ReadTable(emptied(frame_table(frame), missing_values or ()), "the data frame")
+        data = data if data is not None and data.fields else None  # a run on other data compares the shapes
         where, names = read.where, read.table.column_names
         for option, asked in (("columns", columns), ("drop", drop), ("label", [label] if label else None)):
             _known(option, asked or (), names, read, absent=data is not None)
