@@ -136,6 +136,13 @@ def test_a_first_line_of_data_is_no_line_of_names(
     assert len(Table(path=str(tmp_path / "t.csv"), header=True)) == content.count("\n") - 1
 
 
+def test_a_value_of_the_first_row_is_no_name_of_a_column(tmp_path: Path) -> None:
+    path = text(tmp_path, "1.5,white\n2.5,red\n3.5,white\n")
+    with pytest.raises(DataError, match="no column 'white'") as caught:
+        Table(path=path, label="white")
+    assert "names no columns" in str(caught.value)
+
+
 def test_kinds_are_found(tmp_path: Path) -> None:
     n = 100
     columns: dict[str, object] = {

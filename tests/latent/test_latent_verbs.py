@@ -91,6 +91,24 @@ def test_columns_that_are_the_condition_are_asked_for_and_written(
             assert (set(made["size"]), set(made["weight"])) == ({"small"}, {70000})
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("interpolate", "table", "-o", "paths.png"), "not written to '.png'"),
+        (("map", "gan"), "no encoder"),
+        (("neighbours", "gan", "--space", "codes"), "no encoder"),
+        (("neighbours", "vae", "--space", "critic"), "no critic"),
+        (("neighbours", "table", "--space", "judge"), "the judge needs labels"),
+        (("interpolate", "vae", "--rows", "0,x"), "no list of row numbers"),
+        (("interpolate", "vae", "--rows", "0,99999"), "no row 99,999"),
+        (("interpolate", "vae", "--rows", "3"), "two rows at least"),
+        (("interpolate", "table", "-o", "film.gif"), "not written to '.gif'"),
+        (("interpolate", "vae", "--path", "prior"), "neither a sphere nor a flow"),
+        (("traverse", "gan", "--by", "kl"), "cannot be ranked by KL"),
+        (("map", "table", "--thumbnails", "3"), "thumbnails are of images"),
+        (("map", "vae", "--by", "umap"), "umap-learn"),
+    ],
+)
 def test_what_cannot_be_done_is_refused(
     words: tuple[str, ...],
     message: str,

@@ -166,10 +166,10 @@ def test_labels_mean_codes_have_the_condition_of_their_label(runs: Path, tmp_pat
     assert outcome.code == 0, outcome.err
     made = tmp_path / "made"
     assert say("sample", runs / "kinds", "-n", "1", "--condition", "saw", "-o", made).code == 0
-    unlabelled, codes = ("--data", made), ("-o", tmp_path / "codes.npz")
-    assert "--condition C" in say("encode", runs / "kinds", *unlabelled, *codes).err
-    for verb in ("encode", "reconstruct", "score"):
-        outcome = say(verb, runs / "kinds", *unlabelled, "--condition", "saw", *codes)
+    unlabelled = ("--data", made)
+    assert "--condition C" in say("encode", runs / "kinds", *unlabelled, "-o", tmp_path / "codes.npz").err
+    for verb, name in (("encode", "codes.npz"), ("reconstruct", "rows.wav"), ("score", "scores.csv")):
+        outcome = say(verb, runs / "kinds", *unlabelled, "--condition", "saw", "-o", tmp_path / name)
         assert outcome.code == 0, outcome.err
     paths = (
         "interpolate",

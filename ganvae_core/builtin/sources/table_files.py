@@ -215,7 +215,7 @@ def _read_text(
     cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     decimal = text.decimal or _decimal(cells, delimiter)
     header = text.header
-    if header is None and any(name in cells[0] for name in spelled):
+    if header is None and any(_names_a_column(name, cells) for name in spelled):
         header = True
     if header is None and not (header := _has_header(cells, missing)):
         notes.append(
@@ -311,6 +311,12 @@ def _decimal(cells: list[list[str]], delimiter: str) -> str:
     commas = delimiter != "," and any(_DECIMAL_COMMA.fullmatch(value) for value in values)
     points = any("." in value and _NUMBER.fullmatch(value) for value in values)
     return "," if commas and not points else "."
+
+
+def _names_a_column(name: str, cells: list[list[str]]) -> bool:
+    """Whether a column has this name: it stands in the first line, and not below."""
+    at = cells[0].index(name) if name in cells[0] else len(cells[0])
+    return at < len(cells[0]) and all(row[at : at + 1] != [name] for row in cells[1:])
 
 
 def _has_header(cells: list[list[str]], missing: tuple[str, ...]) -> bool:
