@@ -15,7 +15,7 @@ ACTIVE_VARIANCE = 0.01
 MOST_INTEGRATIONS = 5_000
 """Most evaluations of a density that costs an integration each: a minute or so on a CPU."""
 VALUES_AT_ONCE = 2**19
-"""Of x, that a generator makes at once: its layers may be a hundred times as large, and are some gigabytes with more."""
+"""Of x, that a generator makes at once: its layers may be a hundred times as large, gigabytes with more."""
 
 
 @final
