@@ -16,7 +16,7 @@ import ganvae_core as gv
 from ganvae_compare.evaluate_verb import NOT_AVAILABLE, number, titled, with_spread
 from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
-from ganvae_compare.rules import Summary, Verdict, pareto_front, reaches, summary, verdict
+from ganvae_compare.rules import Summary, Verdict, is_telling, pareto_front, reaches, summary, verdict
 from ganvae_core.cli.output import aligned
 from ganvae_core.cli.run_files import outline
 from ganvae_core.evaluation.references import CEILING, NOISE
@@ -24,6 +24,8 @@ from ganvae_core.store.directory import CONFIG, RunDirectory
 from ganvae_core.store.files import whole_file
 
 REPORT, MARKDOWN, LEADERBOARD = "report.html", "report.md", "leaderboard.csv"
+WEAK_JUDGE = 60.0
+"""Accuracy in percent below which the features of a judge are not relied on."""
 PURPOSES = {
     "to generate": ("classifier_auc", "kd_", "fd_", "modes"),
     "to cover the data": ("coverage_",),
@@ -164,7 +166,7 @@ def verdicts_of(
     for purpose, beginnings in PURPOSES.items():
         for figure in _matching(figures, beginnings):
             ceiling, floor = (references.get(name, {}).get(figure.name) for name in (CEILING, NOISE))
-            if ceiling and floor and reaches(floor, ceiling, figure.better):
+            if ceiling and floor and not is_telling(floor, ceiling, figure.better):
                 continue  # so few rows do not tell noise from data
             found = verdict({entry.name: entry.figure(figure.name) for entry in entries}, figure.better)
             if found.best:
@@ -251,6 +253,12 @@ def next_steps(
             "one seed has no spread" if seeds < 2 else f"{seeds} seeds do not separate the first candidates"
         )
         steps.append(f"{what} ({', '.join(undecided)}): repeat with more seeds, --seeds {max(3, 2 * seeds)}")
+    for accuracy in [found for entry in entries if (found := entry.figure("accuracy_of_judge"))][:1]:
+        if accuracy.mean < WEAK_JUDGE:
+            steps.append(
+                f"the judge finds the class of {number(accuracy.mean)} % of held-out rows only, so its features say"
+                " little: compare in another net, too, like  --metrics '{name: kernel, net: pixels}'"
+            )
     if "to generate" not in verdicts:
         return steps
     best = verdicts["to generate"][1]

@@ -66,6 +66,12 @@ def reaches(found: Summary, ceiling: Summary, better: Better) -> bool:
     return short <= max(error or 0.0 for one in (found, ceiling) for error in (one.error, one.measuring))
 
 
+def is_telling(floor: Summary, ceiling: Summary, better: Better) -> bool:
+    """Whether a figure of a floor is worse than that of the ceiling by more than two standard errors of measuring."""
+    short = ceiling.mean - floor.mean if better == "higher" else floor.mean - ceiling.mean
+    return short > 2 * math.hypot(floor.measuring or 0.0, ceiling.measuring or 0.0)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Which candidate a figure speaks for.

@@ -20,7 +20,7 @@ from ganvae_compare.jobs import Worker, work_through
 from ganvae_compare.pictures import SECTIONS, drawn
 from ganvae_compare.plan import Plan, ganvae, parse_budget, read_plan, write_plan
 from ganvae_compare.report import Entry, as_csv, as_markdown, compile_report, sentences
-from ganvae_compare.rules import Summary, is_ahead, pareto_front, summary, verdict
+from ganvae_compare.rules import Summary, is_ahead, is_telling, pareto_front, summary, verdict
 
 import ganvae_core as gv
 from ganvae_core.cli.main import main
@@ -285,6 +285,13 @@ def test_a_candidate_that_is_as_good_as_data_needs_no_longer_training(
     said = "to generate: KD, judge does not tell gan from data (1.00 ± 0.10, data in place of samples 0.70 ± 0.50)"
     assert (said in steps) == is_reached
     assert ("train gan longer" in steps) != is_reached
+
+
+def test_a_figure_tells_noise_from_data_by_two_standard_errors() -> None:
+    ceiling = Summary(-10.0, 310.0, 1, 310.0)
+    assert not is_telling(Summary(550.0, 250.0, 1, 250.0), ceiling, "lower")
+    assert is_telling(Summary(900.0, 250.0, 1, 250.0), ceiling, "lower")
+    assert is_telling(Summary(0.2, None, 1), Summary(0.9, None, 1), "higher")
 
 
 def test_a_candidate_that_is_no_better_than_a_floor_is_said_to_be(tmp_path: Path) -> None:
