@@ -66,6 +66,21 @@ def test_onnx_files_are_within_1e_5_of_torch(
     assert file.stat().st_size > 100
 
 
+@needs_onnx
+def test_the_steps_of_flow_matching_are_part_of_the_graph() -> None:
+    from ganvae_core.latent.export import as_onnx, run_onnx
+
+    torch.manual_seed(0)
+    spec = gv.DataSpec((3,), None)
+    prior = gv.LatentFlow([2], width=8, layers=1, steps=3)
+    prior.standardise(torch.tensor([1.0, -1.0]), torch.tensor([3.0, 5.0]))
+    model = gv.Model(gv.MLPGenerator([2], (3,), hidden=(4,)), prior, gv.Point(spec)).eval()
+    noise = torch.randn(5, 2)
+    graph = as_onnx(ExportedPart(model, spec, "sample").eval()).model_proto.SerializeToString()
+    with torch.no_grad():
+        torch.testing.assert_close(run_onnx(graph, (noise,)), model(prior.from_noise(noise)))
+
+
 class LinearAndConvolution(gv.Generator):
     """A layer of each kind that is quantised."""
 
@@ -180,7 +195,7 @@ def test_a_component_that_does_not_export_is_named(runs: Path, tmp_path: Path, s
 def test_draws_made_of_noise_have_the_distribution_of_the_prior() -> None:
     torch.manual_seed(0)
     parts = gv.Composite([5], parts=[gv.Uniform([2]), gv.Categorical([3])])
-    for prior in (gv.StandardNormal([5]), gv.Hypersphere([5]), parts):
+    for prior in (gv.StandardNormal([5]), gv.Hypersphere([5]), gv.TruncatedNormal([5], bound=1.0), parts):
         made = prior.from_noise(torch.randn(20_000, 5))
         assert prior.log_prob(made[:100]).isfinite().all()
         torch.testing.assert_close(made.mean(0), prior.sample(20_000).mean(0), atol=0.03, rtol=0)
@@ -195,3 +210,15 @@ def test_a_flow_takes_noise_there_and_back() -> None:
     noise = torch.randn(6, 2)
     with torch.no_grad():
         torch.testing.assert_close(flow.to_noise(flow.from_noise(noise)), noise, atol=1e-4, rtol=1e-4)
+
+
+def test_flow_matching_takes_noise_there_and_back() -> None:
+    torch.manual_seed(0)
+    prior = gv.LatentFlow([2], width=8, layers=1, steps=25)
+    noise = torch.randn(6, 2)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        drawn = prior.sample(6)
+        torch.manual_seed(3)
+        assert torch.equal(prior.from_noise(torch.randn(6, 2)), drawn)
+        torch.testing.assert_close(prior.to_noise(prior.from_noise(noise)), noise, atol=1e-3, rtol=1e-3)

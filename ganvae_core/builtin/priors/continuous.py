@@ -131,10 +131,16 @@ class TruncatedNormal(PlacedPrior):
         self.mass = math.erf(bound / math.sqrt(2))  # of a normal distribution within the bound
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        unit = torch.rand((count, *self.latent_shape), **self.placed)
+        return self._from_unit(torch.rand((count, *self.latent_shape), **self.placed) * 2 - 1)
+
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) standard normal -> (B, *Z) draws, through u = 2 Φ(noise) - 1."""
+        return self._from_unit(torch.erf(noise / math.sqrt(2)))
+
+    def _from_unit(self, u: Tensor) -> Tensor:
         # The mass of a wide bound is 1 once it is rounded, and erfinv(1) is infinite.
-        limit = 1 - torch.finfo(unit.dtype).eps
-        z = math.sqrt(2) * torch.erfinv(((unit * 2 - 1) * self.mass).clamp(-limit, limit))
+        limit = 1 - torch.finfo(u.dtype).eps
+        z = math.sqrt(2) * torch.erfinv((u * self.mass).clamp(-limit, limit))
         return z.clamp(-self.bound, self.bound)  # rounding may have crossed it
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -92,11 +92,22 @@ class LatentFlow(StandardisedPrior, MatchedPrior):
         return (velocity - (end - start)).square().sum(1)
 
     def sample(self, count: int, condition: Tensor | None = None) -> Tensor:
-        given = self._given(condition)
-        state = torch.randn(count, len(self.mean), dtype=self.mean.dtype, device=self.mean.device)
+        noise = torch.randn(count, *self.latent_shape, dtype=self.mean.dtype, device=self.mean.device)
+        return self.from_noise(noise, condition)
+
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) standard normal -> (B, *Z) draws: where the equation carries the noise."""
+        state, given = noise.flatten(1), self._given(condition)
         for step in range(self.steps):
             state, _ = self._heun(state, step / self.steps, 1 / self.steps, given, self._guided)
-        return (state * self.deviation() + self.mean).reshape(count, *self.latent_shape)
+        return (state * self.deviation() + self.mean).reshape(noise.shape)
+
+    def to_noise(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, *Z) -> (B, *Z) the noise that is carried to these codes, but for the error of the steps."""
+        state, given = (z.flatten(1) - self.mean) / self.deviation(), self._given(condition)
+        for step in range(self.steps, 0, -1):
+            state, _ = self._heun(state, step / self.steps, -1 / self.steps, given, self._guided)
+        return state.reshape(z.shape)
 
     def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         given, deviation = self._given(condition), self.deviation()
@@ -112,8 +123,9 @@ class LatentFlow(StandardisedPrior, MatchedPrior):
         self, state: Tensor, time: float, step: float, given: Tensor | None, field: Field
     ) -> tuple[Tensor, Tensor]:
         """The state after one step of Heun's method, and the integral (B,) of what the field gives besides."""
-        first, rate = field(state, state.new_full((len(state), 1), time), given)
-        second, later = field(state + step * first, state.new_full((len(state), 1), time + step), given)
+        rows = state.shape[0]  # len() would fix the number of rows of an exported graph
+        first, rate = field(state, state.new_full((rows, 1), time), given)
+        second, later = field(state + step * first, state.new_full((rows, 1), time + step), given)
         return state + step / 2 * (first + second), step / 2 * (rate + later)
 
     def _guided(self, state: Tensor, time: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -122,7 +134,7 @@ class LatentFlow(StandardisedPrior, MatchedPrior):
             velocity = torch.lerp(
                 self._velocity(state, time, torch.zeros_like(given)), velocity, self.guidance
             )
-        return velocity, state.new_zeros(len(state))
+        return velocity, state.new_zeros(state.shape[0])
 
     def _divergent(self, state: Tensor, time: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
         """The velocity, and its divergence (B,), which can be differentiated where gradients are on."""
