@@ -56,7 +56,7 @@ def column_rows(facts: Sequence[dict[str, Any]]) -> list[list[str]]:
             str(one["column"]),
             one["values"],
             one["kind"],
-            f"{100 * one['missing']:.2g} %" if one["missing"] else "",
+            _percent(one["missing"]) if one["missing"] else "",
         ]
         for one in facts
     ]
@@ -78,7 +78,9 @@ def seen(spec: DataSpec) -> str:
         ways.append("missing cells learned")
     if any(field.kind == "date" for field in fields):
         ways.append("dates with their place in the week and the day")
-    return f"{spec.shape[0]:,} numbers a row" + (f": {', '.join(ways)}" if ways else "")
+    return f"{spec.shape[0]:,} number{'s' if spec.shape[0] != 1 else ''} a row" + (
+        f": {', '.join(ways)}" if ways else ""
+    )
 
 
 def changes(spec: DataSpec, typed: str) -> list[str]:
@@ -110,12 +112,17 @@ def _facts(field: Field, values: np.ndarray) -> dict[str, Any]:
     return {"column": field.name, "values": text, "kind": kind, "missing": float(np.isnan(values).mean())}
 
 
+def _percent(share: float) -> str:
+    """``12 %``, ``0.33 %``, ``99.7 %``."""
+    return f"{100 * share:.{2 if share < 0.995 else 3}g} %"
+
+
 def _categories(names: Sequence[str], shares: np.ndarray) -> str:
     order = sorted(range(len(names)), key=lambda at: -shares[at])
     if len(names) == 1:
         return names[0]
     shown = [
-        f"{names[at][:LONGEST]}{'…' if len(names[at]) > LONGEST else ''} {100 * shares[at]:.2g} %"
+        f"{names[at][:LONGEST]}{'…' if len(names[at]) > LONGEST else ''} {_percent(shares[at])}"
         for at in order[:SHOWN_CATEGORIES]
     ]
     return f"{len(names)}: " + " · ".join(shown) + (" …" if len(names) > SHOWN_CATEGORIES else "")
@@ -138,6 +145,6 @@ def _numbers(field: Field, there: np.ndarray) -> str:
         return written(there[0])
     extent = f"{written(there.min())} to {written(there.max())}"
     mean = written(there.mean()) if field.kind == "date" else f"{there.mean():.4g}"
-    shares = [f"{written(spike)} ({100 * float((there == spike).mean()):.2g} %)" for spike in field.spikes]
+    shares = [f"{written(spike)} ({_percent((there == spike).mean())})" for spike in field.spikes]
     spikes = f", often {', '.join(shares)}" if shares else ""
     return f"{mean} on average, {extent}{spikes}"

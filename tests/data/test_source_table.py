@@ -197,6 +197,16 @@ def test_numbers_with_something_around_them_are_said_to_be_that(tmp_path: Path) 
     )
 
 
+def test_commas_in_numbers_are_decimal_points_where_it_is_said(tmp_path: Path) -> None:
+    path = text(tmp_path, "price,n\n" + "".join(f'"{n},5",{n % 3}\n' for n in range(60)))
+    assert any("data.decimal=, takes a comma" in note for note in Table(path=path).notes)
+    assert Table(path=path, decimal=",").rows(slice(3, 4)).x[0, 0] == 3.5
+    people = parquet(tmp_path, {"people": [f"{n:,}" for n in range(1000, 1060)], "x": list(range(0, 120, 2))})
+    assert "text around numbers (row 1 is '1,000')" in Table(path=people).notes[0]
+    of_numbers = Table(path=text(tmp_path, "a\n" + "1.5\n2.5\n" * 30 + "7.25\n"), kinds={"a": "category"})
+    assert not of_numbers.notes
+
+
 def test_kinds_can_be_overruled(tmp_path: Path) -> None:
     content = "a,b\n" + "".join(f"{n},{n % 3}\n" for n in range(60))
     assert kinds(Table(path=text(tmp_path, content))) == {"b": "category"}

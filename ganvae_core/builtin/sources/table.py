@@ -16,6 +16,7 @@ from ganvae_core.builtin.sources.table_fields import (
     Missing,
     Numbers,
     around_numbers,
+    as_decimal,
     check_kinds,
     field_of,
     filled,
@@ -184,7 +185,7 @@ class _Reader:
             self.notes.append(f"{len(constant) - _NOTES:,} more columns are constant and treated likewise")
         self.notes += [
             f"column '{field.name}' is text around numbers ('{field.categories[0]}'), each of which is a category:"
-            " write plain numbers to learn numbers"
+            f" write plain numbers to learn numbers{as_decimal(field.categories[-1])}"
             for field in fields
             if around_numbers(field)
         ]

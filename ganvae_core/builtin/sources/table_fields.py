@@ -225,7 +225,7 @@ def _kind_of_texts(texts: Any, there: int, name: str, where: str) -> str:
 def around_numbers(field: Field) -> bool:
     """Whether a column of many categories holds numbers with something around them, such as 12% or 1,234."""
     many = field.kind == "category" and len(field.categories) > FEW
-    return many and all(_DECORATED.fullmatch(text) for text in field.categories)
+    return many and field.dtype == "string" and all(_DECORATED.fullmatch(text) for text in field.categories)
 
 
 def _has_sentences(values: Sequence[str]) -> bool:
@@ -233,13 +233,20 @@ def _has_sentences(values: Sequence[str]) -> bool:
 
 
 def _why(name: str, kind: str, column: Any) -> str:
-    first = next((value for value in column.slice(0, 100).to_pylist() if value is not None), "")
-    shown = repr(str(first)[:_SHOWN] + ("…" if len(str(first)) > _SHOWN else ""))
+    first = str(next((value for value in column.slice(0, 100).to_pylist() if value is not None), ""))
+    shown = repr(first[:_SHOWN] + ("…" if len(first) > _SHOWN else ""))
+    is_code = kind == "identifier" and first[:1].isalpha()
+    if is_text(column.type) and _DECORATED.fullmatch(first) and not (is_code or is_number(first)):
+        hint = as_decimal(first)
+        return f"it is text around numbers (row 1 is {shown}), which is learned once they are plain numbers{hint}"
     if kind == "identifier":
         return f"its values all differ, like those of an index (row 1 is {shown})"
-    if _DECORATED.fullmatch(str(first)):
-        return f"it is text around numbers (row 1 is {shown}), which is learned once they are plain numbers"
     return f"it is free text (row 1 is {shown})"
+
+
+def as_decimal(text: str) -> str:
+    """A hint on a comma that may be a decimal point."""
+    return " (data.decimal=, takes a comma for the decimal point)" if re.fullmatch(r"-?\d+,\d+", text) else ""
 
 
 def _made(name: str, column: Any, kind: str, encoding: Encoding, where: str) -> Field:
