@@ -89,7 +89,7 @@ def as_ours(message: str) -> str:
 
 
 def unexpected(error: BaseException) -> tuple[str, ...]:
-    """An error that nobody foresaw: whose code failed, its type and first line; then where, and how to see more."""
+    """An error that was not foreseen: whose code failed, its type and first line; then where, and how to see more."""
     plugins = {
         name.partition(".")[0] for name, module in list(sys.modules.items()) if "ganvae_api" in vars(module)
     }

@@ -30,7 +30,7 @@ class Worker:
     Args:
         job: that is to be done.
         threads: of its processes.
-        lacks_references: whether nobody has measured the references when this job comes to be measured.
+        lacks_references: whether the references are still to be measured when this job's turn comes.
     """
 
     def __init__(self, job: Job, threads: int, lacks_references: Callable[[], bool]) -> None:

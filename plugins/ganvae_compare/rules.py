@@ -74,10 +74,10 @@ def is_telling(floor: Summary, ceiling: Summary, better: Better) -> bool:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which candidate a figure speaks for.
+    """Which candidate is best by a figure.
 
     Args:
-        best: with the best mean; empty where nobody has the figure.
+        best: with the best mean; empty where no candidate has the figure.
         level: those that are not behind it beyond the spread.
         ahead_of: those that are.
         has_seeds: whether the best has several seeds, so that a spread is known.

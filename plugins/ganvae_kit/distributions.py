@@ -186,7 +186,7 @@ def likelihood(trial: Trial) -> None:
 
 @check("prior", needs=["shapes"])
 def fit(component: Component) -> None:
-    """A prior that is fitted refuses to be used before, finds the same for the same codes, and stores what it found."""
+    """A prior that is fitted cannot be used before, finds the same for the same codes, and stores what it found."""
     for situation in component.situations:
         made, other = situation.make(), situation.make(seed=1)
         if not isinstance(made, FittedPrior):

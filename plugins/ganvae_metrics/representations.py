@@ -119,8 +119,9 @@ class Disentanglement(gv.Metric):
 
     ``DataSpec.details["factors"]`` has the number of values of each factor by name; the last one varies fastest.
 
-    - ``mig``: the gap of mutual information between the two dimensions that know most of a factor, over the factor's
-      entropy, averaged over factors (Chen et al. 2018); codes in 20 bins, as Locatello et al. (2019) take them.
+    - ``mig``: the gap of mutual information between the two dimensions with most information on a factor, over
+      the factor's entropy, averaged over factors (Chen et al. 2018); codes in 20 bins, as Locatello et al. (2019)
+      take them.
     - ``sap``: the gap in explained variance (numbers) or accuracy (classes) between the two best dimensions
       (Kumar et al. 2018), here of squared correlations.
     - ``factor_vae``: accuracy of a majority vote that finds the factor that was fixed from the dimension that varies

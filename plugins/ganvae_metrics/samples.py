@@ -153,7 +153,7 @@ class SlicedWasserstein(gv.Metric):
 class TwoSample(gv.Metric):
     """How often the nearest other row of a sample or held-out row is of its own kind (Lopez-Paz and Oquab 2017).
 
-    50 % where samples cannot be told from data, 100 % where they are apart, and less than 50 % where they are copies of
+    50 % where samples are like data, 100 % where they are apart, and less than 50 % where they are copies of
     the data. It sees single defects that means and covariances miss, and soon reaches 100 %. Noise that surrounds the
     data has 50 % too, since the nearest rows of all are data: look at that floor. Of unequal numbers the first of the
     larger one are taken.

@@ -1,4 +1,4 @@
-"""The conformance kit, and what only this plugin can know."""
+"""The conformance kit, and the values that its formula gives."""
 
 import math
 
