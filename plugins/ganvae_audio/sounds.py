@@ -67,7 +67,7 @@ class Audio(Source):
         label_pattern: str | None = None,
         skip_corrupt: bool = False,
     ) -> None:
-        if mels < 1 or (sample_rate or 1) < 1 or (seconds or 1) <= 0:
+        if any(value is not None and value <= 0 for value in (mels, sample_rate, seconds)):
             raise ConfigurationError("data: mels, sample_rate and seconds must be positive.")
         if data is not None and "sample_rate" in data.details:  # rows for a model that was trained on such
             sample_rate, representation = data.details["sample_rate"], data.details["representation"]

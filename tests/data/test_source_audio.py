@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,13 @@ def test_of_a_long_recording_its_beginning_is_read_alone(
     soundfile.write(long, np.append(np.zeros(44_100), wave), 44_100)
     with pytest.raises(gv.DataError, match=r"it is silent in its first 0\.5 s"):
         Audio(path=str(folder), seconds=0.5)
+
+
+@pytest.mark.parametrize("option", ["seconds", "sample_rate", "mels"])
+def test_sizes_of_nothing_are_refused(option: str) -> None:
+    options: dict[str, Any] = {option: 0}
+    with pytest.raises(gv.ConfigurationError, match="must be positive"):
+        Audio(**options)
 
 
 def test_other_sounds_are_read_as_a_model_takes_them(folder: Path) -> None:
