@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from filelock import FileLock, Timeout
 
-from ganvae_compare.plan import PLAN, Job, Plan, next_free, parse_budget, read_plan, write_plan
+from ganvae_compare.plan import PLAN, Job, Plan, next_free, parse_budget, read_settings, write_settings
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import counted, note, print_error
 from ganvae_core.errors import ConfigurationError, GanvaeError, Interrupted, RunError
@@ -86,14 +86,14 @@ def compare(
             raise ConfigurationError(
                 f"{first} does not go with --resume: a comparison goes on as it was begun."
             )
-        plan = read_plan(resume)
+        plan = read_settings(Plan, resume, PLAN, "comparison")
     else:
         plan = _new_plan(words, plugins, data, seeds, budget, metrics, samples, out)
     damaged = _check_runs(catalogue, plan)
     if resume is None:
         plan = dataclasses.replace(plan, stages=_check_candidates(catalogue, plan))
     with _held(plan.folder):
-        write_plan(plan)
+        write_settings(plan, PLAN)
         jobs = [job for job in plan.jobs if job.run not in damaged]
         waiting = sum(not job.is_done for job in jobs)
         at_once = min(processes or cores(), max(1, waiting))

@@ -8,9 +8,9 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.store.files import whole_file
@@ -19,7 +19,7 @@ PLAN = "compare.json"
 RUNS = "runs"
 EVALUATIONS = "evaluations"
 LOGS = "logs"
-FORMAT = 1
+T = TypeVar("T")
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -132,31 +132,30 @@ class Plan:
                    self.folder / LOGS / f"{run.name}.txt", train, tuple(measure))  # fmt: skip
 
 
-def write_plan(plan: Plan) -> None:
-    """Write the plan into its folder."""
-    values = dataclasses.asdict(plan) | {"format": FORMAT}
-    del values["folder"]
-    with whole_file(plan.folder / PLAN) as file:
+def write_settings(settings: Any, name: str) -> None:
+    """Write a dataclass into its folder, as JSON without the folder, which may be moved."""
+    values = {key: value for key, value in dataclasses.asdict(settings).items() if key != "folder"}
+    with whole_file(settings.folder / name) as file:
         file.write((json.dumps(values, indent=2) + "\n").encode())
 
 
-def read_plan(folder: Path) -> Plan:
-    """The plan of a comparison that was begun.
+def read_settings(kind: Callable[..., T], folder: Path, name: str, what: str) -> T:
+    """A dataclass that ``write_settings`` has written; lists are tuples.
 
     Raises:
-        RunError: the folder holds none.
+        RunError: the folder is none of what is wanted.
     """
     try:
-        values: dict[str, Any] = json.loads((folder / PLAN).read_text("utf-8"))
-        if values.pop("format") != FORMAT:
-            raise ValueError("it has another format")
-        for name in ("candidates", "overrides", "runs"):
-            values[name] = tuple(values[name])
-        return Plan(folder, **values)
+        values: dict[str, Any] = json.loads((folder / name).read_text("utf-8"))
+        return kind(folder=folder, **{key: _as_tuples(value) for key, value in values.items()})
     except FileNotFoundError:
-        raise RunError(f"'{folder}' is no comparison: it has no {PLAN}.") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{folder / PLAN} is not what was written: {error}.") from error
+        raise RunError(f"'{folder}' is no {what}: it has no {name}.") from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder / name} is not what was written: {error}.") from error
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def parse_budget(text: str | None) -> tuple[int | None, float | None]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganvae_compare.plan import ganvae, next_free
+from ganvae_compare.plan import ganvae, next_free, read_settings, write_settings
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import counted, note
 from ganvae_core.config.layers import Text
@@ -75,27 +75,27 @@ def sweep(
     from ganvae_compare.sweeping import (
         BEST,
         PLOT,
+        SWEEP,
+        Sweep,
         finish,
         importances,
-        read_sweep,
         run_trials,
         study_of,
-        write_sweep,
     )
 
     if resume is not None:
-        found = read_sweep(resume)
+        found = read_settings(Sweep, resume, SWEEP, "sweep")
         if words or plugin or recipe or data or metric or out:
             raise ConfigurationError("settings do not go with --resume: a sweep goes on as it was begun.")
         if trials is not None:
             found = dataclasses.replace(found, trials=trials)
-            write_sweep(found)
+            write_settings(found, SWEEP)
         # Processes that join at the same moment draw other values.
         found = dataclasses.replace(found, seed=secrets.randbelow(2**31) if seed is None else seed)
     else:
         found = _new(words, plugin, recipe, data, metric, trials, seed or 0, out)
         study_of(found)
-        write_sweep(found)
+        write_settings(found, SWEEP)
     note(
         f"{counted(found.trials, 'trial')} of {found.plugin}, by {found.metric} ({found.direction}); in {found.folder}"
     )
@@ -153,7 +153,7 @@ def _new(
     figures = {figure.name: figure for one in builder.metrics(model, spec) for figure in one.figures}
     if not figures or not len(preparation.data.held_out):
         raise ConfigurationError("nothing is measured while this recipe trains, so there is nothing to search by.",
-                                 "name metrics:  'metrics=[{name: kernel, net: pixels}]'")  # fmt: skip
+                                 "name metrics:  'metrics=[{name: frechet, net: pixels}]'")  # fmt: skip
     chosen = metric or next(iter(figures))
     if chosen not in figures:
         raise ConfigurationError(f"--metric: the metrics of this recipe have no figure '{chosen}'.",

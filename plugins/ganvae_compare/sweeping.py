@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import hashlib
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -144,29 +143,6 @@ class Sweep:
     def fixed(self) -> list[tuple[str, Any]]:
         """The settings that are not."""
         return [(key, Text(text)) for key, text in self.settings if key not in self.ranges]
-
-
-def write_sweep(sweep: Sweep) -> None:
-    """Write what is searched into its folder."""
-    values = {key: value for key, value in dataclasses.asdict(sweep).items() if key != "folder"}
-    with whole_file(sweep.folder / SWEEP) as file:
-        file.write((json.dumps(values, indent=2) + "\n").encode())
-
-
-def read_sweep(folder: Path) -> Sweep:
-    """A search that was begun.
-
-    Raises:
-        RunError: the folder holds none.
-    """
-    try:
-        values = json.loads((folder / SWEEP).read_text("utf-8"))
-        values["settings"] = tuple((str(key), str(text)) for key, text in values["settings"])
-        return Sweep(folder, **values)
-    except FileNotFoundError:
-        raise gv.RunError(f"'{folder}' is no sweep: it has no {SWEEP}.") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise gv.RunError(f"{folder / SWEEP} is not what was written: {error}.") from error
 
 
 def study_of(sweep: Sweep) -> optuna.Study:

@@ -18,7 +18,7 @@ from ganvae_compare.budget import Budget
 from ganvae_compare.evaluate_verb import with_spread
 from ganvae_compare.jobs import Worker, work_through
 from ganvae_compare.pictures import SECTIONS, drawn
-from ganvae_compare.plan import Plan, ganvae, parse_budget, read_plan, write_plan
+from ganvae_compare.plan import PLAN, Plan, ganvae, parse_budget, read_settings, write_settings
 from ganvae_compare.report import Entry, as_csv, as_markdown, compile_report, sentences
 from ganvae_compare.rules import Summary, is_ahead, is_telling, pareto_front, summary, verdict
 
@@ -100,8 +100,8 @@ def test_a_budget_of_time_ends_training_as_complete_and_counts_on(tmp_path: Path
 
 def test_a_plan_is_read_as_it_was_written_and_candidates_take_turns(tmp_path: Path) -> None:
     plan = Plan(tmp_path, ("vae", "ae/flow"), 2, "x.csv", ("engine.batch_size=8",), None, 60.0, "frechet", 50)
-    write_plan(plan)
-    assert read_plan(tmp_path) == plan
+    write_settings(plan, PLAN)
+    assert read_settings(Plan, tmp_path, PLAN, "comparison") == plan
     assert [job.name for job in plan.jobs] == ["vae-seed-0", "ae-flow-seed-0", "vae-seed-1", "ae-flow-seed-1"]
     assert plan.jobs[1].train == (
         "run", "--plugin", "ae", "--recipe", "flow", "--data", "x.csv", "--seed", "0", "engine.batch_size=8",

@@ -14,7 +14,7 @@ from command_line import Say, train, write_table
 from ganvae_compare.evaluating import COSTS, default_metrics, evaluate, write
 from ganvae_metrics import efficientnet
 from ganvae_metrics.nets import net_of
-from ganvae_metrics.samples import KernelDistance
+from ganvae_metrics.samples import FrechetDistance
 from torch import Tensor
 
 import ganvae_core as gv
@@ -102,14 +102,15 @@ def test_metrics_of_one_kind_have_files_of_their_own(vae: Path) -> None:
 
 
 def test_a_gan_is_measured_on_its_way_by_a_distance_in_pixels(tmp_path: Path) -> None:
-    metrics = "metrics=[{name: kernel, net: pixels}]"
+    metrics = "metrics=[{name: frechet, net: pixels}, {name: importance-bound}, {name: kernel}]"
     out = train(tmp_path / "gan", "--plugin", "gan", "critic.hidden=[4]", metrics, "engine.evaluate_every=2", *TINY,
                 steps=4)  # fmt: skip
     run = gv.load(out)
-    assert ["held_out/kd_pixels" in record for record in run.metrics] == [False, True, False, True]
+    assert ["held_out/fd_pixels" in record for record in run.metrics] == [False, True, False, True]
     assert gv.load(out, checkpoint="best").step in (2, 4)
-    assert KernelDistance(net="pixels").cheap
-    assert not KernelDistance(net="judge").cheap
+    assert run.results.keys() == {"fd_pixels", "kd_pixels"}
+    assert FrechetDistance(net="pixels").cheap
+    assert not FrechetDistance(net="judge").cheap
 
 
 def test_the_ceiling_is_better_than_the_floors(vae: Path) -> None:

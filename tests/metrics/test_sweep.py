@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from command_line import Say
-from ganvae_compare.sweeping import Range, Sweep, parse_range, read_sweep, run_trials, study_of
+from ganvae_compare.plan import read_settings
+from ganvae_compare.sweeping import SWEEP, Range, Sweep, parse_range, run_trials, study_of
 
 import ganvae_core as gv
 
@@ -44,6 +45,10 @@ def test_ranges_are_told_from_values(text: str, found: Range | None) -> None:
 def test_a_range_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(gv.ConfigurationError, match="key"):
         parse_range("key", text)
+
+
+def begun(folder: Path) -> Sweep:
+    return read_settings(Sweep, folder, SWEEP, "sweep")
 
 
 @pytest.fixture
@@ -83,9 +88,9 @@ def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(swept: Path, sa
     assert say("sweep", "--resume", swept).code == 0
     assert sorted(path.name for path in (swept / "trials").iterdir()) == before
     # A trial that a killed process has left behind does not count.
-    study_of(read_sweep(swept)).ask()
+    study_of(begun(swept)).ask()
     assert say("sweep", "--resume", swept, "--trials", "4").code == 0
-    assert [trial.state.name for trial in study_of(read_sweep(swept)).get_trials()] == [
+    assert [trial.state.name for trial in study_of(begun(swept)).get_trials()] == [
         "COMPLETE", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE"]  # fmt: skip
 
 
@@ -96,7 +101,7 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(
     lines: list[str] = []
     words = ["--plugin", "vae", "optimizers.default.lr=any:1e-3,1e30", *TINY]
     assert say("sweep", *words, "--trials", "1").code in (0, 2)  # 2: the only trial has failed
-    sweep = read_sweep(tmp_path / "sweep-vae-1")
+    sweep = begun(tmp_path / "sweep-vae-1")
     from dataclasses import replace
 
     run_trials(replace(sweep, trials=6), lines.append)
