@@ -100,6 +100,7 @@ def chosen_configuration(
 
 
 def _read_file(file: Path) -> dict[str, Any]:
+    from ganvae_core.config.configuration import without_gone
     from ganvae_core.config.layers import parse_yaml
     from ganvae_core.store.files import refuse_pickle
 
@@ -114,4 +115,4 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"--config: '{file}' is not a text file.") from None
     except OSError as error:
         raise ConfigurationError(f"--config: '{file}' cannot be read: {error.strerror}.") from None
-    return parse_yaml(text, str(file))
+    return without_gone(parse_yaml(text, str(file)))

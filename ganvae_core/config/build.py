@@ -51,9 +51,18 @@ class Facts(dict[str, Any]):
     ) -> None:
         super().__init__(known)
         self.makers = dict(makers or {})
+        self._making: list[str] = []
 
     def __missing__(self, name: str) -> Any:
+        if name in self._making:
+            circle = self._making[self._making.index(name) :]
+            raise ConfigurationError(
+                f"the {' and the '.join(circle)} require each other, so that none of them can be made first.",
+                f"take another {circle[-1]}",
+            )
+        self._making.append(name)
         self[name] = made = self.makers[name]()
+        self._making.pop()
         return made
 
     @property
@@ -270,15 +279,9 @@ class Builder:
             return lambda: self._make(components[slot], facts) if slot in components else None
 
         facts = Facts(known, {slot: maker(slot) for slot in ("encoder", "generator", "prior")})
-        try:
-            if self._uses_encoder():
-                facts["encoder"]
-            generator, prior = facts["generator"], facts["prior"]
-        except RecursionError:
-            asking = " and ".join(components[slot].id for slot in facts.makers if slot in components)
-            raise ConfigurationError(
-                f"of {asking}, some require each other, so that none of them can be made first."
-            ) from None
+        if self._uses_encoder():
+            facts["encoder"]
+        generator, prior = facts["generator"], facts["prior"]
         model = Model(
             generator,
             prior,

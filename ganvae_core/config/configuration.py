@@ -428,6 +428,14 @@ def configure(
     return draft.finish(plugin, spec.name)
 
 
+def without_gone(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a ``config.yaml`` without those that have no effect any more."""
+    engine = tree.get("engine")
+    if not isinstance(engine, Mapping):
+        return dict(tree)
+    return {**tree, "engine": {name: engine[name] for name in engine if name not in GONE}}
+
+
 def stored(
     catalogue: Catalogue, tree: Mapping[str, Any], changes: Mapping[str, Any] | None = None
 ) -> Configuration:
@@ -436,10 +444,8 @@ def stored(
     Raises:
         ConfigurationError, PluginError: as ``Draft.apply`` and ``Draft.finish``.
     """
-    draft, engine = Draft(catalogue), tree.get("engine")
-    if isinstance(engine, Mapping):
-        tree = {**tree, "engine": {name: engine[name] for name in engine if name not in GONE}}
-    draft.apply(tree)
+    draft = Draft(catalogue)
+    draft.apply(without_gone(tree))
     draft.apply(changes or {})
     return draft.finish(str(tree.get("plugin", "")), str(tree.get("recipe", "")))
 

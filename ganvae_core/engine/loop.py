@@ -445,29 +445,31 @@ class Engine:
             worse = best is not None and much_worse(judged, best, judged_as[1])
             if last:  # a run that is trained for longer does not have this measurement
                 if worse:
-                    self._warn_of_worse(judged)
+                    self._warn_of_worse(judged, last)
             elif worse:
                 state.worse += 1
                 if state.worse == WORSE_MEASUREMENTS:
-                    self._warn_of_worse(judged, "it ends with Ctrl-C, and its best checkpoint is kept")
+                    self._warn_of_worse(judged, last)
             elif math.isfinite(judged) and (best is None or is_better(judged, best, judged_as[1])):
                 state.best, state.worse = (judged, state.run_step), 0
         if values:
             self._callbacks.call("on_results", values)
         return values
 
-    def _warn_of_worse(self, value: float, *hints: str) -> None:
+    def _warn_of_worse(self, value: float, last: bool) -> None:
         """Warn that a result is much worse than the best; where the run has ended, with the command for the best."""
         state, figure = self.state, self.metrics[0].figures[0]
         assert state.best is not None
         best, at = state.best
         now, then = (f"{each:.4g} {figure.unit}".rstrip().replace("-", "−") for each in (value, best))
-        if not hints and isinstance(self.model.prior, FittedPrior):
-            # Only the last checkpoint has a prior that can be sampled.
-            hints = (f"train for fewer steps:  engine.steps={at}",)
-        elif not hints and self.saver is not None:
+        hints: list[str] = []
+        if isinstance(self.model.prior, FittedPrior):  # only the last checkpoint has one that can be sampled
+            hints = [f"train for fewer steps:  engine.steps={at}"]
+        elif self.saver is not None and last:
             run = shlex.quote(str(self.saver.directory))
-            hints = (f"sample the best checkpoint:  ganvae sample {run} --checkpoint best",)
+            hints = [f"sample the best checkpoint:  ganvae sample {run} --checkpoint best"]
+        elif self.saver is not None:
+            hints = ["Ctrl-C ends the run, and its best checkpoint is kept"]
         state.warn(
             f"step {state.run_step:,}: it is worse on held-out rows than before: {figure.label} {now},"
             f" and {then} at step {at:,}",

@@ -23,7 +23,7 @@ def absent_categories(samples: np.ndarray, fields: Sequence[Field]) -> list[str]
     return [
         f"{field.name}={category}"
         for at, field in enumerate(fields)
-        for number, (category, share) in enumerate(zip(field.categories, field.shares, strict=True))
+        for number, (category, share) in enumerate(zip(field.categories, field.shares, strict=False))
         if share * len(samples) >= EXPECTED and not (samples[:, at] == number).any()
     ]
 

@@ -45,7 +45,7 @@ ENDING_SECONDS = 60.0
     "--seed",
     type=WholeNumber(min=0),
     metavar="N",
-    help="Of the search by this process; 0 by default, and any with --resume.",
+    help="Of the search by this process; by default 0, and a random one with --resume.",
 )
 @click.option("--out", type=PathName(), metavar="DIR", help="The folder of the sweep.")
 @click.option("--resume", type=PathName(), metavar="DIR", help="Go on with a sweep, or join one that runs.")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganvae_kit.checks import NotChecked
+from ganvae_kit.checks import CheckFailure, NotChecked
 from ganvae_kit.places import Owns, Place, place_of_caller
 from ganvae_kit.state import state_of_generator
 
@@ -154,8 +154,12 @@ def values_for(whole: Draw, half: Draw, rows: int, part: slice) -> Tensor:
 
     Raises:
         NotChecked: its shape does not follow the number of rows.
+        CheckFailure: it draws numbers of rows.
     """
     values, other, count = whole.values, half.values, part.stop - part.start
+    if whole.operation.startswith("aten.randint") and rows in whole.numbers and whole.numbers != half.numbers:
+        message = "it draws numbers of rows, which ties rows together"
+        raise CheckFailure(message, whole.place, "say so:  Phase(…, couples_rows=True)")
     if whole.operation.startswith("aten.randperm") and whole.numbers != half.numbers:
         return torch.arange(count - 1, -1, -1)
     if values.shape == other.shape:

@@ -21,6 +21,7 @@ from ganvae_core.cli.model_verbs import (
     open_with,
 )
 from ganvae_core.cli.output import counted, note, said_if_slow, table, warnings_as_notes
+from ganvae_core.errors import GanvaeError
 from ganvae_latent.giving import SEED
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def score(
         # A conformal p-value (Bates et al. 2023): of rows of the usual kind, few have a small one.
         above = len(usual) - np.searchsorted(np.sort(usual), scores)
         shares = (1 + above) / (1 + len(usual))
+        shown = {"share": shares} if len(usual) else {}
         labels = _labels(split)
         order = np.argsort(-scores, kind="stable")
         if drawn:
@@ -102,15 +104,19 @@ def score(
             show(run.view, Drawing(rows), run.spec, output, {})
         else:
             held_out = {"held_out": np.isin(indices, split.held_out[:])} if len(split.held_out) else {}
-            _write(output, {"row": indices, "score": scores, "share": shares} | held_out | labels)
+            _write(output, {"row": indices, "score": scores} | shown | held_out | labels)
     table(
-        [[indices[at], f"{scores[at]:.4g}", f"{100 * shares[at]:.2g} %", *(values[at] for values in labels.values())]
-         for at in order[:PRINTED]],
-        ["row", "score", "held-out rows as high", *labels],
+        [[indices[at], f"{scores[at]:.4g}", *(f"{100 * share[at]:.2g} %" for share in shown.values()),
+          *(values[at] for values in labels.values())] for at in order[:PRINTED]],
+        ["row", "score", *("held-out rows as high" for _ in shown), *labels],
     )  # fmt: skip
     unit = "-log p(x), nats" if how == "likelihood" else "mean squared error"
-    note(f"{counted(len(scores), 'row')} scored by {how} ({unit}), {path} at step {run.step:,};"
-         f" {np.mean(shares <= RARE):.1%} score above 99 % of {counted(len(usual), of)}")  # fmt: skip
+    note(f"{counted(len(scores), 'row')} scored by {how} ({unit}), {path} at step {run.step:,}")
+    if shown:
+        least = 1 / (1 + len(usual))
+        most = "all" if least > RARE else "99 % of"
+        rare = 100 * np.mean(shares <= max(RARE, least))
+        note(f"{rare:.1f} % score above {most} {counted(len(usual), of)}")
     for line in _told_apart(split, scores):
         note(line)
     click.echo(str(output))
@@ -119,8 +125,15 @@ def score(
 def _usual(
     run: Run, split: Split, scores: np.ndarray, data: str | None, how: Any, draws: int, seed: int
 ) -> tuple[np.ndarray, str]:
-    """Scores of rows that the model has not seen and that are of the kind it learned, and what they are."""
-    own = split if data is None else run.open_data()
+    """Scores of rows that the model has not seen and that are of the kind it learned, and what they are.
+
+    There are none where the run's own data cannot be read.
+    """
+    try:
+        own = split if data is None else run.open_data()
+    except GanvaeError as error:
+        note(f"note: scores stand alone, without shares of the run's held-out rows: {error.message}")
+        return np.zeros(0), ""
     rows, of = (own.held_out, "held-out row") if len(own.held_out) else (own.training, "training row")
     rows = np.asarray(rows[:])
     if data is None:

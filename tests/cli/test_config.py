@@ -67,6 +67,12 @@ def test_the_configuration_of_a_run_can_be_printed_and_changed(vae: Path, done: 
     assert printed["generator"]["hidden"] == [4]
 
 
+def test_the_configuration_of_a_run_of_an_earlier_version_is_read(vae: Path, folder: Path, done: Say) -> None:
+    text = (vae / "config.yaml").read_text("utf-8")
+    Path("old.yaml").write_text(text.replace("engine:\n", "engine:\n  on_nonfinite: stop\n"), "utf-8")
+    assert done("config", "--config", "old.yaml").out == done("config", "--config", vae / "config.yaml").out
+
+
 def test_asking_writes_nothing(folder: Path, done: Say) -> None:
     done("config", "--plugin", "vae")
     assert files_in(folder) == {}

@@ -69,7 +69,7 @@ def test_a_run_that_gets_worse_says_so_once_while_it_trains_and_at_its_end_and_k
     warned = {each["step"]: each["warnings"] for each in log.records if "warnings" in each}
     assert list(warned) == [5, 8]  # at the second measurement that is much worse, and at the end
     assert "score −2.3 nats, and −2 nats at step 2" in warned[5][0]
-    assert "it ends with Ctrl-C, and its best checkpoint is kept" in warned[5][0]
+    assert "Ctrl-C ends the run, and its best checkpoint is kept" in warned[5][0]
     assert "score −2.6 nats, and −2 nats at step 2" in warned[8][0]
     assert f"ganvae sample {tmp_path} --checkpoint best" in warned[8][0]
     manifests = manifests_in(tmp_path / "checkpoints")

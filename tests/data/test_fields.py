@@ -16,7 +16,7 @@ from ganvae_core.builtin.sources.table import Table
 from ganvae_core.data.codec import Codec, in_own_units
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.evaluation.copies import absent_categories
-from ganvae_core.types import DataSpec
+from ganvae_core.types import DataSpec, Field
 from ganvae_core.views.cells import table_of
 
 N = 200
@@ -167,6 +167,7 @@ def test_categories_that_are_never_made_are_found() -> None:
     assert absent_categories(rows, fields) == []
     assert absent_categories(rows[60:], fields) == ["kind=red"]
     assert absent_categories(rows[:60], fields) == ["kind=green"]  # three blue ones are few enough for chance
+    assert absent_categories(rows[:60], [Field("kind", "category", categories=("red", "green"))]) == []
 
 
 def test_other_rows_are_read_by_the_fields_of_the_first(frame: pa.Table, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from ganvae_kit.checks import NotChecked
+from ganvae_kit.checks import CheckFailure, NotChecked
 from ganvae_kit.random_draws import cut as cut_batch
 from ganvae_kit.random_draws import drawn
 from torch import Tensor
@@ -63,6 +63,11 @@ def test_a_permutation_of_rows_is_one_of_each_half() -> None:
     assert sorted(whole.tolist()) == list(range(ROWS))
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(7))
     assert not torch.equal(whole, torch.cat([first, second + 7])), "it is no permutation within the halves"
+
+
+def test_numbers_of_rows_tie_rows_together() -> None:
+    with pytest.raises(CheckFailure, match="draws numbers of rows"):
+        cut(lambda rows: torch.randint(rows, (rows,)).float())
 
 
 def test_draws_that_cannot_be_matched_are_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,21 @@ def test_other_rows_are_scored_against_those_of_the_run(runs: Path, tmp_path: Pa
     made = pyarrow.csv.read_csv(tmp_path / "scores.csv").to_pydict()
     assert int(np.argmax(made["score"])) == 40
     assert made["share"][40] == min(made["share"])
+    assert re.search(r"\d\.\d % score above all 4 held-out rows", outcome.err)
     assert "high scores find label small with an area under the ROC curve of" in outcome.err
     refused = say("score", runs / "gan", "--method", "likelihood")
     assert refused.code == 2
     assert "it has scores by inversion" in refused.err
+
+
+def test_scores_of_a_run_whose_own_data_is_not_at_hand_have_no_shares(tmp_path: Path, say: Say) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    np.save(tmp_path / "rows.npy", rows)
+    small = {"generator.hidden": [4], "encoder.hidden": [4], "latent.shape": [2], "engine.device": "cpu"}
+    gv.train("vae", data=rows, steps=1, out=tmp_path / "run", overrides=small)
+    words = ("--data", tmp_path / "rows.npy", "--draws", "2", "-o", tmp_path / "scores.csv")
+    outcome = say("score", tmp_path / "run", *words)
+    assert outcome.code == 0, outcome.err
+    assert "was trained on data given from Python" in outcome.err
+    assert "score above" not in outcome.err
+    assert pyarrow.csv.read_csv(tmp_path / "scores.csv").column_names == ["row", "score"]
