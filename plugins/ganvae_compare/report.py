@@ -366,9 +366,12 @@ def gaps(report: Report) -> list[str]:
     found = [f"{entry.name}: {text}" for entry in report.entries for text in entry.failures]
     for entry in report.entries:
         missing: dict[str, list[str]] = {}
-        for figure in report.main if entry.evaluations else ():
-            if entry.figure(figure.name) is None:
-                missing.setdefault(entry.reason(figure.name), []).append(figure.label)
+        seeds = len(entry.evaluations)
+        for figure in report.main if seeds else ():
+            known = entry.figure(figure.name)
+            if known is None or known.count < seeds:
+                part = f" of {seeds - known.count} of {seeds} seeds" if known else ""
+                missing.setdefault(entry.reason(figure.name), []).append(figure.label + part)
         found += [f"{entry.name}: no {listed(labels)}: {reason}" for reason, labels in missing.items()]
     return found
 

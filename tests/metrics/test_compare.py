@@ -336,6 +336,11 @@ def test_a_seed_that_failed_is_a_marked_gap(tmp_path: Path) -> None:
     assert "vae,candidate,kd_judge" not in as_csv(report)
 
 
+def test_a_figure_that_one_seed_lacks_is_said(tmp_path: Path) -> None:
+    report = compile_report(fabricated(tmp_path, {"gan": [1.0, 1.1], "vae": [2.0, None]}), [])
+    assert "- vae: no KD, judge of 1 of 2 seeds: the reason\n" in as_markdown(report)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
