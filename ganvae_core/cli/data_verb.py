@@ -15,7 +15,7 @@ import click
 
 from ganvae_core.cli import describe, table_facts
 from ganvae_core.cli.frame import PathName, current_catalogue
-from ganvae_core.cli.output import aligned, counted, note, print_json, said_if_slow, table
+from ganvae_core.cli.output import aligned, note, print_json, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -181,8 +181,9 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
         pack(split.source, typed, folder, advance)
     for remark in split.source.notes:
         note(f"note: {remark}")
-    note(f"{counted(len(split.source), 'row')} of {split.source.spec.shape}, {split.source.spec.units.dtype}")
-    plugin = _plugin_for(view_of(split.source.spec, catalogue).plugin, catalogue)
+    spec = split.source.spec
+    note(f"{describe.amount(len(split.source), spec)}, {spec.units.dtype}")
+    plugin = "table-vae" if spec.fields else _plugin_for(view_of(spec, catalogue).plugin, catalogue)
     note(f"next:  ganvae run --plugin {plugin} --data {shlex.quote(str(folder))}")
     click.echo(str(folder))
 

@@ -81,6 +81,14 @@ def test_cells_of_a_column_have_the_label_of_their_row(tmp_path: Path) -> None:
     assert np.array_equal(source.rows(np.array([0, 1])).labels, [1, 0])  # pyright: ignore[reportArgumentType]
 
 
+def test_lines_are_read_for_a_model_of_cells(tmp_path: Path) -> None:
+    (tmp_path / "cells.csv").write_text("by,said\nme,yes\nyou,no\n")
+    (tmp_path / "lines.txt").write_text("so, now\n")
+    trained = Text(path=str(tmp_path / "cells.csv"), column="said", label="by").spec
+    lines = Text(trained, path=str(tmp_path / "lines.txt"), column="said", label="by")
+    assert (texts(lines), lines.spec.classes) == (["so, now"], None)
+
+
 def test_cells_and_labels_are_kept_as_they_are_written(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
     path.write_text("code,note\n007,1.50\n1e2,\n007,true\n", encoding="utf-8")
