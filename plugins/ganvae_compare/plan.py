@@ -147,6 +147,7 @@ def read_settings(kind: Callable[..., T], folder: Path, name: str, what: str) ->
     """
     try:
         values: dict[str, Any] = json.loads((folder / name).read_text("utf-8"))
+        values.pop("format", None)  # in those that earlier versions began
         return kind(folder=folder, **{key: _as_tuples(value) for key, value in values.items()})
     except FileNotFoundError:
         raise RunError(f"'{folder}' is no {what}: it has no {name}.") from None

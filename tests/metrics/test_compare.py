@@ -102,6 +102,9 @@ def test_a_plan_is_read_as_it_was_written_and_candidates_take_turns(tmp_path: Pa
     plan = Plan(tmp_path, ("vae", "ae/flow"), 2, "x.csv", ("engine.batch_size=8",), None, 60.0, "frechet", 50)
     write_settings(plan, PLAN)
     assert read_settings(Plan, tmp_path, PLAN, "comparison") == plan
+    values = json.loads((tmp_path / PLAN).read_text())
+    (tmp_path / PLAN).write_text(json.dumps({**values, "format": 1}))
+    assert read_settings(Plan, tmp_path, PLAN, "comparison") == plan, "one that an earlier version began"
     assert [job.name for job in plan.jobs] == ["vae-seed-0", "ae-flow-seed-0", "vae-seed-1", "ae-flow-seed-1"]
     assert plan.jobs[1].train == (
         "run", "--plugin", "ae", "--recipe", "flow", "--data", "x.csv", "--seed", "0", "engine.batch_size=8",
