@@ -249,6 +249,7 @@ def _table(
         raise DataError(
             f"data.time: column '{time}' of '{path}' has "
             + (f"a time twice ({as_text(again[0])})." if len(again) else f"{len(times)} times."),
+            "dates and times in two columns are joined in one first" if len(again) else "",
             "a table of several series becomes an array (N, T, C) in a .npy file first" if len(again) else "",
         )
     found = places_of(times)
