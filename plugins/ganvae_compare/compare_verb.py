@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from filelock import FileLock, Timeout
 
-from ganvae_compare.plan import PLAN, Job, Plan, next_free, parse_budget, read_settings, write_settings
+from ganvae_compare.plan import (
+    PLAN,
+    Job,
+    Plan,
+    interrupted,
+    next_free,
+    parse_budget,
+    read_settings,
+    write_settings,
+)
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import counted, note, print_error
-from ganvae_core.errors import ConfigurationError, GanvaeError, Interrupted, RunError
+from ganvae_core.errors import ConfigurationError, GanvaeError, RunError
 
 if TYPE_CHECKING:
     from ganvae_compare.jobs import Worker
@@ -101,9 +110,8 @@ def compare(
         try:
             with Display(jobs) as show:
                 failed = work_through(jobs, at_once, show)
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped; what was trained is saved in {plan.folder}.",
-                              f"go on:  ganvae compare --resume {shlex.quote(str(plan.folder))}") from None  # fmt: skip
+        except KeyboardInterrupt as stop:
+            raise interrupted(stop, "what was trained is saved", "compare", plan.folder) from None
         return _finish(plan, damaged, failed)
 
 

@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -123,7 +123,7 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
         The workers of the jobs that failed.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, when all processes have saved and ended.
+        KeyboardInterrupt: on a signal, when all processes have saved and ended.
     """
     waiting = [job for job in jobs if not job.is_done]
     threads = max(1, cores() // max(1, min(processes, len(waiting))))
@@ -135,35 +135,20 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
             job.has_references for job in jobs
         )
 
-    with terminated_as_interrupt():
-        try:
-            while waiting or running:
-                while waiting and len(running) < processes:
-                    running.append(Worker(waiting.pop(0), threads, lacks_references))
-                    workers.append(running[-1])
-                running[:] = [worker for worker in running if worker.step()]
-                show(workers)
-                time.sleep(POLL_SECONDS)
-        finally:
-            for worker in running:
-                worker.stop(signal.SIGTERM)
-            for worker in running:
-                worker.wait(SAVING_SECONDS)
-    return [worker for worker in workers if worker.error]
-
-
-@contextmanager
-def terminated_as_interrupt() -> Generator[None]:
-    """SIGTERM ends the work as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        while waiting or running:
+            while waiting and len(running) < processes:
+                running.append(Worker(waiting.pop(0), threads, lacks_references))
+                workers.append(running[-1])
+            running[:] = [worker for worker in running if worker.step()]
+            show(workers)
+            time.sleep(POLL_SECONDS)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for worker in running:
+            worker.stop(signal.SIGTERM)
+        for worker in running:
+            worker.wait(SAVING_SECONDS)
+    return [worker for worker in workers if worker.error]
 
 
 def is_finished(run: Path) -> bool:

@@ -7,12 +7,13 @@ import itertools
 import json
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ganvae_core.errors import ConfigurationError, RunError
+from ganvae_core.errors import ConfigurationError, Interrupted, RunError
 from ganvae_core.store.files import whole_file
 
 PLAN = "compare.json"
@@ -174,6 +175,13 @@ def parse_budget(text: str | None) -> tuple[int | None, float | None]:
     if match[2] is None:
         return int(match[1]), None
     return None, float(match[1]) * SECONDS[match[2]]
+
+
+def interrupted(stop: KeyboardInterrupt, kept: str, verb: str, folder: Path) -> Interrupted:
+    """The error of a stop by a signal, with its exit code and how to go on."""
+    number = stop.args[0] if stop.args else signal.SIGINT
+    resume = f"go on:  ganvae {verb} --resume {shlex.quote(str(folder))}"
+    return Interrupted(f"stopped; {kept} in {folder}.", resume, exit_code=128 + number)
 
 
 def ganvae(words: Sequence[str]) -> list[str]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganvae_compare.plan import ganvae, next_free, read_settings, write_settings
+from ganvae_compare.plan import ganvae, interrupted, next_free, read_settings, write_settings
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
 from ganvae_core.cli.output import counted, note
 from ganvae_core.config.layers import Text
-from ganvae_core.errors import ConfigurationError, Interrupted
+from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ganvae_compare.sweeping import Sweep
@@ -102,9 +102,8 @@ def sweep(
     others = [_join(found, number) for number in range(1, processes)]
     try:
         run_trials(found, note)
-    except KeyboardInterrupt:
-        raise Interrupted("stopped; trials that had ended are kept.",
-                          f"go on:  ganvae sweep --resume {shlex.quote(str(found.folder))}") from None  # fmt: skip
+    except KeyboardInterrupt as stop:
+        raise interrupted(stop, "trials that had ended are kept", "sweep", found.folder) from None
     finally:
         for other in others:
             _end(other, sys.exc_info()[0] is not None)

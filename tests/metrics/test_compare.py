@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -337,6 +338,18 @@ def test_a_seed_that_failed_is_a_marked_gap(tmp_path: Path) -> None:
     assert vae.figure("kd_judge") is None
     assert vae.reason("kd_judge") == "the reason"
     assert "vae,candidate,kd_judge" not in as_csv(report)
+
+
+def test_a_stop_by_a_signal_has_its_exit_code_and_says_how_to_go_on(
+    tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt(signal.SIGTERM)
+
+    monkeypatch.setattr(jobs, "work_through", stopped)
+    outcome = say("compare", "--plugin", "ae", "--out", tmp_path / "c", "encoder.hidden=[4]", *TINY)
+    assert outcome.code == 143
+    assert f"go on:  ganvae compare --resume {tmp_path / 'c'}" in outcome.err
 
 
 def test_a_figure_that_one_seed_lacks_is_said(tmp_path: Path) -> None:
