@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -84,10 +85,12 @@ def check_new_name(name: str, known: Mapping[str, KnownPlugin]) -> None:
         ConfigurationError: says what the name has to be.
     """
     near = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
+    near = near.removeprefix("ganvae-")
     usable = NAME.fullmatch(near) is not None and near[0].isalpha()
     if not usable or near != name:
         raise ConfigurationError(
-            f"'{name}' cannot be the name of a plugin: it is lower-case letters and digits, with '-' between words.",
+            f"'{name}' cannot be the name of a plugin: it is lower-case letters and digits, with '-' between words,"
+            " and without the 'ganvae-' of its distribution.",
             f"did you mean '{near}'?" if usable else "for example:  ganvae plugins new my-prior",
         )
     taken = {claim.name: claim.distribution for claim in installed_claims()[0]}
@@ -96,6 +99,8 @@ def check_new_name(name: str, known: Mapping[str, KnownPlugin]) -> None:
         raise ConfigurationError(
             f"the name '{name}' is that of a plugin of {taken[name]}; choose another one."
         )
+    if find_spec(package_of(name)) is not None:
+        raise ConfigurationError(f"there is a package '{package_of(name)}' already; choose another name.")
 
 
 def package_of(name: str) -> str:
