@@ -43,6 +43,9 @@ RARE = 0.01
               help="likelihood (in nats), reconstruction or inversion (mean squared errors); by default the first that"
               " the model has.")  # fmt: skip
 @click.option(
+    "-n", "--count", type=WholeNumber(min=1), metavar="N", help="Rows, evenly spread; by default all."
+)
+@click.option(
     "--draws", type=WholeNumber(min=1), default=50, metavar="N", help="Of the bound of a likelihood."
 )
 @SEED
@@ -55,6 +58,7 @@ def score(
     overrides: tuple[str, ...],
     data: str | None,
     method: Any,
+    count: int | None,
     draws: int,
     seed: int,
     asked: tuple[str, ...],
@@ -67,13 +71,14 @@ def score(
     FILE is a .csv, .tsv, .parquet or .feather with a line for each row, in the order of the data: its number, its
     score, the share of the run's held-out rows that score as high or higher, whether it is one of these, and its label
     where there is one. A small share is an anomaly. FILE.png draws the 32 rows with the highest scores. Where the data
-    has two labels, the area under the ROC curve says how well high scores find the rarer one. KEY=VALUE says how data
-    is read, as with ganvae run.
+    has two labels, the area under the ROC curve says how well high scores find the rarer one. Inversion takes long:
+    -n 500 scores so many rows. KEY=VALUE says how data is read, as with ganvae run.
 
     \b
     ganvae score runs/vae-wine-1 --data new.csv -o scores.csv
     ganvae score runs/vae-digits-1 -o unusual.png
     """
+    from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.latent.scores import scorings_of
     from ganvae_core.types import Drawing
     from ganvae_core.views.files import ending_of
@@ -88,27 +93,29 @@ def score(
     how = method or scorings_of(run.model)[0]
     with said_if_slow("scoring rows"), warnings_as_notes():
         split = open_with(run, data, options, asked)
-        indices = np.arange(len(split.source))
+        indices = evenly(np.arange(len(split.source)), count or len(split.source))
         condition = run.condition(asked, len(indices)) if asked else None
         scores = run.scores(split, indices, method=how, draws=draws, seed=seed, condition=condition)
-        usual, of = _usual(run, split, scores, data, how, draws, seed)
+        held_out = np.isin(indices, split.held_out[:])
+        usual, of = scores[held_out], "held-out row"
+        if not held_out.any():
+            usual, of = _usual(run, count, how, draws, seed)
         # A conformal p-value (Bates et al. 2023): of rows of the usual kind, few have a small one.
         above = len(usual) - np.searchsorted(np.sort(usual), scores)
         shares = (1 + above) / (1 + len(usual))
         shown = {"share": shares} if len(usual) else {}
-        labels = _labels(split)
+        labels = _labels(split, indices)
         order = np.argsort(-scores, kind="stable")
         if drawn:
-            highest = order[:DRAWN]
-            rows = shown_rows(run.batch(split, highest).x, run.spec, run.view)
+            rows = shown_rows(run.batch(split, indices[order[:DRAWN]]).x, run.spec, run.view)
             show(run.view, Drawing(rows), run.spec, output, {})
         else:
-            held_out = {"held_out": np.isin(indices, split.held_out[:])} if len(split.held_out) else {}
-            _write(output, {"row": indices, "score": scores} | shown | held_out | labels)
+            is_held_out = {"held_out": held_out} if held_out.any() else {}
+            _write(output, {"row": indices, "score": scores} | shown | is_held_out | labels)
     table(
         [[indices[at], f"{scores[at]:.4g}", *(f"{100 * share[at]:.2g} %" for share in shown.values()),
           *(values[at] for values in labels.values())] for at in order[:PRINTED]],
-        ["row", "score", *("held-out rows as high" for _ in shown), *labels],
+        ["row", "score", *(f"{of}s as high" for _ in shown), *labels],
     )  # fmt: skip
     unit = "-log p(x), nats" if how == "likelihood" else "mean squared error"
     note(f"{counted(len(scores), 'row')} scored by {how} ({unit}), {path} at step {run.step:,}")
@@ -117,51 +124,48 @@ def score(
         most = "all" if least > RARE else "99 % of"
         rare = 100 * np.mean(shares <= max(RARE, least))
         note(f"{rare:.1f} % score above {most} {counted(len(usual), of)}")
-    for line in _told_apart(split, scores):
+    for line in _told_apart(split, indices, scores, held_out):
         note(line)
     click.echo(str(output))
 
 
-def _usual(
-    run: Run, split: Split, scores: np.ndarray, data: str | None, how: Any, draws: int, seed: int
-) -> tuple[np.ndarray, str]:
-    """Scores of rows that the model has not seen and that are of the kind it learned, and what they are.
+def _usual(run: Run, count: int | None, how: Any, draws: int, seed: int) -> tuple[np.ndarray, str]:
+    """Scores of rows of the run's own data that it has not learned from, if there are such, and what they are.
 
-    There are none where the run's own data cannot be read.
+    There are none where that data cannot be read.
     """
+    from ganvae_core.evaluation.sampling import evenly
+
     try:
-        own = split if data is None else run.open_data()
+        own = run.open_data()
     except GanvaeError as error:
         note(f"note: scores stand alone, without shares of the run's held-out rows: {error.message}")
         return np.zeros(0), ""
     rows, of = (own.held_out, "held-out row") if len(own.held_out) else (own.training, "training row")
-    rows = np.asarray(rows[:])
-    if data is None:
-        return scores[rows], of
-    return run.scores(own, rows, method=how, draws=draws, seed=seed), of
+    return run.scores(own, evenly(rows, count or len(rows)), method=how, draws=draws, seed=seed), of
 
 
-def _labels(split: Split) -> dict[str, np.ndarray]:
-    """The labels of all rows as the data has them, where it has any."""
+def _labels(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """The labels of rows as the data has them, where it has any."""
     spec = split.source.spec
-    return {"label": spec.class_values()[np.asarray(split.source.labels())]} if spec.classes else {}
+    return {"label": spec.class_values()[np.asarray(split.source.labels(indices))]} if spec.classes else {}
 
 
-def _told_apart(split: Split, scores: np.ndarray) -> list[str]:
+def _told_apart(split: Split, indices: np.ndarray, scores: np.ndarray, held_out: np.ndarray) -> list[str]:
     """The area under the ROC curve, where there are two labels."""
     from sklearn.metrics import roc_auc_score
 
     classes = split.source.spec.classes
     if not classes or len(classes) != 2:
         return []
-    chosen = np.asarray(split.held_out[:]) if len(split.held_out) else np.arange(len(scores))
-    labels, scores = np.asarray(split.source.labels())[chosen], scores[chosen]
+    chosen = held_out if held_out.any() else np.ones(len(scores), dtype=bool)
+    labels, scores = np.asarray(split.source.labels(indices[chosen])), scores[chosen]
     counts = np.bincount(labels, minlength=2)
     if not counts.all() or not np.isfinite(scores).all():
         return []
     rarer = int(counts.argmin())
     area = float(roc_auc_score(labels == rarer, scores))
-    rows = counted(len(scores), "held-out row" if len(split.held_out) else "row")
+    rows = counted(len(scores), "held-out row" if held_out.any() else "row")
     return [
         f"high scores find label {classes[rarer]} with an area under the ROC curve of {area:.3f}, on {rows}"
     ]
