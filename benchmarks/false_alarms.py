@@ -118,11 +118,11 @@ def table(stored: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole table, and what its figures were taken on."""
     lines = [HEAD, "|---" * 7 + "|", *(line(title, stored.get(title)) for title in WORKS)]
     valid = [stored[title] for title in WORKS if title in stored and is_valid(title, stored[title])]
-    where = dict.fromkeys(_told(found["machine"]) for found in valid)
+    where = dict.fromkeys(_described(found["machine"]) for found in valid)
     return "\n".join([*lines, "", f"Taken on {'; '.join(where)}." if where else ""]).rstrip()
 
 
-def _told(where: Mapping[str, Any]) -> str:
+def _described(where: Mapping[str, Any]) -> str:
     return describe(where) if "cpu" in where else f"a machine that was not written down, {where['date']}"
 
 
