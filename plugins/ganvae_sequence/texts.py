@@ -99,7 +99,8 @@ class Text(_Texts):
         if stride is not None and window is None:
             raise ConfigurationError("data.stride is for windows of one long text.", "add  data.window=64")
         file = Path(os.path.expanduser(path))
-        if data is not None and file.name.lower().endswith((".txt", ".txt.gz")):
+        is_plain = file.name.lower().endswith((".txt", ".txt.gz"))
+        if data is not None and column and is_plain and column not in _text(file).partition("\n")[0]:
             column = label = None  # they are of the table of a run, and this is no table
         texts, labels = _cells(file, column, label) if column else (_text(file).splitlines(), None)
         notes: list[str] = []

@@ -87,6 +87,9 @@ def test_lines_are_read_for_a_model_of_cells(tmp_path: Path) -> None:
     trained = Text(path=str(tmp_path / "cells.csv"), column="said", label="by").spec
     lines = Text(trained, path=str(tmp_path / "lines.txt"), column="said", label="by")
     assert (texts(lines), lines.spec.classes) == (["so, now"], None)
+    (tmp_path / "cells.csv").rename(tmp_path / "cells.txt")
+    again = Text(trained, path=str(tmp_path / "cells.txt"), column="said", label="by")
+    assert (texts(again), again.spec.classes) == (["yes", "no"], ("me", "you"))
 
 
 def test_cells_and_labels_are_kept_as_they_are_written(tmp_path: Path) -> None:
