@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ganvae_core.plugins import Catalogue
 
 LOCK = ".lock"
-QUIET_STEPS = 10
-"""Shares of a run, in percent, after which a line is printed where there is no terminal."""
+PERCENT_STEP = 10
+"""How finely the share of a run that is done is said."""
 
 
 @click.command()
@@ -232,7 +232,7 @@ class Display:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
-        self._said: dict[str, str] = {}
+        self._said = {job.name: state_of(job, None)[0] for job in jobs}
         self._live: Any = None
 
     def __enter__(self) -> Display:
@@ -249,29 +249,15 @@ class Display:
             self._live.stop()
 
     def __call__(self, workers: list[Worker]) -> None:
-        from ganvae_compare.jobs import progress
-
         found = {worker.job.name: worker for worker in workers}
-        states: dict[str, tuple[str, float]] = {}
-        for job in self.jobs:
-            worker = found.get(job.name)
-            if worker is None:
-                states[job.name] = ("done", 1.0) if job.is_done else ("waits", 0.0)
-                continue
-            done, total = progress(job) if worker.state == "trains" else (0, 0)
-            share = done / total if total else float(worker.state in ("done", "is measured"))
-            states[job.name] = worker.state, share
+        states = {job.name: state_of(job, found.get(job.name)) for job in self.jobs}
         if self._live is not None:
             self._live.update(self._table(states))
             return
-        for name, (state, share) in states.items():
-            if state == "trains" and share >= 1:
-                state = "draws its last pictures"
-            tenths = f" {int(100 * share) // QUIET_STEPS * QUIET_STEPS} %" if state == "trains" else ""
-            if state != "waits" and self._said.get(name) != state + tenths:
-                if name in self._said or state != "done":
-                    note(f"{name}: {state}{tenths}")
-                self._said[name] = state + tenths
+        for name, (state, _) in states.items():
+            if self._said[name] != state:
+                note(f"{name}: {state}")
+                self._said[name] = state
 
     def _table(self, states: dict[str, tuple[str, float]]) -> object:
         from rich.progress_bar import ProgressBar
@@ -279,9 +265,22 @@ class Display:
 
         table = Table.grid(padding=(0, 2))
         for name, (state, share) in states.items():
-            words = f"{100 * share:.0f} %" if state == "trains" else state
-            table.add_row(name, ProgressBar(total=1.0, completed=share, width=24), words)
+            table.add_row(name, ProgressBar(total=1.0, completed=share, width=24), state)
         return table
+
+
+def state_of(job: Job, worker: Worker | None) -> tuple[str, float]:
+    """What is being done for a job, in words, and the share of its training that is done."""
+    from ganvae_compare.jobs import progress
+
+    if worker is None:
+        return ("done", 1.0) if job.is_done else ("waits", 0.0)
+    if worker.state != "trains":
+        return worker.state, 1.0
+    done, total = progress(job)
+    share = done / total if total else 0.0
+    percent = int(100 * share) // PERCENT_STEP * PERCENT_STEP
+    return f"trains, {percent} %" if share < 1 else "draws its last pictures", share
 
 
 def _finish(plan: Plan, damaged: Mapping[Path, GanvaeError], failed: list[Worker]) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -44,7 +42,7 @@ class Worker:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = self._start_training()
 
-    def _start_training(self) -> subprocess.Popen[bytes] | None:
+    def _start_training(self) -> subprocess.Popen[bytes]:
         if not self.job.train or is_finished(self.job.run):
             return self._start_measuring()
         if (self.job.run / CONFIG).is_file():
@@ -68,8 +66,6 @@ class Worker:
     def step(self) -> bool:
         """Look at the process, and go on where it has ended; false when the job is over."""
         process = self._process
-        if process is None:
-            return False
         if self.state == "is measured":
             try:
                 text, _ = process.communicate(timeout=0.01)
@@ -94,18 +90,14 @@ class Worker:
         self.state, self.error = "failed", error
         return False
 
-    def stop(self, number: int) -> None:
-        """Send a signal to the process, unless it has ended."""
-        if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(number)
+    def stop(self) -> None:
+        """Ask the process to save and end."""
+        self._process.terminate()
 
-    def wait(self, seconds: float) -> None:
-        """Wait for the process to end, and kill it when it takes longer."""
-        if self._process is None:
-            return
+    def wait(self) -> None:
+        """Wait for the process to end, and kill it when it takes long."""
         try:
-            self._process.wait(seconds)
+            self._process.wait(SAVING_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -145,9 +137,9 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
             time.sleep(POLL_SECONDS)
     finally:
         for worker in running:
-            worker.stop(signal.SIGTERM)
+            worker.stop()
         for worker in running:
-            worker.wait(SAVING_SECONDS)
+            worker.wait()
     return [worker for worker in workers if worker.error]
 
 
