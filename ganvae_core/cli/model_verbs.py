@@ -12,7 +12,7 @@ import click
 
 from ganvae_core.cli.describe import preference
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import counted, note, said_if_slow, warn, warnings_as_notes
+from ganvae_core.cli.output import counted, note, percent, said_if_slow, warn, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def sample(
     for line in preference(run.directory) if checkpoint is None else ():
         note(line)
     if spec.fields and not drawn:
-        _note_copies(run, drawing.rows, options)
+        _note_copies(run, drawing.rows, samples.condition, options)
     if spec.fields and not asked:
         _note_absent(drawing.rows, spec.fields)
     click.echo(str(output))
@@ -292,9 +292,8 @@ def conditions_of(run: Run, given: Tensor | None, output: Path) -> dict[str, np.
     numbers = class_numbers(given, run.spec)
     if numbers is None:
         return {"condition": given.numpy()}
-    column = (
-        None if ending_of(output) in ARRAYS else run.configuration.components["data"].options.get("label")
-    )
+    options = run.configuration.components["data"].options
+    column = None if ending_of(output) in ARRAYS else run.spec.details.get("label") or options.get("label")
     return {column or "label": run.spec.class_values()[numbers]}
 
 
@@ -310,15 +309,25 @@ def _own_data(run: Run, options: Mapping[str, Any], without: str) -> Split | Non
         return None
 
 
-def _note_copies(run: Run, rows: np.ndarray, options: Mapping[str, Any]) -> None:
-    """Say how many samples of a table equal a row that the model was trained on."""
+def _note_copies(run: Run, rows: np.ndarray, condition: Tensor | None, options: Mapping[str, Any]) -> None:
+    """Say how many samples of a table equal a row that the model was trained on, the condition included."""
+    import numpy as np
+
+    from ganvae_core.data.codec import Codec, as_tensor
     from ganvae_core.evaluation.copies import share_of_copies
 
     split = _own_data(run, options, "whether samples equal training rows is not known")
-    if split is not None:
-        share = share_of_copies(rows, split.source.rows(split.training[:]).x)
-        note(f"{100 * share:.2g} % of the samples equal a training row in every column" if share else
-             "no sample equals a training row in every column")  # fmt: skip
+    if split is None:
+        return
+    known = split.source.rows(split.training[:])
+    real = known.x
+    if condition is not None and known.labels is not None:
+        given = Codec(run.spec, condition.device).condition(as_tensor(known.labels))
+        assert given is not None
+        rows, real = np.concatenate([rows, condition.numpy()], 1), np.concatenate([real, given.numpy()], 1)
+    share = share_of_copies(rows, real)
+    note(f"{percent(share)} of the samples equal a training row in every column" if share else
+         "no sample equals a training row in every column")  # fmt: skip
 
 
 def _note_absent(rows: np.ndarray, fields: Sequence[Field]) -> None:

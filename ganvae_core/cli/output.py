@@ -52,6 +52,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def percent(share: float) -> str:
+    """``12 %``, ``0.33 %``, ``99.7 %``, ``100 %``."""
+    return f"{100 * share:.{2 if share < 0.995 else 3}g} %"
+
+
 def draw(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
     """Draw a table in a terminal, where long cells go on in a further line of their column."""
     from rich.console import Console

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ganvae_core.cli.output import percent
 from ganvae_core.errors import setting
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def column_rows(facts: Sequence[dict[str, Any]]) -> list[list[str]]:
             str(one["column"]),
             one["values"],
             one["kind"],
-            _percent(one["missing"]) if one["missing"] else "",
+            percent(one["missing"]) if one["missing"] else "",
         ]
         for one in facts
     ]
@@ -112,17 +113,12 @@ def _facts(field: Field, values: np.ndarray) -> dict[str, Any]:
     return {"column": field.name, "values": text, "kind": kind, "missing": float(np.isnan(values).mean())}
 
 
-def _percent(share: float) -> str:
-    """``12 %``, ``0.33 %``, ``99.7 %``."""
-    return f"{100 * share:.{2 if share < 0.995 else 3}g} %"
-
-
 def _categories(names: Sequence[str], shares: np.ndarray) -> str:
     order = sorted(range(len(names)), key=lambda at: -shares[at])
     if len(names) == 1:
         return names[0]
     shown = [
-        f"{names[at][:LONGEST]}{'…' if len(names[at]) > LONGEST else ''} {_percent(shares[at])}"
+        f"{names[at][:LONGEST]}{'…' if len(names[at]) > LONGEST else ''} {percent(shares[at])}"
         for at in order[:SHOWN_CATEGORIES]
     ]
     return f"{len(names)}: " + " · ".join(shown) + (" …" if len(names) > SHOWN_CATEGORIES else "")
@@ -145,6 +141,6 @@ def _numbers(field: Field, there: np.ndarray) -> str:
         return written(there[0])
     extent = f"{written(there.min())} to {written(there.max())}"
     mean = written(there.mean()) if field.kind == "date" else f"{there.mean():.4g}"
-    shares = [f"{written(spike)} ({_percent((there == spike).mean())})" for spike in field.spikes]
+    shares = [f"{written(spike)} ({percent((there == spike).mean())})" for spike in field.spikes]
     spikes = f", often {', '.join(shares)}" if shares else ""
     return f"{mean} on average, {extent}{spikes}"

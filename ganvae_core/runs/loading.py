@@ -7,6 +7,7 @@ import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -498,9 +499,14 @@ def number_of(text: str, field: Field) -> float:
             f"values: {shown}",
         )
     try:
+        if field.kind == "date" and field.format:  # as the table has it
+            text = datetime.strptime(text, field.format).isoformat()
+    except ValueError:
+        pass  # then as 2024-01-31
+    try:
         if field.kind == "date":
             return float(np.datetime64(text, "us").astype(np.int64)) / 1e6
-        return float(text)
+        return float(text.replace(",", "."))
     except ValueError:
         kind = "a date like 2024-01-31" if field.kind == "date" else "a number"
         raise ConfigurationError(f"--condition: {field.name}={text}: it takes {kind}.") from None

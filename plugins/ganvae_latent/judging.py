@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 COVERING = (0.05, 0.95)
 NEIGHBOURS = 5
+MOST_DECIMALS = 9
+"""Of the step of a column and more: what multiplying by it adds beyond is rounding."""
 
 
 class Entries(NamedTuple):
@@ -84,7 +86,7 @@ def middle_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
     )
     for place, field in enumerate(spec.fields):
         if field.step and not field.categories:
-            found[:, place] = np.round(found[:, place] / field.step) * field.step
+            found[:, place] = np.round(np.round(found[:, place] / field.step) * field.step, MOST_DECIMALS)
     return found
 
 

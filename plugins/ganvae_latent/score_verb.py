@@ -20,7 +20,7 @@ from ganvae_core.cli.model_verbs import (
     load,
     open_with,
 )
-from ganvae_core.cli.output import counted, note, said_if_slow, table, warnings_as_notes
+from ganvae_core.cli.output import counted, note, percent, said_if_slow, table, warnings_as_notes
 from ganvae_core.errors import GanvaeError
 from ganvae_latent.giving import SEED
 
@@ -113,7 +113,7 @@ def score(
             is_held_out = {"held_out": held_out} if held_out.any() else {}
             _write(output, {"row": indices, "score": scores} | shown | is_held_out | labels)
     table(
-        [[indices[at], f"{scores[at]:.4g}", *(f"{100 * share[at]:.2g} %" for share in shown.values()),
+        [[indices[at], f"{scores[at]:.4g}", *(percent(share[at]) for share in shown.values()),
           *(values[at] for values in labels.values())] for at in order[:PRINTED]],
         ["row", "score", *(f"{of}s as high" for _ in shown), *labels],
     )  # fmt: skip

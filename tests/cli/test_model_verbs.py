@@ -282,6 +282,19 @@ def test_the_rows_of_a_table_are_conditioned_on_a_column(folder: Path, done: Say
     assert "classes: large, small" in refused("sample", "run", "--condition", "0.5,1")
 
 
+def test_columns_of_the_condition_count_in_copies_and_keep_their_names(folder: Path, done: Say) -> None:
+    write_table(folder / "x.csv")
+    small = ("generator.hidden=[4]", "encoder.hidden=[4]")
+    train(folder / "one", "--plugin", "vae", "--data", "x.csv", "data.condition=[size]", *small)
+    done("sample", "one", "-n", "5", "--condition", "small", "-o", "made.csv")
+    assert pyarrow.csv.read_csv("made.csv").column_names == ["height", "weight", "legs", "size"]
+    two = ("data.columns=[legs]", "data.condition=[weight,size]")  # all rows have as many legs
+    train(folder / "two", "--plugin", "vae", "--data", "x.csv", *two, *small)
+    assert "100 % of the samples equal" in done("sample", "two", "-n", "5", "-o", "made.csv").err
+    asked = done("sample", "two", "-n", "5", "--condition", "weight=1", "-o", "made.csv").err
+    assert "no sample equals a training row" in asked
+
+
 def test_an_autoencoder_is_sampled_once_its_prior_is_fitted(
     ae: Path, folder: Path, done: Say, refused: Refused
 ) -> None:

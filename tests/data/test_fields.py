@@ -16,6 +16,7 @@ from ganvae_core.builtin.sources.table import Table
 from ganvae_core.data.codec import Codec, in_own_units
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.evaluation.copies import absent_categories
+from ganvae_core.runs.loading import number_of
 from ganvae_core.types import DataSpec, Field
 from ganvae_core.views.cells import table_of
 
@@ -158,6 +159,14 @@ def test_plain_observations_refuse_categories(frame: pa.Table) -> None:
         gv.Gaussian(spec)
     with pytest.raises(gv.ConfigurationError, match="for tables"):
         Fields(DataSpec((3,)))
+
+
+def test_a_condition_is_typed_as_the_table_has_it() -> None:
+    when = gv.Field("when", "date", format="%d.%m.%Y")
+    assert number_of("01.05.2020", when) == number_of("2020-05-01", when) == 1_588_291_200
+    assert number_of("1,8", gv.Field("size")) == number_of("1.8", gv.Field("size")) == 1.8
+    with pytest.raises(gv.ConfigurationError, match="it takes a date like 2024-01-31"):
+        number_of("1st of May", when)
 
 
 def test_categories_that_are_never_made_are_found() -> None:

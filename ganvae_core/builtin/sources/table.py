@@ -104,7 +104,8 @@ class Table(StoredSource):
         observed = ~(np.isnan(x) & np.array([not field.missing for field in fields]))
         labels = condition_fields = values = None
         if given:
-            condition_fields = reader.fields(given) if data is None else data.condition_fields or ()
+            asked = "data.condition names no column that a model can be given."
+            condition_fields = reader.fields(given, asked) if data is None else data.condition_fields or ()
             values = reader.rows(condition_fields, fill=False)
             if np.isnan(values).any() and not any(field.missing for field in condition_fields):
                 raise DataError(
@@ -152,8 +153,8 @@ class _Reader:
         self.notes: list[str] = []
         check_kinds(kinds, read.table.column_names, read.where)
 
-    def fields(self, names: Sequence[str]) -> tuple[Field, ...]:
-        """The fields of columns, without those that are left out.
+    def fields(self, names: Sequence[str], none: str = "") -> tuple[Field, ...]:
+        """The fields of columns, without those that are left out; ``none`` is what an error says if all are.
 
         Raises:
             DataError: none is left.
@@ -191,7 +192,7 @@ class _Reader:
         ]
         if not fields:
             raise DataError(
-                f"{self.read.where} has no column that can be learned.",
+                none or f"{self.read.where} has no column that can be learned.",
                 *(f"'{each.name}' is left out: {each.why}" for each in left_out[:_NOTES]),
             )
         return fields
