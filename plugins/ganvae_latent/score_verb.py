@@ -113,7 +113,7 @@ def score(
             is_held_out = {"held_out": held_out} if held_out.any() else {}
             _write(output, {"row": indices, "score": scores} | shown | is_held_out | labels)
     table(
-        [[indices[at], f"{scores[at]:.4g}", *(percent(share[at]) for share in shown.values()),
+        [[indices[at], f"{scores[at]:.4g}", *(percent(float(share[at])) for share in shown.values()),
           *(values[at] for values in labels.values())] for at in order[:PRINTED]],
         ["row", "score", *(f"{of}s as high" for _ in shown), *labels],
     )  # fmt: skip
