@@ -143,6 +143,13 @@ def test_a_value_of_the_first_row_is_no_name_of_a_column(tmp_path: Path) -> None
     assert "names no columns" in str(caught.value)
 
 
+def test_a_table_without_the_condition_of_a_run_says_how_to_give_it(tmp_path: Path) -> None:
+    trained = Table(None, ["kind"], path=text(tmp_path, CSV)).spec
+    with pytest.raises(DataError, match="no column 'kind'") as caught:
+        Table(trained, ["kind"], path=text(tmp_path, "age,height\n30,1.5\n40,1.75\n", "other.csv"))
+    assert "--condition COLUMN=VALUE" in str(caught.value)
+
+
 def test_kinds_are_found(tmp_path: Path) -> None:
     n = 100
     columns: dict[str, object] = {

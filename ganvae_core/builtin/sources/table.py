@@ -88,7 +88,7 @@ class Table(StoredSource):
         where, names = read.where, read.table.column_names
         for option, asked in (("columns", columns), ("drop", drop), ("label", [label] if label else None)):
             _known(option, asked or (), names, read, absent=data is not None)
-        given = _conditions(condition, names, read)
+        given = _conditions(condition, names, read, trained=data is not None)
         if len(given) == 1 and _is_category(read, given[0], kinds or {}):
             label, given = given[0], ()  # one column of categories is a label
             conditional = True
@@ -239,22 +239,28 @@ class _Reader:
         return type_name(self.read.table.column(name).type)
 
 
-def _known(option: str, asked: Sequence[str], names: Sequence[str], read: ReadTable, *, absent: bool) -> None:
+def _known(
+    option: str, asked: Sequence[str], names: Sequence[str], read: ReadTable, *, absent: bool, hint: str = ""
+) -> None:
     """Refuse columns that do not exist, unless the table is another one than the run's, where they may be absent."""
     for name in asked:
         if name not in names and not absent:
             raise DataError(
                 f"data.{option}: {read.where} has no column '{name}'.{did_you_mean(name, names)}",
+                hint,
                 f"columns: {', '.join(names)}",
                 *read.notes,
             )
 
 
-def _conditions(condition: bool | Sequence[str], names: Sequence[str], read: ReadTable) -> tuple[str, ...]:
-    """The columns that ``data.condition`` names, in the order of the table."""
+def _conditions(
+    condition: bool | Sequence[str], names: Sequence[str], read: ReadTable, *, trained: bool
+) -> tuple[str, ...]:
+    """The columns that ``data.condition`` names, in the order of the table, which may be given to a trained model."""
     if isinstance(condition, bool):
         return ()
-    _known("condition", condition, names, read, absent=False)
+    hint = "give a condition for all rows:  --condition COLUMN=VALUE" if trained else ""
+    _known("condition", condition, names, read, absent=False, hint=hint)
     return tuple(name for name in names if name in condition)
 
 
