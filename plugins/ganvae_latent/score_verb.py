@@ -72,7 +72,7 @@ def score(
     score, the share of the run's held-out rows that score as high or higher, whether it is one of these, and its label
     where there is one. A small share is an anomaly. FILE.png draws the 32 rows with the highest scores. Where the data
     has two labels, the area under the ROC curve says how well high scores find the rarer one. Inversion takes long:
-    -n 500 scores so many rows. KEY=VALUE says how data is read, as with ganvae run.
+    -n 500 scores so many rows, and as many held-out ones. KEY=VALUE says how data is read, as with ganvae run.
 
     \b
     ganvae score runs/vae-wine-1 --data new.csv -o scores.csv
@@ -98,7 +98,7 @@ def score(
         scores = run.scores(split, indices, method=how, draws=draws, seed=seed, condition=condition)
         held_out = np.isin(indices, split.held_out[:])
         usual, of = scores[held_out], "held-out row"
-        if not held_out.any():
+        if count is not None or not held_out.any():
             usual, of = _usual(run, count, how, draws, seed)
         # A conformal p-value (Bates et al. 2023): of rows of the usual kind, few have a small one.
         above = len(usual) - np.searchsorted(np.sort(usual), scores)

@@ -62,7 +62,7 @@ class _Windows(Source):
             there = np.array([observed[at, start : start + window].any() for at, start in self._starts])
             self._starts, groups = self._starts[there], None if groups is None else groups[there]
             share = 100 * (1 - observed.mean())
-            notes = (*notes, f"{share:.2g} % of the values are missing: they count in no likelihood")
+            notes = (*notes, f"{share:.3g} % of the values are missing: they count in no likelihood")
         self.groups, self.notes = groups, (*notes, *too_short(groups))
         flat = series.reshape(-1, series.shape[-1])
         if trained is None:

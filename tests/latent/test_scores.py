@@ -75,7 +75,9 @@ def test_rows_are_scored_beside_the_held_out_ones(runs: Path, tmp_path: Path, sa
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "scores.csv").read_bytes()
     assert say("score", runs / "vae", "--method", "reconstruction", "-o", tmp_path / "rows.png").code == 0
     assert size_of(tmp_path / "rows.png")[0] == 8 * 58 - 2
-    assert say("score", runs / "vae", "--draws", "2", "-n", "3", "-o", tmp_path / "few.csv").code == 0
+    outcome = say("score", runs / "vae", "--draws", "2", "-n", "3", "-o", tmp_path / "few.csv")
+    assert "score above all 3 held-out rows" in outcome.err
+    assert "e+" not in outcome.out
     few = pyarrow.csv.read_csv(tmp_path / "few.csv").to_pydict()
     assert few["row"] == [0, 898, 1796]
     assert few["label"] == [made["label"][row] for row in few["row"]]
