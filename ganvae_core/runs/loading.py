@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -47,6 +48,8 @@ SLACK = 1e-3
 """Values may lie beyond the range by this share of it, as rounding makes them."""
 MOST_BEYOND = 1.0
 """Values that lie farther beyond the range, as a share of it, are in other units."""
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+"""What may be thousands, separated by commas, as well as a decimal comma."""
 DEPTHS = tuple(float(2**bits - 1) for bits in (10, 12, 14, 16))
 """The highest values of pixels of more than 8 bits."""
 
@@ -498,15 +501,13 @@ def number_of(text: str, field: Field) -> float:
             f"--condition: column '{field.name}' has no value '{text}'.{did_you_mean(text, field.categories)}",
             f"values: {shown}",
         )
-    try:
-        if field.kind == "date" and field.format:  # as the table has it
+    if field.kind == "date" and field.format:
+        with suppress(ValueError):  # as the table has it, or else as 2024-01-31
             text = datetime.strptime(text, field.format).isoformat()
-    except ValueError:
-        pass  # then as 2024-01-31
     try:
         if field.kind == "date":
             return float(np.datetime64(text, "us").astype(np.int64)) / 1e6
-        return float(text.replace(",", "."))
+        return float(text if THOUSANDS.fullmatch(text) else text.replace(",", "."))
     except ValueError:
         kind = "a date like 2024-01-31" if field.kind == "date" else "a number"
         raise ConfigurationError(f"--condition: {field.name}={text}: it takes {kind}.") from None

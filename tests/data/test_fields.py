@@ -165,6 +165,9 @@ def test_a_condition_is_typed_as_the_table_has_it() -> None:
     when = gv.Field("when", "date", format="%d.%m.%Y")
     assert number_of("01.05.2020", when) == number_of("2020-05-01", when) == 1_588_291_200
     assert number_of("1,8", gv.Field("size")) == number_of("1.8", gv.Field("size")) == 1.8
+    assert number_of("0,125", gv.Field("size")) == 0.125
+    with pytest.raises(gv.ConfigurationError, match="size=1,800: it takes a number"):
+        number_of("1,800", gv.Field("size"))
     with pytest.raises(gv.ConfigurationError, match="it takes a date like 2024-01-31"):
         number_of("1st of May", when)
 
