@@ -43,7 +43,7 @@ def pca_directions(
     centred = activations - activations.mean(0)
     most = min(flat.shape[1], activations.shape[1], len(codes) - 1)
     if not 1 <= count <= most:
-        raise ConfigurationError(f"there are {most} principal components here, not {count}.")
+        raise ConfigurationError(f"the number of principal components here is from 1 to {most}, not {count}.")
     _, scales, components = torch.linalg.svd(centred, full_matrices=False)
     shares = scales.square() / scales.square().sum().clamp(min=1e-300)
     components = components[:count]
@@ -73,7 +73,9 @@ def closed_form_directions(model: Model, latent_shape: tuple[int, ...], count: i
     """
     size = math.prod(latent_shape)
     if not 1 <= count <= size:
-        raise ConfigurationError(f"codes of {size} values have {size} directions, not {count}.")
+        raise ConfigurationError(
+            f"the number of directions of codes of {size:,} numbers is from 1 to {size:,}, not {count}."
+        )
     weights = first_weights(model, size)
     values, vectors = torch.linalg.eigh(weights.T @ weights)
     directions = vectors.flip(1).T[:count]

@@ -22,6 +22,8 @@ PARTS: tuple[Part, ...] = get_args(Part)
 EXAMPLE_ROWS = 2
 """Of the inputs that a graph is traced with; the number of rows stays free."""
 TOLERANCE = 1e-5
+RANDOM_ROWS = 64
+"""Of two passes that differ where a component draws at random."""
 
 
 @runtime_checkable
@@ -199,15 +201,37 @@ def as_program(module: ExportedPart) -> ExportedProgram:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
+            _refuse_random(module)
             return torch.export.export(module, inputs, dynamic_shapes=(*({0: rows} for _ in inputs),))
-    except ConfigurationError:
-        raise
+    except ConfigurationError as error:
+        if module.part != "critic":
+            raise
+        raise ConfigurationError(  # a critic of rows and codes, such as BiGAN's
+            f"the critic takes more than rows, so it is not exported: {error.message}",
+            f"parts: {', '.join(PARTS[:-1])}",
+        ) from error
     except Exception as error:  # torch.export raises nearly every kind of error on what it cannot trace
         raise ConfigurationError(
             f"'{module.part}' cannot be exported, because of {_named(module)}: {_first_line(error)}",
             "explore it through a server:  ganvae explore RUN",
             "or use the model from Python:  gv.load(RUN).model",
         ) from error
+
+
+def _refuse_random(module: ExportedPart) -> None:
+    """Refuse a part whose output is no function of its inputs.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    inputs = module.example(RANDOM_ROWS, torch.Generator().manual_seed(0))
+    if not torch.equal(module(*inputs), module(*inputs)):
+        raise ConfigurationError(
+            f"'{module.part}' cannot be exported, because {_named(module)} draws at random, as Point draws the"
+            " categories of a table.",
+            "draw rows:  ganvae sample RUN",
+            "or explore it through a server:  ganvae explore RUN",
+        )
 
 
 def as_onnx(module: ExportedPart) -> Any:
@@ -308,7 +332,8 @@ def _named(module: ExportedPart) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first.partition(" For more information, run with ")[0][:200]
 
 
 def critic_of(objective: Objective) -> nn.Module | None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DRAWS = 4_000
 CODED_ROWS = 5_000
+DIRECTIONS = 6
+"""Of pca and sefa, where codes have as many numbers."""
 AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """Of the picture, in standard deviations of codes along the direction."""
 
@@ -37,7 +39,11 @@ AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 @click.option("--by", type=click.Choice(["pca", "sefa", "label", "column"]), metavar="M",
               help="pca (of a layer or of codes), sefa (of first weights), label or column (supervised).")  # fmt: skip
 @click.option(
-    "-n", "--count", type=WholeNumber(min=1), default=6, metavar="N", help="Directions of pca and sefa."
+    "-n",
+    "--count",
+    type=WholeNumber(min=1),
+    metavar="N",
+    help="Directions of pca and sefa; by default six at most.",
 )
 @click.option("--layer", metavar="L", help="A layer of the generator, for pca; by default the data's codes.")
 @click.option(
@@ -92,6 +98,7 @@ def directions(
     name = name or (None if of is None else re.sub(r"[^\w.-]+", "-", of).strip("-"))
     output = output_for(run, output, "directions", name or by, data)
     given = samples(run, DRAWS, seed, asked)
+    count = count or min(DIRECTIONS, given.z[0].numel())
     with said_if_slow("finding directions"):
         if by in ("label", "column"):
             found = _supervised(run, data, by, of, keep, name or by)

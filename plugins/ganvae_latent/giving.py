@@ -12,7 +12,7 @@ import numpy as np
 
 from ganvae_core.cli.frame import PathName, WholeNumber
 from ganvae_core.cli.model_verbs import load, open_with
-from ganvae_core.cli.output import note, said_if_slow, warnings_as_notes
+from ganvae_core.cli.output import counted, note, said_if_slow, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, DataError, NotApplicable
 
 if TYPE_CHECKING:
@@ -151,6 +151,8 @@ def code_given(run: Run, text: str, asked: Sequence[str]) -> Given:
     shape: tuple[int, ...] = tuple(getattr(run.model.prior, "latent_shape", None) or ())
     kept: list[float] | None = None
     if text.lower().endswith((".json", ".safetensors")):
+        if not Path(text).is_file():
+            raise DataError(f"--code: there is no file '{text}'.")
         values, kept = _saved_code(Path(text))
     else:
         try:
@@ -159,9 +161,11 @@ def code_given(run: Run, text: str, asked: Sequence[str]) -> Given:
             raise ConfigurationError(
                 f"--code: '{text}' is no list of numbers.", "like  --code=0.5,-1.2"
             ) from None
-    if len(values) != math.prod(shape) or not all(map(math.isfinite, values)):
+    if not all(map(math.isfinite, values)):
+        raise ConfigurationError("--code: a number of the code is not finite.")
+    if len(values) != math.prod(shape):
         raise ConfigurationError(
-            f"--code: a code of this model has {math.prod(shape):,} finite numbers, and {len(values):,} are given."
+            f"--code: a code of this model has {counted(math.prod(shape), 'number')}, and {len(values):,} are given."
         )
     given = condition_for(run, asked, 1)
     if given is None and run.spec.condition is not None:

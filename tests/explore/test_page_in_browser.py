@@ -166,7 +166,7 @@ def test_a_slider_the_map_undo_and_a_command_that_makes_the_same(
 
 def test_a_film_and_a_plane_of_three_codes(page: Any) -> None:
     for name in "abc":
-        page.keyboard.press(name)
+        page.click(f"#pin-{name.upper()}")
         decoded(page, lambda: page.keyboard.press("n"))
     decoded(page, lambda: page.keyboard.press(" "))
     assert "from A to B" in page.inner_text("#about")

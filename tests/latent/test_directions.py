@@ -50,7 +50,7 @@ def test_principal_components_of_a_layer_are_what_it_stretches_most() -> None:
     torch.testing.assert_close(stretch, torch.tensor([32.0, 2.0]).sqrt())
     with pytest.raises(gv.ConfigurationError, match="no layer 'layers"):
         pca_directions(model, codes, 1, layer="layers.9")
-    with pytest.raises(gv.ConfigurationError, match="2 principal components"):
+    with pytest.raises(gv.ConfigurationError, match="from 1 to 2, not 3"):
         pca_directions(model, codes, 3)
     with pytest.raises(gv.ConfigurationError, match="does not begin with"):
         closed_form_directions(gv.Model(Doubled(), gv.StandardNormal([2]), gv.Point(DATA)), (2,), 1)

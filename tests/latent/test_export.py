@@ -81,6 +81,27 @@ def test_the_steps_of_flow_matching_are_part_of_the_graph() -> None:
         torch.testing.assert_close(run_onnx(graph, (noise,)), model(prior.from_noise(noise)))
 
 
+class OfPairs(gv.Critic):
+    """A critic of rows and codes."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        gv.check_condition(condition, (2,))
+        return x.sum(1)
+
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return x
+
+
+def test_random_parts_and_critics_of_pairs_are_refused_in_words() -> None:
+    fields = (gv.Field("kind", "category", 0, 3, categories=("x", "y", "z")),)
+    spec = gv.DataSpec((3,), None, fields=fields)
+    model = gv.Model(gv.MLPGenerator([2], (3,), hidden=(4,)), gv.StandardNormal([2]), gv.Point(spec)).eval()
+    with pytest.raises(gv.ConfigurationError, match="MLPGenerator or Point draws at random"):
+        as_program(ExportedPart(model, spec, "generator").eval())
+    with pytest.raises(gv.ConfigurationError, match="the critic takes more than rows"):
+        as_program(ExportedPart(model, spec, "critic", OfPairs()).eval())
+
+
 class LinearAndConvolution(gv.Generator):
     """A layer of each kind that is quantised."""
 

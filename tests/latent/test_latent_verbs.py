@@ -137,3 +137,22 @@ def test_a_picture_of_another_size_is_scaled_on_demand_only(runs: Path, tmp_path
     (tmp_path / "words.txt").write_text("hello")
     assert "words.txt is no picture" in say("interpolate", runs / "vae", tmp_path / "words.txt", files[1]).err
     assert "truncated" in say("interpolate", runs / "vae", tmp_path / "torn.png", files[1]).err
+
+
+def test_by_default_there_are_no_more_directions_than_numbers_of_a_code(
+    runs: Path, tmp_path: Path, say: Say
+) -> None:
+    for by in ("pca", "sefa"):
+        outcome = say("directions", runs / "array", "--by", by, "--name", "few", "-o", tmp_path / f"{by}.csv")
+        assert outcome.code == 0, outcome.err
+        assert "few-2" in outcome.out
+        assert "few-3" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [("1,nan", "not finite"), ("1", "2 numbers, and 1"), ("no.json", "no file 'no.json'")]
+)
+def test_a_code_that_is_none_is_named(code: str, said: str, runs: Path, tmp_path: Path, say: Say) -> None:
+    outcome = say("edit", runs / "array", f"--code={code}", "-o", tmp_path / "made.npy")
+    assert outcome.code == 2
+    assert said in outcome.err

@@ -40,7 +40,8 @@ function networksOfServer(run, number) {
   const token = new URLSearchParams(location.search).get("token");
   const ask = async (what, values, condition) => {
     const body = JSON.stringify({values: Array.from(values), condition: condition && Array.from(condition)});
-    const answer = await fetch(`${what}/${number}`, {method: "POST", body, headers: {"X-Token": token}});
+    const answer = await fetch(`${what}/${number}`, {method: "POST", body, headers: {"X-Token": token}})
+      .catch(() => { throw new Error("the server does not answer; start ganvae explore again"); });
     if (!answer.ok) throw new Error(await answer.text());
     return answer.arrayBuffer();
   };

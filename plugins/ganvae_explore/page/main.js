@@ -382,6 +382,7 @@ async function start() {
   by("save-safetensors").onclick = saveSafetensors;
   by("file").onchange = () => { if (by("file").files[0]) openFile(by("file").files[0]); by("file").value = ""; };
   addEventListener("keydown", pressKey);
+  addEventListener("click", (event) => { if (event.detail) event.target.closest("button")?.blur(); });  // space is the film's after a click
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
   addEventListener("dragleave", () => document.body.classList.remove("dropping"));
   addEventListener("drop", (event) => {
