@@ -448,7 +448,7 @@ class Engine:
                     self._warn_of_worse(judged, last)
             elif worse:
                 state.worse += 1
-                if state.worse == WORSE_MEASUREMENTS:
+                if state.worse == WORSE_MEASUREMENTS and state.step < self.target_steps:
                     self._warn_of_worse(judged, last)
             elif math.isfinite(judged) and (best is None or is_better(judged, best, judged_as[1])):
                 state.best, state.worse = (judged, state.run_step), 0

@@ -164,7 +164,7 @@ def rows(trial: PhaseTrial) -> None:
     if differ(whole, total / 2, ROUNDING) and abs(float(whole - total / 2)) > 1e-6:
         far = f"they differ by {float((whole - total / 2).abs()):.1g}"
     elif off > 1e-4 * length + 1e-7:
-        far = f"their gradients differ by {off / length:.1g} of their length"
+        far = f"their gradients differ by {off / max(length, 1e-7):.1g} of their length"
     else:
         return
     hint = "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"

@@ -72,6 +72,12 @@ def test_a_run_that_gets_worse_says_so_once_while_it_trains_and_at_its_end_and_k
     assert "Ctrl-C ends the run, and its best checkpoint is kept" in warned[5][0]
     assert "score −2.6 nats, and −2 nats at step 2" in warned[8][0]
     assert f"ganvae sample {tmp_path} --checkpoint best" in warned[8][0]
+    short = Log()
+    engine(
+        regression(), steps=3, evaluate_every=1, callbacks=[short], metrics=[Scripted(-2, -3, -3, -3)]
+    ).fit()
+    (text,) = [text for each in short.records for text in each.get("warnings", [])]  # at the end alone
+    assert "checkpoint" not in text  # there is none
     manifests = manifests_in(tmp_path / "checkpoints")
     assert best_step(manifests) == 2
     found = preferred(manifests)
