@@ -13,7 +13,7 @@ ROWS = 40
 
 
 def make_own_files(folder: Path) -> None:
-    """``photos/`` with two sub-folders, ``wine.csv``, ``x.npy``, ``x.npz`` and an IDX file with its labels."""
+    """``photos/`` with two sub-folders, tables, arrays, and an IDX file with its labels."""
     random = np.random.default_rng(0)
     for index in range(ROWS):
         kind = folder / "photos" / ("cats", "dogs")[index % 2]
@@ -24,7 +24,8 @@ def make_own_files(folder: Path) -> None:
 
     table = random.normal((12.8, 0.35, 2.9), (0.8, 0.1, 0.6), (ROWS, 3))
     rows = [",".join(f"{value:.3f}" for value in row) + f",{index % 3}" for index, row in enumerate(table)]
-    (folder / "wine.csv").write_text("\n".join(["alcohol,acidity,sugar,kind", *rows]) + "\n")
+    for name in ("wine.csv", "new.csv"):
+        (folder / name).write_text("\n".join(["alcohol,acidity,sugar,kind", *rows]) + "\n")
 
     images = random.integers(0, 256, (ROWS, 12, 12), dtype=np.uint8)
     labels = (np.arange(ROWS) % 10).astype(np.uint8)
