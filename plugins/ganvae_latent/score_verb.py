@@ -21,7 +21,7 @@ from ganvae_core.cli.model_verbs import (
     open_with,
 )
 from ganvae_core.cli.output import counted, note, percent, said_if_slow, table, warnings_as_notes
-from ganvae_core.errors import GanvaeError
+from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_latent.giving import SEED
 
 if TYPE_CHECKING:
@@ -91,6 +91,11 @@ def score(
     drawn = ending_of(output) == ".png"
     refuse_output(run, output, "scores", data, (*TABLES, *([".png"] if ".png" in run.view.endings else [])))
     how = method or scorings_of(run.model)[0]
+    if how != "likelihood" and not run.view.quantities:
+        raise ConfigurationError(
+            f"--method {how}: it compares numbers, and {run.view.noun} have none.",
+            "take  --method likelihood",
+        )
     with said_if_slow("scoring rows"), warnings_as_notes():
         split = open_with(run, data, options, asked)
         indices = evenly(np.arange(len(split.source)), count or len(split.source))

@@ -348,7 +348,9 @@ def test_an_objective_of_a_stage_is_built_on_the_model_of_the_run() -> None:
     def weights() -> list[float]:
         objective = builder.stage_objective(0, model, spec)
         return [
-            value for parameter in objective.critic.parameters() for value in parameter.flatten().tolist()
+            value
+            for parameter in objective.critic.parameters()
+            for value in parameter.flatten().tolist()  # pyright: ignore[reportAttributeAccessIssue]
         ]  # pyright: ignore
 
     assert weights() == weights()

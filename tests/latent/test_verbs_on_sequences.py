@@ -190,3 +190,10 @@ def test_networks_of_sequences_are_exported_with_any_number_of_rows(
 ) -> None:
     outcome = say("export", runs / run, "--part", "reconstruct", "-o", tmp_path / "both.pt2")
     assert outcome.code == 0, outcome.err
+
+
+def test_texts_are_scored_by_likelihood_alone(runs: Path, tmp_path: Path, say: Say) -> None:
+    assert say("score", runs / "text", "-n", "4", "--draws", "2", "-o", tmp_path / "scores.csv").code == 0
+    refused = say("score", runs / "text", "--method", "reconstruction")
+    assert refused.code == 2
+    assert "it compares numbers, and texts have none" in refused.err
