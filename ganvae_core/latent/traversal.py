@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -33,6 +33,7 @@ class Axis:
         discrete: whether the values are one-hot classes.
         score: nats, or the root of the mean squared change of x.
         measure: which of both.
+        is_code: whether it belongs to a part of a composite prior that has a meaning beside noise, as InfoGAN's.
     """
 
     start: int
@@ -40,12 +41,14 @@ class Axis:
     discrete: bool
     score: float = 0.0
     measure: Measure = "change"
+    is_code: bool = False
 
     @property
     def name(self) -> str:
-        """``dimension 3``, or ``classes 62–71``, counted from 0."""
-        last = self.start + self.values.shape[1] - 1
-        return f"classes {self.start}–{last}" if self.discrete else f"dimension {self.start}"
+        """``dimension 3``, ``code 72`` or ``classes 62–71``, counted from 0."""
+        if self.discrete:
+            return f"classes {self.start}–{self.start + self.values.shape[1] - 1}"
+        return f"{'code' if self.is_code else 'dimension'} {self.start}"
 
 
 @torch.no_grad()
@@ -98,7 +101,9 @@ def axes(
     condition: Tensor | None = None,
     by: Measure | None = None,
 ) -> list[Axis]:
-    """The axes of the latent space, those that matter most first; categorical parts before all others.
+    """The axes of the latent space, those that matter most first.
+
+    Categorical parts come before all others, and then codes that have a meaning beside noise, as InfoGAN's do.
 
     Values of a continuous axis lie between its 2nd and its 98th percentile under the prior, evenly spread by share.
     The prior is drawn from with torch's default generator.
@@ -130,10 +135,9 @@ def axes(
     measure: Measure = "change" if nats is None else "kl"
     scores = output_change(model, codes, found, condition) if nats is None else nats
     scored = [
-        Axis(axis.start, axis.values, axis.discrete, float(score), measure)
-        for axis, score in zip(found, scores, strict=True)
+        replace(axis, score=float(score), measure=measure) for axis, score in zip(found, scores, strict=True)
     ]
-    return sorted(scored, key=lambda axis: (not axis.discrete, -axis.score, axis.start))
+    return sorted(scored, key=lambda axis: (not axis.discrete, not axis.is_code, -axis.score, axis.start))
 
 
 @torch.no_grad()
@@ -158,12 +162,25 @@ def _all_axes(prior: LatentPrior, codes: Tensor, steps: int, condition: Tensor |
     shares = torch.linspace(*SHARES, steps, device=drawn.device, dtype=drawn.dtype)
     along = drawn.quantile(shares, dim=0)  # (steps, D)
     found: list[Axis] = []
+    codes_of = _meaningful(prior)
     for start, width in blocks(prior, size):
         if width is not None:
             found.append(Axis(start, torch.eye(width, device=codes.device, dtype=codes.dtype), True))
         else:
-            found.append(Axis(start, along[:, start : start + 1], False))
+            found.append(Axis(start, along[:, start : start + 1], False, is_code=start in codes_of))
     return found
+
+
+def _meaningful(prior: LatentPrior) -> set[int]:
+    """The coordinates of parts that have a meaning, where a composite prior has noise besides."""
+    has_meaning = cast("Sequence[bool]", getattr(prior, "has_meaning", ()))
+    sizes = cast("Sequence[int]", getattr(prior, "sizes", ()))
+    found: set[int] = set()
+    start = 0
+    for meant, size in zip(has_meaning, sizes, strict=False):
+        found |= set(range(start, start + size)) if meant else set()
+        start += size
+    return found if len(found) < start else set()
 
 
 def blocks(prior: LatentPrior, size: int) -> list[tuple[int, int | None]]:

@@ -175,7 +175,7 @@ class UnrolledTokens(SequentialData):
 
     def _unrolled(self, choose: Choose) -> Tensor:
         state = self.unit.state(self.context)
-        token = torch.full((len(self.context), 1), self.unit.beginning, device=self.context.device)
+        token = torch.full((self.context.shape[0], 1), self.unit.beginning, device=self.context.device)
         ended = torch.zeros_like(token, dtype=torch.bool)
         chosen: list[Tensor] = []
         for place in range(len(self.noise)):

@@ -14,6 +14,8 @@ def test_the_default_grid_is_that_of_dsprites() -> None:
     assert len(shapes) == 737_280
     assert shapes.spec.details == {"factors": {"shape": 3, "scale": 6, "rotation": 40, "x": 32, "y": 32}}
     assert shapes.rows(np.array([0, 737_279])).x.shape == (2, 1, 64, 64)
+    assert shapes.is_lazy  # a run does not wait for all of them
+    assert not Shapes(side=16, scales=2, rotations=4, positions=4).is_lazy
 
 
 def test_each_row_is_its_factors_drawn() -> None:

@@ -133,6 +133,13 @@ def test_a_traversal_changes_one_coordinate_and_goes_through_all_classes() -> No
     assert (swept[:, 0].diff() > 0).all()
     assert (swept[:, 1] == 1).all()
     assert output_change(model, codes, [classes]).shape == (1,)
+    infogan = gv.Composite([4], parts=[gv.StandardNormal([3]), gv.Uniform([1])])
+    model = gv.Model(
+        Scaled(torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.1]))[:3]), infogan, gv.Point(DATA)
+    ).eval()
+    assert [axis.name for axis in axes(model, torch.zeros(1, 4))] == [
+        "code 3", "dimension 0", "dimension 1", "dimension 2",
+    ]  # fmt: skip
 
 
 def test_the_nearest_rows_come_first() -> None:

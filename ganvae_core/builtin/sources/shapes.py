@@ -16,6 +16,8 @@ LARGEST = 0.17
 MARGIN = 0.25
 """Share of the side that the centres of sprites keep from the border, so that each is whole."""
 ROWS_AT_ONCE = 1024
+DRAWN_AT_ONCE = 2**26
+"""Pixels, a few seconds of drawing: more are drawn as they are asked for, and not before the first step."""
 
 
 @final
@@ -54,6 +56,7 @@ class Shapes(Source):
             "y": positions,
         }
         self._count = len(NAMES) * scales * rotations * positions**2
+        self.is_lazy = self._count * side**2 > DRAWN_AT_ONCE
         self._spec = DataSpec(
             (1, side, side),
             (0.0, 1.0),
