@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
+import torch
 from command_line import Say, size_of, train
 
 SERIES = (
@@ -197,3 +198,11 @@ def test_texts_are_scored_by_likelihood_alone(runs: Path, tmp_path: Path, say: S
     refused = say("score", runs / "text", "--method", "reconstruction")
     assert refused.code == 2
     assert "it compares numbers, and texts have none" in refused.err
+
+
+def test_a_text_is_exported_with_any_number_of_rows(runs: Path, tmp_path: Path, say: Say) -> None:
+    file = tmp_path / "text.pt2"
+    outcome = say("export", runs / "text", "-o", file)
+    assert outcome.code == 0, outcome.err
+    made = torch.export.load(file).module()(torch.randn(3, 2))
+    assert made.shape == (3, 24)
