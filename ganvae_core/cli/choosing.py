@@ -35,7 +35,7 @@ def configuration_options(command: click.Command) -> click.Command:
                      help="Settings from a YAML file; a run's config.yaml is one."),
         click.Option(["--data"], metavar="S", help="A source's name, or the path of your data."),
         click.Option(["--prior"], metavar="P", help="The prior's name."),
-        click.Option(["--steps"], metavar="N", help="Steps to train for."),
+        click.Option(["--steps"], metavar="N", help="Steps to train for: of a recipe in stages, the first."),
         click.Option(["--seed"], metavar="N", help="Seed of all random numbers."),
         click.Option(["--device"], metavar="D", help="auto, cpu, cuda, cuda:1, mps, …"),
         click.Option(["--precision"], metavar="P", help="auto, fp32, tf32 or bf16."),

@@ -262,7 +262,8 @@ class Reader:
                 f"data: more than one source reads '{name}': {', '.join(readers)}.",
                 f"choose one:  data.name={readers[0]} data.path={name}",
             )
-        hint = f"sources: {', '.join(names)}; or the path of a folder of images, .npy, .npz, IDX, .csv or .parquet"
+        files = "a folder of images or sounds, .npy, .npz, IDX, .csv, .parquet or .txt"
+        hint = f"sources: {', '.join(names)}; or the path of {files}"
         if path.exists():
             raise ConfigurationError(f"data: no source reads files like '{name}'.", hint)
         raise ConfigurationError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 import ganvae_core as gv
 from ganvae_core.config.layers import Text, as_overrides, nest
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SWEEP, JOURNAL, TRIALS, LOCKS, TABLE, PLOT, BEST = ("sweep.json", "journal.log", "trials", "locks", "trials.csv",
                                                     "sweep.png", "best.yaml")  # fmt: skip
 STUDY = "sweep"
-RUN, RESULTS = "run", "results"
-"""What a trial keeps beside its values: the path of its run, and all figures of it."""
+RUN, RESULTS, LOCK = "run", "results", "lock"
+"""What a trial keeps beside its values: the path of its run, all figures of it, and the lock of its values."""
 STARTUP_TRIALS = 8
 """Trials that are drawn at random, and complete before any is pruned."""
 JUDGED_FROM = 0.3
@@ -210,7 +210,9 @@ def run_trials(sweep: Sweep, say: Any) -> None:
         drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
         words = " ".join(as_overrides(nest(list(drawn.items()))))
         # The lock of a process that is killed is free: what it trained is trained again.
-        with FileLock(sweep.folder / LOCKS / hashlib.sha256(words.encode()).hexdigest()[:16]):
+        name = hashlib.sha256(words.encode()).hexdigest()[:16]
+        trial.set_user_attr(LOCK, name)
+        with FileLock(sweep.folder / LOCKS / name):
             said = _run_trial(sweep, study, trial, drawn)
         say(f"trial {trial.number}: {said}   {words}")
 
@@ -295,9 +297,22 @@ def _table(sweep: Sweep, trials: Sequence[optuna.trial.FrozenTrial]) -> str:
     writer.writerow(["trial", "state", *keys, *figures, "run"])
     for trial in trials:
         results = trial.user_attrs.get(RESULTS, {})
-        writer.writerow([trial.number, trial.state.name.lower(), *(trial.params.get(key, "") for key in keys),
+        writer.writerow([trial.number, _state(sweep, trial), *(trial.params.get(key, "") for key in keys),
                          *(results.get(name, "") for name in figures), trial.user_attrs.get(RUN, "")])  # fmt: skip
     return text.getvalue()
+
+
+def _state(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> str:
+    """How a trial has ended; of one that a killed process has left behind, whose lock is free, ``lost``."""
+    from optuna.trial import TrialState
+
+    if trial.state == TrialState.RUNNING and LOCK in trial.user_attrs:
+        try:
+            with FileLock(sweep.folder / LOCKS / trial.user_attrs[LOCK], timeout=0):
+                return "lost"
+        except Timeout:
+            pass
+    return trial.state.name.lower()
 
 
 def _plot(sweep: Sweep, study: optuna.Study, complete: Sequence[optuna.trial.FrozenTrial]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from command_line import Say
 from ganvae_compare.plan import read_settings
-from ganvae_compare.sweeping import SWEEP, Range, Sweep, parse_range, run_trials, study_of
+from ganvae_compare.sweeping import LOCK, SWEEP, Range, Sweep, parse_range, run_trials, study_of
 
 import ganvae_core as gv
 
@@ -88,10 +88,12 @@ def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(swept: Path, sa
     assert say("sweep", "--resume", swept).code == 0
     assert sorted(path.name for path in (swept / "trials").iterdir()) == before
     # A trial that a killed process has left behind does not count.
-    study_of(begun(swept)).ask()
+    study_of(begun(swept)).ask().set_user_attr(LOCK, "free")
     assert say("sweep", "--resume", swept, "--trials", "4").code == 0
     assert [trial.state.name for trial in study_of(begun(swept)).get_trials()] == [
         "COMPLETE", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE"]  # fmt: skip
+    with (swept / "trials.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)][3:] == ["lost", "complete"]
 
 
 def test_a_trial_that_fails_is_named_and_the_search_goes_on(
