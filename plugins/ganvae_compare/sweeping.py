@@ -266,7 +266,7 @@ def finish(sweep: Sweep) -> optuna.trial.FrozenTrial:
     best = study.best_trial
     with whole_file(sweep.folder / TABLE) as file:
         file.write(_table(sweep, study.get_trials(deepcopy=False)).encode())
-    configuration = (Path(best.user_attrs[RUN]) / "config.yaml").read_bytes()
+    configuration = (_run_of(sweep, best) / "config.yaml").read_bytes()
     with whole_file(sweep.folder / BEST) as file:
         file.write(configuration)
     _plot(sweep, study, complete)
@@ -297,9 +297,15 @@ def _table(sweep: Sweep, trials: Sequence[optuna.trial.FrozenTrial]) -> str:
     writer.writerow(["trial", "state", *keys, *figures, "run"])
     for trial in trials:
         results = trial.user_attrs.get(RESULTS, {})
+        run = _run_of(sweep, trial) if RUN in trial.user_attrs else ""
         writer.writerow([trial.number, _state(sweep, trial), *(trial.params.get(key, "") for key in keys),
-                         *(results.get(name, "") for name in figures), trial.user_attrs.get(RUN, "")])  # fmt: skip
+                         *(results.get(name, "") for name in figures), run])  # fmt: skip
     return text.getvalue()
+
+
+def _run_of(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> Path:
+    """The run of a trial as seen from here; the process that trained it may have worked in another folder."""
+    return sweep.folder / TRIALS / Path(trial.user_attrs[RUN]).name
 
 
 def _state(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> str:

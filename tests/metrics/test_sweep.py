@@ -70,7 +70,9 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say) -> Path:
     return tmp_path / "sweep-vae-1"
 
 
-def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(swept: Path, say: Say) -> None:
+def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(
+    swept: Path, monkeypatch: pytest.MonkeyPatch, say: Say
+) -> None:
     with (swept / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows] == ["complete"] * 3
@@ -83,7 +85,8 @@ def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(swept: Path, sa
         gv.load(Path(best["run"]) if Path(best["run"]).is_absolute() else swept.parent / best["run"]).step
         == 3
     )
-    # It is complete: nothing is trained again.
+    # It is complete: nothing is trained again, from whichever folder it is resumed.
+    monkeypatch.chdir(swept / "trials")
     before = sorted(path.name for path in (swept / "trials").iterdir())
     assert say("sweep", "--resume", swept).code == 0
     assert sorted(path.name for path in (swept / "trials").iterdir()) == before
