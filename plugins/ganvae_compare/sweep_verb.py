@@ -147,6 +147,8 @@ def _new(
     tried = [(key, ranges[key].first if key in ranges else Text(text)) for key, text in settings]
     pairs = [*tried, *([("data", data)] if data else [])]
     preparation = prepare(chosen_configuration(catalogue, plugin, recipe, None, nest(pairs)), catalogue)
+    if data and preparation.configuration.components["data"].options.get("path"):
+        data = str(Path(data).absolute())  # a sweep may be resumed from another folder
     builder = Builder(preparation.configuration, catalogue)
     model, spec = preparation.engine.model, preparation.data.source.spec
     figures = {figure.name: figure for one in builder.metrics(model, spec) for figure in one.figures}

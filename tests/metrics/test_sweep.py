@@ -99,6 +99,19 @@ def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(
         assert [row["state"] for row in csv.DictReader(file)][3:] == ["lost", "complete"]
 
 
+def test_a_sweep_over_a_file_goes_on_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("a,b\n" + "".join(f"{row * 37 % 41},{row * 17 % 43}\n" for row in range(40)))
+    words = ["--plugin", "vae", "--data", "x.csv", "latent.shape=[1..9]", *TINY, "--trials", "1"]
+    assert say("sweep", *words, "--out", "found").code == 0
+    monkeypatch.chdir(tmp_path / "found")
+    assert say("sweep", "--resume", tmp_path / "found", "--trials", "2").code == 0
+    ended = study_of(begun(tmp_path / "found")).get_trials()
+    assert [trial.state.name for trial in ended] == ["COMPLETE", "COMPLETE"]
+
+
 def test_a_trial_that_fails_is_named_and_the_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
 ) -> None:
