@@ -14,7 +14,7 @@ from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_latent.giving import SEED, load_run, need_encoder, open_data
+from ganvae_latent.giving import SEED, classifier_of, load_run, open_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,8 +77,9 @@ def directions(
 
     Unsupervised ones are the principal components of the data's codes, or of the activations of a layer (pca,
     GANSpace; the first layer where there is no encoder), or of the generator's first weights (sefa). Supervised ones
-    are found from the codes of the data: for a label, or for a column of a table. Each line of
-    the picture is a direction, from -3 to 3 standard deviations of codes along it. `edit` uses them.
+    are found from the codes of the data: for a label, or for a column of a table. Without an encoder they are found
+    from samples, whose labels a small classifier of the data finds (InterFaceGAN). Each line of the picture is a
+    direction, from -3 to 3 standard deviations of codes along it. `edit` uses them.
 
     \b
     ganvae directions runs/vae-digits-1 --by pca -n 4
@@ -101,7 +102,7 @@ def directions(
     count = count or min(DIRECTIONS, given.z[0].numel())
     with said_if_slow("finding directions"):
         if by in ("label", "column"):
-            found = _supervised(run, data, by, of, keep, name or by)
+            found = _supervised(run, given, data, by, of, keep, name or by)
         elif by == "sefa":
             found = _closed_form(run, given, count, name or by)
         else:
@@ -204,19 +205,20 @@ def _encoded(run: Run, data: str | None) -> Tensor:
 
 
 def _supervised(
-    run: Run, data: str | None, by: str, of: str | None, keep: tuple[str, ...], name: str
+    run: Run, given: Given, data: str | None, by: str, of: str | None, keep: tuple[str, ...], name: str
 ) -> Found:
-    """The direction for a label, a column, or a category of a column."""
+    """The direction for a label, a column, or a category of a column; of samples where nothing encodes."""
     import torch
 
     from ganvae_core import latent
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.runs.directions import load_direction
+    from ganvae_core.views.showing import shown_rows
 
-    need_encoder(run)
     split = open_data(run, data)
     spec = split.source.spec
     indices = evenly(np.arange(len(split.source)), CODED_ROWS)
+    made = None if run.model.encoder is not None else _made(run, given)
     if by == "label":
         known: tuple[str, ...] = spec.classes or ()
         what = "label"
@@ -238,20 +240,40 @@ def _supervised(
         near = did_you_mean(asked, known)
         said = f"which {what}?  --of NAME" if of is None else f"--of: there is no {what} '{asked}'.{near}"
         raise ConfigurationError(said, f"{what}s: {', '.join(known[:20])}")
+    place = known.index(asked)
     if by == "label":
-        labels: Any = split.source.labels(indices)
-        target = np.asarray(labels) == known.index(asked)
+        labels: Any = split.source.labels(indices) if made is None else classifier_of(run)(made).numpy()
+        kept, target = np.arange(len(labels)), np.asarray(labels) == place
     else:
-        values = split.source.rows(indices).x[:, known.index(asked)].astype(np.float64)
-        indices, values = indices[~np.isnan(values)], values[~np.isnan(values)]
-        target = _at_category(values, asked, category, (spec.fields or ())[known.index(asked)])
+        rows = split.source.rows(indices).x if made is None else shown_rows(made, run.spec, run.view)
+        values = rows[:, place].astype(np.float64)
+        kept = np.flatnonzero(~np.isnan(values))
+        target = _at_category(values[kept], asked, category, (spec.fields or ())[place])
     others = [load_direction(run, each).vector for each in keep]
-    codes = torch.as_tensor(run.encode(split, indices), device=run.device)
+    if made is None:
+        codes = torch.as_tensor(run.encode(split, indices[kept]), device=run.device)
+    else:
+        codes = given.z[torch.as_tensor(kept, device=given.z.device)]
     found, score = latent.supervised_direction(
         codes, target, orthogonal_to=torch.stack(others) if others else None
     )
     aside = f", orthogonal to {', '.join(keep)}" if keep else ""
-    return Found([name], found[None], torch.tensor([score]), "held-out score", f"{what} {of}{aside}", codes)
+    origin = f"{what} {of}{' of samples' if made is not None else ''}{aside}"
+    return Found([name], found[None], torch.tensor([score]), "held-out score", origin, codes)
+
+
+def _made(run: Run, given: Given) -> Tensor:
+    """(N, *X) what codes are decoded to, as a person is shown it, on the CPU."""
+    import torch
+
+    from ganvae_core.evaluation.sampling import CHUNK
+
+    parts: list[Tensor] = []
+    with torch.no_grad(), run.computing():
+        for start in range(0, len(given.z), CHUNK):
+            condition = None if given.condition is None else given.condition[start : start + CHUNK]
+            parts.append(run.model(given.z[start : start + CHUNK], condition).cpu())
+    return torch.cat(parts)
 
 
 def _at_category(values: np.ndarray, column: str, category: str, field: Field) -> np.ndarray:

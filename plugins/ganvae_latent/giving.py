@@ -25,8 +25,8 @@ DATA_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 """Of files that hold arrays or tables, which are read as they are."""
 NETS = ("judge", "efficientnet-lite0", "inception")
 """Of the metrics: a small classifier of the data's own labels, and two networks of ImageNet."""
-METRIC_OF_NETS = "metrics/memorisation"
-"""The metric that gives them; plugins import no other plugin."""
+METRIC_OF_NETS, METRIC_OF_CLASSES = "metrics/memorisation", "metrics/judge"
+"""The metrics that give them and their classes; plugins import no other plugin."""
 SPACES = ("data", "codes", "critic", *NETS)
 SEED = click.option(
     "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other samples for another seed."
@@ -94,13 +94,26 @@ def features_of(run: Run, space: str) -> Callable[[Tensor, Tensor | None], Tenso
 
 def _net(run: Run, name: str) -> Callable[[Tensor], Tensor]:
     """(B, *X) -> (B, F) of a net by which metrics compare samples with data."""
+    return _of_metric(run, METRIC_OF_NETS, f"the features of {name}", "features", net=name)
+
+
+def classifier_of(run: Run) -> Callable[[Tensor], Tensor]:
+    """(B, *X) -> (B,) the class numbers that a small classifier of the data's own labels finds.
+
+    Raises:
+        ConfigurationError: the data has no labels.
+    """
+    return _of_metric(run, METRIC_OF_CLASSES, "labels of samples", "classifier")
+
+
+def _of_metric(run: Run, metric: str, what: str, method: str, **options: Any) -> Callable[[Tensor], Tensor]:
     from ganvae_core.evaluation.subject import ModelSubject
 
-    made = run.catalogue.load(run.catalogue.component("metric", METRIC_OF_NETS)[1])(net=name)
+    made = run.catalogue.load(run.catalogue.component("metric", metric)[1])(**options)
     try:
-        return made.features(ModelSubject(run.model, open_data(run), device=run.device))
+        return getattr(made, method)(ModelSubject(run.model, open_data(run), device=run.device))
     except NotApplicable as error:
-        raise ConfigurationError(f"the features of {name} cannot be had: {error.message}") from error
+        raise ConfigurationError(f"{what} cannot be had: {error.message}") from error
 
 
 def numbers(text: str) -> np.ndarray:

@@ -329,6 +329,16 @@ class JudgeAccuracy(gv.Metric):
         assert found is not None
         return {"accuracy_of_judge": 100 * found}
 
+    def classifier(self, subject: gv.Subject) -> Callable[[Tensor], Tensor]:
+        """(B, *X) -> (B,) the class numbers that the judge finds, for whatever else sorts samples.
+
+        Raises:
+            NotApplicable: the data has no labels.
+        """
+        found = net_of(subject, "judge").classify
+        assert found is not None
+        return found
+
 
 @final
 class AsAsked(gv.Metric):

@@ -164,3 +164,23 @@ def test_a_damaged_direction_is_named(runs: Path, tmp_path: Path, say: Say) -> N
     file.unlink()
     assert outcome.code == 2
     assert "no direction that ganvae wrote" in outcome.err
+
+
+def test_without_an_encoder_samples_are_sorted_by_a_classifier(
+    runs: Path, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bright(_: object) -> object:
+        def classes(x: torch.Tensor) -> torch.Tensor:
+            brightness = x.flatten(1).mean(1)
+            return (brightness > brightness.median()).long()
+
+        return classes
+
+    monkeypatch.setattr("ganvae_latent.directions_verb.classifier_of", bright)
+    outcome = say("directions", runs / "gan", "--of", "1", "--name", "bright", "-o", tmp_path / "bright.npz")
+    assert outcome.code == 0, outcome.err
+    assert float(outcome.out.splitlines()[1].split()[1]) > 0.9
+    with np.load(tmp_path / "bright.npz") as made:
+        rows, amounts = made["samples"], made["amounts"]
+    brightness = rows.reshape(len(rows), -1).mean(1)
+    assert brightness[amounts == amounts.max()].mean() > brightness[amounts == amounts.min()].mean()

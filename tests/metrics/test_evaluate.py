@@ -14,7 +14,7 @@ from command_line import Say, train, write_table
 from ganvae_compare.evaluating import COSTS, default_metrics, evaluate, write
 from ganvae_metrics import efficientnet
 from ganvae_metrics.nets import net_of
-from ganvae_metrics.samples import FrechetDistance
+from ganvae_metrics.samples import FrechetDistance, JudgeAccuracy
 from torch import Tensor
 
 import ganvae_core as gv
@@ -164,6 +164,10 @@ def test_a_judge_is_trained_once_and_then_read(vae: Path, cache: Path) -> None:
     assert judged[0].accuracy is not None
     assert judged[0].accuracy > 0.9
     assert len(list((cache / "judges").glob("*.safetensors"))) == 1
+    data = run.open_data()
+    rows = run.batch(data, data.held_out[:])
+    found = JudgeAccuracy().classifier(ModelSubject(run.model, data))(rows.x)
+    assert (found.numpy() == data.source.labels(data.held_out[:])).mean() > 0.9
 
 
 def test_several_runs_stand_side_by_side_and_a_damaged_one_does_not_stop_the_others(
