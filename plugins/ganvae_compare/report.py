@@ -134,7 +134,8 @@ def compile_report(
         entries, front = in_order(entries, figure, said), front_of(entries, figure)
     known = {name for name in figures if any(entry.figure(name) for entry in entries)}
     deciding = [figure for figure, _ in verdicts.values()]
-    shown = [figure for figure in _matching(figures, MAIN) if not (figure.name == "mse" and "psnr" in known)]
+    usual = [figure for figure in _matching(figures, MAIN) if not (figure.name == "mse" and "psnr" in known)]
+    shown = list(figures.values()) if plan.metrics else usual  # what was asked for by name is all shown
     costs = _matching(figures, MAIN_COSTS)
     main = [one for one in dict.fromkeys([*deciding[:1], *shown, *deciding, *costs]) if one.name in known]
     what = ", ".join(entry.name for entry in entries)

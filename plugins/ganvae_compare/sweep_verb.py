@@ -110,7 +110,8 @@ def sweep(
     best = finish(found)
     shares = importances(study_of(found))
     for key, value in best.params.items():
-        note(f"  {key}={value}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else ""))
+        shown = f"{value:.4g}" if isinstance(value, float) else value  # best.yaml has all digits
+        note(f"  {key}={shown}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else ""))
     note(f"best: trial {best.number}, {found.metric} {best.value:.4g}; {found.folder / PLOT}")
     note(f"next:  ganvae run --config {shlex.quote(str(found.folder / BEST))}")
     click.echo(str(found.folder))

@@ -146,7 +146,11 @@ def test_a_report_has_every_part(compared: Path) -> None:
     assert set(re.findall(r'(?:src|href)="([a-z]+):', page)) == {"data"}
     assert "http" not in re.sub(r"data:[^\"]+", "", page)
     assert "the model has no encoder" in page
-    assert "| vae |" in (compared / "report.md").read_text("utf-8")
+    text = (compared / "report.md").read_text("utf-8")
+    assert "| vae |" in text
+    heading = next(line for line in text.splitlines() if line.startswith("|"))
+    assert "MSE" in heading  # beside the PSNR: what --metrics names is all shown
+    assert "PSNR" in heading
     rows = (compared / "leaderboard.csv").read_text("utf-8").splitlines()
     assert any(row.startswith("gan,candidate,kd_pixels,,lower,") for row in rows)
 
