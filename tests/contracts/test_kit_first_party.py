@@ -206,7 +206,7 @@ class TestTextVAE(PluginSuite):
     def files(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("texts")
         (folder / "lines.txt").write_text("a first line\n\nand löng one\nend\n" * 8, "utf-8")
-        (folder / "cells.csv").write_text('by,said\n' + 'me,"yes, so"\nyou,no\n' * 8, "utf-8")
+        (folder / "cells.csv").write_text("by,said\n" + 'me,"yes, so"\nyou,no\n' * 8, "utf-8")
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             yield
