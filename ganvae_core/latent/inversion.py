@@ -114,12 +114,15 @@ def invert(
     z, _ = _descend(lambda code: loss(code, 1), z, steps, lr, project, moves, decay=True)
     with torch.no_grad():
         made = model(z, condition)
-        squares = (made - x).square()
-        compared = torch.ones_like(squares, dtype=torch.bool) if mask is None else mask
-        error = (
-            squares.where(compared, 0).flatten(1).sum(1) / compared.flatten(1).sum(1).clamp(min=1)
-        ).sqrt()
+        error = squared_errors(made, x, mask).sqrt()
     return Inversion(z, made, error)
+
+
+def squared_errors(made: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+    """(B,) means of the squared differences of rows (B, *X), over the entries where the mask is true."""
+    squares = (made - x).square()
+    compared = torch.ones_like(squares, dtype=torch.bool) if mask is None else mask
+    return squares.where(compared, 0).flatten(1).sum(1) / compared.flatten(1).sum(1).clamp(min=1)
 
 
 def _descend(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import MatchedPrior
-from ganvae_core.latent.inversion import invert
+from ganvae_core.latent.inversion import invert, squared_errors
 from ganvae_core.model import Model
 
 Scoring = Literal["likelihood", "reconstruction", "inversion"]
-SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
 
 
 def scorings_of(model: Model) -> list[Scoring]:
@@ -74,7 +73,4 @@ def anomaly_scores(
         return -model.log_likelihood_bound(x, condition, samples=draws, mask=mask, rows_at_once=len(x))
     if method == "inversion":
         return invert(model, x, condition, mask=mask).error.square()
-    apart = (model.reconstruct(x, condition) - x).square()
-    if mask is None:
-        return apart.flatten(1).mean(1)
-    return apart.where(mask, 0).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
+    return squared_errors(model.reconstruct(x, condition), x, mask)
