@@ -91,7 +91,7 @@ def completion(run: Run, split: Split) -> dict[str, Any]:
     search = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(training.flatten(1).numpy()[:, seen])
     nearest = search.kneighbors(x.flatten(1).numpy()[:, seen], return_distance=False)
     torch.manual_seed(0)
-    made, z = latent.complete_with_codes(run.model, x, visible, draws=DRAWS, steps=STEPS)
+    made, z = latent.complete(run.model, x, visible, draws=DRAWS, steps=STEPS)
     drawn = latent.drawn_at(run.model, z, x, visible)
     covered = {}
     for name, rows in (("means", made), ("draws", drawn)):
@@ -262,7 +262,7 @@ def filled_in(run: Run, split: Split) -> dict[str, Any]:
     began = time.process_time()
     made = latent.complete(
         run.model, batch.x, seen, batch.condition, draws=TABLE_DRAWS, steps=STEPS, noise=True
-    )
+    ).x
     seconds = time.process_time() - began
     draws = np.stack([judging.entries_of(run, each) for each in made])
     holes = np.where(judging.of_entries(seen, run.spec), truth, np.nan)

@@ -281,9 +281,9 @@ class View:
         """Places of the axis ``along`` in one unit that users give spans in: a time, a character, a second of sound."""
         return 1.0
 
-    def hidden(self, spec: DataSpec) -> float | None:
-        """What a picture has in place of a hidden value, in the source's units; None for the lowest of the range."""
-        return math.nan if self.gaps else None
+    def hidden(self, spec: DataSpec) -> float | np.ndarray:
+        """What a picture has in place of hidden values, in the source's units: one value, or a pattern (*X)."""
+        return math.nan if self.gaps else 0.0
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
         """Draw rows to a PNG file. The path is a draft's: the file appears in its place when it is complete."""

@@ -3,7 +3,7 @@
 Functions on a ``Model`` and its codes, without files. The verbs of the plugin ``latent`` are thin over them.
 """
 
-from ganvae_core.latent.completion import complete, complete_with_codes, drawn_at
+from ganvae_core.latent.completion import Completion, complete, drawn_at
 from ganvae_core.latent.directions import (
     closed_form_directions,
     mean_difference,
@@ -19,12 +19,12 @@ from ganvae_core.latent.traversal import Axis, axes, coordinate_kl, output_chang
 
 __all__ = [
     "Axis",
+    "Completion",
     "Inversion",
     "anomaly_scores",
     "axes",
     "closed_form_directions",
     "complete",
-    "complete_with_codes",
     "coordinate_kl",
     "decoded_plane",
     "drawn_at",

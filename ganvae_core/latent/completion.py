@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -26,6 +26,19 @@ WANTED_RATE = 0.57
 RATE_OF_SIZE = 0.1
 
 
+class Completion(NamedTuple):
+    """Rows whose missing entries are filled in.
+
+    Args:
+        x: (draws, B, *X) the rows; observed entries are as they were given.
+        z: (draws, B, *Z) the codes that the others are decoded from.
+    """
+
+    x: Tensor
+    z: Tensor
+
+
+@torch.no_grad()
 def complete(
     model: Model,
     x: Tensor,
@@ -36,29 +49,8 @@ def complete(
     method: Method = "auto",
     steps: int = 100,
     noise: bool = False,
-) -> Tensor:
-    """(draws, B, *X) rows whose missing entries are filled in; observed entries are as in x.
-
-    The first of what ``complete_with_codes`` gives, where the arguments are described.
-    """
-    return complete_with_codes(
-        model, x, mask, condition, draws=draws, method=method, steps=steps, noise=noise
-    )[0]
-
-
-@torch.no_grad()
-def complete_with_codes(
-    model: Model,
-    x: Tensor,
-    mask: Tensor,
-    condition: Tensor | None = None,
-    *,
-    draws: int = 20,
-    method: Method = "auto",
-    steps: int = 100,
-    noise: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """(draws, B, *X) rows whose missing entries are filled in, and (draws, B, *Z) the codes of these entries.
+) -> Completion:
+    """Rows whose missing entries are filled in, several times.
 
     The mean of the rows is the estimate with the least squared error. A single draw has more: with ``noise`` twice as
     much where the model is right. How far draws with noise spread is how uncertain a missing entry is: means leave out
@@ -121,14 +113,14 @@ def complete_with_codes(
         made = _filled(model.decode(z, given), rows, seen, noise=noise)
     else:
         z, made = _chain(model, rows, seen, given, steps, noise=noise)
-    return made.unflatten(0, (draws, len(x))), z.unflatten(0, (draws, len(x)))
+    return Completion(made.unflatten(0, (draws, len(x))), z.unflatten(0, (draws, len(x))))
 
 
 @torch.no_grad()
 def drawn_at(model: Model, z: Tensor, x: Tensor, mask: Tensor, condition: Tensor | None = None) -> Tensor:
     """(draws, B, *X) rows x (B, *X) whose missing entries are drawn from the observation at codes z (draws, B, *Z).
 
-    With those that ``complete_with_codes`` gives, completions by means become draws.
+    With those that ``complete`` gives, completions by means become draws.
     """
     draws = len(z)
     given = None if condition is None else _repeat(condition, draws)

@@ -218,6 +218,19 @@ def as_program(module: ExportedPart) -> ExportedProgram:
         ) from error
 
 
+def refuse_nan(module: ExportedPart, made: Tensor) -> None:
+    """Refuse a part that gives NaN.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if made.isnan().any():
+        raise ConfigurationError(
+            f"'{module.part}' is not exported, since it gives NaN.",
+            "take an earlier checkpoint:  --checkpoint STEP",
+        )
+
+
 def _refuse_random(module: ExportedPart) -> None:
     """Refuse a part whose output is no function of its inputs.
 
@@ -225,7 +238,9 @@ def _refuse_random(module: ExportedPart) -> None:
         ConfigurationError: it is none.
     """
     inputs = module.example(RANDOM_ROWS, torch.Generator().manual_seed(0))
-    if not torch.equal(module(*inputs), module(*inputs)):
+    made = module(*inputs)
+    refuse_nan(module, made)
+    if not torch.equal(made, module(*inputs)):
         raise ConfigurationError(
             f"'{module.part}' cannot be exported, because {_named(module)} draws at random, as Point draws the"
             " categories of a table.",

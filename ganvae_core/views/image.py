@@ -21,6 +21,8 @@ HEADING = 16
 """Height of the headings above the columns of a grid, in pixels."""
 BACKGROUND = 255
 PAIRS_ACROSS = 8
+STRIPES, GREYS = 14, (0.3, 0.55)
+"""Across a hidden part of an image, and their shares of white."""
 
 
 @final
@@ -39,6 +41,16 @@ class ImageView(View):
         """``8 × 8``, or ``32 × 32 × 3``."""
         channels, height, width = spec.shape
         return f"{height} × {width}" + (f" × {channels}" if channels > 1 else "")
+
+    def hidden(self, spec: DataSpec) -> np.ndarray:
+        """Diagonal stripes of two greys, which no background has."""
+        low, high = spec.range or (-1.0, 1.0)
+        offset, scale = (
+            np.reshape(each, spec.units.shape(each)) for each in (spec.units.offset, spec.units.scale)
+        )
+        down, across = np.indices(spec.shape)[1:]
+        stripes = (down + across) // max(1, min(spec.shape[1:]) // STRIPES) % 2
+        return offset + scale * (low + (high - low) * np.where(stripes, *GREYS))
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
         """A grid; originals stand above their reconstructions."""

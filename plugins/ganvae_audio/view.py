@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -17,6 +18,8 @@ MOST_ACROSS = 8
 PAUSE_SECONDS = 0.1
 """Between the sounds of one file."""
 DRAWN_MELS = 64
+LETTERS_IN_INCH = 16
+"""Of a title."""
 GAP = 0.15
 """Around a sound in a picture, whose waveform and spectrogram are one unit wide and high each."""
 
@@ -85,11 +88,11 @@ class AudioView(View):
         axes.set(xlim=(-2 * GAP, across * (1 + GAP)), ylim=(-lines * (2 + 2 * GAP) + GAP, 3 * GAP))
         axes.axis("off")
         seconds = spec.details["length"] / spec.details["sample_rate"]
-        figure.suptitle(
+        title = (
             f"{len(rows):,} {drawing.name}: waveform, and spectrogram up to "
-            f"{spec.details['sample_rate'] / 2000:g} kHz, over {seconds:.3g} s",
-            fontsize=8,
+            f"{spec.details['sample_rate'] / 2000:g} kHz, over {seconds:.3g} s"
         )
+        figure.suptitle(textwrap.fill(title, int(figure.get_figwidth() * LETTERS_IN_INCH)), fontsize=8)
         figure.savefig(path, format="png", dpi=110)
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:

@@ -20,7 +20,7 @@ EXTRA = "pip install 'ganvae[explore]'"
 @click.argument("paths", nargs=-1, required=True, metavar="RUN [RUN]", type=PathName())
 @DATA
 @click.option("-n", "--count", type=WholeNumber(min=3), default=1200, metavar="N", help="Rows on the map.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N",
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N",
               help="Of the server; by default a free one.")  # fmt: skip
 @CHECKPOINT
 @DEVICE
@@ -29,7 +29,7 @@ def explore(
     paths: tuple[Path, ...],
     data: str | None,
     count: int,
-    port: int,
+    port: int | None,
     checkpoint: str | None,
     device: str,
     output: Path | None,
@@ -46,6 +46,10 @@ def explore(
     """
     if len(paths) > MOST_RUNS:
         raise ConfigurationError(f"a page shows one run or two, and {len(paths)} are given.")
+    if output is not None and port is not None:
+        raise ConfigurationError(
+            "--port is of the server, and -o writes a file without one.", "leave one out"
+        )
     needed = ("onnx", "onnxscript") if output is not None else ("starlette", "uvicorn")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
@@ -80,7 +84,7 @@ def explore(
     if output is None:
         from ganvae_explore.server import serve
 
-        serve(runs, page_of_server(contents), port, lambda address: click.echo(address))
+        serve(runs, page_of_server(contents), port or 0, lambda address: click.echo(address))
         return
     from ganvae_core.store.files import whole_file
 

@@ -11,17 +11,9 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import (
-    FILES,
-    RESIZE,
-    ROWS,
-    SEED,
-    load_run,
-    open_data,
-)
+from ganvae_latent.giving import FILES, RESIZE, ROWS, Chosen, Request, open_data, requested
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,11 +31,6 @@ ENOUGH_DRAWS = 20
 
 
 @click.command()
-@RUN
-@FILES
-@DATA
-@ROWS
-@RESIZE
 @click.option("--mask", metavar="M", help="What is hidden: box:x,y,w,h, random:0.5, columns:a,b, span:start,length (in"
               " times, characters or seconds), or a picture whose white pixels are; by default the missing cells of the"
               " data.")  # fmt: skip
@@ -56,28 +43,15 @@ ENOUGH_DRAWS = 20
 )
 @click.option("--noise/--mean", default=None,
               help="Draws from the observation (by default of tables and points), or its means.")  # fmt: skip
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested(FILES, ROWS, RESIZE)
 def complete(
-    path: Path,
-    files: tuple[Path, ...],
-    data: str | None,
-    rows: str | None,
-    resize: bool,
+    request: Request,
     mask: str | None,
     count: int,
     draws: int,
     method: Any,
     steps: int,
     noise: bool | None,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Fill in missing pixels, cells or spans: several completions of each row, with their error where it can be known.
 
@@ -85,9 +59,9 @@ def complete(
 
     A picture, or a file of series, texts or sounds, has the row, what is visible of it, five completions, and, but for
     texts, the mean of all. Tables are written with the mean of the completions, and how far these spread: the standard
-    deviation of numbers, and the share of the completions that differ from the most frequent category. Errors stand
-    beside those of the training rows' mean and of the five nearest training rows, in standard deviations of a table's
-    column, and in units of x otherwise.
+    deviation of numbers, of dates in days or hours, and the share of the completions that differ from the most frequent
+    category. Errors stand beside those of the training rows' mean and of the five nearest training rows, in standard
+    deviations of a table's column, and in units of x otherwise.
 
     \b
     ganvae complete runs/vae-digits-1 --mask box:0,4,8,4 -o halves.png
@@ -102,25 +76,19 @@ def complete(
     from ganvae_core.interfaces import SequentialData
     from ganvae_core.types import Drawing
     from ganvae_core.views.showing import show, shown_rows
-    from ganvae_core.views.table import column_names
-    from ganvae_latent.giving import rows_of
-    from ganvae_latent.judging import middle_of, spread_of
+    from ganvae_latent.judging import columns_of_spread, entries_of, middle_of, of_entries, spread_of
     from ganvae_latent.masks import read_mask, there
     from ganvae_latent.showing import output_for
 
-    run = load_run(path, checkpoint, device)
-    output = output_for(run, output, "completions", f"seed-{seed}", data)
-    if files or rows is not None:
-        batch = rows_of(run, files, data, rows, asked, resize)
-    else:
-        split = open_data(run, data)
-        indices = split.held_out[:] if len(split.held_out) else split.training[:]
-        if mask is None:  # rows with gaps, where there are any
-            indices = evenly(indices, LOOKED_AT)
-            looked_at = run.batch(split, indices)
-            gaps = (~there(looked_at.x, looked_at.mask, run.spec)).flatten(1).any(1).cpu().numpy()
-            indices = indices[gaps] if gaps.any() else indices
-        batch = run.batch(split, evenly(indices, count))
+    run, seed = request.run, request.seed
+    output = output_for(request, "completions")
+    chosen = request.chosen(held_out=count if mask is not None else LOOKED_AT)
+    if mask is None and not request.names_rows:  # rows with gaps, where there are any
+        ((split, indices, _),) = chosen
+        looked_at = run.batch(split, indices)
+        gaps = (~there(looked_at.x, looked_at.mask, run.spec)).flatten(1).any(1).cpu().numpy()
+        chosen = [Chosen(split, evenly(indices[gaps] if gaps.any() else indices, count))]
+    batch = request.batch(chosen)
     known = visible = there(batch.x, batch.mask, run.spec)
     if mask is not None:
         visible = known & torch.as_tensor(
@@ -138,9 +106,10 @@ def complete(
                 raise ConfigurationError("--mean: each entry is drawn given those before it; leave it out.")
             noise = True
         generator.manual_seed(seed)
-        made, z = latent.complete_with_codes(
+        made, z = latent.complete(
             run.model, batch.x, visible, batch.condition, draws=draws, steps=steps, method=method, noise=noise
         )
+    shown = np.zeros(0)
     if run.view.as_grid:
         named = {"row": batch.x, "visible": batch.x}
         named |= {str(number): each for number, each in enumerate(made[:SHOWN_DRAWS], 1)}
@@ -149,53 +118,70 @@ def complete(
         parts = [
             shown_rows(x, run.spec, run.view, known if name == "row" else None) for name, x in named.items()
         ]
-        parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run)
+        parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run, output)
         rows_shown = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
         further = {
             "row": np.repeat(np.arange(len(batch.x)), len(parts)),
-            "what": np.tile([*named], len(batch.x)),
+            "version": np.tile([*named], len(batch.x)),
         }
         drawing = Drawing(rows_shown, "completions", columns=len(parts), headings=[*named])
         show(run.view, drawing, run.spec, output, further)
     else:
-        draws_shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
-        spread = spread_of(draws_shown, run.spec)
+        shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
         further = {"row": batch.index.cpu().numpy(), **conditions_of(run, batch.condition, output)}
-        if spread.ndim == 2:
-            further |= dict(zip((f"spread_{name}" for name in column_names(run.spec)), spread.T, strict=True))
-        else:
-            further["spread"] = spread
-        middle = middle_of(draws_shown, run.spec)
+        further |= columns_of_spread(spread_of(shown, run.spec), run.spec)
+        middle = middle_of(shown, run.spec)
+        own = np.concatenate([each.split.source.rows(each.indices).x for each in chosen])
+        if (
+            run.spec.fields or own.dtype == run.spec.units.dtype
+        ):  # visible values are written as they were read
+            middle = np.where(of_entries(visible, run.spec).reshape(middle.shape), own, middle)
         show(run.view, Drawing(middle, "completions"), run.spec, output, further)
         if run.spec.fields and (left := int(np.isnan(middle).sum())):
             note(f"{counted(left, 'cell')} left missing, as all completions are")
     hidden = known & ~visible  # whose truth is known
-    if bool(hidden.any()):
+    if bool(hidden.any()) and not run.view.quantities:
+        _report_tokens(run, batch.x, visible, hidden, made)
+    elif bool(hidden.any()):
+        entries = shown if run.spec.fields else np.stack([entries_of(run, each) for each in made])
         with borrowed_randomness(run.device) as generator:
             generator.manual_seed(seed)
             again = (
                 None if noise else partial(latent.drawn_at, run.model, z, batch.x, visible, batch.condition)
             )
-            _report(run, batch.x, visible, hidden, made, again)
-    note(f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')} by {path} at step {run.step:,}")
-    click.echo(str(output))
+            _report(run, batch.x, visible, hidden, entries, again)
+    request.written(output, f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')}")
 
 
-def hidden_rows(rows: np.ndarray, visible: Tensor, run: Run) -> np.ndarray:
-    """Rows in the data's own units with what the view has in place of hidden values."""
-    import torch
+def hidden_rows(rows: np.ndarray, visible: Tensor, run: Run, output: Path) -> np.ndarray:
+    """Rows in the data's own units with what the view has in place of hidden values; arrays have 0 for a pattern."""
+    from ganvae_core.views.files import ARRAYS, ending_of
 
-    from ganvae_core.views.showing import shown_rows
+    stands = np.asarray(run.view.hidden(run.spec), rows.dtype)
+    is_pattern = stands.ndim and ending_of(output) in ARRAYS
+    return np.where(visible.cpu().numpy(), rows, np.zeros_like(stands) if is_pattern else stands)
 
-    stands = run.view.hidden(run.spec)
-    if stands is None:
-        lowest = torch.full((1, *run.spec.shape), run.spec.range[0] if run.spec.range else 0.0)
-        return np.where(visible.cpu().numpy(), rows, shown_rows(lowest, run.spec, run.view))
-    return np.where(visible.cpu().numpy(), rows, np.asarray(stands, rows.dtype))
+
+def _report_tokens(run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor) -> None:
+    """Shares of hidden tokens that differ, by completions (draws, B, *X) and by simpler ways to fill them in."""
+    from ganvae_core.evaluation.sampling import evenly
+
+    split = open_data(run)
+    training = run.batch(split, evenly(split.training, COMPARED_ROWS)).x
+    ways = {"most frequent in the completions": made.mode(0).values, "one completion": made[0],
+            "most frequent in the five nearest training rows": _most_alike(x, visible, training),
+            "most frequent in training rows": training.mode(0).values.expand_as(x)}  # fmt: skip
+    table([[name, f"{(way != x)[hidden].float().mean().item():.4f}"] for name, way in ways.items()],
+          ["way", "share of hidden entries that differ"])  # fmt: skip
 
 
 def _report(
-    run: Run, x: Tensor, visible: Tensor, hidden: Tensor, made: Tensor, draw: Callable[[], Tensor] | None
+    run: Run,
+    x: Tensor,
+    visible: Tensor,
+    hidden: Tensor,
+    draws: np.ndarray,
+    draw: Callable[[], Tensor] | None,
 ) -> None:
     """Errors of hidden entries, beside those of simpler ways to fill them in, and what draws cover of them.
 
@@ -204,7 +190,7 @@ def _report(
         x: (B, *X) the rows.
         visible: (B, *X) bool.
         hidden: (B, *X) bool, whose truth is known.
-        made: (draws, B, *X) completions.
+        draws: (S, B, D) the entries of completions.
         draw: gives completions as draws, where those are means.
     """
     from ganvae_core.evaluation.sampling import evenly
@@ -222,19 +208,11 @@ def _report(
 
     split = open_data(run)
     batch = run.batch(split, evenly(split.training, COMPARED_ROWS))
-    if not run.view.quantities:
-        ways = {"most frequent in the completions": made.mode(0).values, "one completion": made[0],
-                "most frequent in the five nearest training rows": _most_alike(x, visible, batch.x),
-                "most frequent in training rows": batch.x.mode(0).values.expand_as(x)}  # fmt: skip
-        table([[name, f"{(way != x)[hidden].float().mean().item():.4f}"] for name, way in ways.items()],
-              ["way", "share of hidden entries that differ"])  # fmt: skip
-        return
     training, truth = entries_of(run, batch.x), entries_of(run, x)
     if batch.mask is not None:
         training = np.where(of_entries(batch.mask, run.spec), training, np.nan)
     entries = kinds_of(training, run.spec)
     seen, judged = of_entries(visible, run.spec), of_entries(hidden, run.spec)
-    draws = np.stack([entries_of(run, each) for each in made])
     centre = centre_of(training[:, None], entries)
     filled = {"mean of the completions": middle_of(draws, run.spec), "one completion": draws[0],
             "five nearest training rows": nearest_rows(training, np.where(seen, truth, np.nan), entries),
@@ -248,7 +226,7 @@ def _report(
     gaps = np.isnan(draws)[:, judged]
     if gaps.any():
         note(f"{gaps.mean():.0%} of the completions are gaps, as the data has; they are left out")
-    if len(made) < ENOUGH_DRAWS or not run.model.observation.has_likelihood:
+    if len(draws) < ENOUGH_DRAWS or not run.model.observation.has_likelihood:
         return
     if draw is not None:
         draws = np.stack([entries_of(run, each) for each in draw()])
@@ -256,7 +234,7 @@ def _report(
     if 0 in kinds:
         note(
             f"the 5th to the 95th percentile of draws covers {shares[0]:.0%} of the hidden numbers;"
-            f" {expected_cover(len(made)):.0%} where the model is right"
+            f" {expected_cover(len(draws)):.0%} where the model is right"
         )
     if 1 in kinds:
         note(f"the categories of nine in ten draws cover {shares[1]:.0%} of the hidden ones")

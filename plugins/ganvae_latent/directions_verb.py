@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_latent.giving import SEED, classifier_of, load_run, open_data
+from ganvae_latent.features import classifier_of
+from ganvae_latent.giving import Request, open_data, requested
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +33,6 @@ AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
 @click.command()
-@RUN
-@DATA
 @click.option("--by", type=click.Choice(["pca", "sefa", "label", "column"]), metavar="M",
               help="pca (of a layer or of codes), sefa (of first weights), label or column (supervised).")  # fmt: skip
 @click.option(
@@ -53,25 +50,15 @@ AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 )
 @click.option("--keep", multiple=True, metavar="NAME", help="A stored direction that is to stay as it is.")
 @click.option("--name", metavar="NAME", help="To store it by; by default pca-1, sefa-1, … or what --of says.")
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested()
 def directions(
-    path: Path,
-    data: str | None,
+    request: Request,
     by: str | None,
     count: int,
     layer: str | None,
     of: str | None,
     keep: tuple[str, ...],
     name: str | None,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Find directions of the latent space, store them by name in the run, and draw what they do.
 
@@ -86,10 +73,11 @@ def directions(
     ganvae directions runs/vae-digits-1 --by label --of 3 --name three
     """
     from ganvae_core.runs.directions import Direction, save_direction
-    from ganvae_latent.giving import samples
     from ganvae_latent.showing import output_for, write
 
-    run = load_run(path, checkpoint, device)
+    run, data = request.run, request.data
+    if name == "":
+        raise ConfigurationError("--name: it is empty.")
     is_label = of in (run.source_spec.classes or ()) or not run.spec.columns
     by = by or ("pca" if of is None else "label" if is_label else "column")
     if of is not None and by in ("pca", "sefa"):
@@ -97,8 +85,8 @@ def directions(
             f"--of names what a supervised direction is for, and {by} takes none.", "--by label"
         )
     name = name or (None if of is None else re.sub(r"[^\w.-]+", "-", of).strip("-"))
-    output = output_for(run, output, "directions", name or by, data)
-    given = samples(run, DRAWS, seed, asked)
+    output = output_for(request, "directions", name or by)
+    given = request.samples(DRAWS)
     count = count or min(DIRECTIONS, given.z[0].numel())
     with said_if_slow("finding directions"):
         if by in ("label", "column"):
@@ -122,7 +110,7 @@ def directions(
         [[label, f"{float(score):.3g}"] for label, score in zip(found.names, found.scores, strict=True)],
         ["name", found.measure],
     )
-    note(f"stored in {path}/directions;  ganvae edit {path} --direction {found.names[0]}=2")
+    note(f"stored in {run.path}/directions;  ganvae edit {run.path} --direction {found.names[0]}=2")
     click.echo(str(output))
 
 

@@ -2,77 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.frame import PathName, WholeNumber
 from ganvae_core.cli.output import counted, note
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_latent.giving import (
-    RESIZE,
-    ROWS,
-    SEED,
-    Given,
-    PathName,
-    load_run,
-    need_encoder,
-    open_data,
-)
+from ganvae_latent.giving import RESIZE, ROWS, Given, Request, need_encoder, open_data, requested
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
-    from ganvae_core.runs.loading import Run
-
 MEAN_ROWS = 5_000
+IMAGES = click.option("--image", "--file", "files", multiple=True, type=PathName(), metavar="FILE",
+                      help="Edit these: pictures, texts, sounds, or any data.")  # fmt: skip
 
 
 @click.command()
-@RUN
 @click.option("--direction", "moves", multiple=True, metavar="NAME=AMOUNT",
               help="A stored direction, and how far: in standard deviations of codes.")  # fmt: skip
-@click.option(
-    "--image",
-    "--file",
-    "files",
-    multiple=True,
-    type=PathName(),
-    metavar="FILE",
-    help="Edit these: pictures, texts, sounds, or any data.",
-)
 @click.option("--arithmetic", metavar="'A - B + C'", help="Files, or labels for the mean code of their rows.")
 @click.option("--code", "code_text", metavar="Z,…|FILE",
               help="A code: its numbers, or a .json or .safetensors of ganvae explore.")  # fmt: skip
-@DATA
-@ROWS
-@RESIZE
 @click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Samples to edit.")
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested(IMAGES, ROWS, RESIZE)
 def edit(
-    path: Path,
+    request: Request,
     moves: tuple[str, ...],
-    files: tuple[Path, ...],
     arithmetic: str | None,
     code_text: str | None,
-    data: str | None,
-    rows: str | None,
-    resize: bool,
     count: int,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Edit samples, rows or pictures along directions that were stored, or by arithmetic on codes.
 
@@ -90,24 +53,22 @@ def edit(
 
     from ganvae_core import latent
     from ganvae_core.runs.directions import load_direction
-    from ganvae_latent.giving import code_given, codes_of, rows_of, samples
     from ganvae_latent.showing import output_for, write
 
-    run = load_run(path, checkpoint, device)
-    output = output_for(run, output, "edits", f"seed-{seed}", data)
-    if code_text is not None and (files or rows is not None or arithmetic is not None):
+    run = request.run
+    output = output_for(request, "edits")
+    if code_text is not None and (request.names_rows or arithmetic is not None):
         raise ConfigurationError("--code is a code of its own: leave out --image, --rows and --arithmetic.")
     if code_text is not None and not moves:
-        given = code_given(run, code_text, asked)
+        given = request.code(code_text)
         with torch.no_grad(), run.computing():
             write(run, run.model(given.z, given.condition), output, condition=given.condition)
-        note(f"a code decoded by {path} at step {run.step:,}")
-        click.echo(str(output))
+        request.written(output, "a code decoded")
         return
     if bool(moves) == (arithmetic is not None):
         raise ConfigurationError("give either --direction NAME=AMOUNT or --arithmetic 'A - B + C'.")
     if arithmetic is not None:
-        terms, codes, given_condition = _terms(run, arithmetic, data, asked, resize, seed)
+        terms, codes, given_condition = _terms(request, arithmetic)
         signs = torch.tensor([sign for sign, _ in terms], device=codes.device, dtype=codes.dtype)
         result = torch.einsum("n,n...->...", signs, codes)[None]
         with torch.no_grad():
@@ -116,17 +77,14 @@ def edit(
         headings[0] = headings[0].removeprefix("+ ")
         headings += ["="]
         what = np.array(headings)
-        write(run, made, output, headings=headings, condition=given_condition, further={"what": what})
-        note(f"{arithmetic} by {path} at step {run.step:,}")
-        click.echo(str(output))
+        write(run, made, output, headings=headings, condition=given_condition, further={"term": what})
+        request.written(output, arithmetic)
         return
     chosen = [(load_direction(run, name), amount) for name, amount in map(_move, moves)]
     if code_text is not None:
-        given = code_given(run, code_text, asked)
-    elif files or rows is not None:
-        given = codes_of(run, rows_of(run, files, data, rows, asked, resize), seed)
+        given = request.code(code_text)
     else:
-        given = samples(run, count, seed, asked)
+        given = request.codes(request.chosen()) if request.names_rows else request.samples(count)
     z = given.z
     for direction, amount in chosen:
         if direction.step != run.step:
@@ -140,10 +98,9 @@ def edit(
     what = ["row", "unedited", "edited"] if len(parts) == 3 else ["sample", "edited"]
     of_parts = None if given.condition is None else torch.cat([given.condition] * len(parts))
     write(run, torch.cat(parts), output, columns=len(z), condition=of_parts,
-          further={"what": np.repeat(what, len(z))})  # fmt: skip
+          further={"version": np.repeat(what, len(z))})  # fmt: skip
     said = ", ".join(f"{direction.name} {amount:+g}" for direction, amount in chosen)
-    note(f"{counted(len(z), 'edit')} ({said}) by {path} at step {run.step:,}")
-    click.echo(str(output))
+    request.written(output, f"{counted(len(z), 'edit')} ({said})")
 
 
 def _move(text: str) -> tuple[str, float]:
@@ -158,15 +115,12 @@ def _move(text: str) -> tuple[str, float]:
     return name, number
 
 
-def _terms(
-    run: Run, text: str, data: str | None, asked: Sequence[str], resize: bool, seed: int
-) -> tuple[list[tuple[float, str]], Tensor, Tensor | None]:
+def _terms(request: Request, text: str) -> tuple[list[tuple[float, str]], Tensor, Tensor | None]:
     """The signed names of a sum, the code of each (N, *Z), and conditions for all of them and the result."""
     import numpy as np
     import torch
 
     from ganvae_core.evaluation.sampling import evenly
-    from ganvae_latent.giving import codes_of, condition_for, rows_of
 
     words = re.split(r"(?:^|\s+)([+-])\s+", f"+ {text.strip()}")[1:]
     terms = [
@@ -175,6 +129,7 @@ def _terms(
     ]
     if len(terms) < 2 or not all(name for _, name in terms):
         raise ConfigurationError(f"--arithmetic: '{text}' is no sum.", "like  --arithmetic '8 - 3 + 1'")
+    run = request.run
     classes = run.source_spec.classes or ()
     split = labels = None
     codes: list[Given] = []
@@ -182,21 +137,22 @@ def _terms(
         if name in classes:
             need_encoder(run)
             if split is None:
-                split = open_data(run, data)
+                split = open_data(run, request.data)
                 labels = np.asarray(split.source.labels())
             rows = evenly(np.flatnonzero(labels == (split.source.spec.classes or ()).index(name)), MEAN_ROWS)
             mean = torch.as_tensor(run.encode(split, rows), device=run.device).mean(0, keepdim=True)
-            of_mean = asked or (() if run.spec.condition is None else (name,))
-            codes.append(Given(mean, condition_for(run, of_mean, 1)))
+            of_mean = request.asked or (() if run.spec.condition is None else (name,))
+            codes.append(Given(mean, dataclasses.replace(request, asked=of_mean).condition(1)))
         elif Path(name).exists():
-            codes.append(codes_of(run, rows_of(run, [Path(name)], None, None, asked, resize), seed))
+            of_file = dataclasses.replace(request, files=(Path(name),), data=None, rows=None)
+            codes.append(of_file.codes(of_file.chosen()).some(slice(1)))
         else:
             raise ConfigurationError(
                 f"--arithmetic: '{name}' is neither a label nor a file.{did_you_mean(name, classes)}",
                 f"labels: {', '.join(classes[:20])}" if classes else "",
             )
-    z = torch.cat([one.z[:1] for one in codes])
+    z = torch.cat([one.z for one in codes])
     if codes[0].condition is None:
         return terms, z, None
-    conditions = [one.condition[:1] for one in codes if one.condition is not None]
+    conditions = [one.condition for one in codes if one.condition is not None]
     return terms, z, torch.cat([*conditions, conditions[0]])

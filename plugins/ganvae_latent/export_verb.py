@@ -91,6 +91,7 @@ def export(path: Path, part: str, quantise: Any, checkpoint: str | None, output:
             inputs = module.example(CHECKED_ROWS, torch.Generator().manual_seed(1))
             with torch.no_grad():
                 exact = made(False)(*inputs)
+            parts.refuse_nan(module, exact)
             given = _run_torch(draft, inputs) if ending == ".pt2" else parts.run_onnx(str(draft), inputs)
             units = module.units if module.gives_rows else parts.Units()
             apart = parts.difference(given, exact, units)

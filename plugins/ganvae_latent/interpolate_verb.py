@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import counted, note
+from ganvae_core.cli.output import counted
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import FILES, RESIZE, ROWS, SEED, Given, load_run
+from ganvae_latent.giving import FILES, RESIZE, ROWS, Given, Request, requested
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @click.command()
-@RUN
-@FILES
-@DATA
-@ROWS
-@RESIZE
 @click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Paths between samples.")
 @click.option(
     "--steps",
@@ -38,25 +31,12 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "linear", "spherical", "prior"]),
     help="linear, spherical, prior (along a sphere or through a flow's noise), or auto.",
 )
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested(FILES, ROWS, RESIZE)
 def interpolate(
-    path: Path,
-    files: tuple[Path, ...],
-    data: str | None,
-    rows: str | None,
-    resize: bool,
+    request: Request,
     count: int,
     steps: int | None,
     kind: Any,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Draw paths through the latent space: from sample to sample, or from row to row.
 
@@ -73,31 +53,23 @@ def interpolate(
 
     from ganvae_core import latent
     from ganvae_core.views.files import ending_of
-    from ganvae_latent.giving import codes_of, rows_of, samples
     from ganvae_latent.showing import FILMS, output_for, write, write_film
 
-    run = load_run(path, checkpoint, device)
-    output = output_for(run, output, "interpolations", f"seed-{seed}", data, films=True)
+    run = request.run
+    output = output_for(request, "interpolations", films=True)
     film = ending_of(output) in FILMS
     length = steps or (24 if film else 10)
-    if files or rows is not None or data is not None:
-        batch = rows_of(run, files, data, rows, asked, resize)
-        if len(batch.x) < 2:
+    if request.names_rows or request.data is not None:
+        chosen = request.chosen()
+        if sum(len(each.indices) for each in chosen) < 2:
             raise ConfigurationError("a path needs two rows at least.", "give more files, or  --rows 0,1")
-        given = codes_of(run, batch, seed)
-        start, end = _slice(given, slice(None, -1)), _slice(given, slice(1, None))
+        given = request.codes(chosen)
+        start, end = given.some(slice(None, -1)), given.some(slice(1, None))
     else:
-        given = samples(run, 2 * count, seed, asked)
-        start, end = _slice(given, slice(None, count)), _slice(given, slice(count, None))
+        given = request.samples(2 * count)
+        start, end = given.some(slice(None, count)), given.some(slice(count, None))
     with torch.no_grad():
-        codes = latent.interpolate(
-            run.model,
-            start.z,
-            end.z,
-            length,
-            path=kind,
-            condition=start.condition,
-        )
+        codes = latent.interpolate(run.model, start.z, end.z, length, path=kind, condition=start.condition)
         conditions = _conditions(start, end, length)
         made = torch.stack(
             [
@@ -115,13 +87,7 @@ def interpolate(
         of_lines = None if conditions is None else conditions.transpose(0, 1).flatten(0, 1)
         write(run, made.transpose(0, 1).flatten(0, 1), output, columns=length, condition=of_lines,
               further={"path": number, "share": share})  # fmt: skip
-    note(f"{counted(len(start.z), 'path')} of {length} codes by {path} at step {run.step:,}")
-    click.echo(str(output))
-
-
-def _slice(given: Given, chosen: slice) -> Given:
-    condition = None if given.condition is None else given.condition[chosen]
-    return Given(given.z[chosen], condition, None if given.x is None else given.x[chosen])
+    request.written(output, f"{counted(len(start.z), 'path')} of {length} codes")
 
 
 def _conditions(start: Given, end: Given, steps: int) -> Tensor | None:

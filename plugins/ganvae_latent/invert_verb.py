@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
-from ganvae_core.cli.output import counted, note, said_if_slow
+from ganvae_core.cli.output import counted, said_if_slow
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import (
-    FILES,
-    NETS,
-    RESIZE,
-    ROWS,
-    SEED,
-    features_of,
-    load_run,
-    open_data,
-)
+from ganvae_latent.features import NETS, features_of
+from ganvae_latent.giving import FILES, RESIZE, ROWS, Request, requested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +25,6 @@ DIFFERENTIABLE = tuple(name for name in ("critic", *NETS) if name != "inception"
 
 
 @click.command()
-@RUN
-@FILES
-@DATA
-@ROWS
-@RESIZE
 @click.option("--samples", "own", is_flag=True, help="Find the run's own samples again.")
 @click.option(
     "-n", "--count", type=WholeNumber(min=1), default=16, metavar="N", help="Held-out rows, or samples."
@@ -55,17 +40,9 @@ DIFFERENTIABLE = tuple(name for name in ("critic", *NETS) if name != "inception"
 @click.option("--features", "space", type=click.Choice(DIFFERENTIABLE), metavar="S",
               help="Of the run's critic (by default), of a judge (a small classifier of the data's labels), or of"
               " efficientnet-lite0.")  # fmt: skip
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested(FILES, ROWS, RESIZE)
 def invert(
-    path: Path,
-    files: tuple[Path, ...],
-    data: str | None,
-    rows: str | None,
-    resize: bool,
+    request: Request,
     own: bool,
     count: int,
     starts: int,
@@ -73,11 +50,6 @@ def invert(
     prior_weight: float,
     feature_weight: float | None,
     space: str | None,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Find the codes of pictures or rows, by optimisation from several starts, and from the encoder's code.
 
@@ -92,33 +64,27 @@ def invert(
 
     from ganvae_core import latent
     from ganvae_core.data.randomness import borrowed_randomness
-    from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.types import Drawing
     from ganvae_core.views.showing import show, shown_rows
-    from ganvae_latent.giving import rows_of, samples
     from ganvae_latent.showing import output_for
 
-    run = load_run(path, checkpoint, device)
-    output = output_for(run, output, "inversions", f"seed-{seed}", data)
-    if own and (files or rows is not None or data is not None):
+    run = request.run
+    output = output_for(request, "inversions")
+    if own and (request.names_rows or request.data is not None):
         raise ConfigurationError(
             "--samples takes the run's own samples, so files, --rows and --data have no use."
         )
     weight = float(space is not None) if feature_weight is None else feature_weight
     mask = None
     if own:
-        given = samples(run, count, seed, asked)
+        given = request.samples(count)
         with torch.no_grad():
             x, conditions = run.model(given.z, given.condition), given.condition
     else:
-        if files or rows is not None:
-            batch = rows_of(run, files, data, rows, asked, resize)
-        else:
-            split = open_data(run, data)
-            batch = run.batch(split, evenly(split.held_out if len(split.held_out) else split.training, count))
+        batch = request.batch(request.chosen(held_out=count))
         x, conditions, mask = batch.x, batch.condition, batch.mask
     with said_if_slow("looking for codes"), borrowed_randomness(run.device) as generator:
-        generator.manual_seed(seed + 1)
+        generator.manual_seed(request.seed + 1)
         found = latent.invert(
             run.model, x, conditions, mask=mask, starts=starts, steps=steps, prior_weight=prior_weight,
             features=_features(run, space or "critic", x, conditions) if weight else None, feature_weight=weight,
@@ -133,8 +99,7 @@ def invert(
     else:
         differs = found.x != x if mask is None else (found.x != x)[mask]
         said = f"{differs.float().mean().item():.0%} of the tokens differ"
-    note(f"{counted(len(x), 'code')} by {path} at step {run.step:,}: {said}")
-    click.echo(str(output))
+    request.written(output, counted(len(x), "code"), f": {said}")
 
 
 def _features(run: Run, space: str, x: Tensor, condition: Tensor | None) -> Callable[[Tensor], Tensor]:

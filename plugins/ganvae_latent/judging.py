@@ -6,6 +6,7 @@ x otherwise. S is completions, N rows, D entries of a row; a missing cell is NaN
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 COVERING = (0.05, 0.95)
 NEIGHBOURS = 5
+DAY, HOUR = 86_400.0, 3_600.0
 MOST_DECIMALS = 9
 """Of the step of a column and more: what multiplying by it adds beyond is rounding."""
 
@@ -87,6 +89,24 @@ def middle_of(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
     for place, field in enumerate(spec.fields):
         if field.step and not field.categories:
             found[:, place] = np.round(np.round(found[:, place] / field.step) * field.step, MOST_DECIMALS)
+    return found
+
+
+def columns_of_spread(spread: np.ndarray, spec: DataSpec) -> dict[str, np.ndarray]:
+    """Spreads (N, D) as columns: one decimal more than the data has, and days or hours of dates."""
+    from ganvae_core.types import Field
+    from ganvae_core.views.table import column_names
+
+    if spread.ndim != 2:
+        return {"spread": spread}
+    found: dict[str, np.ndarray] = {}
+    for field, values in zip(spec.fields or map(Field, column_names(spec)), spread.T, strict=True):
+        name, unit = f"spread_{field.name}", 1.0
+        if field.kind == "date":
+            name, unit = (f"{name}_days", DAY) if field.step % DAY == 0 else (f"{name}_hours", HOUR)
+        step = field.step / unit or 0.01 * max(values.max() / unit, 1e-300)
+        decimals = math.ceil(-math.log10(0.001 if field.categories else step)) + 1
+        found[name] = np.round(values / unit, max(decimals, 0))
     return found
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow
-from ganvae_latent.giving import load_run, need_encoder, open_data
+from ganvae_latent.giving import Request, need_encoder, open_data, requested
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +22,6 @@ MOST_COLOURS = 20
 
 
 @click.command("map")
-@RUN
-@DATA
 @click.option(
     "-n", "--count", type=WholeNumber(min=3), default=2000, metavar="N", help="Rows, evenly spread."
 )
@@ -33,23 +30,13 @@ MOST_COLOURS = 20
 @click.option("--thumbnails", type=WholeNumber(min=0), default=0, metavar="N", help="Pictures on the map.")
 @click.option("--grid", type=WholeNumber(min=2), metavar="N",
               help="Draw N × N codes of a latent space of two dimensions, decoded, in place of the map.")  # fmt: skip
-@CONDITION
-@click.option("--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Of tsne and umap.")
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested()
 def draw_map(
-    path: Path,
-    data: str | None,
+    request: Request,
     count: int,
     by: Any,
     thumbnails: int,
     grid: int | None,
-    asked: tuple[str, ...],
-    seed: int,
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Draw the codes of data in the plane, coloured by label.
 
@@ -69,29 +56,33 @@ def draw_map(
     from ganvae_core.views.showing import shown_rows
     from ganvae_latent.showing import need_images, refuse_output, write
 
-    run = load_run(path, checkpoint, device)
-    output = output or path / f"maps/{f'grid-{grid}' if grid else by}.png"
+    run = request.run
+    output = request.output or run.path / f"maps/{f'grid-{grid}' if grid else by}.png"
     need_encoder(run)
-    refuse_output(run, output, "maps", data, (".png",) if grid else (".png", ".parquet"))
+    refuse_output(run, output, "maps", request.data, (".png",) if grid else (".png", ".parquet"))
     if thumbnails or grid:
         need_images(run, "grids" if grid else "thumbnails")
-    split = open_data(run, data)
+    split = open_data(run, request.data)
     indices = evenly(np.arange(len(split.source)), count)
     with said_if_slow("encoding"):
         codes = run.encode(split, indices)
     if grid:
         flat = codes.reshape(len(codes), -1)
         low, high = np.quantile(flat, [0.01, 0.99], axis=0)
-        one = run.condition(asked, 1)[0] if asked else None
+        one = request.condition(1)
         made = latent.decoded_plane(
-            run.model, tuple(low[:2]), tuple(high[:2]) if len(high) > 1 else (0.0, 0.0), grid, one
+            run.model,
+            tuple(low[:2]),
+            tuple(high[:2]) if len(high) > 1 else (0.0, 0.0),
+            grid,
+            None if one is None else one[0],
         )
         write(run, made, output, columns=grid)
         note(f"{grid} × {grid} codes from {low[0]:.2f} to {high[0]:.2f} and {low[1]:.2f} to {high[1]:.2f}")
         click.echo(str(output))
         return
     with said_if_slow(f"projecting {len(codes):,} codes"):
-        places = latent.project(codes, by, seed=seed)
+        places = latent.project(codes, by, seed=request.seed)
     classes = split.source.spec.classes
     numbers = None if not classes else np.asarray(split.source.labels(indices))
     if ending_of(output) == ".parquet":
@@ -112,8 +103,7 @@ def draw_map(
         )
         with whole_path(output) as draft:
             _draw(draft, places, numbers, classes, axis_names, images, chosen, run)
-    note(f"{counted(len(places), 'code')} of {path} at step {run.step:,}, by {by}")
-    click.echo(str(output))
+    request.written(output, counted(len(places), "code"), f", in the plane by {by}")
 
 
 def _draw(

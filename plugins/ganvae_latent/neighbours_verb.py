@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow
-from ganvae_latent.giving import (
-    FILES,
-    RESIZE,
-    ROWS,
-    SEED,
-    SPACES,
-    features_of,
-    load_run,
-    open_data,
-)
+from ganvae_latent.features import SPACES, features_of
+from ganvae_latent.giving import FILES, RESIZE, ROWS, Request, open_data, requested
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @click.command()
-@RUN
-@FILES
-@DATA
-@ROWS
-@RESIZE
 @click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Samples.")
 @click.option(
     "-k", "--neighbours", "near", type=WholeNumber(min=1), default=7, metavar="K", help="Rows beside each."
@@ -39,25 +24,12 @@ if TYPE_CHECKING:
               help="Where distances are taken: data (rows as the model sees them: pixels, columns, characters), codes,"
               " or features of the run's critic, of a judge (a small classifier of the data's labels), of"
               " efficientnet-lite0 or of inception.")  # fmt: skip
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested(FILES, ROWS, RESIZE)
 def neighbours(
-    path: Path,
-    files: tuple[Path, ...],
-    data: str | None,
-    rows: str | None,
-    resize: bool,
+    request: Request,
     count: int,
     near: int,
     space: str,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Draw the nearest training rows of samples, or of given rows: is it a copy?
 
@@ -73,20 +45,19 @@ def neighbours(
     import torch
 
     from ganvae_core import latent
-    from ganvae_latent.giving import rows_of, samples
     from ganvae_latent.showing import output_for, write
 
-    run = load_run(path, checkpoint, device)
-    output = output_for(run, output, "neighbours", f"{space}-seed-{seed}", data)
+    run = request.run
+    output = output_for(request, "neighbours", f"{space}-seed-{request.seed}")
     with said_if_slow("comparing with the training rows"), torch.no_grad():
         features = features_of(run, space)
-        if files or rows is not None:
-            batch = rows_of(run, files, data, rows, asked, resize)
+        if request.names_rows:
+            batch = request.batch(request.chosen())
             queries, of_queries = batch.x, batch.condition
         else:
-            given = samples(run, count, seed, asked)
+            given = request.samples(count)
             queries, of_queries = run.model(given.z, given.condition), given.condition
-        split = open_data(run, None if files else data)
+        split = open_data(run, None if request.files else request.data)
         among = split.training[:]
         batches = [run.batch(split, part) for part in np.array_split(among, max(1, len(among) // 256))]
         known = torch.cat([features(batch.x, batch.condition) for batch in batches])
@@ -102,7 +73,7 @@ def neighbours(
     of_lines = None if of_queries is None or found.condition is None else lines(of_queries, found.condition)
     none = np.full((len(queries), 1), np.nan)  # of the sample itself
     further = {
-        "sample": np.repeat(np.arange(len(queries)), near + 1),
+        "sample_number": np.repeat(np.arange(len(queries)), near + 1),
         "row": np.concatenate([none, chosen], 1).reshape(-1),
         "distance": np.concatenate([none, distances.cpu().numpy()], 1).reshape(-1),
     }

@@ -9,23 +9,12 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import (
-    CHECKPOINT,
-    CONDITION,
-    DATA,
-    DEVICE,
-    OUTPUT,
-    OVERRIDES,
-    RUN,
-    load,
-    open_with,
-)
+from ganvae_core.cli.model_verbs import OVERRIDES
 from ganvae_core.cli.output import counted, note, percent, said_if_slow, table, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_latent.giving import SEED
+from ganvae_latent.giving import Request, requested
 
 if TYPE_CHECKING:
-    from ganvae_core.data.split import Split
     from ganvae_core.runs.loading import Run
 
 METHODS = ("likelihood", "reconstruction", "inversion")
@@ -36,9 +25,6 @@ RARE = 0.01
 
 
 @click.command()
-@RUN
-@OVERRIDES
-@DATA
 @click.option("--method", type=click.Choice(METHODS), metavar="M",
               help="likelihood (in nats), reconstruction or inversion (mean squared errors); by default the first that"
               " the model has.")  # fmt: skip
@@ -48,23 +34,12 @@ RARE = 0.01
 @click.option(
     "--draws", type=WholeNumber(min=1), default=50, metavar="N", help="Of the bound of a likelihood."
 )
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested(OVERRIDES)
 def score(
-    path: Path,
-    overrides: tuple[str, ...],
-    data: str | None,
+    request: Request,
     method: Any,
     count: int | None,
     draws: int,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Score how unusual rows are to a model: anomalies first.
 
@@ -86,10 +61,12 @@ def score(
     from ganvae_core.views.table import TABLES
     from ganvae_latent.showing import refuse_output
 
-    run, options = load(path, checkpoint, device, overrides)
-    output = output or path / "scores.csv"
+    run, seed = request.run, request.seed
+    output = request.output or run.path / "scores.csv"
     drawn = ending_of(output) == ".png"
-    refuse_output(run, output, "scores", data, (*TABLES, *([".png"] if ".png" in run.view.endings else [])))
+    refuse_output(
+        run, output, "scores", request.data, (*TABLES, *([".png"] if ".png" in run.view.endings else []))
+    )
     how = method or scorings_of(run.model)[0]
     if how != "likelihood" and not run.view.quantities:
         raise ConfigurationError(
@@ -97,9 +74,9 @@ def score(
             "take  --method likelihood",
         )
     with said_if_slow("scoring rows"), warnings_as_notes():
-        split = open_with(run, data, options, asked)
+        split = request.open_data()
         indices = evenly(np.arange(len(split.source)), count or len(split.source))
-        condition = run.condition(asked, len(indices)) if asked else None
+        condition = request.condition(len(indices))
         scores = run.scores(split, indices, method=how, draws=draws, seed=seed, condition=condition)
         held_out = np.isin(indices, split.held_out[:])
         usual, of = scores[held_out], "held-out row"
@@ -109,7 +86,9 @@ def score(
         above = len(usual) - np.searchsorted(np.sort(usual), scores)
         shares = (1 + above) / (1 + len(usual))
         shown = {"share": shares} if len(usual) else {}
-        labels = _labels(split, indices)
+        spec = split.source.spec
+        numbers = np.asarray(split.source.labels(indices)) if spec.classes else None
+        labels = {} if numbers is None else {"label": spec.class_values()[numbers]}
         order = np.argsort(-scores, kind="stable")
         if drawn:
             rows = shown_rows(run.batch(split, indices[order[:DRAWN]]).x, run.spec, run.view)
@@ -123,14 +102,17 @@ def score(
         ["row", "score", *(f"{of}s as high" for _ in shown), *labels],
     )  # fmt: skip
     unit = "-log p(x), nats" if how == "likelihood" else "mean squared error"
-    note(f"{counted(len(scores), 'row')} scored by {how} ({unit}), {path} at step {run.step:,}")
+    note(f"{counted(len(scores), 'row')} scored by {how} ({unit}), {run.path} at step {run.step:,}")
     if shown:
         least = 1 / (1 + len(usual))
         most = "all" if least > RARE else "99 % of"
         rare = 100 * np.mean(shares <= max(RARE, least))
         note(f"{rare:.1f} % score above {most} {counted(len(usual), of)}")
-    for line in _told_apart(split, indices, scores, held_out):
-        note(line)
+    chosen = held_out if held_out.any() else np.ones(len(scores), dtype=bool)
+    if numbers is not None and len(spec.classes or ()) == 2:
+        _note_area(
+            spec.class_values(), numbers[chosen], scores[chosen], "held-out row" if held_out.any() else "row"
+        )
     click.echo(str(output))
 
 
@@ -150,30 +132,19 @@ def _usual(run: Run, count: int | None, how: Any, draws: int, seed: int) -> tupl
     return run.scores(own, evenly(rows, count or len(rows)), method=how, draws=draws, seed=seed), of
 
 
-def _labels(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """The labels of rows as the data has them, where it has any."""
-    spec = split.source.spec
-    return {"label": spec.class_values()[np.asarray(split.source.labels(indices))]} if spec.classes else {}
-
-
-def _told_apart(split: Split, indices: np.ndarray, scores: np.ndarray, held_out: np.ndarray) -> list[str]:
-    """The area under the ROC curve, where there are two labels."""
+def _note_area(names: np.ndarray, labels: np.ndarray, scores: np.ndarray, of: str) -> None:
+    """Say how well scores (N,) find the rarer of two labels (N,), by the area under the ROC curve."""
     from sklearn.metrics import roc_auc_score
 
-    classes = split.source.spec.classes
-    if not classes or len(classes) != 2:
-        return []
-    chosen = held_out if held_out.any() else np.ones(len(scores), dtype=bool)
-    labels, scores = np.asarray(split.source.labels(indices[chosen])), scores[chosen]
     counts = np.bincount(labels, minlength=2)
     if not counts.all() or not np.isfinite(scores).all():
-        return []
+        return
     rarer = int(counts.argmin())
     area = float(roc_auc_score(labels == rarer, scores))
-    rows = counted(len(scores), "held-out row" if held_out.any() else "row")
-    return [
-        f"high scores find label {classes[rarer]} with an area under the ROC curve of {area:.3f}, on {rows}"
-    ]
+    note(
+        f"high scores find label {names[rarer]} with an area under the ROC curve of {area:.3f}, on"
+        f" {counted(len(scores), of)}"
+    )
 
 
 def _write(output: Path, columns: dict[str, np.ndarray]) -> None:

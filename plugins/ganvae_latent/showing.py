@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
+    from ganvae_latent.giving import Request
 
 FILMS = (".gif", ".webp")
 FRAME_MILLISECONDS = 80
@@ -43,17 +44,16 @@ def refuse_output(run: Run, output: Path, what: str, data: str | None, endings: 
         raise ConfigurationError(f"-o {output}: this is data that is read; name another file.")
 
 
-def output_for(
-    run: Run, output: Path | None, what: str, name: str, data: str | None, *, films: bool = False
-) -> Path:
-    """Where rows are written: ``output``, or WHAT/NAME in the run with the usual ending of its data.
+def output_for(request: Request, what: str, name: str | None = None, *, films: bool = False) -> Path:
+    """Where rows are written: as is asked, or WHAT/NAME in the run with the usual ending of its data.
 
     Raises:
         ConfigurationError: it cannot be written, or is data that is read.
     """
+    run = request.run
     usual = run.view.endings[0] if run.view.endings else ".npz"
-    chosen = output or run.path / what / f"{name}{usual}"
-    refuse_output(run, chosen, what, data, endings(run, films=films))
+    chosen = request.output or run.path / what / f"{name or f'seed-{request.seed}'}{usual}"
+    refuse_output(run, chosen, what, request.data, endings(run, films=films))
     return chosen
 
 

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN
+from ganvae_core.cli.frame import PathName, WholeNumber
 from ganvae_core.cli.output import counted, note, said_if_slow, table
 from ganvae_core.errors import DataError, RunError
-from ganvae_latent.giving import RESIZE, ROWS, SEED, load_run, open_data
+from ganvae_latent.giving import RESIZE, ROWS, Request, open_data, requested
 
 RANKED_ROWS = 2_000
 """Rows by whose posterior dimensions are ranked."""
 CHANGED_CODES = 16
 """Codes at which the change of the output is measured."""
+FILE = click.argument("files", required=False, metavar="[FILE]", type=PathName(),
+                      callback=lambda context, parameter, file: () if file is None else (file,))  # fmt: skip
 
 
 @click.command()
-@RUN
-@click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
-@DATA
-@ROWS
-@RESIZE
 @click.option("-n", "--count", type=WholeNumber(min=1), default=10, metavar="N", help="Dimensions to draw.")
 @click.option("--steps", type=WholeNumber(min=2), default=10, metavar="N", help="Values of each dimension.")
 @click.option("--by", type=click.Choice(["kl", "change"]), metavar="R",
               help="Rank by kl (from the prior, of each dimension) or by change (of the output).")  # fmt: skip
-@SEED
-@CONDITION
-@CHECKPOINT
-@DEVICE
-@OUTPUT
+@requested(FILE, ROWS, RESIZE)
 def traverse(
-    path: Path,
-    file: Path | None,
-    data: str | None,
-    rows: str | None,
-    resize: bool,
+    request: Request,
     count: int,
     steps: int,
     by: Any,
-    seed: int,
-    asked: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    output: Path | None,
 ) -> None:
     """Draw what each dimension of the latent space does, those that matter most first.
 
@@ -67,37 +49,28 @@ def traverse(
     from ganvae_core.data.randomness import borrowed_randomness
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.views.files import ending_of
-    from ganvae_latent.giving import codes_of, rows_of, samples
     from ganvae_latent.showing import output_for, write
 
-    run = load_run(path, checkpoint, device)
-    output = output_for(run, output, "traversals", f"seed-{seed}", data)
-    several = samples(run, CHANGED_CODES, seed, asked)
-    if file is not None or rows is not None:
-        batch = rows_of(run, () if file is None else (file,), data, rows, asked, resize)
-        given = codes_of(run, batch, seed)
-        base, of_base = given.z[:1], None if given.condition is None else given.condition[:1]
-    else:
-        base, of_base = several.z[:1], None if several.condition is None else several.condition[:1]
+    run = request.run
+    output = output_for(request, "traversals")
+    several = request.samples(CHANGED_CODES)
+    base = (request.codes(request.chosen()) if request.names_rows else several).some(slice(1))
     x = None
     if run.model.encoder is not None and by != "change" and several.condition is None:
         try:
-            split = open_data(run, data)
+            split = open_data(run, request.data)
             x = run.batch(split, evenly(split.training, RANKED_ROWS)).x
         except (DataError, RunError) as error:
             note(f"note: ranked by the change of the output: {error.message}")
     with said_if_slow("ranking dimensions"), borrowed_randomness(run.device) as generator:
-        generator.manual_seed(seed)
-        found = latent.axes(
-            run.model, several.z, steps=steps, x=x, condition=several.condition,
-            by=by,
-        )  # fmt: skip
+        generator.manual_seed(request.seed)
+        found = latent.axes(run.model, several.z, steps=steps, x=x, condition=several.condition, by=by)
     shown = found[:count]
     columns = max(len(axis.values) for axis in shown)
     drawn = run.view.as_grid and ending_of(output) == ".png"
     lines: list[torch.Tensor] = []
     for axis in shown:
-        made = latent.traverse(run.model, base, axis, of_base)[0]
+        made = latent.traverse(run.model, base.z, axis, base.condition)[0]
         blank = made.new_full(
             (columns - len(made), *made.shape[1:]), run.spec.range[1] if run.spec.range else 0.0
         )
@@ -107,10 +80,11 @@ def traverse(
     further = {} if drawn else {
         "dimension": np.concatenate([np.full(len(axis.values), axis.start) for axis in shown]), "value": values,
     }  # fmt: skip
-    of_lines = None if of_base is None else of_base.expand(len(values), *of_base.shape[1:])
+    of_lines = (
+        None if base.condition is None else base.condition.expand(len(values), *base.condition.shape[1:])
+    )
     write(run, torch.cat(lines), output, columns=columns, condition=of_lines, further=further)
     unit = "KL, nats" if shown[0].measure == "kl" else "change of x"
     table([[number + 1, axis.name, f"{axis.score:.3g}"] for number, axis in enumerate(shown)],
           ["line", "what", unit])  # fmt: skip
-    note(f"{len(shown)} of {counted(len(found), 'dimension')} by {path} at step {run.step:,}")
-    click.echo(str(output))
+    request.written(output, f"{len(shown)} of {counted(len(found), 'dimension')}")

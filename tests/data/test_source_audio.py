@@ -181,6 +181,12 @@ def test_the_view_writes_sounds_that_are_read_back(folder: Path, tmp_path: Path,
     view.draw(gv.Drawing(rows, originals=rows), source.spec, tmp_path / "pairs.png")
     with Image.open(tmp_path / "pairs.png") as picture:
         assert picture.width > picture.height
+    view.draw(gv.Drawing(rows[:1], "inversions", originals=rows[:1]), source.spec, tmp_path / "one.png")
+    with Image.open(
+        tmp_path / "one.png"
+    ) as picture:  # whose title takes several lines, and does not reach the edges
+        sides = np.asarray(picture.convert("L"))[:40, [0, 1, -2, -1]]
+    assert (sides == 255).all()
 
 
 def test_phases_are_shuffled_while_training_alone() -> None:

@@ -202,6 +202,9 @@ def test_what_is_refused(say: Say, vae: Path, gan: Path, tmp_path: Path) -> None
     three = say("explore", vae, vae, vae)
     assert three.code == 2
     assert "3 are given" in three.err
+    both = say("explore", vae, "--port", 8000, "-o", tmp_path / "page.html")
+    assert both.code == 2
+    assert "--port is of the server" in both.err
     assert not list(tmp_path.iterdir())
 
 

@@ -182,6 +182,7 @@ def test_files_are_encoded_resized_on_demand_only_and_refused(page: Any, tmp_pat
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "right.png")
     Image.new("RGB", (30, 20)).save(tmp_path / "large.png")
     (tmp_path / "hostile.json").write_text('{"code": ["<img src=x onerror=alert(1)>"]}')
+    (tmp_path / "cut.json").write_text('{"code": [0.3, ')
     (tmp_path / "hostile.png").write_bytes(b"<script>alert(1)</script>")
     (tmp_path / "hostile.safetensors").write_bytes(b"\xff" * 40)
     decoded(page, lambda: page.set_input_files("#file", tmp_path / "right.png"))
@@ -191,10 +192,17 @@ def test_files_are_encoded_resized_on_demand_only_and_refused(page: Any, tmp_pat
     assert page.inner_text("#about") == "right.png"
     decoded(page, lambda: page.click("#question button"))
     assert page.inner_text("#about") == "large.png"
-    for name in ("hostile.json", "hostile.png", "hostile.safetensors"):
+    reasons = {"hostile.json": "no code", "hostile.png": "no", "hostile.safetensors": "it is no safetensors file",
+               "cut.json": "it is no JSON"}  # fmt: skip
+    for name, reason in reasons.items():
         page.set_input_files("#file", tmp_path / name)
-        page.wait_for_selector(f"#message.error:has-text('{name}')")
+        page.wait_for_selector(f"#message.error:has-text('{name}: '):has-text('{reason}')")
         assert page.inner_text("#about") == "large.png"
+    page.set_input_files("#file", tmp_path / "large.png")
+    page.wait_for_selector("#question button")
+    decoded(page, lambda: page.keyboard.press("n"))  # what was said and asked before is over
+    assert page.inner_text("#message") == ""
+    assert not page.is_visible("#question")
 
 
 def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:

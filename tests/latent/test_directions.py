@@ -123,7 +123,9 @@ def test_a_direction_of_a_column_moves_rows_of_a_table(runs: Path, tmp_path: Pat
     assert say("directions", runs / "table", "--of", "height").code == 0
     output = tmp_path / "moved.csv"
     assert say("edit", runs / "table", "--rows", "0,1", "--direction", "height=2", "-o", output).code == 0
-    assert pyarrow.csv.read_csv(output)["what"].to_pylist() == ["row"] * 2 + ["unedited"] * 2 + ["edited"] * 2
+    assert (
+        pyarrow.csv.read_csv(output)["version"].to_pylist() == ["row"] * 2 + ["unedited"] * 2 + ["edited"] * 2
+    )
     assert say("directions", runs / "mixed", "--of", "size=small").code == 0
     assert say("edit", runs / "mixed", "--direction", "size-small=2", "-o", output).code == 0
 
@@ -139,6 +141,8 @@ def test_a_direction_of_a_column_moves_rows_of_a_table(runs: Path, tmp_path: Pat
         (("directions", "mixed", "--of", "size=smal"), "Did you mean 'small'?"),
         (("directions", "mixed", "--of", "height=3"), "like  --of height"),
         (("directions", "vae", "--by", "pca", "--of", "3"), "pca takes none"),
+        (("directions", "vae", "--by", "pca", "--name", ""), "--name: it is empty"),
+        (("edit", "vae", "--direction", "three=1", "--image", "no.png"), "no file 'no.png'"),
         (("edit", "vae", "--direction", "smile=1"), "no direction 'smile'"),
         (("edit", "vae", "--direction", "../x=1"), "no name of a direction"),
         (("edit", "vae", "--direction", "three"), "not NAME=AMOUNT"),

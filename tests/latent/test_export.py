@@ -100,6 +100,9 @@ def test_random_parts_and_critics_of_pairs_are_refused_in_words() -> None:
         as_program(ExportedPart(model, spec, "generator").eval())
     with pytest.raises(gv.ConfigurationError, match="the critic takes more than rows"):
         as_program(ExportedPart(model, spec, "critic", OfPairs()).eval())
+    torch.nn.init.constant_(next(model.generator.parameters()), torch.nan)
+    with pytest.raises(gv.ConfigurationError, match="gives NaN"):
+        as_program(ExportedPart(model, spec, "generator").eval())
 
 
 class LinearAndConvolution(gv.Generator):

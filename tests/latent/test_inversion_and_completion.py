@@ -89,7 +89,7 @@ def test_chains_end_in_the_models_own_conditional_distribution(encoder: gv.Encod
     model = gv.Model(Loadings(), gv.StandardNormal([1]), gv.Gaussian(DATA), encoder).eval()
     torch.manual_seed(0)
     x, mask = torch.tensor([[3.0, 0.0]]), torch.tensor([[True, False]])
-    made = complete(model, x, mask, draws=4000, steps=60, method="conditional", noise=True)[:, 0]
+    made = complete(model, x, mask, draws=4000, steps=60, method="conditional", noise=True).x[:, 0]
     assert (made[:, 0] == 3).all()
     assert made[:, 1].mean().item() == pytest.approx(3.0, abs=0.15)
     assert made[:, 1].var().item() == pytest.approx(3.0, abs=0.35)
@@ -142,7 +142,7 @@ def test_entries_before_observed_ones_are_drawn_given_these() -> None:
     model = gv.Model(First(), gv.StandardNormal([1]), Follows(), OfFirst()).eval()
     torch.manual_seed(0)
     x, mask = torch.tensor([[0.0, 3.0]]), torch.tensor([[False, True]])
-    made = complete(model, x, mask, draws=4000, steps=60, noise=True)[:, 0]
+    made = complete(model, x, mask, draws=4000, steps=60, noise=True).x[:, 0]
     assert (made[:, 1] == 3).all()
     assert made[:, 0].mean().item() == pytest.approx(2.0, abs=0.08)
     assert made[:, 0].var().item() == pytest.approx(2 / 3, abs=0.1)
@@ -156,7 +156,7 @@ def test_exact_conditionals_are_those_of_the_joint_normal_distribution() -> None
     model = gv.Model(generator, gv.StandardNormal([2]), gv.Gaussian(spec, scale=0.3)).eval()
     x, seen, hidden = model.sample(1, noise=True), [0, 2, 3], [1, 4]
     mask = torch.tensor([[True, False, True, True, False]])
-    made = complete(model, x, mask, draws=20_000, noise=True)[:, 0, hidden]
+    made = complete(model, x, mask, draws=20_000, noise=True).x[:, 0, hidden]
     weights, offset = generator.head.weight, generator.head.bias
     covariance = weights @ weights.T + 0.09 * torch.eye(5)
     gain = covariance[hidden][:, seen] @ covariance[seen][:, seen].inverse()
@@ -164,8 +164,8 @@ def test_exact_conditionals_are_those_of_the_joint_normal_distribution() -> None
     spread = covariance[hidden][:, hidden] - gain @ covariance[seen][:, hidden]
     torch.testing.assert_close(made.mean(0), mean, atol=0.02, rtol=0)
     torch.testing.assert_close(torch.cov(made.T), spread, atol=0.02, rtol=0)
-    pair = complete(model, x.repeat(2, 1), torch.stack([mask[0], ~mask[0]]), draws=20_000)
-    alone = complete(model, x, ~mask, draws=20_000)
+    pair = complete(model, x.repeat(2, 1), torch.stack([mask[0], ~mask[0]]), draws=20_000).x
+    alone = complete(model, x, ~mask, draws=20_000).x
     torch.testing.assert_close(pair[:, 0].mean(0)[hidden], mean, atol=0.02, rtol=0)
     torch.testing.assert_close(pair[:, 1].mean(0), alone[:, 0].mean(0), atol=0.02, rtol=0)
 
@@ -179,7 +179,7 @@ def test_exact_conditionals_of_a_mixture_agree_with_integration() -> None:
     prior.is_fitted.fill_(True)
     model = gv.Model(Loadings(), prior, gv.Gaussian(DATA)).eval()
     x, mask = torch.tensor([[-0.4, 0.0]]), torch.tensor([[True, False]])
-    made = complete(model, x, mask, draws=20_000, method="exact")[:, 0, 1]
+    made = complete(model, x, mask, draws=20_000, method="exact").x[:, 0, 1]
     z = torch.linspace(-6, 6, 4001)[:, None]
     density = (prior.log_prob(z) - 0.5 * (z[:, 0] + 0.4).square()).softmax(0)
     mean = (density * 2 * z[:, 0]).sum()
@@ -195,7 +195,7 @@ def test_exact_conditionals_of_a_mixture_agree_with_integration() -> None:
 def test_any_model_completes_by_optimisation_and_wrong_masks_are_refused() -> None:
     model = gv.Model(Loadings(), gv.StandardNormal([1]), gv.Point(DATA)).eval()
     x, mask = torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]])
-    made = complete(model, x, mask, draws=2, steps=80)
+    made = complete(model, x, mask, draws=2, steps=80).x
     assert made.shape == (2, 1, 2)
     torch.testing.assert_close(made[:, 0, 1], torch.full((2,), 4.0), atol=0.1, rtol=0)
     with pytest.raises(gv.ConfigurationError, match="the mask has shape"):
@@ -278,9 +278,46 @@ def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, s
     assert "covers" in outcome.err
     made = pyarrow.csv.read_csv(filled).to_pydict()
     given = pyarrow.csv.read_csv(runs / "table.csv").slice(0, 3).to_pydict()
-    np.testing.assert_allclose(made["weight"], given["weight"], rtol=1e-5)
+    assert made["weight"] == given["weight"]
     assert made["spread_height"] != [0, 0, 0]
     assert made["spread_weight"] == [0, 0, 0]
+    (tmp_path / "rare.csv").write_text("height,weight,legs\n1.7,123456.789,2\n")  # beyond all training rows
+    asked = ("--mask", "columns:height", "--draws", "3", "--steps", "4", "-o", filled)
+    assert say("complete", runs / "table", tmp_path / "rare.csv", *asked).code == 0
+    assert pyarrow.csv.read_csv(filled)["weight"].to_pylist() == [123456.789]
+
+
+def test_spreads_have_the_decimals_of_their_column_and_days_or_hours() -> None:
+    from ganvae_latent.judging import columns_of_spread
+
+    fields = (
+        gv.Field("price", step=0.01),
+        gv.Field("mass"),
+        gv.Field("day", "date", step=86_400.0),
+        gv.Field("when", "date", step=60.0),
+        gv.Field("kind", "category", categories=("a", "b")),
+    )
+    spread = np.array([[1.23456789, 1234.5678, 130_000.0, 5_400.1234, 1 / 3]])
+    found = columns_of_spread(spread, gv.DataSpec((5,), None, fields=fields))
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "spread_price": [1.235],
+        "spread_mass": [1235],
+        "spread_day_days": [1.5],
+        "spread_when_hours": [1.5],
+        "spread_kind": [0.3333],
+    }
+
+
+def test_hidden_pixels_are_striped_in_pictures_alone(runs: Path, tmp_path: Path, say: Say) -> None:
+    asked = ("complete", runs / "vae", "-n", "1", "--draws", "1", "--steps", "2", "--mask", "box:0,4,8,4")
+    assert say(*asked, "-o", tmp_path / "out.png").code == 0
+    tile = np.asarray(Image.open(tmp_path / "out.png"))[16:, 58 : 58 + 56][::7, ::7]  # of what is visible
+    assert set(np.unique(tile[4:])) == {76, 140}
+    assert say(*asked, "-o", tmp_path / "out.npz").code == 0
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["versions"].tolist() == ["row", "visible", "1"]
+        assert not arrays["completions"][1, 0, 4:].any()
+        np.testing.assert_array_equal(*arrays["completions"][:2, 0, :4])
 
 
 def test_missing_cells_of_a_table_are_filled_in_by_default(runs: Path, tmp_path: Path, say: Say) -> None:

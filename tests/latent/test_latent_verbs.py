@@ -150,9 +150,21 @@ def test_by_default_there_are_no_more_directions_than_numbers_of_a_code(
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [("1,nan", "not finite"), ("1", "2 numbers, and 1"), ("no.json", "no file 'no.json'")]
+    ("code", "said"),
+    [
+        ("1,nan", "not finite"),
+        ("1", "2 numbers, and 1"),
+        ("no.json", "no file 'no.json'"),
+        ("cut.json", "cut.json cannot be read as json"),
+        ("other.json", "no list of numbers called 'code'"),
+    ],
 )
-def test_a_code_that_is_none_is_named(code: str, said: str, runs: Path, tmp_path: Path, say: Say) -> None:
+def test_a_code_that_is_none_is_named(
+    code: str, said: str, runs: Path, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cut.json").write_text('{"code": [1, ')
+    Path("other.json").write_text('{"codes": [1, 2]}')
     outcome = say("edit", runs / "array", f"--code={code}", "-o", tmp_path / "made.npy")
     assert outcome.code == 2
     assert said in outcome.err

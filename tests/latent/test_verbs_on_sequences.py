@@ -52,7 +52,7 @@ def test_a_span_of_a_text_is_filled_in_between_what_is_visible(runs: Path, tmp_p
     assert outcome.code == 0, outcome.err
     assert "share of hidden entries that differ" in outcome.out
     made = table(tmp_path / "filled.csv")
-    assert made["what"] == ["row", "visible", "1", "2", "3"] * 2
+    assert made["version"] == ["row", "visible", "1", "2", "3"] * 2
     row, visible, *filled = (str(text) for text in made["text"][:5])
     assert visible == f"{row[:4]}___{row[7:]}"
     assert all((text[:4], text[7:]) == (row[:4], row[7:]) for text in filled)
@@ -65,7 +65,7 @@ def test_a_span_or_a_column_of_a_series_is_filled_in(runs: Path, tmp_path: Path,
         assert outcome.code == 0, outcome.err
         made = table(tmp_path / "filled.csv")
         visible, whole = (
-            [value for value, row, what in zip(made["north"], made["row"], made["what"], strict=True)
+            [value for value, row, what in zip(made["north"], made["row"], made["version"], strict=True)
              if row == 0 and what == wanted]
             for wanted in ("visible", "mean")
         )  # fmt: skip
@@ -114,7 +114,7 @@ def test_neighbours_of_texts_differ_in_so_many_characters(runs: Path, tmp_path: 
     outcome = say("neighbours", runs / "text", given, "-k", "4", "-o", tmp_path / "near.csv")
     assert outcome.code == 0, outcome.err
     made = table(tmp_path / "near.csv")
-    assert made["sample"] == [0] * 5
+    assert made["sample_number"] == [0] * 5
     assert made["row"][0] is None  # the given text is no training row
     near = [str(text) for text in made["text"]]
     expected = [sum(a != b for a, b in zip(near[0], text, strict=True)) for text in near[1:]]
@@ -131,7 +131,7 @@ def test_lines_of_a_file_say_what_they_are(runs: Path, tmp_path: Path, say: Say)
     assert made["direction"] == ["pca-1"] * 7 + ["pca-2"] * 7
     assert made["amount"] == [-3, -2, -1, 0, 1, 2, 3] * 2
     assert say("edit", runs / "text", "--rows", "0,1", "--direction", "pca-1=2", "-o", output).code == 0
-    assert table(output)["what"] == ["row"] * 2 + ["unedited"] * 2 + ["edited"] * 2
+    assert table(output)["version"] == ["row"] * 2 + ["unedited"] * 2 + ["edited"] * 2
 
 
 def test_a_picture_of_samples_of_series_has_real_windows_above_them(

@@ -63,12 +63,16 @@ function safetensorsOf(tensors) {
   return made;
 }
 
+function parsed(text, otherwise) {
+  try { return JSON.parse(text); } catch { throw new Error(otherwise); }
+}
+
 // The code and the condition of a safetensors file, where they are there.
 function tensorsOf(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 8 || view.getUint32(4, true) || view.getUint32(0, true) > bytes.length - 8) throw new Error("it is no safetensors file");
   const length = view.getUint32(0, true), made = {};
-  const header = JSON.parse(new TextDecoder("utf-8", {fatal: true}).decode(bytes.subarray(8, 8 + length)));
+  const header = parsed(new TextDecoder().decode(bytes.subarray(8, 8 + length)), "it is no safetensors file");
   for (const name of ["code", "condition"]) {
     if (!Object.hasOwn(header, name)) continue;
     const {dtype, data_offsets: offsets} = header[name];

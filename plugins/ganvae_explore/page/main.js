@@ -47,7 +47,9 @@ async function refresh() {
   }
 }
 
-function set(code) { stopFilm(); codes.set(code); refresh(); showNear(); showHistory(); }
+// What was said and asked of the code before has no meaning for the next one.
+function goOn() { stopFilm(); say(""); by("question").hidden = true; }
+function set(code) { goOn(); codes.set(code); refresh(); showNear(); showHistory(); }
 function preview(z) { if (film) return; codes.preview = {...codes.kept, z, about: "under the pointer"}; refresh(); }
 
 function updateControls() {
@@ -191,7 +193,7 @@ function showNear() {
 }
 function showHistory() {
   by("history").replaceChildren(...codes.past.map((code, number) =>
-    codeButton(code.about, () => { codes.step(number - codes.at); refresh(); showNear(); })).reverse().slice(0, 40));
+    codeButton(code.about, () => undo(number - codes.at))).reverse().slice(0, 40));
 }
 
 function makePlaneChoice() {
@@ -273,9 +275,10 @@ function saveSafetensors() {
 }
 
 async function openFile(file) {
+  by("question").hidden = true;
   try {
     if (file.size > MOST_FILE) throw new Error(`it has ${Math.round(file.size / 2 ** 20)} MiB, and at most 64 are read`);
-    if (/\.json$/i.test(file.name)) return useCode(JSON.parse(await file.text()), file.name);
+    if (/\.json$/i.test(file.name)) return useCode(parsed(await file.text(), "it is no JSON"), file.name);
     if (/\.safetensors$/i.test(file.name)) return useCode(tensorsOf(new Uint8Array(await file.arrayBuffer())), file.name);
     if (run.modality !== "image") throw new Error("files of this kind of data are not opened here, but codes (.json, .safetensors) are");
     await usePicture(await createImageBitmap(file).catch(() => { throw new Error("it is neither a picture that this browser reads nor a code"); }), file.name, false);
@@ -294,14 +297,12 @@ function useCode(given, name) {
 async function usePicture(bitmap, name, resize) {
   if (!networks) throw new Error("the networks are still being loaded");
   const [channels, height, width] = run.shape, {encode, invert} = networks[0];
-  by("question").hidden = true;
   if (!encode && !invert) throw new Error(`this model has no encoder. Codes of pictures are found by:  ganvae explore ${run.path}  (without -o)`);
   if ((bitmap.width !== width || bitmap.height !== height) && !resize) {
     const button = document.createElement("button");
     button.textContent = `scale ${name} from ${bitmap.width} \u00d7 ${bitmap.height} to ${width} \u00d7 ${height}`;
     button.onclick = () => usePicture(bitmap, name, true).catch((error) => say(`${name}: ${error.message}`, true));
-    by("question").replaceChildren(button);
-    by("question").hidden = false;
+    ask(button);
     return say(`${name} has ${bitmap.width} \u00d7 ${bitmap.height} pixels, and the model takes ${width} \u00d7 ${height}`);
   }
   const canvas = document.createElement("canvas");
@@ -331,13 +332,13 @@ async function usePicture(bitmap, name, resize) {
         say("found");
       } catch (error) { say(`${name}: ${error.message}`, true); }
     };
-    by("question").replaceChildren(button);
-    by("question").hidden = false;
+    ask(button);
   }
 }
+function ask(button) { by("question").replaceChildren(button); by("question").hidden = false; }
 
 function changeSeed(step) { set(seedCode(Math.round(Number(by("seed").value) || 0) + step)); }
-function undo(step) { stopFilm(); codes.step(step); refresh(); showNear(); }
+function undo(step) { goOn(); codes.step(step); refresh(); showNear(); }
 function nudge(right, up) {
   const step = map.span / 40, z = combined([1, codes.kept.z], [right * step, map.across], [up * step, map.up]);
   set({...codes.kept, z, about: "moved on the plane", seed: undefined});
