@@ -38,6 +38,7 @@ RESULTS, README = HERE / "results" / "spoken_digits.json", HERE / "README.md"
 SETTINGS: dict[str, list[str]] = {
     "audio-vae": ["--plugin", "audio-vae"],
     "audio-gan": ["--plugin", "audio-gan"],
+    "audio-gan, waveforms": ["--plugin", "audio-gan", "--recipe", "waveform"],
 }
 """What is trained, by the name in the results."""
 EACH = 50
@@ -153,7 +154,7 @@ def measure(work: Path, names: list[str]) -> None:
         load_model(judge, weights)
     else:
         judge = trained_judge(levels[~test], digits[~test])
-        save_model(judge, weights)
+        save_model(judge, str(weights))
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results["recordings"] = recognised(judge, levels[test], digits[test])
     made = through_sound(folder, test, work / "through-sound")

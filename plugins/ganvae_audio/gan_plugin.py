@@ -22,5 +22,10 @@ def ganvae_components() -> list[ComponentSpec]:
 @hookimpl
 def ganvae_recipes() -> list[RecipeSpec]:
     return [
-        RecipeSpec("audio-gan", "recipes/audio-gan.yaml", "a GAN of waveforms (WaveGAN, Donahue et al. 2019)")
+        RecipeSpec("audio-gan", "recipes/audio-gan.yaml", "a GAN of log-mel spectrograms of sounds"),
+        RecipeSpec(
+            "waveform",
+            "recipes/audio-gan_waveform.yaml",
+            "a GAN of waveforms (WaveGAN, Donahue et al. 2019)",
+        ),
     ]
