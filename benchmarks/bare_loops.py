@@ -1,7 +1,7 @@
 """Training loops as one would write them by hand for one model: what the engine is measured against.
 
-They hold the same networks, data and optimizer as the engine, keep the same average of the weights and compute the
-same gradient norm. They have no phases, logs, positions or resuming.
+They hold the same networks, data and optimizer as the engine, average the weights (at each step; the engine's long
+averages take every fourth one's) and compute the same gradient norm. They have no phases, logs, positions or resuming.
 """
 
 from __future__ import annotations

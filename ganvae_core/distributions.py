@@ -274,7 +274,7 @@ def sum_event(values: Tensor, event_dimensions: int, mask: Tensor | None = None)
     """Sums the last ``event_dimensions`` dimensions, which may be none, over the entries where the mask is true."""
     if mask is not None:
         values = values.where(mask, 0)
-    return values.flatten(-event_dimensions).sum(-1) if event_dimensions else values
+    return values.sum(tuple(range(-event_dimensions, 0))) if event_dimensions else values
 
 
 def squared_error(observed: ObservedData, x: Tensor, mask: Tensor | None = None) -> Tensor:

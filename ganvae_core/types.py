@@ -168,6 +168,7 @@ class DataSpec:
         units: how x relates to the source's own values.
         class_type: what the classes are in the source: ``text``, ``int`` (whole numbers) or ``bool``.
         details: further properties of a modality as JSON values: a vocabulary, a sample rate in Hz.
+        mean: of all values of x in training rows, where they are bounded and in memory: what encoders centre x at.
     """
 
     shape: tuple[int, ...]
@@ -181,6 +182,7 @@ class DataSpec:
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     class_type: str = "text"
     condition_fields: tuple[Field, ...] | None = None
+    mean: float | None = None
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -61,12 +61,20 @@ class FeatureCritic(Critic):
         return self.head(self.features(x, condition), condition)
 
 
-def centred(x: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    """Data within its range mapped to [-1, 1]; data without bounds, such as a standardised table, stays as it is."""
-    if bounds is None or bounds == (-1, 1):
+def centred(x: Tensor, bounds: tuple[float, float] | None, middle: float | None = None) -> Tensor:
+    """Data within its range scaled to a width of 2 around 0; data without bounds, such as a standardised table, stays.
+
+    Args:
+        x: of any shape.
+        bounds: lowest and highest value.
+        middle: the value that becomes 0; by default that in the middle of the bounds, so that x is in [-1, 1].
+    """
+    if bounds is None:
         return x
     low, high = bounds
-    return x * (2 / (high - low)) - (high + low) / (high - low)
+    scale = 2 / (high - low)
+    offset = scale * ((high + low) / 2 if middle is None else middle)
+    return x if (scale, offset) == (1, 0) else x * scale - offset
 
 
 def check_condition(condition: Tensor | None, shape: tuple[int, ...] | None) -> None:

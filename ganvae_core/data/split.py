@@ -14,6 +14,7 @@ from ganvae_core.interfaces import Indices, Source
 from ganvae_core.types import DataSpec
 
 SPLIT = purpose("held-out split")
+MEAN_ROWS = 256
 MOST_STORED = 1 << 20
 """Rows of a source whose numbers are held as arrays; those of longer ones are computed."""
 
@@ -59,18 +60,20 @@ class Split:
         training: numbers of the training rows; sorted in an array, unless the source is so long that they are computed.
         held_out: numbers of the rows that training does not use, likewise.
         conditional: whether the model is given the source's condition.
+        mean: of x, as ``DataSpec`` has it.
     """
 
     source: Source
     training: RowNumbers
     held_out: RowNumbers
     conditional: bool = False
+    mean: float | None = None
 
     @property
     def spec(self) -> DataSpec:
         """The specification that components are given: the source's, with its condition only if ``conditional``."""
         condition = self.source.spec.condition if self.conditional else None
-        return replace(self.source.spec, condition=condition, count=len(self.training))
+        return replace(self.source.spec, condition=condition, count=len(self.training), mean=self.mean)
 
 
 def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditional: bool = False) -> Split:
@@ -99,10 +102,26 @@ def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditi
     seed = mixed_seed(split_seed, SPLIT)
     if group_of is None and count > MOST_STORED:
         rows = (ComputedRows(count, seed, chosen, count - chosen), ComputedRows(count, seed, 0, chosen))
-        return Split(source, *rows, conditional)
+        return _split(source, *rows, conditional)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator).numpy()
     if group_of is not None:
         is_held_out = np.isin(group_of, order[:chosen])
-        return Split(source, np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), conditional)
-    return Split(source, np.sort(order[chosen:]), np.sort(order[:chosen]), conditional)
+        return _split(source, np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), conditional)
+    return _split(source, np.sort(order[chosen:]), np.sort(order[:chosen]), conditional)
+
+
+def _split(source: Source, training: RowNumbers, held_out: RowNumbers, conditional: bool) -> Split:
+    return Split(source, training, held_out, conditional, _mean(source, training))
+
+
+def _mean(source: Source, training: RowNumbers) -> float | None:
+    """The mean of x over some training rows, evenly spread, of data that is bounded and in memory."""
+    spec = source.spec
+    if spec.range is None or source.is_lazy:
+        return None
+    places = np.linspace(0, len(training) - 1, min(len(training), MEAN_ROWS)).round().astype(np.int64)
+    rows, units = source.rows(training[places]), spec.units
+    offset, scale = (np.reshape(values, units.shape(values)) for values in (units.offset, units.scale))
+    x = (rows.x - offset) / scale
+    return round(float(x.mean() if rows.mask is None else x[rows.mask].mean()), 3)

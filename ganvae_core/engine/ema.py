@@ -8,6 +8,10 @@ import torch
 
 from ganvae_core.model import Model
 
+EVERY = 4
+"""Steps from one update of a long average to the next."""
+LONG = 4
+"""So many updates within a half-life make an average long."""
 RAMP = 0.05
 """Early on the half-life is this share of the rows seen, so that the initial weights lose their influence."""
 
@@ -29,8 +33,15 @@ class EMA:
         self._current = [buffer for buffer in model.buffers() if buffer.numel()]
 
     def update(self, samples_seen: int, batch_size: int) -> None:
-        """Average in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step."""
+        """Average in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step.
+
+        A long average takes every fourth step's weights: an update reads all weights, as the optimizer's does.
+        """
         half_life = min(self.half_life_samples, samples_seen * RAMP)
+        if half_life >= LONG * EVERY * batch_size:
+            if samples_seen // batch_size % EVERY:
+                return
+            batch_size *= EVERY
         weight = 1.0 if half_life <= 0 else 1.0 - 0.5 ** (batch_size / half_life)
         torch._foreach_lerp_(self._averaged, self._trained, weight)  # pyright: ignore
         if self._copied:

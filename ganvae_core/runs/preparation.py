@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import Configuration
+from ganvae_core.data.specifications import stored_specs
 from ganvae_core.data.split import Split
 from ganvae_core.engine.devices import subnormals_as_zero
 from ganvae_core.engine.loop import Engine
@@ -16,6 +18,8 @@ from ganvae_core.plugins import Catalogue
 from ganvae_core.runs.stages import Stages, check_later_stages, stage_engine
 from ganvae_core.runs.weights import load_initial
 from ganvae_core.store.checkpoints import Checkpoint
+from ganvae_core.store.directory import RunDirectory
+from ganvae_core.types import DataSpec
 
 CODES_OF_NOTHING = (
     "this objective trains on the codes of an encoder that is not trained: begin with the weights of a run that has"
@@ -74,6 +78,7 @@ def prepare(
     frame: Any = None,
     epochs: int | None = None,
     checkpoint: Checkpoint | None = None,
+    trained: DataSpec | None = None,
 ) -> Preparation:
     """Open the data and build everything; wrong pairings are errors here, and nothing is written.
 
@@ -84,12 +89,17 @@ def prepare(
         frame: a data frame in place of the file that the configuration's source reads.
         epochs: passes over the training rows, instead of the configuration's steps.
         checkpoint: that training will go on from: the engine is that of its stage, and is not restored yet.
+        trained: the specification of the data of the run that goes on.
 
     Raises:
         DataError: the data cannot be used.
         ConfigurationError: components do not go together.
     """
     data = Builder(configuration, catalogue).split(source, frame=frame)
+    if configuration.initial is not None and trained is None:
+        trained = stored_specs(RunDirectory.open(Path(configuration.initial.path)))[0]
+    if trained is not None:  # networks centre data as they did when their weights were learned
+        data = dataclasses.replace(data, mean=trained.mean)
     if epochs is not None:
         batch = min(configuration.engine.batch_size, len(data.training))
         settings = dataclasses.replace(configuration.engine, steps=-(-epochs * len(data.training) // batch))

@@ -112,7 +112,10 @@ def prepare_resume(
         _refuse_finished(path, checkpoint, before, configuration)
     frame, data = (data, None) if is_frame(data) else (None, data)
     source = None if frame is not None else _source_again(configuration, directory, data)
-    preparation = prepare(configuration, catalogue, source, frame=frame, checkpoint=checkpoint)
+    trained = stored_specs(directory)[0]
+    preparation = prepare(
+        configuration, catalogue, source, frame=frame, checkpoint=checkpoint, trained=trained
+    )
     changed = changes(directory.path / LOCK, catalogue)
     _refuse_other_data(preparation, directory)
     if checkpoint is None:

@@ -74,3 +74,18 @@ def test_it_is_a_model_of_its_own_in_evaluation_mode_without_gradients() -> None
     assert not any(parameter.requires_grad for parameter in training.model.parameters())
     own = {parameter.data_ptr() for parameter in training.objective.parameters()}
     assert not own & {parameter.data_ptr() for parameter in training.model.parameters()}
+
+
+def test_a_long_average_takes_every_fourth_step() -> None:
+    own = model()
+    averaged = EMA(own, half_life_samples=160)  # 16 steps of ten rows
+    weight = averaged.model.generator.get_parameter("head.weight")
+    before, changes = weight.clone(), []
+    with torch.no_grad():
+        own.generator.get_parameter("head.weight").add_(1.0)
+    for step in range(10_001, 10_017):
+        previous = weight.clone()
+        averaged.update(step * 10, 10)
+        changes.append(not torch.equal(weight, previous))
+    assert changes == [False, False, False, True] * 4
+    torch.testing.assert_close(weight, before + 0.5)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.builtin.option_checks import positive_number, positive_sizes
-from ganvae_core.distributions import LOG_2_PI, DiagonalNormal, register_kl
+from ganvae_core.distributions import LOG_2_PI, DiagonalNormal, register_kl, sum_event
 from ganvae_core.interfaces import LatentPrior, Normals, NormalsPrior, Support
 
 
@@ -206,4 +206,4 @@ def _normal_to_standard_normal(
     """0.5 sum(mean² + variance - 1 - log variance) (Kingma and Welling 2013, appendix B)."""
     log_variance = posterior.log_variance
     terms = posterior.location.square() + log_variance.exp() - log_variance - 1
-    return 0.5 * terms.flatten(1).sum(1)
+    return 0.5 * sum_event(terms, terms.dim() - 1)
