@@ -129,6 +129,15 @@ def test_networks_see_the_same_whatever_the_range_of_the_data(make: Any, shape: 
         torch.testing.assert_close(output, outputs[0])
 
 
+def test_a_fully_connected_encoder_centres_data_at_its_mean() -> None:
+    torch.manual_seed(0)
+    encoder = MLPEncoder(DataSpec((4,), (10.0, 260.0), mean=60.0), (2,), posterior="dirac")
+    seen: list[torch.Tensor] = []
+    encoder.layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(torch.tensor([[60.0, 10.0, 260.0, 185.0]]))
+    torch.testing.assert_close(seen[0], torch.tensor([[0.0, -0.4, 1.6, 1.0]]))
+
+
 @pytest.mark.parametrize("shape", image_shapes())
 def test_dcgan_meets_every_size_of_image(shape: tuple[int, int, int]) -> None:
     generator, encoder = DCGANGenerator([3], shape, filters=1), DCGANEncoder(DataSpec(shape), [3], filters=1)

@@ -56,6 +56,13 @@ def test_a_batch_as_large_as_the_data_takes_every_row_once() -> None:
     assert sorted(data.batch_at(8).index.tolist()) == data.data.training.tolist()
 
 
+def test_the_mean_of_bounded_data_is_that_of_training_rows_in_a_models_units() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (300, 1, 3, 3)).astype(np.uint8)
+    divided = gv.split(gv.as_source(x), held_out=0.2)  # 240 rows to learn from: all of them are read
+    assert divided.spec.mean == round(float((x[divided.training] / 255).mean()), 3)
+    assert gv.split(gv.as_source(rows(40)), held_out=0.2).spec.mean is None  # unbounded
+
+
 def test_held_out_rows_are_never_learned_from() -> None:
     data = stream(rows(40))
     assert not set(indices(data, 40)) & set(data.data.held_out.tolist())

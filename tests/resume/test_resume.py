@@ -19,10 +19,11 @@ from toys import FromPhases, engine, images, model, narrow_settings, recipes, re
 
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Elbo
-from ganvae_core.config.configuration import stored
+from ganvae_core.config.configuration import configure, stored
 from ganvae_core.config.layers import parse_overrides, parse_yaml
 from ganvae_core.data.stream import DataStream
 from ganvae_core.plugins import installed_plugins
+from ganvae_core.runs.preparation import prepare
 from ganvae_core.runs.resuming import differing_settings, prepare_resume, runtime_notes
 from ganvae_core.store.checkpoints import read_checkpoint
 from ganvae_core.store.manifests import manifest_text
@@ -95,6 +96,19 @@ def test_every_recipe_goes_on_bit_for_bit(
     assert logged(resumed) == logged(whole)
     assert sorted({record["step"] for record in logged(whole)}) == [2, 3, 4, 6, 7]
     assert resumed.results == whole.results
+
+
+def test_networks_go_on_centring_data_as_their_run_did(tmp_path: Path) -> None:
+    """Runs from before data had a mean centre it in the middle of its range, resumed or as the weights of a new run."""
+    run = run_recipe("vae/vae", tmp_path / "run", FIRST)
+    assert run.model.encoder.inputs.mean == run.spec.mean != 0.5  # pyright: ignore
+    record = json.loads((run.path / "data.json").read_text())
+    del record["spec"]["mean"]
+    (run.path / "data.json").write_text(json.dumps(record))
+    old = gv.load(run.path)
+    new = prepare(configure(installed_plugins(), "vae", None, [{"from": {"path": str(run.path)}}]), installed_plugins())
+    for model in (old.model, old.resume(steps=STEPS).model, new.engine.model):
+        assert model.encoder.inputs.mean is None  # pyright: ignore
 
 
 def test_a_prior_that_was_fitted_is_not_until_the_next_end_when_its_run_goes_on(tmp_path: Path) -> None:
