@@ -106,9 +106,11 @@ def test_networks_go_on_centring_data_as_their_run_did(tmp_path: Path) -> None:
     del record["spec"]["mean"]
     (run.path / "data.json").write_text(json.dumps(record))
     old = gv.load(run.path)
-    new = prepare(configure(installed_plugins(), "vae", None, [{"from": {"path": str(run.path)}}]), installed_plugins())
-    for model in (old.model, old.resume(steps=STEPS).model, new.engine.model):
-        assert model.encoder.inputs.mean is None  # pyright: ignore
+    new = prepare(
+        configure(installed_plugins(), "vae", None, [{"from": {"path": str(run.path)}}]), installed_plugins()
+    )
+    for trained in (old.model, old.resume(steps=STEPS).model, new.engine.model):
+        assert trained.encoder.inputs.mean is None  # pyright: ignore
 
 
 def test_a_prior_that_was_fitted_is_not_until_the_next_end_when_its_run_goes_on(tmp_path: Path) -> None:
