@@ -104,6 +104,8 @@ class Rows:
 
 HELD_OUT = "held_out/"
 """Begins the names of held-out results in the records of the log."""
+OF_SAMPLES = "samples/"
+"""Begins the names of what is measured of samples while training, in the records of the log."""
 COST_OF_TRAINING = frozenset(("samples_per_second", "seconds", "peak_megabytes"))
 """Names in the records of the log that depend on the machine: of the interval, and the most memory so far."""
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ganvae_core.cli.frame import current_catalogue
+from ganvae_core.cli.output import four_digits
 from ganvae_core.engine.environment import cores
 from ganvae_core.store.directory import RunDirectory
 from ganvae_core.store.manifests import preferred
@@ -63,5 +64,4 @@ def preference(run: RunDirectory) -> list[str]:
 
 def result(figure: Figure, value: float) -> str:
     """One result: ``ELBO −18.4 nats``."""
-    number = f"{value:.4g}".replace("-", "−")
-    return f"{figure.label} {number} {figure.unit}".rstrip()
+    return f"{figure.label} {four_digits(value)} {figure.unit}".rstrip()

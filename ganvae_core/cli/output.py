@@ -52,6 +52,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def four_digits(value: float) -> str:
+    """Four digits that count, with a true minus sign: −18.41."""
+    return f"{value:.4g}".replace("-", "−")
+
+
 def percent(share: float) -> str:
     """``12 %``, ``0.33 %``, ``99.7 %``, ``100 %``."""
     return f"{100 * share:.{2 if share < 0.995 else 3}g} %"

@@ -13,8 +13,9 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 from rich.text import Text
 
+from ganvae_core.cli.output import four_digits
 from ganvae_core.training import Callback, TrainingView
-from ganvae_core.types import HELD_OUT
+from ganvae_core.types import HELD_OUT, OF_SAMPLES
 
 REDRAWN_A_SECOND = 2
 LINE_SECONDS = 10.0
@@ -22,7 +23,7 @@ LINE_SECONDS = 10.0
 LONG_SECONDS = 600.0
 """Seconds left from which the estimate has a line of its own, with the command of a smaller recipe."""
 MAIN_TERMS = 4
-NOT_LOSSES = ("gradient_norm", "accuracy", "samples/spread", "samples/nearest")
+NOT_LOSSES = ("gradient_norm", "accuracy")
 
 
 @final
@@ -174,7 +175,7 @@ def main_terms(record: Mapping[str, Any], in_nats: bool) -> str:
     names = [
         name
         for name in record
-        if "/" in name and not name.endswith(NOT_LOSSES) and not name.startswith(HELD_OUT)
+        if "/" in name and not name.endswith(NOT_LOSSES) and not name.startswith((HELD_OUT, OF_SAMPLES))
     ]
     phases = {name.partition("/")[0] for name in names}
     words: list[str] = []
@@ -183,5 +184,5 @@ def main_terms(record: Mapping[str, Any], in_nats: bool) -> str:
         term = "KL" if term == "kl" else term
         label = term if len(phases) == 1 else f"{phase} {term}"
         unit = " nats" if in_nats and term == "loss" else ""
-        words.append(f"{label.replace('_', ' ')} {record[name]:.4g}{unit}")
+        words.append(f"{label.replace('_', ' ')} {four_digits(record[name])}{unit}")
     return " · ".join(words)

@@ -13,7 +13,7 @@ import click
 
 from ganvae_core.cli import describe
 from ganvae_core.cli.frame import PathName
-from ganvae_core.cli.output import aligned, counted, labelled, note, print_json, table
+from ganvae_core.cli.output import aligned, counted, four_digits, labelled, note, print_json, table
 from ganvae_core.cli.run_files import (
     Outline,
     last_record,
@@ -29,7 +29,7 @@ from ganvae_core.plugins.known import OWN
 from ganvae_core.plugins.lock import read_lock
 from ganvae_core.store.directory import CONFIG, DATA, DEFAULT_PARENT, LOCK, METRICS, RunDirectory, find_runs
 from ganvae_core.store.manifests import best_step
-from ganvae_core.types import HELD_OUT
+from ganvae_core.types import HELD_OUT, OF_SAMPLES
 
 SLOTS = ("prior", "generator", "encoder", "critic", "observation", "objective")
 NOT_THE_SOURCES = ("condition", "held_out", "split_seed")
@@ -189,14 +189,14 @@ def warned(run: RunDirectory) -> list[str]:
 
 def logged(record: Mapping[str, Any]) -> list[str]:
     """The terms of each phase in a line, with units where they are known; then the speed."""
-    names = [name for name in record if "/" in name and not name.startswith(HELD_OUT)]
+    names = [name for name in record if "/" in name and not name.startswith((HELD_OUT, OF_SAMPLES))]
     lines: list[str] = []
     for phase in dict.fromkeys(name.partition("/")[0] for name in names):
         terms = {name.partition("/")[2]: record[name] for name in names if name.startswith(f"{phase}/")}
         # What is summed with a divergence is in nats as it is.
         in_nats = terms.keys() & {"loss", "reconstruction", "kl"} if "kl" in terms else set[str]()
         words = [
-            f"{term.replace('_', ' ')} {value:.4g}{' nats' if term in in_nats else ''}".replace("-", "−")
+            f"{term.replace('_', ' ')} {four_digits(value)}{' nats' if term in in_nats else ''}"
             for term, value in terms.items()
         ]
         lines.append(f"{phase}: {' · '.join(words)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ganvae_core.cli.output import percent
+from ganvae_core.cli.output import four_digits, percent
 from ganvae_core.errors import setting
 
 if TYPE_CHECKING:
@@ -133,14 +133,14 @@ def _numbers(field: Field, there: np.ndarray) -> str:
             return str(np.datetime64(round(value * 1e6), "us").astype(f"datetime64[{unit}]")).replace(
                 "T", " "
             )
-        return f"{value:,.{0 if field.step == 1 else 6}g}" if field.step != 1 else f"{value:,.0f}"
+        return f"{value:,.{'0f' if field.step == 1 else '6g'}}".replace("-", "−")
 
     if not len(there):
         return "none"
     if field.kind == "constant":
         return written(there[0])
     extent = f"{written(there.min())} to {written(there.max())}"
-    mean = written(there.mean()) if field.kind == "date" else f"{there.mean():.4g}"
+    mean = written(there.mean()) if field.kind == "date" else four_digits(there.mean())
     shares = [f"{written(spike)} ({percent((there == spike).mean())})" for spike in field.spikes]
     spikes = f", often {', '.join(shares)}" if shares else ""
     return f"{mean} on average, {extent}{spikes}"

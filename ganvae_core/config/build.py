@@ -223,7 +223,7 @@ class Builder:
     def metrics(self, model: Model, source: DataSpec) -> list[Metric]:
         """The metrics that apply to this model and its data's source, in the order of the configuration."""
         offered = has(model, source)
-        return [metric for _, metric in self.all_metrics() if metric.needs <= offered]
+        return [metric for _, metric in self.all_metrics(source) if metric.needs <= offered]
 
     def unmeasurable(self, model: Model, source: DataSpec) -> dict[str, list[Need]]:
         """Metrics of the configuration that do not apply, by id, and what each of them lacks."""
@@ -234,10 +234,14 @@ class Builder:
             if not metric.needs <= offered
         }
 
-    def all_metrics(self) -> list[tuple[str, Metric]]:
-        """The metrics of the configuration with their ids, whether or not they apply."""
-        chosen = self.configuration.lists["metrics"]
-        return [(choice.id, self._make(choice, Facts({}), "metrics")) for choice in chosen]
+    def all_metrics(self, source: DataSpec | None = None) -> list[tuple[str, Metric]]:
+        """The metrics of the configuration with their ids, whether or not they apply.
+
+        Args:
+            source: the specification of the data as its source has it; None where it is not known yet.
+        """
+        facts, chosen = Facts({"data": source}), self.configuration.lists["metrics"]
+        return [(choice.id, self._make(choice, facts, "metrics")) for choice in chosen]
 
     @property
     def fits_prior(self) -> bool:

@@ -14,10 +14,10 @@ from ganvae_core.data.codec import batch_of
 from ganvae_core.evaluation.sampling import can_sample, evenly, sample_rows
 from ganvae_core.interfaces import Critic
 from ganvae_core.training import Callback, TrainingView
-from ganvae_core.types import Phase
+from ganvae_core.types import OF_SAMPLES, Phase
 
 ACCURACY, KL, USAGE = "accuracy", "kl", "usage"
-SPREAD, NEAREST = "samples/spread", "samples/nearest"
+SPREAD, NEAREST = OF_SAMPLES + "spread", OF_SAMPLES + "nearest"
 COMPARED = 256
 """Samples, and rows of data, that are measured."""
 ALIKE, NO_LONGER_ALIKE = 0.2, 0.3

@@ -141,7 +141,8 @@ def evaluate(
         ConfigurationError: there is no such metric, or it refuses its options.
         DataError: the run's data cannot be read, or no rows are held out.
     """
-    chosen = built_metrics(run.catalogue, run.configuration, list(metrics) or default_metrics(run))
+    named = list(metrics) or default_metrics(run)
+    chosen = built_metrics(run.catalogue, run.configuration, named, run.source_spec)
     data = run.open_data()
     if not len(data.held_out):
         raise gv.DataError(f"no rows of the data of '{run.path}' are held out, so nothing can be measured on it.",
@@ -178,7 +179,10 @@ def evaluate(
 
 
 def built_metrics(
-    catalogue: Catalogue, configuration: Configuration, metrics: Sequence[Any]
+    catalogue: Catalogue,
+    configuration: Configuration,
+    metrics: Sequence[Any],
+    source: gv.DataSpec | None = None,
 ) -> list[tuple[Choice, gv.Metric]]:
     """Metrics by their names, or mappings of a name and options, for runs of a configuration.
 
@@ -186,7 +190,7 @@ def built_metrics(
         ConfigurationError: there is no such metric, or it refuses its options.
     """
     found = stored(catalogue, configuration.as_dict(), nest([("metrics", list(metrics))]))
-    made = [metric for _, metric in Builder(found, catalogue).all_metrics()]
+    made = [metric for _, metric in Builder(found, catalogue).all_metrics(source)]
     return list(zip(found.lists["metrics"], made, strict=True))
 
 

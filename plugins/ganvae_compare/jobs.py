@@ -107,7 +107,8 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
     """Train and measure all jobs that are not done, so many at once.
 
     Args:
-        jobs: in the order in which they are begun. The first one that comes so far is measured with the references.
+        jobs: in the order in which they are begun. The first one that comes so far is measured with the references, and
+            another one again where it fails.
         processes: at once.
         show: called again and again with all workers so far.
 
@@ -133,6 +134,8 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
                 running.append(Worker(waiting.pop(0), threads, lacks_references))
                 workers.append(running[-1])
             running[:] = [worker for worker in running if worker.step()]
+            if not waiting and not running:
+                waiting += _for_references(workers)
             show(workers)
             time.sleep(POLL_SECONDS)
     finally:
@@ -141,6 +144,15 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
         for worker in running:
             worker.wait()
     return [worker for worker in workers if worker.error]
+
+
+def _for_references(workers: list[Worker]) -> list[Job]:
+    """A job to be measured again, with the references, where all that were to be measured with them failed."""
+    asked = [worker for worker in workers if worker.with_references]
+    if not asked or not all(worker.error for worker in asked):
+        return []
+    tried = {worker.job.name for worker in asked}
+    return [worker.job for worker in workers if not worker.error and worker.job.name not in tried][:1]
 
 
 def is_finished(run: Path) -> bool:

@@ -17,7 +17,7 @@ import click
 
 from ganvae_compare.plan import ganvae, interrupted, next_free, read_settings, write_settings
 from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.output import counted, note
+from ganvae_core.cli.output import counted, four_digits, note
 from ganvae_core.config.layers import Text
 from ganvae_core.errors import ConfigurationError
 
@@ -80,6 +80,7 @@ def sweep(
         finish,
         importances,
         run_trials,
+        short,
         study_of,
     )
 
@@ -110,9 +111,10 @@ def sweep(
     best = finish(found)
     shares = importances(study_of(found))
     for key, value in best.params.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value  # best.yaml has all digits
-        note(f"  {key}={shown}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else ""))
-    note(f"best: trial {best.number}, {found.metric} {best.value:.4g}; {found.folder / PLOT}")
+        note(
+            f"  {key}={short(value)}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else "")
+        )
+    note(f"best: trial {best.number}, {found.metric} {four_digits(best.values[0])}; {found.folder / PLOT}")
     note(f"next:  ganvae run --config {shlex.quote(str(found.folder / BEST))}")
     click.echo(str(found.folder))
     return 0

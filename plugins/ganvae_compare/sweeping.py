@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 from filelock import FileLock, Timeout
 
 import ganvae_core as gv
+from ganvae_core.cli.output import four_digits
 from ganvae_core.config.layers import Text, as_overrides, nest
 from ganvae_core.store.files import whole_file
 
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 SWEEP, JOURNAL, TRIALS, LOCKS, TABLE, PLOT, BEST = ("sweep.json", "journal.log", "trials", "locks", "trials.csv",
                                                     "sweep.png", "best.yaml")  # fmt: skip
 STUDY = "sweep"
-RUN, RESULTS, LOCK = "run", "results", "lock"
-"""What a trial keeps beside its values: the path of its run, all figures of it, and the lock of its values."""
+RUN, RESULTS = "run", "results"
+"""What a trial keeps beside its values: the path of its run, and all figures of it."""
+CLAIM = "claim"
+"""The lock under which trials are claimed, one process at a time."""
+POLL_SECONDS = 1.0
 STARTUP_TRIALS = 8
 """Trials that are drawn at random, and complete before any is pruned."""
 JUDGED_FROM = 0.3
@@ -192,9 +197,10 @@ class Pruning(gv.Callback):
 
 
 def run_trials(sweep: Sweep, say: Any) -> None:
-    """Ask for trials, train them and report them, until there are enough.
+    """Ask for trials, train them and report them, until as many have ended as there are to be.
 
     A trial of the same values as another is not trained again: it waits until that one has ended, and ends as it did.
+    While other processes run the last trials this one waits, since one that is killed leaves its trial to be claimed.
 
     Args:
         sweep: what is searched.
@@ -206,15 +212,43 @@ def run_trials(sweep: Sweep, say: Any) -> None:
     ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     (sweep.folder / LOCKS).mkdir(exist_ok=True)
     while len(study.get_trials(deepcopy=False, states=ended)) < sweep.trials:
+        if (claimed := _claim(sweep, study)) is None:
+            time.sleep(POLL_SECONDS)
+            continue
+        trial, lock = claimed
+        with lock:
+            drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
+            words = " ".join(as_overrides(nest(list(drawn.items()))))
+            # The locks of a process that is killed are free: what it trained is trained again.
+            with FileLock(sweep.folder / LOCKS / hashlib.sha256(words.encode()).hexdigest()[:16]):
+                said = _run_trial(sweep, study, trial, drawn)
+        say(
+            f"trial {trial.number}: {said}   {' '.join(f'{key}={short(value)}' for key, value in drawn.items())}"
+        )
+
+
+def _claim(sweep: Sweep, study: optuna.Study) -> tuple[optuna.Trial, FileLock] | None:
+    """A new trial with its lock, which is held; None where those that have ended or run are enough."""
+    with FileLock(sweep.folder / LOCKS / CLAIM):
+        states = [_state(sweep, trial) for trial in study.get_trials(deepcopy=False)]
+        if len(states) - states.count("lost") >= sweep.trials:
+            return None
         trial = study.ask()
-        drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
-        words = " ".join(as_overrides(nest(list(drawn.items()))))
-        # The lock of a process that is killed is free: what it trained is trained again.
-        name = hashlib.sha256(words.encode()).hexdigest()[:16]
-        trial.set_user_attr(LOCK, name)
-        with FileLock(sweep.folder / LOCKS / name):
-            said = _run_trial(sweep, study, trial, drawn)
-        say(f"trial {trial.number}: {said}   {words}")
+        lock = _lock_of(sweep, trial.number)
+        lock.acquire()
+        return trial, lock
+
+
+def _lock_of(sweep: Sweep, number: int) -> FileLock:
+    """What a process holds while it runs a trial."""
+    return FileLock(sweep.folder / LOCKS / f"trial-{number:04d}")
+
+
+def short(value: Any) -> str:
+    """A setting for people: best.yaml and trials.csv have all digits."""
+    if isinstance(value, list):
+        return f"[{short(value[0])}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _run_trial(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, drawn: Mapping[str, Any]) -> str:
@@ -247,7 +281,7 @@ def _run_trial(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, drawn: Ma
         study.tell(trial, state=TrialState.PRUNED)
         return f"pruned at step {run.step:,}"
     study.tell(trial, value)
-    return f"{sweep.metric} {value:.4g}"
+    return f"{sweep.metric} {four_digits(value)}"
 
 
 def finish(sweep: Sweep) -> optuna.trial.FrozenTrial:
@@ -312,9 +346,9 @@ def _state(sweep: Sweep, trial: optuna.trial.FrozenTrial) -> str:
     """How a trial has ended; of one that a killed process has left behind, whose lock is free, ``lost``."""
     from optuna.trial import TrialState
 
-    if trial.state == TrialState.RUNNING and LOCK in trial.user_attrs:
+    if trial.state == TrialState.RUNNING:
         try:
-            with FileLock(sweep.folder / LOCKS / trial.user_attrs[LOCK], timeout=0):
+            with _lock_of(sweep, trial.number).acquire(timeout=0):
                 return "lost"
         except Timeout:
             pass

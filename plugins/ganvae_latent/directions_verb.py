@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.output import note, said_if_slow, table
+from ganvae_core.cli.output import four_digits, note, said_if_slow, table
 from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_latent.features import classifier_of
 from ganvae_latent.giving import Request, open_data, requested
@@ -107,7 +107,7 @@ def directions(
     headings = [f"{amount:+g}" if amount else "0" for amount in AMOUNTS]
     write(run, lines, output, headings=headings, condition=conditions, further=further)
     table(
-        [[label, f"{float(score):.3g}"] for label, score in zip(found.names, found.scores, strict=True)],
+        [[label, four_digits(float(score))] for label, score in zip(found.names, found.scores, strict=True)],
         ["name", found.measure],
     )
     note(f"stored in {run.path}/directions;  ganvae edit {run.path} --direction {found.names[0]}=2")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.model_verbs import OVERRIDES
-from ganvae_core.cli.output import counted, note, percent, said_if_slow, table, warnings_as_notes
+from ganvae_core.cli.output import counted, four_digits, note, percent, said_if_slow, table, warnings_as_notes
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_latent.giving import Request, requested
 
@@ -97,7 +97,7 @@ def score(
             is_held_out = {"held_out": held_out} if held_out.any() else {}
             _write(output, {"row": indices, "score": scores} | shown | is_held_out | labels)
     table(
-        [[indices[at], f"{scores[at]:.4g}", *(percent(float(share[at])) for share in shown.values()),
+        [[indices[at], four_digits(float(scores[at])), *(percent(float(share[at])) for share in shown.values()),
           *(values[at] for values in labels.values())] for at in order[:PRINTED]],
         ["row", "score", *(f"{of}s as high" for _ in shown), *labels],
     )  # fmt: skip

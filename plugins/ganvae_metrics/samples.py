@@ -24,6 +24,11 @@ def suffix(net: Net) -> str:
     return net.replace("-", "_")
 
 
+def in_words(net: Net, data: gv.DataSpec | None) -> str:
+    """A net in words: data other than images has values in place of pixels."""
+    return "values" if net == "pixels" and data is not None and data.modality != "image" else net
+
+
 def _compared(subject: gv.Subject, net: Net) -> tuple[Tensor, Tensor]:
     """Features (N, F) of held-out rows, and (M, F) of samples."""
     real = features(subject, subject.held_out(subject.sample_count), net)
@@ -45,16 +50,17 @@ class FrechetDistance(gv.Metric):
     one net. With fewer rows than features the covariances are singular, and the figure says little.
 
     Args:
+        data: that is measured; None where it is not known yet.
         net: pixels (their principal components), judge (a small classifier of the data's own labels),
             efficientnet-lite0, or inception (the environment variable GANVAE_INCEPTION has its weights' path).
     """
 
     needs = NEEDS
 
-    def __init__(self, *, net: Net = "pixels") -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
         self.net: Net = net
         self.cheap = net == CHEAP
-        self.figures = (gv.Figure(f"fd_{suffix(net)}", f"FD, {net}", "", "lower"),)
+        self.figures = (gv.Figure(f"fd_{suffix(net)}", f"FD, {in_words(net, data)}", "", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``fd_NET``."""
@@ -70,15 +76,16 @@ class KernelDistance(gv.Metric):
     are of one distribution. ``NAME_error`` is its standard error.
 
     Args:
+        data: as ``frechet``'s.
         net: as ``frechet``'s.
     """
 
     needs = NEEDS
     cheap = False  # of a few hundred rows its errors are as large as the differences of good models
 
-    def __init__(self, *, net: Net = "pixels") -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
         self.net: Net = net
-        self.figures = (gv.Figure(f"kd_{suffix(net)}", f"KD × 1000, {net}", "", "lower"),)
+        self.figures = (gv.Figure(f"kd_{suffix(net)}", f"KD × 1000, {in_words(net, data)}", "", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``kd_NET`` and ``kd_NET_error``."""
@@ -98,6 +105,7 @@ class Manifolds(gv.Metric):
     Samples of the data's own distribution have a density of 1 and, for k = 5, a coverage of about 0.97.
 
     Args:
+        data: as ``frechet``'s.
         net: as ``frechet``'s.
         nearest: k, the neighbour that a row's ball reaches to.
     """
@@ -105,12 +113,12 @@ class Manifolds(gv.Metric):
     needs = NEEDS
     cheap = False
 
-    def __init__(self, *, net: Net = "pixels", nearest: int = 5) -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", nearest: int = 5) -> None:
         _at_least("nearest", nearest, 1)
         self.net: Net = net
         self.nearest = nearest
         self.figures = tuple(
-            gv.Figure(f"{name}_{suffix(net)}", f"{name}, {net}", "", "higher")
+            gv.Figure(f"{name}_{suffix(net)}", f"{name}, {in_words(net, data)}", "", "higher")
             for name in ("precision", "recall", "density", "coverage")
         )
 
@@ -130,18 +138,23 @@ class SlicedWasserstein(gv.Metric):
     one are taken.
 
     Args:
+        data: as ``frechet``'s.
         net: as ``frechet``'s.
         directions: random projections.
     """
 
     needs = NEEDS
 
-    def __init__(self, *, net: Net = "pixels", directions: int = 512) -> None:
+    def __init__(
+        self, data: gv.DataSpec | None = None, *, net: Net = "pixels", directions: int = 512
+    ) -> None:
         _at_least("directions", directions, 1)
         self.net: Net = net
         self.cheap = net == CHEAP
         self.directions = directions
-        self.figures = (gv.Figure(f"sw_{suffix(net)}", f"sliced Wasserstein, {net}", "", "lower"),)
+        self.figures = (
+            gv.Figure(f"sw_{suffix(net)}", f"sliced Wasserstein, {in_words(net, data)}", "", "lower"),
+        )
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``sw_NET``."""
@@ -159,15 +172,20 @@ class TwoSample(gv.Metric):
     larger one are taken.
 
     Args:
+        data: as ``frechet``'s.
         net: as ``frechet``'s.
     """
 
     needs = NEEDS
     cheap = False
 
-    def __init__(self, *, net: Net = "pixels") -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
         self.net: Net = net
-        self.figures = (gv.Figure(f"nn_{suffix(net)}", f"1-NN two-sample (50 ideal), {net}", "%", "lower"),)
+        self.figures = (
+            gv.Figure(
+                f"nn_{suffix(net)}", f"1-NN two-sample (50 ideal), {in_words(net, data)}", "%", "lower"
+            ),
+        )
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``nn_NET`` in percent."""
@@ -185,6 +203,7 @@ class DifferentBins(gv.Metric):
     Richardson and Weiss 2018. About 5 % for samples of the data's own distribution. Few rows make it insensitive.
 
     Args:
+        data: as ``frechet``'s.
         net: as ``frechet``'s.
         bins: K, clusters of k-means.
     """
@@ -192,11 +211,13 @@ class DifferentBins(gv.Metric):
     needs = NEEDS
     cheap = False
 
-    def __init__(self, *, net: Net = "pixels", bins: int = 100) -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", bins: int = 100) -> None:
         _at_least("bins", bins, 2)
         self.net: Net = net
         self.bins = bins
-        self.figures = (gv.Figure(f"ndb_{suffix(net)}", f"NDB of {bins}, {net}", "%", "lower"),)
+        self.figures = (
+            gv.Figure(f"ndb_{suffix(net)}", f"NDB of {bins}, {in_words(net, data)}", "%", "lower"),
+        )
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``ndb_NET`` in percent."""
@@ -216,15 +237,18 @@ class Diversity(gv.Metric):
     A model that repeats itself is far below 1. Noise is above 1, so read it with a distance.
 
     Args:
+        data: as ``frechet``'s.
         net: as ``frechet``'s.
     """
 
     needs = NEEDS
     cheap = False
 
-    def __init__(self, *, net: Net = "pixels") -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
         self.net: Net = net
-        self.figures = (gv.Figure(f"diversity_{suffix(net)}", f"diversity, {net}", "", "higher"),)
+        self.figures = (
+            gv.Figure(f"diversity_{suffix(net)}", f"diversity, {in_words(net, data)}", "", "higher"),
+        )
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``diversity_NET``."""
@@ -241,6 +265,7 @@ class Memorisation(gv.Metric):
     to a training row than all but 1 % of the held-out rows are: about 1 % where nothing is copied.
 
     Args:
+        data: as ``frechet``'s.
         net: as ``frechet``'s.
         rows: training rows that are compared with, at most, evenly spread. A copy of a row that is left out is missed.
     """
@@ -249,13 +274,18 @@ class Memorisation(gv.Metric):
     cheap = False
     has_references = False  # training rows are their own closest ones
 
-    def __init__(self, *, net: Net = "pixels", rows: int = 50_000) -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", rows: int = 50_000) -> None:
         _at_least("rows", rows, 1)
         self.net: Net = net
         self.rows = rows
         self.figures = (
-            gv.Figure(f"distance_to_record_{suffix(net)}", f"distance to record, {net}", "", "higher"),
-            gv.Figure(f"copies_{suffix(net)}", f"copies, {net}", "%", "lower"),
+            gv.Figure(
+                f"distance_to_record_{suffix(net)}",
+                f"distance to record, {in_words(net, data)}",
+                "",
+                "higher",
+            ),
+            gv.Figure(f"copies_{suffix(net)}", f"copies, {in_words(net, data)}", "%", "lower"),
         )
 
     def features(self, subject: gv.Subject) -> Callable[[Tensor], Tensor]:

@@ -229,6 +229,15 @@ def test_show_says_what_was_trained_on_what_with_which_result(run: Path, say: Sa
     assert err == f"next:  ganvae sample {run} -n 100\n"
 
 
+def test_losses_have_a_true_minus_and_no_distances_of_samples_beside_them() -> None:
+    from ganvae_core.cli.progress import main_terms
+    from ganvae_core.cli.runs_verbs import logged
+
+    record = {"samples/spread": 1.04, "elbo/loss": -26.99, "elbo/kl": 6.3, "samples_per_second": 1234.5}
+    assert main_terms(record, in_nats=True) == "loss −26.99 nats · KL 6.3"
+    assert logged(record) == ["elbo: loss −26.99 nats · kl 6.3 nats", "1,234 rows/s"]
+
+
 def test_show_marks_the_best_checkpoint_and_the_damaged_one(run: Path, say: Say) -> None:
     change_manifest(run, 4, results={"elbo_nats": -1.0}, judged=-1.0)
     assert "  step 4 (best) · 6\n" in say("show", run)[1]

@@ -207,6 +207,27 @@ def test_the_first_run_that_is_trained_is_measured_with_the_references(
     assert measured == ["vae --json", "ae --no-references"]
 
 
+def test_references_are_measured_with_another_run_where_the_first_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are measured at once: the second without references, before the first fails."""
+    measured: list[str] = []
+
+    def start(worker: Worker, words: list[str], output: int) -> Ended:
+        measured.append(f"{worker.job.candidate} {words[-1]}")
+        worker.job.log.write_text("error: out of memory.\n")
+        part = {"references": {} if "--no-references" in words else {"noise": {}}}
+        return Ended(int(worker.job.candidate == "one"), json.dumps([{"measured": [part]}]).encode())
+
+    monkeypatch.setattr(Worker, "_start", start)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.0)
+    plan = Plan(tmp_path, runs=("one", "two"))
+    failed = work_through(plan.jobs, 2, lambda workers: None)
+    assert [worker.job.candidate for worker in failed] == ["one"]
+    assert measured == ["one --json", "two --no-references", "two --json"]
+    assert plan.jobs[1].has_references
+
+
 def test_runs_on_other_data_are_refused_before_they_are_measured(tmp_path: Path, say: Say) -> None:
     runs = [train(tmp_path / str(share), "--plugin", "gan", f"data.held_out={share}", "critic.hidden=[4]", *TINY)
             for share in (0.1, 0.2)]  # fmt: skip
@@ -447,6 +468,16 @@ def test_a_browser_shows_the_page_without_an_error(compared: Path) -> None:
                 page.locator("thead button").first.click()
                 page.locator("thead button").first.click()
                 assert page.evaluate(first) != before  # sorted the other way round
+                fits = page.evaluate("""() => {  // a table of thirteen columns of means with spreads
+                    for (const row of document.querySelector("table").rows) {
+                        while (row.cells.length < 13) row.append(row.cells[1].cloneNode(true));
+                        const cells = [...row.querySelectorAll("td")].slice(1);
+                        for (const cell of cells) cell.textContent = "93.667 ±\u00a00.024";
+                    }
+                    const wide = document.querySelector(".wide");
+                    return wide.scrollWidth <= wide.clientWidth;
+                }""")  # fmt: skip
+                assert fits == (width == 1280)
                 grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         browser.close()
     assert len(grounds) == 2

@@ -94,6 +94,34 @@ def test_what_the_data_does_not_allow_has_a_reason(vae: Path, monkeypatch: pytes
         assert reason in found.result(figure).reason, figure
 
 
+def test_weights_of_a_package_are_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_weights"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    torch.manual_seed(0)
+    state = efficientnet.EfficientNetLite0().state_dict()
+    weights = package / efficientnet.WEIGHTS
+    torch.save({f"_{key.replace('.', '._')}": value for key, value in state.items()}, weights)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(efficientnet, "MODULE", "some_weights")
+    monkeypatch.setenv("GANVAE_CACHE_DIR", str(tmp_path / "cache"))
+    efficientnet.load_efficientnet()
+    weights.unlink()
+    again = efficientnet.load_efficientnet().state_dict()
+    assert all(torch.equal(again[key], value) for key, value in state.items())
+    assert [file.name for file in (tmp_path / "cache" / "nets").iterdir()] == [f"{weights.stem}.safetensors"]
+
+
+def test_what_is_called_pixels_of_images_are_values_of_other_data(tmp_path: Path, say: Say) -> None:
+    data = write_table(tmp_path / "table.csv")
+    run = train(tmp_path / "run", "--plugin", "gan", "--data", data, "critic.hidden=[4]", *TINY)
+    outcome = say("evaluate", run, "--metrics", "frechet,diversity", "--no-references")
+    assert outcome.code == 0, outcome.err
+    assert "FD, values" in outcome.out
+    assert "diversity, values" in outcome.out
+    assert ", pixels" not in outcome.out
+
+
 def test_metrics_of_one_kind_have_files_of_their_own(vae: Path) -> None:
     few, more = ({"name": "importance-bound", "draws": draws, "rows": 5} for draws in (2, 3))
     write(evaluate(gv.load(vae), [few, more], samples=20, with_references=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from command_line import Say
+from ganvae_compare import sweeping
 from ganvae_compare.plan import read_settings
-from ganvae_compare.sweeping import LOCK, SWEEP, Range, Sweep, parse_range, run_trials, study_of
+from ganvae_compare.sweeping import SWEEP, Range, Sweep, parse_range, run_trials, study_of
 
 import ganvae_core as gv
 
@@ -91,7 +93,7 @@ def test_a_sweep_gives_a_table_a_plot_and_a_configuration_to_run(
     assert say("sweep", "--resume", swept).code == 0
     assert sorted(path.name for path in (swept / "trials").iterdir()) == before
     # A trial that a killed process has left behind does not count.
-    study_of(begun(swept)).ask().set_user_attr(LOCK, "free")
+    study_of(begun(swept)).ask()
     assert say("sweep", "--resume", swept, "--trials", "4").code == 0
     assert [trial.state.name for trial in study_of(begun(swept)).get_trials()] == [
         "COMPLETE", "COMPLETE", "COMPLETE", "RUNNING", "COMPLETE"]  # fmt: skip
@@ -165,6 +167,29 @@ def test_a_value_that_another_process_trains_is_waited_for(
     assert len(trained) == 1
     assert {trial.value for trial in study_of(sweep).get_trials()} == {1.0}
     assert any("not trained again" in line for line in said)
+
+
+def test_processes_do_not_claim_more_trials_than_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three threads stand for three processes; each looks for more while the others train their last trial."""
+    sweep = Sweep(tmp_path, "vae", "", "", (("objective.beta", "0.1..2"),), "elbo_nats", "maximize", 4, 0)
+    study_of(sweep).ask()  # of a process that was killed
+    said: list[str] = []
+
+    def train(*_: object, out: Path, **__: object) -> SimpleNamespace:
+        time.sleep(0.2)
+        return SimpleNamespace(results={"elbo_nats": -1234.5678}, path=out, step=3)
+
+    monkeypatch.setattr(gv, "train", train)
+    monkeypatch.setattr(sweeping, "POLL_SECONDS", 0.01)
+    with ThreadPoolExecutor(3) as threads:
+        for ended in [threads.submit(run_trials, sweep, said.append) for _ in range(3)]:
+            ended.result(20)
+    assert [trial.state.name for trial in study_of(sweep).get_trials()] == ["RUNNING", *["COMPLETE"] * 4]
+    assert len(said) == 4
+    assert all(re.fullmatch(r"trial \d: .+   objective\.beta=[\d.]{1,6}", line) for line in said)
+    assert any("elbo_nats −1235 " in line for line in said)
 
 
 @pytest.mark.parametrize(
