@@ -60,6 +60,8 @@ class Spectrogram:
     def waveforms(self, levels: np.ndarray) -> np.ndarray:
         """(N, mels, T) -> (N, L) in [-1, 1], float32; the phases are those that agree with the magnitudes.
 
+        A sound that is louder than full amplitude is scaled to it.
+
         Griffin and Lim, Signal Estimation from Modified Short-Time Fourier Transform (1984), with the momentum of
         Perraudin, Balazs and Søndergaard (2013).
         """
@@ -72,7 +74,8 @@ class Spectrogram:
             agreed = self._transform(self._inverse(magnitudes * phases))
             phases = agreed + MOMENTUM * (agreed - before)
             phases, before = phases / np.maximum(np.abs(phases), 1e-8), agreed
-        return np.clip(self._inverse(magnitudes * phases), -1, 1)
+        found = self._inverse(magnitudes * phases)
+        return found / np.maximum(np.abs(found).max(1, keepdims=True), 1)
 
     def _frequencies(self, bands: np.ndarray) -> np.ndarray:
         """Magnitudes (N, T, F) of which these are the bands (N, T, mels): least squares without negative values.

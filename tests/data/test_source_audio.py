@@ -165,6 +165,8 @@ def test_a_spectrogram_becomes_a_sound_of_the_same_spectrogram_and_pitch() -> No
     loud = levels[inner] > 128
     assert np.abs(spectrogram.of(made)[inner].astype(int) - levels[inner])[loud].mean() < 6  # 1.4 dB
     assert not spectrogram.waveforms(np.zeros_like(levels)).any()
+    loud = np.abs(spectrogram.waveforms(np.full_like(levels, 255)))
+    assert ((loud >= 1).sum(1) == 1).all()  # scaled, not cut
     np.testing.assert_allclose(spectrogram._inverse(spectrogram._transform(waves)), waves, atol=1e-5)
 
 
