@@ -279,7 +279,7 @@ def options(command: click.Command, common: set[str]) -> str:
     rows = [
         f"| `{'`, `'.join([*option.opts, *option.secondary_opts])}{value(option)}` | {option.help}{limits(option)} |"
         for option in command.params
-        if isinstance(option, click.Option) and not common & set(option.opts)
+        if isinstance(option, click.Option) and not option.hidden and not common & set(option.opts)
     ]
     return "\n".join(["| option | what it does |", "|---|---|", *rows]) if rows else ""
 

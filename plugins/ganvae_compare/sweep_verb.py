@@ -49,6 +49,9 @@ ENDING_SECONDS = 60.0
 )
 @click.option("--out", type=PathName(), metavar="DIR", help="The folder of the sweep.")
 @click.option("--resume", type=PathName(), metavar="DIR", help="Go on with a sweep, or join one that runs.")
+@click.option(
+    "--joined", is_flag=True, hidden=True, help="Run trials alone: another process has begun this one."
+)
 def sweep(
     words: tuple[str, ...],
     plugin: str | None,
@@ -60,6 +63,7 @@ def sweep(
     seed: int | None,
     out: Path | None,
     resume: Path | None,
+    joined: bool,
 ) -> int:
     """Search over settings by Optuna: each trial is a run.
 
@@ -97,9 +101,9 @@ def sweep(
         found = _new(words, plugin, recipe, data, metric, trials, seed or 0, out)
         study_of(found)
         write_settings(found, SWEEP)
-    note(
-        f"{counted(found.trials, 'trial')} of {found.plugin}, by {found.metric} ({found.direction}); in {found.folder}"
-    )
+    if not joined:
+        note(f"{counted(found.trials, 'trial')} of {found.plugin}, by {found.metric} ({found.direction});"
+             f" in {found.folder}")  # fmt: skip
     others = [_join(found, number) for number in range(1, processes)]
     try:
         run_trials(found, note)
@@ -108,12 +112,13 @@ def sweep(
     finally:
         for other in others:
             _end(other, sys.exc_info()[0] is not None)
+    if joined:
+        return 0
     best = finish(found)
     shares = importances(study_of(found))
     for key, value in best.params.items():
-        note(
-            f"  {key}={short(value)}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else "")
-        )
+        shown = short([value] if found.ranges[key].in_list else value)
+        note(f"  {key}={shown}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else ""))
     note(f"best: trial {best.number}, {found.metric} {four_digits(best.values[0])}; {found.folder / PLOT}")
     note(f"next:  ganvae run --config {shlex.quote(str(found.folder / BEST))}")
     click.echo(str(found.folder))
@@ -172,7 +177,7 @@ def _new(
 
 
 def _join(found: Sweep, number: int) -> subprocess.Popen[bytes]:
-    words = ["sweep", "--resume", str(found.folder), "--seed", str(found.seed + 1_000 * number)]
+    words = ["sweep", "--joined", "--resume", str(found.folder), "--seed", str(found.seed + 1_000 * number)]
     return subprocess.Popen(
         ganvae(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ)
     )

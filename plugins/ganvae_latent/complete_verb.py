@@ -75,7 +75,7 @@ def complete(
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.interfaces import SequentialData
     from ganvae_core.types import Drawing
-    from ganvae_core.views.showing import show, shown_rows
+    from ganvae_core.views.showing import show, shown_rows, with_gaps
     from ganvae_latent.judging import columns_of_spread, entries_of, middle_of, of_entries, spread_of
     from ganvae_latent.masks import read_mask, there
     from ganvae_latent.showing import output_for
@@ -109,19 +109,27 @@ def complete(
         made, z = latent.complete(
             run.model, batch.x, visible, batch.condition, draws=draws, steps=steps, method=method, noise=noise
         )
+    own = np.concatenate([each.split.source.rows(each.indices).x for each in chosen])
+    same_units = bool(run.spec.fields) or own.dtype == run.spec.units.dtype
+    is_own = same_units and not any(each.is_picture for each in chosen)
+
+    def as_read(rows: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Rows with visible values as they were read, and not rounded or clipped as samples are."""
+        return np.where(seen, own, rows) if is_own else rows
+
     shown = np.zeros(0)
     if run.view.as_grid:
         named = {"row": batch.x, "visible": batch.x}
         named |= {str(number): each for number, each in enumerate(made[:SHOWN_DRAWS], 1)}
         if draws > 1 and run.view.quantities:
             named["mean"] = made.mean(0)
-        parts = [
-            shown_rows(x, run.spec, run.view, known if name == "row" else None) for name, x in named.items()
-        ]
+        there_are, seen = known.cpu().numpy(), visible.cpu().numpy()
+        parts = [as_read(shown_rows(x, run.spec, run.view), seen) for x in named.values()]
+        parts[0] = with_gaps(as_read(parts[0], there_are), there_are, run.view)
         parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run, output)
         rows_shown = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
         further = {
-            "row": np.repeat(np.arange(len(batch.x)), len(parts)),
+            "row": np.repeat(batch.index.cpu().numpy(), len(parts)),
             "version": np.tile([*named], len(batch.x)),
         }
         drawing = Drawing(rows_shown, "completions", columns=len(parts), headings=[*named])
@@ -131,11 +139,7 @@ def complete(
         further = {"row": batch.index.cpu().numpy(), **conditions_of(run, batch.condition, output)}
         further |= columns_of_spread(spread_of(shown, run.spec), run.spec)
         middle = middle_of(shown, run.spec)
-        own = np.concatenate([each.split.source.rows(each.indices).x for each in chosen])
-        if (
-            run.spec.fields or own.dtype == run.spec.units.dtype
-        ):  # visible values are written as they were read
-            middle = np.where(of_entries(visible, run.spec).reshape(middle.shape), own, middle)
+        middle = as_read(middle, of_entries(visible, run.spec).reshape(middle.shape))
         show(run.view, Drawing(middle, "completions"), run.spec, output, further)
         if run.spec.fields and (left := int(np.isnan(middle).sum())):
             note(f"{counted(left, 'cell')} left missing, as all completions are")

@@ -66,9 +66,10 @@ def test_a_span_or_a_column_of_a_series_is_filled_in(runs: Path, tmp_path: Path,
         made = table(tmp_path / "filled.csv")
         visible, whole = (
             [value for value, row, what in zip(made["north"], made["row"], made["version"], strict=True)
-             if row == 0 and what == wanted]
+             if row == made["row"][0] and what == wanted]
             for wanted in ("visible", "mean")
         )  # fmt: skip
+        assert {value for value in visible if value is not None} <= set(table(runs / "hours.csv")["north"])
         assert {at for at, value in enumerate(visible) if value is None} == hidden
         assert None not in whole
 
