@@ -1,14 +1,16 @@
-"""The data of the figures: what the library names, and MNIST from the folder that the environment names."""
+"""The data of the figures: what the library names; MNIST and CIFAR-10 from the folder that the environment names."""
 
 from __future__ import annotations
 
 import functools
 import os
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from ganvae_core import ConfigurationError, DataError, Source, as_source
 from ganvae_core.builtin.sources.idx import read_idx
@@ -18,6 +20,7 @@ from ganvae_core.plugins import installed_plugins
 
 DATA_DIR = "GANVAE_DATA_DIR"
 MNIST_SIDE = 28
+CIFAR = "cifar10-jpg-test.tar.gz"
 OF_MNIST = ("side", "binarised", "draws")
 Part = Literal["train", "test"]
 
@@ -27,9 +30,10 @@ def settings_of(data: Mapping[str, Any]) -> dict[str, Any]:
 
     ``{name: mnist, side: 32}`` is MNIST with a border of zeros, which ``in_memory`` reads, and with ``binarised: true``
     it is black and white, in as many draws as ``draws`` says, one after the other; ``mnist`` within another source's
-    options is the file of images, where the environment names its folder. Anything else is the library's own.
+    options is the file of images, where the environment names its folder. ``cifar10`` is CIFAR-10's test images, which
+    ``in_memory`` reads too. Anything else is the library's own.
     """
-    if _is_mnist(data):
+    if _is_mnist(data) or _is_cifar(data):
         return {**{key: value for key, value in data.items() if key not in OF_MNIST}, "name": IN_MEMORY}
     return {key: _with_path(value) if key == "source" else value for key, value in data.items()}
 
@@ -40,9 +44,9 @@ def in_memory(data: Mapping[str, Any]) -> Source | None:
     Raises:
         DataError: it cannot be read.
     """
-    if not _is_mnist(data):
-        return None
-    return _mnist_source("train", data)
+    if _is_mnist(data):
+        return _mnist_source("train", data)
+    return _cifar() if _is_cifar(data) else None
 
 
 def test_source(data: Mapping[str, Any]) -> Source:
@@ -119,6 +123,26 @@ def _drawn_mnist(part: Part, side: int, draws: int) -> Source:
         images = np.concatenate([binarised(images, seed) for seed in seeds])
         labels = np.tile(labels, draws)
     return as_source(images, labels)
+
+
+@functools.cache
+def _cifar() -> Source:
+    """CIFAR-10's 10,000 test images: from the archive of JPEGs in the folder, where it is there, else downloaded."""
+    archive = Path(os.environ.get(DATA_DIR, "")) / CIFAR
+    if archive.is_file():
+        with tarfile.open(archive) as packed:
+            found = {
+                member.name: np.asarray(Image.open(packed.extractfile(member)))  # pyright: ignore[reportArgumentType]
+                for member in packed
+                if member.isfile()
+            }
+        return as_source(np.stack([found[name] for name in sorted(found)]).transpose(0, 3, 1, 2))
+    _, data = open_data(installed_plugins(), {"data": {"name": "cifar10", "part": "test"}})
+    return as_source(data.source.rows(slice(None)).x)
+
+
+def _is_cifar(data: Mapping[str, Any]) -> bool:
+    return data.get("name") == "cifar10"
 
 
 def _is_mnist(data: Mapping[str, Any]) -> bool:

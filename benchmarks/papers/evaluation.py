@@ -10,7 +10,7 @@ import measures
 import numpy as np
 import torch
 from classifiers import JudgeName, Judges
-from datasets import Part, mnist, resized, test_source
+from datasets import Part, in_memory, mnist, resized, test_source
 from figure import Row
 from ganvae_metrics.distances import frechet_distance, kernel_distance, mode_coverage
 from ganvae_metrics.nets import features, net_of
@@ -22,6 +22,7 @@ from training import Trained
 import ganvae_core as gv
 from ganvae_core.builtin.metrics import Distance, neighbour_accuracy
 from ganvae_core.builtin.quantised import QuantisedEncoder
+from ganvae_core.config.build import Builder
 from ganvae_core.config.options import component_options, convert
 from ganvae_core.data.randomness import borrowed_randomness
 from ganvae_core.errors import did_you_mean
@@ -31,6 +32,7 @@ from ganvae_core.evaluation.subject import ModelSubject
 CHUNK = 500
 DRAWN = 0
 """The seed by which real rows are drawn; the first are what samples are compared with, the last stand for samples."""
+Net = Literal["judge", "efficientnet-lite0"]
 Codes = Literal["encoder", "critic", "pixels"]
 
 
@@ -186,21 +188,28 @@ def disentanglement(
     }
 
 
-def kernel(subject: Subject, judges: Judges) -> dict[str, float]:
+def kernel(
+    subject: Subject, judges: Judges, *, net: Net = "judge", reconstructions: bool = True
+) -> dict[str, float]:
     """Of held-out rows: the kernel distances of samples and of reconstructions, and the PSNR of these.
 
-    Distances are in the features of the library's classifier of the data's labels, times 1,000.
+    Distances are in the features of the library's classifier of the data's labels or another net, times 1,000.
     """
-    run = _trained(subject, "kernel").run
-    measured = ModelSubject(run.model, run.open_data(), seed=DRAWN)
+    trained = _trained(subject, "kernel")
+    run, source = trained.run, in_memory(trained.data)
+    data = run.open_data() if source is None else Builder(run.configuration, run.catalogue).split(source)
+    measured = ModelSubject(run.model, data, seed=DRAWN)
     with torch.no_grad():
-        real = features(measured, measured.held_out(), "judge")
-        made = features(measured, measured.samples(len(real)), "judge")
-        net = net_of(measured, "judge").features
-        copies = torch.cat([net(measured.reconstructions(batch)).cpu() for batch in measured.held_out()])
+        real = features(measured, measured.held_out(), net)
+        made = features(measured, measured.samples(len(real)), net)
+        found = {f"kd_{net.replace('-', '_')}": 1000 * kernel_distance(real, made).value}
+        if not reconstructions:
+            return found
+        embed = net_of(measured, net).features
+        copies = torch.cat([embed(measured.reconstructions(batch)).cpu() for batch in measured.held_out()])
         psnr = Fidelity().measure(measured)["psnr"]
     return {
-        "kd_judge": 1000 * kernel_distance(real, made).value,
+        **found,
         # Of other rows: a row lies nearer to its own reconstruction than to any of the same distribution.
         "kd_reconstructions": 1000 * kernel_distance(real[::2], copies[1::2]).value,
         "psnr": psnr,
