@@ -9,6 +9,7 @@ import io
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -215,28 +216,25 @@ def run_trials(sweep: Sweep, say: Any) -> None:
         if (claimed := _claim(sweep, study)) is None:
             time.sleep(POLL_SECONDS)
             continue
-        trial, lock = claimed
-        with lock:
+        trial, held = claimed
+        with held:
             drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
             words = " ".join(as_overrides(nest(list(drawn.items()))))
             # The locks of a process that is killed are free: what it trained is trained again.
             with FileLock(sweep.folder / LOCKS / hashlib.sha256(words.encode()).hexdigest()[:16]):
                 said = _run_trial(sweep, study, trial, drawn)
-        say(
-            f"trial {trial.number}: {said}   {' '.join(f'{key}={short(value)}' for key, value in drawn.items())}"
-        )
+        settings = " ".join(f"{key}={short(value)}" for key, value in drawn.items())
+        say(f"trial {trial.number}: {said}   {settings}")
 
 
-def _claim(sweep: Sweep, study: optuna.Study) -> tuple[optuna.Trial, FileLock] | None:
-    """A new trial with its lock, which is held; None where those that have ended or run are enough."""
+def _claim(sweep: Sweep, study: optuna.Study) -> tuple[optuna.Trial, AbstractContextManager[Any]] | None:
+    """A new trial, and its lock that is held; None where those that have ended or run are enough."""
     with FileLock(sweep.folder / LOCKS / CLAIM):
         states = [_state(sweep, trial) for trial in study.get_trials(deepcopy=False)]
         if len(states) - states.count("lost") >= sweep.trials:
             return None
         trial = study.ask()
-        lock = _lock_of(sweep, trial.number)
-        lock.acquire()
-        return trial, lock
+        return trial, _lock_of(sweep, trial.number).acquire()
 
 
 def _lock_of(sweep: Sweep, number: int) -> FileLock:

@@ -125,10 +125,11 @@ def _quantise(
     given = parts.run_onnx(str(draft), inputs)
     units = module.units if module.gives_rows else parts.Units()
     apart = parts.in_scales(given.double() - exact.double(), units)
+    unit = "as a share of the data's scale" if module.gives_rows else "in its own units"
     return (
         f"instead of {before / 2**20:.2f}; {described(small, how)}; off from torch by"
         f" {apart.square().mean().sqrt().item():.2g} (root mean square of {len(exact):,} rows, largest"
-        f" {apart.abs().max().item():.2g}), as a share of the {'data' if module.gives_rows else 'unit'}'s scale"
+        f" {apart.abs().max().item():.2g}), {unit}"
     )
 
 

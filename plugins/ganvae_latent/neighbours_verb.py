@@ -33,9 +33,9 @@ def neighbours(
 ) -> None:
     """Draw the nearest training rows of samples, or of given rows: is it a copy?
 
-    Each line begins with the sample, and its neighbours follow, the nearest first. A .csv has all of them with the
-    number of the sample, the number of the training row, and their distance, which of texts is the number of characters
-    that differ.
+    Each line begins with the sample, and its neighbours follow, the nearest first. A file of rows, such as the
+    .csv of a table, has the number of the sample, the number of the training row, and their distance, which of texts is
+    the number of characters that differ.
 
     \b
     ganvae neighbours runs/gan-digits-1 -o neighbours.png
