@@ -170,7 +170,8 @@ class DataSpec:
         units: how x relates to the source's own values.
         class_type: what the classes are in the source: ``text``, ``int`` (whole numbers) or ``bool``.
         details: further properties of a modality as JSON values: a vocabulary, a sample rate in Hz.
-        mean: of all values of x in training rows, where they are bounded and in memory: what encoders centre x at.
+        mean: of all values of x in training rows, where they are bounded and the source is not lazy: what the encoder
+            ``mlp`` centres x at.
     """
 
     shape: tuple[int, ...]

@@ -76,7 +76,10 @@ def _initialise(network: nn.Module, scale: float | None) -> None:
 
 
 class _Inputs:
-    """Flattens inputs, centres data at a mean, and appends the condition unless that enters elsewhere."""
+    """Flattens and centres inputs, and appends the condition unless that enters elsewhere.
+
+    Data is centred at its mean, or in the middle of its bounds where none is given.
+    """
 
     def __init__(
         self,
@@ -144,8 +147,9 @@ class MLPGenerator(Generator):
 class MLPEncoder(Encoder):
     """Fully connected layers from data, centred at its mean, to a posterior over codes.
 
-    Inputs whose mean is far from zero make the first layer slow to learn (LeCun et al., Efficient BackProp, 1998): of
-    binarised MNIST, whose mean is 0.13, ten passes reach 96 nats centred at it, and 98 centred at 0.5.
+    Data without a mean in its specification is centred in the middle of its range. Inputs whose mean is far from zero
+    make the first layer slow to learn (LeCun et al., Efficient BackProp, 1998): of binarised MNIST, whose mean is 0.13,
+    ten passes reach 96.1 nats centred at it, and 97.6 centred at 0.5.
 
     Args:
         data: what the data is.

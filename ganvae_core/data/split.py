@@ -116,7 +116,7 @@ def _split(source: Source, training: RowNumbers, held_out: RowNumbers, condition
 
 
 def _mean(source: Source, training: RowNumbers) -> float | None:
-    """The mean of x over some training rows, evenly spread, of data that is bounded and in memory."""
+    """The mean of x over some training rows, evenly spread, of data that is bounded and not read as it is needed."""
     spec = source.spec
     if spec.range is None or source.is_lazy:
         return None

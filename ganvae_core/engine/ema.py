@@ -19,6 +19,8 @@ RAMP = 0.05
 class EMA:
     """The model that is sampled: parameters averaged, buffers copied, always in evaluation mode.
 
+    A long average takes every fourth step's parameters and buffers: reading all of them takes time.
+
     Args:
         model: the model that is trained.
         half_life_samples: rows after which a weight counts half; 0 follows the model exactly.
@@ -33,12 +35,9 @@ class EMA:
         self._current = [buffer for buffer in model.buffers() if buffer.numel()]
 
     def update(self, samples_seen: int, batch_size: int) -> None:
-        """Average in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step.
-
-        A long average takes every fourth step's weights: an update reads all weights, as the optimizer's does.
-        """
+        """Average in the weights reached after ``samples_seen`` rows, ``batch_size`` of them in the last step."""
         half_life = min(self.half_life_samples, samples_seen * RAMP)
-        if half_life >= LONG * EVERY * batch_size:
+        if half_life > LONG * EVERY * batch_size:
             if samples_seen // batch_size % EVERY:
                 return
             batch_size *= EVERY

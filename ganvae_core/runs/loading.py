@@ -339,7 +339,7 @@ class Run:
         spec, rows = data.source.spec, data.source.rows(indices)
         if spec.classes and rows.labels is not None and self.spec.condition is not None:
             rows = dataclasses.replace(rows, labels=self._class_numbers(spec.classes)[rows.labels])
-        spec = dataclasses.replace(spec, units=self._fitting_units(spec), classes=self.source_spec.classes)
+        spec = dataclasses.replace(spec, units=self.fitting_units(spec), classes=self.source_spec.classes)
         batch = Codec(spec, self.device).encode(rows, indices, labels=self.spec.condition is not None)
         seen = batch.x if batch.mask is None else batch.x[batch.mask]
         if self.spec.range is not None and seen.numel():
@@ -359,7 +359,7 @@ class Run:
                 )
         return batch
 
-    def _fitting_units(self, spec: DataSpec) -> Units:
+    def fitting_units(self, spec: DataSpec) -> Units:
         """The units by which other data means to the model what the training data did.
 
         Raises:

@@ -99,7 +99,7 @@ def prepare(
     if configuration.initial is not None and trained is None:
         trained = stored_specs(RunDirectory.open(Path(configuration.initial.path)))[0]
     if trained is not None:  # networks centre data as they did when their weights were learned
-        data = dataclasses.replace(data, mean=trained.mean)
+        data = dataclasses.replace(data, mean=_same_place(trained, data.source.spec.range))
     if epochs is not None:
         batch = min(configuration.engine.batch_size, len(data.training))
         settings = dataclasses.replace(configuration.engine, steps=-(-epochs * len(data.training) // batch))
@@ -129,3 +129,11 @@ def prepare(
     )
     stages = Stages(builder, data, engine, trainable)
     return Preparation(configuration, catalogue, builder, data, stages, warnings)
+
+
+def _same_place(trained: DataSpec, bounds: tuple[float, float] | None) -> float | None:
+    """The place of the mean within the bounds of the data that weights were learned on, within other bounds."""
+    if trained.mean is None or trained.range is None or bounds is None:
+        return None
+    (low, high), (least, most) = trained.range, bounds
+    return least + (trained.mean - low) / (high - low) * (most - least)

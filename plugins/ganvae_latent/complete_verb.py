@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvae_core.runs.loading import Run
+    from ganvae_core.types import Batch
+
+AsRead = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 LOOKED_AT = 2_000
 """Held-out rows among which those with missing cells are looked for."""
@@ -70,13 +73,11 @@ def complete(
     import torch
 
     from ganvae_core import latent
-    from ganvae_core.cli.model_verbs import conditions_of
     from ganvae_core.data.randomness import borrowed_randomness
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.interfaces import SequentialData
-    from ganvae_core.types import Drawing
-    from ganvae_core.views.showing import show, shown_rows, with_gaps
-    from ganvae_latent.judging import columns_of_spread, entries_of, middle_of, of_entries, spread_of
+    from ganvae_core.views.showing import shown_rows
+    from ganvae_latent.judging import entries_of
     from ganvae_latent.masks import read_mask, there
     from ganvae_latent.showing import output_for
 
@@ -109,40 +110,13 @@ def complete(
         made, z = latent.complete(
             run.model, batch.x, visible, batch.condition, draws=draws, steps=steps, method=method, noise=noise
         )
-    own = np.concatenate([each.split.source.rows(each.indices).x for each in chosen])
-    same_units = bool(run.spec.fields) or own.dtype == run.spec.units.dtype
-    is_own = same_units and not any(each.is_picture for each in chosen)
-
-    def as_read(rows: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """Rows with visible values as they were read, and not rounded or clipped as samples are."""
-        return np.where(seen, own, rows) if is_own else rows
-
+    as_read = _as_read(run, chosen)
     shown = np.zeros(0)
     if run.view.as_grid:
-        named = {"row": batch.x, "visible": batch.x}
-        named |= {str(number): each for number, each in enumerate(made[:SHOWN_DRAWS], 1)}
-        if draws > 1 and run.view.quantities:
-            named["mean"] = made.mean(0)
-        there_are, seen = known.cpu().numpy(), visible.cpu().numpy()
-        parts = [as_read(shown_rows(x, run.spec, run.view), seen) for x in named.values()]
-        parts[0] = with_gaps(as_read(parts[0], there_are), there_are, run.view)
-        parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run, output)
-        rows_shown = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
-        further = {
-            "row": np.repeat(batch.index.cpu().numpy(), len(parts)),
-            "version": np.tile([*named], len(batch.x)),
-        }
-        drawing = Drawing(rows_shown, "completions", columns=len(parts), headings=[*named])
-        show(run.view, drawing, run.spec, output, further)
+        _show_grid(run, output, batch, made, known, visible, as_read)
     else:
         shown = np.stack([shown_rows(each, run.spec, run.view) for each in made])
-        further = {"row": batch.index.cpu().numpy(), **conditions_of(run, batch.condition, output)}
-        further |= columns_of_spread(spread_of(shown, run.spec), run.spec)
-        middle = middle_of(shown, run.spec)
-        middle = as_read(middle, of_entries(visible, run.spec).reshape(middle.shape))
-        show(run.view, Drawing(middle, "completions"), run.spec, output, further)
-        if run.spec.fields and (left := int(np.isnan(middle).sum())):
-            note(f"{counted(left, 'cell')} left missing, as all completions are")
+        _show_table(run, output, batch, shown, visible, as_read)
     hidden = known & ~visible  # whose truth is known
     if bool(hidden.any()) and not run.view.quantities:
         _report_tokens(run, batch.x, visible, hidden, made)
@@ -155,6 +129,66 @@ def complete(
             )
             _report(run, batch.x, visible, hidden, entries, again)
     request.written(output, f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')}")
+
+
+def _as_read(run: Run, chosen: Sequence[Chosen]) -> AsRead:
+    """A function of rows and what is visible of them, which stays as it was read: samples are rounded and clipped.
+
+    Pictures that may have been scaled, and data in other units than the run's, stay as they are.
+    """
+    specs = [each.split.source.spec for each in chosen]
+    same_units = bool(run.spec.fields) or all(run.fitting_units(spec) == run.spec.units for spec in specs)
+    if not same_units or any(each.is_picture for each in chosen):
+        return lambda rows, seen: rows
+    own = np.concatenate([each.split.source.rows(each.indices).x for each in chosen])
+    return lambda rows, seen: np.where(seen, own, rows)
+
+
+def _show_grid(
+    run: Run, output: Path, batch: Batch, made: Tensor, known: Tensor, visible: Tensor, as_read: AsRead
+) -> None:
+    """Each row, what is visible of it, some completions, and their mean where values are quantities."""
+    from ganvae_core.types import Drawing
+    from ganvae_core.views.showing import show, shown_rows, with_gaps
+
+    named = {"row": batch.x, "visible": batch.x}
+    named |= {str(number): each for number, each in enumerate(made[:SHOWN_DRAWS], 1)}
+    if len(made) > 1 and run.view.quantities:
+        named["mean"] = made.mean(0)
+    there_are, seen = known.cpu().numpy(), visible.cpu().numpy()
+    parts = [as_read(shown_rows(x, run.spec, run.view), seen) for x in named.values()]
+    parts[0] = with_gaps(as_read(parts[0], there_are), there_are, run.view)
+    parts[1] = hidden_rows(parts[1], visible if run.view.gaps else visible | ~known, run, output)
+    rows = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
+    further = {
+        "row": np.repeat(batch.index.cpu().numpy(), len(parts)),
+        "version": np.tile([*named], len(batch.x)),
+    }
+    show(
+        run.view,
+        Drawing(rows, "completions", columns=len(parts), headings=[*named]),
+        run.spec,
+        output,
+        further,
+    )
+
+
+def _show_table(
+    run: Run, output: Path, batch: Batch, shown: np.ndarray, visible: Tensor, as_read: AsRead
+) -> None:
+    """The mean of completions (S, B, D) with their spread."""
+    from ganvae_core.cli.model_verbs import conditions_of
+    from ganvae_core.types import Drawing
+    from ganvae_core.views.showing import show
+    from ganvae_latent.judging import columns_of_spread, middle_of, of_entries, spread_of
+
+    further = {"row": batch.index.cpu().numpy(), **conditions_of(run, batch.condition, output)}
+    further |= columns_of_spread(spread_of(shown, run.spec), run.spec)
+    middle = middle_of(shown, run.spec)
+    middle = as_read(middle, of_entries(visible, run.spec).reshape(middle.shape))
+    show(run.view, Drawing(middle, "completions"), run.spec, output, further)
+    if run.spec.fields and (left := int(np.isnan(middle).sum())):
+        note(f"{counted(left, 'cell')} left missing, as all completions are")
 
 
 def hidden_rows(rows: np.ndarray, visible: Tensor, run: Run, output: Path) -> np.ndarray:

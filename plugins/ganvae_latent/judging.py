@@ -103,7 +103,8 @@ def columns_of_spread(spread: np.ndarray, spec: DataSpec) -> dict[str, np.ndarra
     for field, values in zip(spec.fields or map(Field, column_names(spec)), spread.T, strict=True):
         name, unit = f"spread_{field.name}", 1.0
         if field.kind == "date":
-            name, unit = (f"{name}_days", DAY) if field.step % DAY == 0 else (f"{name}_hours", HOUR)
+            words, unit = ("days", DAY) if field.step % DAY == 0 else ("hours", HOUR)
+            name = f"spread_in_{words}_{field.name}"
         step = field.step / unit or 0.01 * max(values.max() / unit, 1e-300)
         decimals = math.ceil(-math.log10(0.001 if field.categories else step)) + 1
         found[name] = np.round(values / unit, max(decimals, 0))

@@ -287,6 +287,22 @@ def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, s
     assert pyarrow.csv.read_csv(filled)["weight"].to_pylist() == [123456.789]
 
 
+def test_rows_in_other_units_are_completed_in_those_of_the_run(tmp_path: Path, say: Say) -> None:
+    """Masks of 0 and 1 and those of 0 and 255 are bytes alike, and mean the same."""
+    ones = (np.random.default_rng(0).random((40, 1, 8, 8)) < 0.5).astype(np.uint8)
+    np.save(tmp_path / "ones.npy", ones)
+    np.save(tmp_path / "white.npy", ones[:2] * 255)
+    run, output = (
+        train(tmp_path / "run", "--plugin", "vae", "--data", tmp_path / "ones.npy"),
+        tmp_path / "out.npz",
+    )
+    asked = ("complete", run, tmp_path / "white.npy", "--draws", "1", "--steps", "2", "-o", output)
+    outcome = say(*asked, "--mask", "box:0,4,8,4")
+    assert outcome.code == 0, outcome.err
+    with np.load(output) as arrays:
+        np.testing.assert_array_equal(arrays["completions"][[1, 4], 0, :4], ones[:2, 0, :4])
+
+
 def test_spreads_have_the_decimals_of_their_column_and_days_or_hours() -> None:
     from ganvae_latent.judging import columns_of_spread
 
@@ -302,8 +318,8 @@ def test_spreads_have_the_decimals_of_their_column_and_days_or_hours() -> None:
     assert {name: values.tolist() for name, values in found.items()} == {
         "spread_price": [1.235],
         "spread_mass": [1235],
-        "spread_day_days": [1.5],
-        "spread_when_hours": [1.5],
+        "spread_in_days_day": [1.5],
+        "spread_in_hours_when": [1.5],
         "spread_kind": [0.3333],
     }
 

@@ -109,7 +109,16 @@ def test_weights_of_a_package_are_converted_once(tmp_path: Path, monkeypatch: py
     weights.unlink()
     again = efficientnet.load_efficientnet().state_dict()
     assert all(torch.equal(again[key], value) for key, value in state.items())
-    assert [file.name for file in (tmp_path / "cache" / "nets").iterdir()] == [f"{weights.stem}.safetensors"]
+    (kept,) = (tmp_path / "cache" / "nets").iterdir()
+    assert kept.name == f"{weights.stem}.safetensors"
+    torch.save({f"_{key.replace('.', '._')}": value for key, value in state.items()}, weights)
+    kept.write_bytes(kept.read_bytes()[:100])  # damaged, and made anew
+    efficientnet.load_efficientnet()
+    weights.unlink()
+    efficientnet.load_efficientnet()
+    torch.save({f"_{key.replace('.', '._')}": value for key, value in state.items()}, weights)
+    monkeypatch.setenv("GANVAE_CACHE_DIR", "/proc/none")  # where nothing can be written
+    assert torch.equal(next(efficientnet.load_efficientnet().parameters()), next(iter(state.values())))
 
 
 def test_what_is_called_pixels_of_images_are_values_of_other_data(tmp_path: Path, say: Say) -> None:

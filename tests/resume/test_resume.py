@@ -113,6 +113,35 @@ def test_networks_go_on_centring_data_as_their_run_did(tmp_path: Path) -> None:
         assert trained.encoder.inputs.mean is None  # pyright: ignore
 
 
+def test_a_mean_keeps_its_place_in_data_of_another_range(tmp_path: Path) -> None:
+    run = run_recipe("vae/vae", tmp_path / "run", FIRST)
+    layer = {"from": {"path": str(run.path)}}
+    source = gv.as_source(np.random.default_rng(0).uniform(-1, 1, (50, 1, 8, 8)).astype(np.float32))
+    assert source.spec.range == (-1, 1)
+    new = prepare(configure(installed_plugins(), "vae", None, [layer]), installed_plugins(), source)
+    assert new.data.spec.mean == pytest.approx(2 * run.spec.mean - 1)  # pyright: ignore
+
+
+def test_a_long_average_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """From step 321 on the half-life is longer than 16 steps, and every fourth step's weights are averaged."""
+    settings = {
+        "engine.batch_size": 16,
+        "engine.checkpoint_every": 330,
+        "engine.log_every": 100,
+        "metrics": [],
+    }
+    whole = run_recipe("vae/vae", tmp_path / "whole", 334, **settings)
+    resumed = run_recipe("vae/vae", tmp_path / "run", 326, **settings).resume(steps=334)
+    assert weights(resumed) == weights(whole)
+    averaged = {
+        step: (whole.path / f"checkpoints/step-{step:06d}/model.safetensors").read_bytes()
+        for step in (330, 334)
+    }
+    assert averaged[330] != averaged[334]
+    again = resumed.resume(steps=335)
+    assert (again.path / "checkpoints/step-000335/model.safetensors").read_bytes() == averaged[334]
+
+
 def test_a_prior_that_was_fitted_is_not_until_the_next_end_when_its_run_goes_on(tmp_path: Path) -> None:
     changes = {"engine.samples_every": 2, "engine.checkpoint_every": 2, "engine.keep_checkpoints": 9,
                "engine.log_every": 1}  # fmt: skip
