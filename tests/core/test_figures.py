@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import ganvae_core as gv
@@ -117,6 +118,17 @@ def test_a_folder_has_a_png_of_each_image_in_its_own_size(tmp_path: Path) -> Non
     for number, row in enumerate(rows):
         with Image.open(tmp_path / "made" / f"{number:05d}.png") as picture:
             assert np.array_equal(np.asarray(picture), row[0])
+
+
+@pytest.mark.parametrize(("highest", "wanted"), [(2, [0, 1, 2]), (1, [0, 255, 255])])
+def test_a_folder_of_masks_has_their_own_values_and_of_bits_black_and_white(
+    tmp_path: Path, highest: int, wanted: list[int]
+) -> None:
+    spec = gv.DataSpec((1, 1, 3), (0.0, 1.0), "image", units=Units(scale=(float(highest),), dtype="uint8"))
+    rows = np.array([[[[0, 1, highest]]]], np.uint8)
+    ImageView().write(rows, spec, tmp_path / "made", {})
+    with Image.open(tmp_path / "made/00000.png") as picture:
+        assert np.asarray(picture)[0].tolist() == wanted
 
 
 def test_points_of_classes_have_their_colours(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from ganvae_core.builtin.sources import pictures, storage
+from ganvae_core.builtin.sources.arrays import Arrays
+from ganvae_core.builtin.sources.describe import Scale
 from ganvae_core.builtin.sources.folder import Folder
 from ganvae_core.builtin.sources.images import Fit
 from ganvae_core.errors import DataError
@@ -112,7 +114,37 @@ def test_grays_of_more_than_8_bits_keep_their_gradient(tmp_path: Path, bits: int
     assert np.array_equal(source.rows(slice(None)).x[:, 0], np.stack([values, values]))
     assert source.spec.units.scale == (2.0**bits - 1,)
     assert source.rows(slice(None)).x.dtype == source.spec.units.dtype
-    assert bits == 8 or source.why == f"grays up to {2**bits - 1}, the white of {bits} bits"
+    assert bits == 8 or source.why.startswith(f"grays up to {2**bits - 1}, the white of {bits} bits;")
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_masks_are_scaled_by_their_highest_value_as_arrays_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lazy: bool
+) -> None:
+    masks = RNG.integers(0, 2, (9, 1, 8, 8), dtype=np.uint8)
+    masks[8, 0, 3, 3] = 20  # the last one alone has the highest class
+    for number, mask in enumerate(masks[:, 0]):
+        write(tmp_path / f"masks/{number}.png", mask)
+    np.save(tmp_path / "masks.npy", masks)
+    monkeypatch.setattr(pictures, "MOST_AT_ONCE", 1 if lazy else 99)
+    source, array = Folder(path=str(tmp_path / "masks")), Arrays(path=str(tmp_path / "masks.npy"))
+    assert source.is_lazy is lazy
+    assert source.spec.units.scale == (20.0,)
+    assert (source.spec, source.why, source.notes) == (array.spec, array.why, array.notes)
+    write(tmp_path / "masks/5.png", np.full((8, 8), 33, np.uint8))
+    assert Folder(path=str(tmp_path / "masks")).spec.units.scale == (255.0,)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "divisor"),
+    [("range", 7.0, 93.0), ("pixels", 0.0, 255.0), ("none", 0.0, 1.0), ("standardise", 53.5, 46.5)],
+)
+def test_the_scale_of_pictures_can_be_chosen(
+    tmp_path: Path, scale: Scale, offset: float, divisor: float
+) -> None:
+    write(tmp_path / "a.png", np.repeat([[7], [100]], 4, 1).astype(np.uint8))
+    units = Folder(path=str(tmp_path), scale=scale).spec.units
+    assert (units.offset, units.scale) == ((offset,), (divisor,))
 
 
 def test_one_colour_image_makes_all_rgb_unless_gray_is_asked_for(tmp_path: Path) -> None:

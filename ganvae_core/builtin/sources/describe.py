@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class Scaling(NamedTuple):
     flattened: bool = False
 
 
+PIXELS = Scaling(Units(scale=(255.0,), dtype="uint8"), (0.0, 1.0), "bytes, so pixels")
+
+
 @dataclass(frozen=True)
 class Description:
     """Data and its specification.
@@ -61,6 +64,32 @@ class Description:
     notes: tuple[str, ...] = ()
     why: str = ""
     observed: np.ndarray | None = None
+
+
+class Readable(Protocol):
+    """Rows (N, *X) that are read in slices, and need not lie in one array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Any, /) -> np.ndarray: ...
+
+
+def scaling_of_images(images: Readable, where: str, scale: Scale) -> Scaling:
+    """How values of images (N, C, H, W) become a model's, by the rules for arrays.
+
+    The first rows show that bytes are pixels, mostly; all rows are read where they do not, or extremes are needed.
+
+    Raises:
+        DataError: the values cannot be scaled in this way.
+    """
+    found = _scaled(_Values(images, where), "image", scale)
+    return found._replace(why=explained(found.why, scale))
 
 
 def describe(x: np.ndarray | Joined, where: str, *, scale: Scale = "auto") -> Description:
@@ -87,7 +116,7 @@ def describe(x: np.ndarray | Joined, where: str, *, scale: Scale = "auto") -> De
     modality = "array" if found.flattened else shaped.modality
     spec = DataSpec(values.event, found.range, modality, None, len(values.x), units=found.units)
     return Description(
-        values.x, spec, (*shaped.notes, *found.notes), _explained(found.why, scale), values.observed
+        shaped.x, spec, (*shaped.notes, *found.notes), explained(found.why, scale), shaped.observed
     )
 
 
@@ -162,8 +191,9 @@ def _scaled(values: _Values, modality: str, scale: Scale) -> Scaling:
         return Scaling(Units(dtype=dtype), (0.0, 1.0), "true and false")
     few = flat and len(values.x[0]) < LEAST_PIXELS
     if dtype == "uint8" and not few and (values.beyond(HALF if flat else MOST_LEVELS) or values.high == 0):
-        why = "flat rows of bytes, so flattened images" if flat else "bytes, so pixels"
-        return Scaling(Units(scale=(255.0,), dtype=dtype), (0.0, 1.0), why, flattened=flat)
+        return (
+            PIXELS._replace(why="flat rows of bytes, so flattened images", flattened=True) if flat else PIXELS
+        )
     low, high = values.low, values.high
     if (low, high) == (0, 1) and values.all(lambda piece: (piece == 0) | (piece == 1)):
         return Scaling(Units(dtype=dtype), (0.0, 1.0), "0 and 1 and nothing between")
@@ -196,7 +226,8 @@ def _is_grey(piece: np.ndarray) -> np.ndarray:
     return np.abs(levels - np.rint(levels)) < 2e-3
 
 
-def _explained(why: str, scale: Scale) -> str:
+def explained(why: str, scale: Scale) -> str:
+    """What was decided, with the option that decides otherwise."""
     if scale != "auto":
         return f"data.scale={scale}"
     return f"{why};  data.scale=range|standardise|pixels|none decides otherwise" if why else ""
@@ -216,7 +247,7 @@ class _Values:
 
     def __init__(
         self,
-        x: np.ndarray | Joined,
+        x: Readable,
         where: str,
         observed: np.ndarray | None = None,
     ) -> None:

@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 
+from ganvae_core.builtin.sources.describe import Scale
 from ganvae_core.builtin.sources.images import Fit, UnreadableImageError, read_header, suffixes
 from ganvae_core.builtin.sources.paths import data_files, existing, readable
 from ganvae_core.builtin.sources.pictures import Encoded, Frames, Pictures, Treatment
@@ -40,6 +41,8 @@ class Folder(Pictures):
         frames: of animations and of files with several pages
         max_pixels: of one image; by default Pillow's limit
         skip_corrupt: leave out images that cannot be read
+        scale: how values become a model's: ``pixels`` are divided by white, ``range`` maps the lowest and the highest
+            to 0 and 1, ``standardise`` makes mean 0 and deviation 1, ``none`` keeps them; by default the values decide
     """
 
     of_one_file = frozenset({"part"})
@@ -55,8 +58,9 @@ class Folder(Pictures):
         frames: Frames = "first",
         max_pixels: int | None = None,
         skip_corrupt: bool = False,
+        scale: Scale = "auto",
     ) -> None:
-        treatment = Treatment(resize, fit, grayscale, frames, max_pixels, skip_corrupt)
+        treatment = Treatment(resize, fit, grayscale, frames, max_pixels, skip_corrupt, scale)
         found = existing(path, "folder")
         root = found if found.is_dir() else found.parent
         with readable(found):

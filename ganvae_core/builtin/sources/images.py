@@ -73,6 +73,11 @@ class Form:
     source_top: int = 65_535
     max_pixels: int | None = None
 
+    @property
+    def dtype(self) -> str:
+        """The type of rows."""
+        return "uint8" if self.top == 255 else "uint16"
+
 
 def suffixes() -> frozenset[str]:
     """Endings of the pictures that Pillow reads on this machine, in lower case."""
@@ -147,7 +152,7 @@ def _wide(image: Image.Image, form: Form) -> np.ndarray:
     if values.min() < 0 or values.max() > 65_535:
         raise UnreadableImageError("its pixels are not within 0 to 65535: store such data as .npy")
     scaled = np.asarray(_scaled(Image.fromarray(values * (form.top / form.source_top)), form))
-    gray = np.clip(np.rint(scaled), 0, form.top).astype(np.uint8 if form.top == 255 else np.uint16)
+    gray = np.clip(np.rint(scaled), 0, form.top).astype(form.dtype)
     return np.repeat(gray[None], form.channels, axis=0)
 
 

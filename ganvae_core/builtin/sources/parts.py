@@ -59,7 +59,7 @@ def parts(
         part: of a dictionary of Hugging Face datasets; default: train
         image: the column of images; default: the only one
         label: the column of labels; default: one called label or the like; empty for none
-        scale: of arrays: how values become a model's, as with single arrays
+        scale: how values become a model's, as with single arrays
         resize: side of the square that each image is scaled to
         fit: what becomes of other proportions: crop, pad or stretch
         grayscale: make all images gray, or none of them; default: gray where all are
@@ -67,7 +67,7 @@ def parts(
         skip_corrupt: take the next image in place of one that cannot be read
     """
     folder = existing(path, "folder")
-    treatment = Treatment(resize, fit, grayscale, "first", max_pixels, skip_corrupt)
+    treatment = Treatment(resize, fit, grayscale, "first", max_pixels, skip_corrupt, scale)
     if (folder / RECORD).is_file():
         return Packed(path)
     files = _files(folder)

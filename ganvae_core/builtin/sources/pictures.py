@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,6 +21,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 
+from ganvae_core.builtin.sources.describe import (
+    MOST_LEVELS,
+    PIXELS,
+    Scale,
+    Scaling,
+    explained,
+    scaling_of_images,
+)
 from ganvae_core.builtin.sources.images import (
     Fit,
     Form,
@@ -45,7 +54,7 @@ DECODED_AT_ONCE, MOST_AT_ONCE = 64 * 2**20, 10_000
 DEPTHS = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 """The values of white of cameras and scanners; grays of more than 8 bits have the least that holds them."""
 LOOKED_AT = 64
-"""Pictures from which this value is found."""
+"""Pictures from which this value is found, and whether values are pixels."""
 FIELDS = ("height", "width", "gray", "wide", "frames")
 
 
@@ -60,6 +69,7 @@ class Treatment:
         frames: of animations and files of several pages.
         max_pixels: of one picture.
         skip_corrupt: leave out pictures that cannot be read.
+        scale: how values become a model's.
     """
 
     resize: int | None = None
@@ -68,6 +78,7 @@ class Treatment:
     frames: Frames = "first"
     max_pixels: int | None = None
     skip_corrupt: bool = False
+    scale: Scale = "auto"
 
     def __post_init__(self) -> None:
         if self.resize is not None and self.resize < 1:
@@ -145,17 +156,14 @@ class Pictures(Source):
         self._prepare_memory(chosen, reasons)
         further = [*_left_out(encoded, chosen, reasons), *further]
         self._labels = label(self._number)
-        units = Units(scale=(float(self._form.top),), dtype="uint8" if self._form.top == 255 else "uint16")
-        self._spec = DataSpec(self._shape, (0.0, 1.0), "image", None, len(self._number), units=units)
+        scaling = self._scaling(treatment.scale)
+        self._spec = DataSpec(
+            self._shape, scaling.range, "image", None, len(self._number), units=scaling.units
+        )
         if self._labels is not None:
             self._spec = labelled(self._spec, self._labels)
-        self.notes = (*further, *notes)
-        white = self._form.top
-        self.why = (
-            "bytes, so pixels"
-            if white == 255
-            else f"grays up to {white}, the white of {white.bit_length()} bits"
-        )
+        self.notes = (*further, *notes, *scaling.notes)
+        self.why = scaling.why
 
     @property
     def spec(self) -> DataSpec:
@@ -170,13 +178,18 @@ class Pictures(Source):
         return self._labels.indices if indices is None else self._labels.indices[indices]
 
     def rows(self, indices: Indices) -> Rows:
+        x, read = self._images(indices)
+        return Rows(x, self.labels(read))
+
+    def _images(self, indices: Indices) -> tuple[np.ndarray, Indices]:
+        """Images by number, and the numbers of those that were read, which may be substitutes."""
         if self._x is not None and self._done is None:
-            return Rows(self._x[indices], self.labels(indices))
+            return self._x[indices], indices
         chosen = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices)
         if self._x is None or self._done is None:
-            x = np.empty((len(chosen), *self._shape), self.spec.units.dtype)
+            x = np.empty((len(chosen), *self._shape), self._form.dtype)
             read = self._decoded(chosen, lambda place, image: x.__setitem__(place, image))
-            return Rows(x, self.labels(read))
+            return x, read
         into = self._x
         wanted = np.flatnonzero(~self._done[chosen])
         read = chosen.copy()
@@ -186,7 +199,29 @@ class Pictures(Source):
         fully = wanted[read[wanted] == chosen[wanted]]  # a substitute is found again the next time
         x = into[chosen]
         self._done[chosen[fully]] = True
-        return Rows(x, self.labels(read))
+        return x, read
+
+    def _scaling(self, scale: Scale) -> Scaling:
+        white = self._form.top
+        if white > 255 and scale in ("auto", "pixels"):
+            why = explained(f"grays up to {white}, the white of {white.bit_length()} bits", scale)
+            return Scaling(Units(scale=(float(white),), dtype=self._form.dtype), (0.0, 1.0), why)
+        if scale == "auto" and self.is_lazy and self._shows_pixels():
+            return PIXELS._replace(why=explained(PIXELS.why, scale))
+        images = _Images(self._images, (len(self._number), *self._shape), np.dtype(self._form.dtype))
+        with quiet_pillow():  # what is wrong with a picture is said when it is used
+            return scaling_of_images(images, f"'{self._encoded.place}'", scale)
+
+    def _shows_pixels(self) -> bool:
+        """Whether some pictures, evenly spread, have values of pixels and of no masks. The first one mostly has."""
+        count = len(self._number)
+        for row in np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int).tolist():
+            try:
+                if self._read(row).max() > MOST_LEVELS:
+                    return True
+            except UnreadableImageError:  # it is reported where it is used
+                continue
+        return False
 
     def _decoded(self, rows: np.ndarray, put: Callable[[int, np.ndarray], None]) -> np.ndarray:
         """Decode rows, and give each to ``put`` with its place; the rows that were read, which may be substitutes."""
@@ -221,11 +256,9 @@ class Pictures(Source):
 
     def _prepare_memory(self, chosen: np.ndarray, reasons: dict[int, str]) -> None:
         """Memory for decoded pictures, where they fit. Few of them are decoded now, so that damage is found now."""
-        size = len(self._number) * int(np.prod(self._shape)) * (1 if self._form.top == 255 else 2)
-        if not self.is_lazy or fits_in_memory(size):
-            self._x = allocate(
-                (len(self._number), *self._shape), "uint8" if self._form.top == 255 else "uint16"
-            )
+        shape, kind = (len(self._number), *self._shape), np.dtype(self._form.dtype)
+        if not self.is_lazy or fits_in_memory(math.prod(shape) * kind.itemsize):
+            self._x = allocate(shape, kind)
             self._done = np.zeros(len(self._number), bool)
         if self.is_lazy or self._x is None:
             return
@@ -285,6 +318,23 @@ class Pictures(Source):
             "scale the middle square of each to one size:  data.resize=64",
             "or all of it, with borders or stretched:  data.resize=64 data.fit=pad   or   data.fit=stretch",
         )
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of a source (N, C, H, W), as far as an array is needed to look through them."""
+
+    read: Callable[[Indices], tuple[np.ndarray, Indices]]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: int | slice) -> np.ndarray:
+        if isinstance(indices, slice):
+            return self.read(indices)[0]
+        return self.read(slice(indices, indices + 1))[0][0]
 
 
 def in_threads(function: Callable[[int], Result], numbers: Sequence[int]) -> list[Result]:
