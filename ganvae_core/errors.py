@@ -87,7 +87,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known name, with a leading space, or nothing when none is near."""
     names = list(known)
     longer = [other for other in names if len(name) > 1 and other.startswith((f"{name}_", f"{name}-"))]
-    near = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = [other for other in names if other.casefold() == name.casefold()] or longer
+    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 

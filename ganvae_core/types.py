@@ -70,6 +70,11 @@ class Field:
     format: str = ""
 
     @property
+    def varies(self) -> bool:
+        """Whether the cells of the data differ."""
+        return self.kind != "constant" and (len(self.categories) != 1 or self.missing)
+
+    @property
     def numbers(self) -> int:
         """Positions in x that hold numbers; they come first."""
         return 1 + 2 * len(self.cycles) if self.kind in NUMBERS else 0

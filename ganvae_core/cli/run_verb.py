@@ -132,14 +132,15 @@ def run(
             directory, preparation = world().together(prepared)
         for passed_over in preparation.damage if first else ():
             warn(passed_over)
+        further = _shorter(preparation, short["steps"] is not None)
         if dry_run:
-            _print_dry_run(preparation)
+            _print_dry_run(preparation, further)
             return 0
         if directory is None:
             directory = stack.enter_context(started(preparation, out))
         else:
             go_on(directory, preparation)
-        _train(preparation, directory, quiet)
+        _train(preparation, directory, quiet, further)
     return 0
 
 
@@ -218,7 +219,18 @@ def _resume_command(path: Path) -> str:
     return f"ganvae run --resume {shlex.quote(str(path))}"
 
 
-def _announce(preparation: Preparation) -> None:
+def _shorter(preparation: Preparation, typed: bool) -> str:
+    """How to set the steps of later stages, where ``--steps`` has set those of the first alone."""
+    configuration = preparation.configuration
+    later = [
+        f"stages.{number}.steps={configuration.engine.steps}"
+        for number, stage in enumerate(configuration.stages)
+        if stage.steps
+    ]
+    return f"--steps is of the first stage; of the others:  {' '.join(later)}" if typed and later else ""
+
+
+def _announce(preparation: Preparation, further: str = "") -> None:
     """The heading of a training, and notes on differences from the arguments."""
     from ganvae_core.cli.describe import amount, machine
     from ganvae_core.runs.starting import data_name
@@ -236,7 +248,7 @@ def _announce(preparation: Preparation) -> None:
         f" ({amount(len(data.training), data.spec)}{held_out}),"
         f" {steps} of {engine.batch_size}{going_on}"
     )
-    for remark in preparation.notes:
+    for remark in [*preparation.notes, *([further] if further else [])]:
         note(f"note: {remark}")
     if better := _of_such_data(preparation):
         note(f"note: networks and losses for such data:  ganvae run --plugin {better}")
@@ -273,13 +285,13 @@ def _more(preparation: Preparation) -> str:
     return recipe.more if recipe else ""
 
 
-def _print_dry_run(preparation: Preparation) -> None:
+def _print_dry_run(preparation: Preparation, further: str) -> None:
     from ganvae_core.config.render import render_commented
 
     if not preparation.engine.world.first:
         return
     click.echo(render_commented(preparation.configuration, preparation.catalogue), nl=False)
-    _announce(preparation)
+    _announce(preparation, further)
     objective = preparation.engine.objective
     sizes = {name: sum(weight.numel() for weight in part.parameters())
              for name, part in [*objective.model.named_children(), *objective.named_children()]
@@ -288,7 +300,7 @@ def _print_dry_run(preparation: Preparation) -> None:
     note("nothing was trained and nothing written; leave out --dry-run to start")
 
 
-def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> None:
+def _train(preparation: Preparation, directory: RunDirectory, quiet: bool, further: str) -> None:
     from rich.console import Console
 
     from ganvae_core.cli.describe import results
@@ -301,7 +313,7 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool) -> No
     engine = preparation.engine
     view = view_of(engine.data.spec, preparation.catalogue)
     if not quiet:
-        _announce(preparation)
+        _announce(preparation, further)
         console = Console(stderr=True, highlight=False)
         engine.callbacks.append(
             Progress(console, view.noun, lambda: preparation.engine.step_index, _smaller(preparation))

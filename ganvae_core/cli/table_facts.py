@@ -107,7 +107,7 @@ def _facts(field: Field, values: np.ndarray) -> dict[str, Any]:
     if field.categories:
         counts = np.bincount(there.astype(np.int64), minlength=len(field.categories)) / max(1, len(there))
         text = _categories(field.categories, counts)
-        kind = "constant" if len(field.categories) == 1 and not field.missing else field.kind
+        kind = field.kind if field.varies else "constant"
     else:
         text, kind = _numbers(field, there), field.kind
     return {"column": field.name, "values": text, "kind": kind, "missing": float(np.isnan(values).mean())}

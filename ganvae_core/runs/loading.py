@@ -27,7 +27,14 @@ from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import precision_here, select_device
 from ganvae_core.engine.precision import computing
 from ganvae_core.engine.state import load_objective
-from ganvae_core.errors import ConfigurationError, DataError, NotFittedError, RunError, did_you_mean
+from ganvae_core.errors import (
+    ConfigurationError,
+    DataError,
+    NotFittedError,
+    RunError,
+    did_you_mean,
+    setting,
+)
 from ganvae_core.evaluation.sampling import RowLimit, Samples, can_sample, in_parts, sample_rows
 from ganvae_core.latent.scores import Scoring, anomaly_scores
 from ganvae_core.model import Model
@@ -261,8 +268,7 @@ class Run:
             DataError: it cannot be read, or does not have the shape and columns that the model was trained on.
             RunError: the run was trained on data given from Python, and none is given now.
         """
-        choice = self.configuration.components["data"]
-        if data is None and choice.id in (IN_MEMORY, FRAME) and choice.options.get("path") is None:
+        if data is None and self._data_from_python:
             raise RunError(
                 f"'{self.path}' was trained on data given from Python, which is not stored with it.",
                 "name data:  --data PATH",
@@ -280,6 +286,11 @@ class Run:
                 self._fitting(spec),
             )
         return found
+
+    @property
+    def _data_from_python(self) -> bool:
+        choice = self.configuration.components["data"]
+        return choice.id in (IN_MEMORY, FRAME) and choice.options.get("path") is None
 
     def _fitting(self, spec: DataSpec) -> str:
         """A hint on images that do not fit."""
@@ -401,23 +412,32 @@ class Run:
             ConfigurationError: the model takes none, or not this one.
         """
         texts = [text] if isinstance(text, str) else list(text)
+        if self.spec.condition is None:
+            raise self._unconditional(texts)
         if self.spec.condition_fields:
             return self._condition_of_columns(texts, count, seed)
         if len(texts) > 1:
             raise ConfigurationError("--condition: this model takes one condition, and several are given.")
         text = texts[0]
         label = self.spec.details.get("label")
-        if label and self.spec.classes and text not in self.spec.classes:
-            text = text.removeprefix(f"{label}=")
-        if self.spec.condition is None:
-            raise ConfigurationError(
-                "--condition: this model was trained without conditions.",
-                "train a conditional one:  ganvae run --plugin … data.condition=true",
-            )
         classes, shape = self.spec.classes, self.spec.condition
         if classes and text not in classes:
+            column, sign, value = text.partition("=") if label else ("", "", text)
+            if sign and column != label:
+                near = did_you_mean(column, [str(label)])
+                raise ConfigurationError(
+                    f"--condition: column '{column}' is no condition of this model.{near}", f"column: {label}"
+                )
+            text = value if sign else text
+        if classes and text not in classes:
             shown = ", ".join(classes[:20]) + (" …" if len(classes) > 20 else "")
-            raise ConfigurationError(f"--condition: there is no class '{text}'.", f"classes: {shown}")
+            near = did_you_mean(text, classes)
+            raise ConfigurationError(
+                f"--condition: column '{label}' has no value '{text}'.{near}"
+                if label
+                else f"--condition: there is no class '{text}'.{near}",
+                f"{'values' if label else 'classes'}: {shown}",
+            )
         try:
             one = (
                 torch.eye(len(classes))[classes.index(text)]
@@ -427,6 +447,31 @@ class Run:
         except (ValueError, RuntimeError):
             raise ConfigurationError(f"--condition: it takes numbers of shape {shape}, like 0.5,1.") from None
         return one.to(self.device).expand(count, *shape)
+
+    def _unconditional(self, texts: Sequence[str]) -> ConfigurationError:
+        """That the model takes no condition, and the command that trains one on the same data that does."""
+        message = "--condition: this model was trained without conditions."
+        spec, typed = self.source_spec, [text.partition("=")[0] for text in texts if "=" in text]
+        names, label = spec.columns or (), spec.details.get("label")
+        for name in typed if names else ():
+            if name not in (*names, label):
+                near = did_you_mean(name, names)
+                return ConfigurationError(
+                    f"{message} It learned no column '{name}'.{near}", f"columns: {', '.join(names)}"
+                )
+        columns = [name for name in names if name in typed]
+        if spec.classes and columns in ([], [label]):
+            wanted = "data.condition=true"
+        elif names:
+            wanted = setting("data.condition", columns or names[-1:])
+        else:
+            return ConfigurationError(
+                message, "its data has no labels or columns that a model could be given"
+            )
+        if self._data_from_python:
+            return ConfigurationError(message, f"train another one on the same data with  {wanted}")
+        config = shlex.quote(str(self.directory.path / CONFIG))
+        return ConfigurationError(message, f"train a conditional one:  ganvae run --config {config} {wanted}")
 
     def _condition_of_columns(self, texts: Sequence[str], count: int, seed: int) -> Tensor:
         """Conditions (count, K) of training rows that have the values asked for."""

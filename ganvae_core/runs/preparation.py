@@ -96,6 +96,7 @@ def prepare(
         ConfigurationError: components do not go together.
     """
     data = Builder(configuration, catalogue).split(source, frame=frame)
+    _refuse_constants(data.spec)
     if configuration.initial is not None and trained is None:
         trained = stored_specs(RunDirectory.open(Path(configuration.initial.path)))[0]
     if trained is not None:  # networks centre data as they did when their weights were learned
@@ -129,6 +130,21 @@ def prepare(
     )
     stages = Stages(builder, data, engine, trainable)
     return Preparation(configuration, catalogue, builder, data, stages, warnings)
+
+
+def _refuse_constants(spec: DataSpec) -> None:
+    """Refuse tables of which nothing can be learned, unless a condition is given with them.
+
+    Raises:
+        DataError: no column varies.
+    """
+    if spec.fields and spec.condition is None and not any(field.varies for field in spec.fields):
+        rows = " in all rows" if spec.count > 1 else ", since there is one row to learn from"
+        raise DataError(
+            f"there is nothing to learn: each column has one value{rows}.",
+            "give a table with rows that differ:  --data FILE",
+            *(f"column '{name}' is left out: {why}" for name, _, why in spec.details.get("left_out", ())[:3]),
+        )
 
 
 def _same_place(trained: DataSpec, bounds: tuple[float, float] | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from ganvae_core.types import DataSpec, Field
 
+MOST_PLACES = 7
+"""Numbers with so many decimals are written with as many as they need."""
 _TIME = re.compile(r"timestamp\[(\w+)(?:, tz=(.+))?\]")
 
 
@@ -44,6 +47,30 @@ def as_type(column: Any, dtype: str) -> Any:
     try:
         return column.cast(kind, safe=not pa.types.is_floating(kind))
     except pa.ArrowInvalid:
+        return column
+
+
+def with_decimals(column: Any, field: Field) -> Any:
+    """A column of floating point as decimal numbers that all have the field's decimals, as text files have them.
+
+    It is returned as it is where that would round a value.
+    """
+    import pyarrow as pa
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute
+    if not pa.types.is_floating(column.type):
+        return column
+    if field.categories:
+        places = max(len(text.partition(".")[2]) for text in field.categories)
+    else:
+        places = math.ceil(-math.log10(field.step)) if field.step else MOST_PLACES
+    places = max(1, places)
+    if places >= MOST_PLACES or not pc.all(pc.equal(pc.round(column, places), column)).as_py():
+        return column
+    try:
+        return column.cast(pa.decimal128(38, places))
+    except pa.ArrowInvalid:  # it has more digits
         return column
 
 

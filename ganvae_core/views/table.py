@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from ganvae_core.types import DataSpec, Drawing, Field, View
-from ganvae_core.views.cells import table_of
+from ganvae_core.views.cells import table_of, with_decimals
 from ganvae_core.views.figures import new_figure, save_figure, span
 
 TABLES = (".csv", ".parquet", ".feather", ".tsv")
@@ -159,7 +159,13 @@ def column_names(spec: DataSpec) -> tuple[str, ...]:
 
 def write_table(rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
     """Rows (N, D) as a .csv, .tsv, .parquet or .feather file."""
-    write_arrow(table_of(rows, spec, further), path)
+    table = table_of(rows, spec, further)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        for field in (*(spec.fields or ()), *(spec.condition_fields or ())):
+            if field.dtype == "double" and field.name in table.column_names:
+                place = table.column_names.index(field.name)
+                table = table.set_column(place, field.name, with_decimals(table.column(place), field))
+    write_arrow(table, path)
 
 
 def write_arrow(table: Any, path: Path) -> None:

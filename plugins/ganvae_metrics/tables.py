@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, final
 
 import numpy as np
@@ -20,6 +21,8 @@ BINS = 10
 """Quantiles that a number is put in to compare it with a category."""
 MOST_PAIRS = 500
 """Pairs of columns that are compared; of more these are drawn, the same each time."""
+LONGEST = 24
+"""Letters of a column's name in a label."""
 FEWEST_ROWS = 100
 """That gradient boosting learns anything from."""
 
@@ -75,6 +78,7 @@ class Utility(gv.Metric):
     from the others, and is tested on held-out rows. ``utility_real`` learned from as many training rows: the ceiling.
 
     Args:
+        data: what the subject's data is, for the figures' labels.
         column: of the table that is to be predicted; by default the last category. A conditional model's label comes
             before it.
     """
@@ -86,8 +90,12 @@ class Utility(gv.Metric):
         gv.Figure("utility_real", "train on data, AUC", "%", "higher"),
     )
 
-    def __init__(self, *, column: str | None = None) -> None:
+    def __init__(self, data: gv.DataSpec | None = None, *, column: str | None = None) -> None:
         self.column = column
+        predicted = _predicted(data, column)
+        if predicted:
+            shown = predicted[:LONGEST] + ("…" if len(predicted) > LONGEST else "")
+            self.figures = tuple(replace(one, label=f"{one.label} of {shown}") for one in type(self).figures)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """Areas under the curve in percent, the mean of each class against the rest where there are more than two."""
@@ -106,14 +114,28 @@ class Utility(gv.Metric):
             if any(part is None for part in labels):
                 raise gv.NotApplicable("these samples have no labels")
             return x, torch.cat([part.cpu() for part in labels if part is not None]).numpy()
-        fields = subject.spec.fields or ()
-        named = [field for field in fields if field.categories and self.column in (None, field.name)]
+        named = _categories(subject.spec, self.column)
         if not named:
             raise gv.NotApplicable("there is no category to predict" if self.column is None
                                    else f"there is no category '{self.column}'")  # fmt: skip
         its_own = slice(named[-1].start, named[-1].start + named[-1].width)
         x = x[~np.isnan(x[:, its_own.start])]
         return np.delete(x, its_own, axis=1), x[:, its_own].argmax(1)
+
+
+def _categories(spec: gv.DataSpec, column: str | None) -> list[gv.Field]:
+    """The categories that may be predicted, of which the last is: all, or the one that is named."""
+    return [field for field in spec.fields or () if field.categories and column in (None, field.name)]
+
+
+def _predicted(data: gv.DataSpec | None, column: str | None) -> str:
+    """The name of the column that is predicted; empty where there is none."""
+    if data is None:
+        return ""
+    if column is None and data.condition is not None and data.classes:
+        return str(data.details.get("label") or "")
+    named = _categories(data, column)
+    return named[-1].name if named else ""
 
 
 @final

@@ -279,7 +279,20 @@ def test_the_rows_of_a_table_are_conditioned_on_a_column(folder: Path, done: Say
           "generator.hidden=[4]", "encoder.hidden=[4]")  # fmt: skip
     assert done("sample", "run", "-n", "5", "--condition", "small", "-o", "made.csv").out == "made.csv\n"
     assert pyarrow.csv.read_csv("made.csv").column("size").to_pylist() == ["small"] * 5
-    assert "classes: large, small" in refused("sample", "run", "--condition", "0.5,1")
+    said = refused("sample", "run", "--condition", "size=smal")
+    assert "column 'size' has no value 'smal'. Did you mean 'small'?\n  values: large, small" in said
+    assert "column 'SIZE' is no condition of this model. Did you mean 'size'?" in refused(
+        "sample", "run", "--condition", "SIZE=small"
+    )
+
+
+def test_a_model_without_conditions_says_how_to_train_one_with_them(
+    vae: Path, table: Path, folder: Path, refused: Refused
+) -> None:
+    again = "ganvae run --config {}/config.yaml {}\n".format
+    assert again(vae, "data.condition=true") in refused("sample", vae, "--condition", "7")
+    assert again(table, "'data.condition=[legs]'") in refused("sample", table, "--condition", "legs=2")
+    assert "no column 'Legs'. Did you mean 'legs'?" in refused("sample", table, "--condition", "Legs=2")
 
 
 def test_columns_of_the_condition_count_in_copies_and_keep_their_names(folder: Path, done: Say) -> None:

@@ -298,6 +298,14 @@ def test_fewer_rows_than_the_batch_are_said_and_the_batch_is_made_smaller(say: S
     assert "there are only 18 rows to learn from, so the batch is 18 instead of 128" in err
 
 
+@pytest.mark.parametrize("rows", ["1.5,x", "1.5,x\n1.5,x\n1.5,x"])
+def test_a_table_of_constants_is_refused_before_training(say: Say, own_folder: Path, rows: str) -> None:
+    (own_folder / "x.csv").write_text(f"a,b\n{rows}\n")
+    refused(
+        say, own_folder, "run --plugin table-vae --data x.csv", "each column has one value", "--data FILE"
+    )
+
+
 def test_a_constant_column_is_said_and_restored_exactly(say: Say, own_folder: Path) -> None:
     rows = "\n".join(f"{number // 2},7.25,{number * number % 7}" for number in range(40))
     (own_folder / "x.csv").write_text(f"a,b,c\n{rows}\n")

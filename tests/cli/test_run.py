@@ -93,6 +93,15 @@ def test_a_dry_run_prints_the_configuration_and_writes_nothing(
     assert outcome.err.splitlines()[-1].startswith("nothing was trained and nothing written")
 
 
+@pytest.mark.parametrize("words", [["--steps", "3"], ["engine.steps=3"]])
+def test_steps_of_the_first_stage_are_said_to_be_that(words: list[str], folder: Path, done: Say) -> None:
+    write_table(folder / "x.csv")
+    outcome = done("run", "--plugin", "table-vae", "--data", "x.csv", *words, "--dry-run")
+    note = "note: --steps is of the first stage; of the others:  stages.0.steps=3"
+    assert (note in outcome.err.splitlines()) is (words[0] == "--steps")
+    assert yaml.safe_load(outcome.out)["stages"][0]["steps"] != 3
+
+
 def test_a_dry_run_finds_the_mistakes_that_a_run_would(vae: Path, refused: Refused) -> None:
     assert "needs an encoder" in refused("run", "--plugin", "vae", "encoder=null", "--dry-run")
     assert "there is a run already" in refused(*VAE, "--out", vae, "--dry-run")

@@ -17,6 +17,7 @@ from ganvae_core.builtin.sources import storage
 from ganvae_core.builtin.sources.table import Table
 from ganvae_core.errors import DataError, setting
 from ganvae_core.types import Field
+from ganvae_core.views.table import write_table
 
 CSV = "age,height,kind\n30,1.5,cat\n40,1.75,dog\n50,2.0,cat\n"
 
@@ -102,6 +103,14 @@ def test_however_a_text_file_is_written_it_is_the_same_table(tmp_path: Path, con
 def test_headings_may_have_commas_in_them(tmp_path: Path) -> None:
     content = "Size, mm;Weight, g\n" + "".join(f"{n}.5;{n * n}.25\n" for n in range(1, 20))
     assert Table(path=text(tmp_path, content)).spec.columns == ("Size, mm", "Weight, g")
+
+
+def test_a_list_that_splits_a_heading_is_answered_with_the_quotes_that_it_needs(tmp_path: Path) -> None:
+    content = "Size, mm;kg;id\n" + "".join(f"{n}.5;{n * n}.25;{n}\n" for n in range(1, 20))
+    with pytest.raises(DataError) as caught:
+        Table(path=text(tmp_path, content), drop=["Size", "mm", "id"])
+    hint = "names with a comma stand in quotes:  'data.drop=[\"Size, mm\", id]'"
+    assert hint in caught.value.hints
 
 
 def test_other_encodings_are_read(tmp_path: Path) -> None:
@@ -239,6 +248,19 @@ def test_spelling_is_kept(tmp_path: Path) -> None:
     assert found["zip"].categories == ("00500", "00501", "00502")
     assert found["t"].categories == ("false", "true")
     assert Table(path=text(tmp_path, content), label="zip").spec.classes == ("00500", "00501", "00502")
+
+
+def test_text_files_have_the_decimals_of_each_column(tmp_path: Path) -> None:
+    lines = [f"{3 * n}.0,{n % 5}.5,{n % 2}.0,{n}.25\n" for n in range(40, 80)]
+    lines[3] = "129.0,3.0,1.0,43.00\n"
+    content = "".join(["whole,half,few,quarter\n", *lines])
+    source = Table(path=text(tmp_path, content))
+    write_table(source.rows(slice(None)).x, source.spec, tmp_path / "again.csv", {})
+    assert (tmp_path / "again.csv").read_text() == content
+    further = source.rows(slice(None)).x.copy()
+    further[:, 3] += 0.001  # more decimals than the column has are kept
+    write_table(further, source.spec, tmp_path / "more.csv", {})
+    assert (tmp_path / "more.csv").read_text().splitlines()[4] == "129.0,3.0,1.0,43.001"
 
 
 def test_a_label_of_integers_is_ordered_by_value(tmp_path: Path) -> None:

@@ -109,6 +109,17 @@ def test_missing_cells_that_are_learned_are_a_value(frame: pa.Table) -> None:
     assert found["marginals"] == pytest.approx(100 * 2.5 / 3, abs=0.1)
 
 
+def test_the_figures_name_the_column_that_is_predicted(frame: pa.Table) -> None:
+    spec, _ = everything(frame)
+    assert spec.fields is not None
+    last = [field.name for field in spec.fields if field.categories][-1]
+    assert [one.label for one in Utility(spec).figures] == [
+        f"train on samples, AUC of {last}", f"train on data, AUC of {last}"
+    ]  # fmt: skip
+    labelled = replace(spec, classes=("a", "b"), condition=(2,), details={"label": "wage"})
+    assert Utility(labelled).figures[0].label == "train on samples, AUC of wage"
+
+
 def test_a_class_that_samples_lack_is_worth_chance(frame: pa.Table) -> None:
     spec, rows = everything(frame)
     assert spec.fields is not None

@@ -173,11 +173,7 @@ class _Reader:
         ]
         if len(left_out) > _NOTES:
             self.notes.append(f"{len(left_out) - _NOTES:,} more columns are left out likewise")
-        constant = [
-            field
-            for field in fields
-            if field.kind == "constant" or (len(field.categories) == 1 and not field.missing)
-        ]
+        constant = [field for field in fields if not field.varies]
         self.notes += [
             f"column '{field.name}' is constant ({_constant(field)}): restored exactly"
             for field in constant[:_NOTES]
@@ -243,10 +239,14 @@ def _known(
     option: str, asked: Sequence[str], names: Sequence[str], read: ReadTable, *, absent: bool, hint: str = ""
 ) -> None:
     """Refuse columns that do not exist, unless the table is another one than the run's, where they may be absent."""
+    typed = ", ".join(asked)
+    meant = [name for name in names if name in asked or ("," in name and name in typed)]
     for name in asked:
         if name not in names and not absent:
+            cut = any(name in one.split(", ") for one in meant)
             raise DataError(
                 f"data.{option}: {read.where} has no column '{name}'.{did_you_mean(name, names)}",
+                f"names with a comma stand in quotes:  {setting(f'data.{option}', meant)}" if cut else "",
                 hint,
                 f"columns: {', '.join(names)}",
                 *read.notes,
