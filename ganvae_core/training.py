@@ -117,12 +117,15 @@ class Metric(abc.ABC):
         figures: the results, likewise. The first one of a run's first metric chooses the best checkpoint.
         cheap: whether it is measured with every checkpoint, likewise; others are measured when training ends.
         has_references: whether a figure of samples has a meaning for data in place of samples, as a ceiling and floors.
+        ceiling: which rows stand in place of samples in the ceiling: ``training``, or ``held-out`` where samples are
+            compared with training rows.
     """
 
     needs: frozenset[Need] = frozenset()
     figures: Sequence[Figure]
     cheap: bool = True
     has_references: ClassVar[bool] = True
+    ceiling: ClassVar[Literal["training", "held-out"]] = "training"
 
     @abc.abstractmethod
     def measure(self, subject: Subject) -> Mapping[str, float]:

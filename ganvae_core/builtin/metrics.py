@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, NotApplicable
 from ganvae_core.interfaces import Need
 from ganvae_core.training import Metric, Subject
 from ganvae_core.types import Batch, Figure
 
 Compared = Literal["codes", "x"]
 Distance = Literal["euclidean", "cosine"]
+ROWS_A_NEIGHBOUR = 10
+"""Rows for each neighbour that a ball reaches to: with fewer a ball holds more than a tenth of the data."""
 
 
 @final
@@ -132,10 +134,13 @@ class Coverage(Metric):
     there are as many (Kynkäänniemi et al. 2019). Samples from the data's own distribution have a density of 1 and,
     where k = 5, a coverage of about 0.97.
 
+    It needs 10 k held-out rows. A ball holds k of the N - 1 other rows; where that is more than a tenth of the data,
+    they fill the space between the rows, and noise or the mean of the data lies in them as well as a good sample does.
+
     Args:
         of: what is compared: x itself, or its codes (means of the posterior).
         nearest: k.
-        rows: held-out rows that are compared at most, evenly spread. Memory grows with their square.
+        rows: held-out rows that are compared at most, evenly spread; 10 k or more. Memory grows with their square.
 
     Raises:
         ConfigurationError: a number is too small.
@@ -146,7 +151,7 @@ class Coverage(Metric):
     def __init__(self, *, of: Compared = "x", nearest: int = 5, rows: int = 2_000) -> None:
         self.of: Compared = of
         self.nearest = _at_least(1, nearest, "coverage: nearest")
-        self.rows = _at_least(2, rows, "coverage: rows")
+        self.rows = _at_least(ROWS_A_NEIGHBOUR * nearest, rows, "coverage: rows")
         self.needs = frozenset[Need](("prior", "encoder") if of == "codes" else ("prior",))
         suffix, what = ("_of_codes", " of codes") if of == "codes" else ("", "")
         self.figures = tuple(
@@ -155,12 +160,17 @@ class Coverage(Metric):
         )
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
-        """The four figures; none where there is one held-out row."""
+        """The four figures.
+
+        Raises:
+            NotApplicable: there are too few held-out rows.
+        """
         real = self._all(subject, subject.held_out(self.rows))
-        if len(real) < 2:
-            return {}
+        fewest = ROWS_A_NEIGHBOUR * self.nearest
+        if len(real) < fewest:
+            raise NotApplicable(f"{fewest} held-out rows are needed, and there are {len(real)}")
         made = self._all(subject, subject.samples(len(real)))
-        found = coverage(real, made, min(self.nearest, len(real) - 1))
+        found = coverage(real, made, self.nearest)
         return {figure.name: value for figure, value in zip(self.figures, found, strict=True)}
 
     def _all(self, subject: Subject, batches: Iterable[Batch]) -> Tensor:

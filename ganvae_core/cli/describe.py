@@ -43,11 +43,32 @@ def counted(count: int, rows: str) -> str:
     return " ".join([f"{count:,}", noun if count != 1 else noun.removesuffix("s"), *rest])
 
 
-def results(values: Mapping[str, float], figures: Iterable[Figure]) -> str:
-    """All results in a line: ``ELBO −18.4 nats · squared error 3.2 a row``. One without a figure has its name."""
-    shown = {figure.name: figure for figure in figures if figure.name in values}
+def results(
+    values: Mapping[str, float], figures: Iterable[Figure], gaps: Mapping[str, str] | None = None
+) -> str:
+    """All results in a line: ``ELBO −18.4 nats · squared error 3.2 a row``. One without a figure has its name.
+
+    Figures that could not be had come last: ``coverage n/a · density n/a``.
+
+    Args:
+        values: by name.
+        figures: what they are.
+        gaps: the names of figures that could not be had.
+    """
+    labels = {figure.name: figure for figure in figures}
+    shown = {name: figure for name, figure in labels.items() if name in values}
     shown |= {name: Figure(name, name.replace("_", " ")) for name in values if name not in shown}
-    return " · ".join(result(figure, values[name]) for name, figure in shown.items())
+    missing = [f"{labels[name].label} n/a" for name in gaps or {} if name in labels and name not in values]
+    return " · ".join([*(result(figure, values[name]) for name, figure in shown.items()), *missing])
+
+
+def reasons(figures: Iterable[Figure], gaps: Mapping[str, str]) -> list[str]:
+    """Why figures could not be had, a reason a line: ``coverage, density: 50 held-out rows are needed``."""
+    labels = {figure.name: figure.label for figure in figures}
+    found: dict[str, list[str]] = {}
+    for name, reason in gaps.items():
+        found.setdefault(reason, []).append(labels.get(name, name))
+    return [f"{', '.join(names)}: {reason}" for reason, names in found.items()]
 
 
 def preference(run: RunDirectory) -> list[str]:

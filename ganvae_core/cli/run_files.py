@@ -11,7 +11,7 @@ from typing import Any
 from ganvae_core.config.layers import read_yaml
 from ganvae_core.errors import ConfigurationError, RunError
 from ganvae_core.store.directory import CONFIG, LOSSES, METRICS, RunDirectory, metrics_record
-from ganvae_core.store.manifests import numbers, read_figures
+from ganvae_core.store.manifests import numbers, read_figures, texts
 from ganvae_core.types import Figure
 
 NEEDED: tuple[tuple[str, type], ...] = (
@@ -43,6 +43,7 @@ class Outline:
         finished: whether the newest checkpoint ends the last stage, and nothing was logged after it.
         results: held-out results of the newest checkpoint that was measured.
         figures: what these are, in their order.
+        gaps: why figures of these could not be had, by their names.
         problem: why the run cannot be read; empty where it can.
     """
 
@@ -56,6 +57,7 @@ class Outline:
     finished: bool = False
     results: dict[str, float] = field(default_factory=dict[str, float])
     figures: list[Figure] = field(default_factory=list[Figure])
+    gaps: dict[str, str] = field(default_factory=dict[str, str])
     problem: str = ""
 
 
@@ -84,6 +86,7 @@ def outline(run: RunDirectory) -> Outline:
         bool(newest.get("complete")) and newest.get("stage", 0) == len(stages) and logged <= saved,
         numbers(measured.get("results")),
         read_figures(measured.get("figures")),
+        texts(measured.get("gaps")),
     )
 
 

@@ -342,8 +342,9 @@ def _train(preparation: Preparation, directory: RunDirectory, quiet: bool, furth
         note("")
         if engine.stop_flag.because is not None:
             note(f"stopped early at step {engine.step_index:,}: {engine.stop_flag.because}")
-        if engine.results:
-            note(f"held out: {results(engine.results, engine.state.results.figures)}")
+        found = engine.state.results
+        if engine.results or found.gaps:
+            note(f"held out: {results(engine.results, found.figures, found.gaps)}")
     if engine.world.first:
         click.echo(str(directory.path))
     if not quiet:

@@ -93,7 +93,7 @@ def row(about: Outline) -> tuple[str, ...]:
     if about.problem:
         return str(about.run), "damaged", "", "", about.problem, changed
     done = f"{about.step:,} of {about.steps:,}"
-    results = describe.results(about.results, about.figures)
+    results = describe.results(about.results, about.figures, about.gaps)
     return str(about.run), about.recipe, about.data, done, results, changed
 
 
@@ -173,8 +173,14 @@ def outcome(run: RunDirectory, about: Outline, manifests: Mapping[int, Mapping[s
         for step, manifest in manifests.items()
     ]
     facts = [("checkpoints", " · ".join(["step " + steps[0], *steps[1:]]))] if steps else []
-    facts += [("held out", describe.results(about.results, about.figures))] if about.results else []
-    return [*facts, *labelled("warned", warned(run)), *labelled("logged last", logged(last_record(run)))]
+    if about.results or about.gaps:
+        facts.append(("held out", describe.results(about.results, about.figures, about.gaps)))
+    return [
+        *facts,
+        *labelled("n/a", describe.reasons(about.figures, about.gaps)),
+        *labelled("warned", warned(run)),
+        *labelled("logged last", logged(last_record(run))),
+    ]
 
 
 def warned(run: RunDirectory) -> list[str]:

@@ -427,17 +427,18 @@ class Engine:
         """Measure held-out rows: a few hundred by the cheap metrics, or at the end all that the metrics ask for."""
         state, settings = self.state, self.settings
 
+        gaps: dict[str, str] = {}
+
         def found(metrics: Sequence[Metric], most: int | None, *, cheap: bool) -> dict[str, float]:
-            return evaluate(
-                self.model, self.data, metrics, settings.seed, self.device, cheap_only=cheap, most_rows=most
-            )
+            return evaluate(self.model, self.data, metrics, settings.seed, self.device,
+                            cheap_only=cheap, most_rows=most, gaps=gaps)  # fmt: skip
 
         values = found(self.metrics, None if last else WATCHED_ROWS, cheap=not last)
         judged_as = judged_by(self.metrics, values)
         judged = None if judged_as is None else values[judged_as[0]]
         if last and judged_as is not None and len(self.data.held_out) > WATCHED_ROWS:
             judged = found(self.metrics[:1], WATCHED_ROWS, cheap=False).get(judged_as[0], judged)
-        state.results = Results(values, state.run_step, judged_as, judged, figures_of(self.metrics))
+        state.results = Results(values, state.run_step, judged_as, judged, figures_of(self.metrics), gaps)
         if not last:
             state.pending.update({HELD_OUT + name: value for name, value in values.items()})
         if judged_as is not None and judged is not None:

@@ -18,7 +18,7 @@ from ganvae_core.engine.optimizers import ScheduledOptimizer
 from ganvae_core.errors import RunError
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot, load_tensors, tensors_of
-from ganvae_core.store.manifests import numbers, read_figures
+from ganvae_core.store.manifests import numbers, read_figures, texts
 from ganvae_core.training import Objective
 from ganvae_core.types import Better, Figure
 
@@ -37,6 +37,7 @@ class Results:
         judged_by: the result that the best checkpoint is chosen by, and whether ``lower`` or ``higher`` is better.
         judged: that result, of as many rows as are measured while training.
         figures: of the run's metrics: what each result is.
+        gaps: why figures cannot be had, by their names.
     """
 
     values: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -44,6 +45,7 @@ class Results:
     judged_by: tuple[str, Better] | None = None
     judged: float | None = None
     figures: Sequence[Figure] = ()
+    gaps: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass
@@ -151,6 +153,7 @@ class TrainingState:
             "judged": self.results.judged,
             "best": self.best,
             "worse": self.worse,
+            "gaps": dict(self.results.gaps),
             "figures": [dataclasses.asdict(figure) for figure in self.results.figures],
             "callbacks": list(callback_states),
             "micro_batch_size": self.micro_batch_size,
@@ -191,7 +194,9 @@ class TrainingState:
             by = (judged_by, better)
         figures = read_figures(manifest.get("figures"))
         values = numbers(manifest.get("results"))
-        self.results = Results(values, self.run_step, by, manifest.get("judged"), figures)
+        self.results = Results(
+            values, self.run_step, by, manifest.get("judged"), figures, texts(manifest.get("gaps"))
+        )
         best = manifest.get("best")
         self.best = None if best is None else (float(best[0]), int(best[1]))
         self.worse = int(manifest.get("worse", 0))

@@ -29,6 +29,7 @@ def evaluate(
     *,
     cheap_only: bool = False,
     most_rows: int | None = None,
+    gaps: dict[str, str] | None = None,
 ) -> dict[str, float]:
     """The metrics' results by the names of their figures, without errors; empty where no rows are held out.
 
@@ -40,6 +41,7 @@ def evaluate(
         device: where the model is.
         cheap_only: leave out metrics that are not cheap.
         most_rows: rows that any metric is given at most; None for as many as it asks for.
+        gaps: takes the reasons why figures cannot be had, by their names.
     """
     if len(data.held_out) == 0:
         return {}
@@ -57,6 +59,8 @@ def evaluate(
                         )
                         break
                     except NotApplicable as error:
+                        if gaps is not None:
+                            gaps.update({figure.name: error.message for figure in metric.figures})
                         LOGGER.warning("the metric %s is left out: %s", type(metric).__name__, error.message)
                         break
                     except torch.OutOfMemoryError:

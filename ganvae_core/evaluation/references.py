@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,16 +12,17 @@ from torch import Tensor
 from ganvae_core.data.randomness import mixed_seed, purpose
 from ganvae_core.evaluation.subject import Draw, ModelSubject
 
+Ceiling = Literal["training", "held-out"]
 REFERENCE = purpose("random numbers of references")
 FITTED_ROWS = 5_000
 """Training rows that the floors are made from, at most."""
 CEILING, NOISE = "real against real", "noise"
 
 
-def references(subject: ModelSubject) -> Mapping[str, Draw]:
+def references(subject: ModelSubject, ceiling: Ceiling = "training") -> Mapping[str, Draw]:
     """Draws by name, the ceiling first. All follow from the subject's seed.
 
-    - ``real against real``: training rows in place of samples.
+    - ``real against real``: training rows in place of samples; held-out rows for metrics with that ``ceiling``.
     - ``one Gaussian``: with the mean and the covariance of training rows.
     - ``independent columns`` (``pixels`` of images): each entry of a training row, or each field of a table, from a
       row of its own.
@@ -32,13 +34,15 @@ def references(subject: ModelSubject) -> Mapping[str, Draw]:
     def rows() -> Tensor:
         return torch.cat([batch.x.cpu() for batch in subject.training(FITTED_ROWS)])
 
+    stand_in = subject.data.training if ceiling == "training" else subject.data.held_out
+
     @functools.cache
     def order() -> Tensor:
-        return torch.randperm(len(subject.data.training), generator=_generator(subject.seed, 0))
+        return torch.randperm(len(stand_in), generator=_generator(subject.seed, 0))
 
     def real(start: int, count: int) -> Tensor:
         chosen = order()[(torch.arange(count) + start) % len(order())]
-        return subject.rows_of(subject.data.training[chosen.numpy()]).x
+        return subject.rows_of(stand_in[chosen.numpy()]).x
 
     def gaussian(start: int, count: int) -> Tensor:
         flat = rows().flatten(1)

@@ -207,7 +207,10 @@ class RunDirectory:
 
     def newest_measured(self) -> dict[str, Any]:
         """The manifest of the newest checkpoint that was measured; empty where there is none."""
-        return next((found for found in reversed(self.manifests().values()) if found.get("results")), {})
+        measured = (
+            each for each in reversed(self.manifests().values()) if each.get("results") or each.get("gaps")
+        )
+        return next(measured, {})
 
 
 def metrics_record(line: str | bytes) -> dict[str, Any]:

@@ -162,6 +162,13 @@ def numbers(value: Any) -> dict[str, float]:
     return {name: item for name, item in values.items() if isinstance(item, int | float)}
 
 
+def texts(value: Any) -> dict[str, str]:
+    """The entries of a mapping that are texts; empty where it is not a mapping."""
+    if not isinstance(value, dict):
+        return {}
+    return {str(name): item for name, item in value.items() if isinstance(item, str)}
+
+
 def read_figures(value: Any) -> list[Figure]:
     """The figures that a manifest holds, in their order; what is no figure is left out."""
     figures: list[Figure] = []

@@ -24,7 +24,7 @@ from ganvae_core.config.layers import nest
 from ganvae_core.config.settings import Choice
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed
 from ganvae_core.evaluation.measuring import MEASURING
-from ganvae_core.evaluation.references import references
+from ganvae_core.evaluation.references import CEILING, references
 from ganvae_core.evaluation.sampling import CHUNK, can_sample, sample_chunk
 from ganvae_core.evaluation.subject import ModelSubject
 from ganvae_core.plugins import Catalogue
@@ -150,6 +150,7 @@ def evaluate(
     subject = ModelSubject(run.model, data, seed=seed, device=run.device, sample_count=samples)
     offered = has(run.model, data.source.spec) - (set() if can_sample(run.model) else {"prior"})
     others = references(subject) if with_references else {}
+    held_out = references(subject, "held-out")[CEILING]
     measured: list[Measured] = []
     for choice, metric in chosen:
         lacking = sorted(metric.needs - offered)
@@ -163,9 +164,10 @@ def evaluate(
         if metric.needs <= {"prior"} and metric.has_references
     ]  # fmt: skip
     for name, draw in others.items():
-        other = subject.with_samples(draw)
+        other, own = subject.with_samples(draw), subject.with_samples(held_out)
         for number, metric in comparable:
-            found = {**measured[number].references, name: measure(metric, other)}
+            at_ceiling = name == CEILING and metric.ceiling == "held-out"
+            found = {**measured[number].references, name: measure(metric, own if at_ceiling else other)}
             measured[number] = dataclasses.replace(measured[number], references=found)
     costs = cost(run)
     results = {

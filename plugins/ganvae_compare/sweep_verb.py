@@ -78,6 +78,7 @@ def sweep(
     """
     from ganvae_compare.sweeping import (
         BEST,
+        FEWEST,
         PLOT,
         SWEEP,
         Sweep,
@@ -116,6 +117,8 @@ def sweep(
         return 0
     best = finish(found)
     shares = importances(study_of(found))
+    if not shares and len(best.params) > 1:
+        note(f"importance of the settings: not estimated from fewer than {FEWEST} complete trials")
     for key, value in best.params.items():
         shown = short([value] if found.ranges[key].in_list else value)
         note(f"  {key}={shown}" + (f"   importance {100 * shares[key]:.0f} %" if key in shares else ""))

@@ -35,8 +35,8 @@ STARTUP_TRIALS = 8
 """Trials that are drawn at random, and complete before any is pruned."""
 JUDGED_FROM = 0.3
 """Share of a trial's steps before which it is not stopped: what begins slowly may end well."""
-FEWEST = 3
-"""Complete trials that importances are estimated from."""
+FEWEST = 10
+"""Complete trials from which on importances are estimated: fewer say more of chance than of a setting."""
 MOST_DRAWN = 4
 """Figures that are drawn; all of them are in the table."""
 BEST_MARK: dict[str, Any] = {"s": 60, "facecolors": "none", "edgecolors": "C3", "linewidths": 1.5}
@@ -306,7 +306,7 @@ def finish(sweep: Sweep) -> optuna.trial.FrozenTrial:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much each of several settings decides, in shares; empty with fewer than three complete trials."""
+    """How much each of several settings decides, in shares; empty with fewer than ten complete trials."""
     import optuna
     from optuna.trial import TrialState
 

@@ -74,6 +74,7 @@ def content_of(run: Run, data: str | None, count: int) -> dict[str, Any]:
         "fields": None if spec.fields is None else [dataclasses.asdict(field) for field in spec.fields],
         "marginals": found.pop("marginals"),
         "encoded": spec.encoded,
+        "shown": run.model.shown,
         "classes": found.pop("classes"),
         "condition": None if spec.condition is None else list(spec.condition),
         "conditionClasses": list(spec.classes or ()) if spec.condition is not None else [],
@@ -173,7 +174,7 @@ def _thumbnails(run: Run, rows: np.ndarray, every: int) -> dict[str, Any] | None
 
 
 def _marginals(run: Run, rows: np.ndarray) -> list[dict[str, Any]] | None:
-    """Of each column of a table how often its categories are there, or its numbers in bins of equal width."""
+    """Of each column of a table how often its categories, or its numbers in bins, are there, and cells are missing."""
     if not run.spec.fields:
         return None
     made: list[dict[str, Any]] = []
@@ -185,7 +186,8 @@ def _marginals(run: Run, rows: np.ndarray) -> list[dict[str, Any]] | None:
             low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
             bins = BINS
         counts, _ = np.histogram(there, bins, (low, high if high > low else low + 1))
-        made.append({"low": low, "high": high, "counts": counts.tolist()})
+        missing = int(np.isnan(values).sum())
+        made.append({"low": low, "high": high, "counts": counts.tolist(), "missing": missing})
     return made
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AsRead = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
+HELD_OUT = 8
+"""Held-out rows that are completed by default."""
 LOOKED_AT = 2_000
 """Held-out rows among which those with missing cells are looked for."""
 COMPARED_ROWS = 2_000
@@ -37,7 +39,8 @@ ENOUGH_DRAWS = 20
 @click.option("--mask", metavar="M", help="What is hidden: box:x,y,w,h, random:0.5, columns:a,b, span:start,length (in"
               " times, characters or seconds), or a picture whose white pixels are; by default the missing cells of the"
               " data.")  # fmt: skip
-@click.option("-n", "--count", type=WholeNumber(min=1), default=8, metavar="N", help="Held-out rows.")
+@click.option("-n", "--count", type=WholeNumber(min=1), metavar="N",
+              help="Held-out rows, 8 by default; of rows that are given the first ones, all by default.")  # fmt: skip
 @click.option("--draws", type=WholeNumber(min=1), default=50, metavar="N", help="Completions of each row.")
 @click.option("--method", type=click.Choice(["auto", "exact", "conditional", "optimise"]), metavar="M",
               default="auto", help="exact (linear models), conditional (VAEs), optimise (any), or auto.")  # fmt: skip
@@ -50,7 +53,7 @@ ENOUGH_DRAWS = 20
 def complete(
     request: Request,
     mask: str | None,
-    count: int,
+    count: int | None,
     draws: int,
     method: Any,
     steps: int,
@@ -63,8 +66,11 @@ def complete(
     A picture, or a file of series, texts or sounds, has the row, what is visible of it, five completions, and, but for
     texts, the mean of all. Tables are written with the mean of the completions, and how far these spread: the standard
     deviation of numbers, of dates in days or hours, and the share of the completions that differ from the most frequent
-    category. Errors stand beside those of the training rows' mean and of the five nearest training rows, in standard
-    deviations of a table's column, and in units of x otherwise.
+    category. ``row`` is the number of the row in the data or the file, from 0. Columns that the model has not learned,
+    such as identifiers, are not written: join them by that number.
+
+    Errors stand beside those of the training rows' mean and of the five nearest training rows, in standard deviations
+    of a table's column, and in units of x otherwise.
 
     \b
     ganvae complete runs/vae-digits-1 --mask box:0,4,8,4 -o halves.png
@@ -83,12 +89,15 @@ def complete(
 
     run, seed = request.run, request.seed
     output = output_for(request, "completions")
-    chosen = request.chosen(held_out=count if mask is not None else LOOKED_AT)
+    wanted = count or HELD_OUT
+    chosen = request.chosen(held_out=wanted if mask is not None else LOOKED_AT)
+    if count is not None and request.names_rows:
+        chosen = _first(chosen, count)
     if mask is None and not request.names_rows:  # rows with gaps, where there are any
         ((split, indices, _),) = chosen
         looked_at = run.batch(split, indices)
         gaps = (~there(looked_at.x, looked_at.mask, run.spec)).flatten(1).any(1).cpu().numpy()
-        chosen = [Chosen(split, evenly(indices[gaps] if gaps.any() else indices, count))]
+        chosen = [Chosen(split, evenly(indices[gaps] if gaps.any() else indices, wanted))]
     batch = request.batch(chosen)
     known = visible = there(batch.x, batch.mask, run.spec)
     if mask is not None:
@@ -129,6 +138,16 @@ def complete(
             )
             _report(run, batch.x, visible, hidden, entries, again)
     request.written(output, f"{counted(draws, 'completion')} of {counted(len(batch.x), 'row')}")
+
+
+def _first(chosen: Sequence[Chosen], count: int) -> list[Chosen]:
+    """The first rows of those that are given."""
+    found: list[Chosen] = []
+    for each in chosen:
+        if count > 0:
+            found.append(each._replace(indices=each.indices[:count]))
+            count -= len(each.indices)
+    return found
 
 
 def _as_read(run: Run, chosen: Sequence[Chosen]) -> AsRead:

@@ -15,6 +15,14 @@ from ganvae_metrics.nets import features, net_of
 
 Net = Literal["pixels", "judge", "efficientnet-lite0", "inception"]
 NEEDS = frozenset(("prior",))
+ROWS_A_NEIGHBOUR = 10
+"""Rows for each neighbour that a ball reaches to: with fewer a ball holds more than a tenth of the data."""
+FEWEST = 20
+"""Rows of either kind that any figure needs: of four, chance decides whether real rows or their mean are nearer."""
+PAIRS = 50
+"""Rows of either kind from which on a share of them has a standard error of 5 % or less."""
+FOR_A_PERCENT = 100
+"""Rows of which one is the first percent."""
 CHEAP: Net = "pixels"
 """The net in which distances of a few hundred rows are taken in a moment, while training."""
 
@@ -29,12 +37,18 @@ def in_words(net: Net, data: gv.DataSpec | None) -> str:
     return "values" if net == "pixels" and data is not None and data.modality != "image" else net
 
 
-def _compared(subject: gv.Subject, net: Net) -> tuple[Tensor, Tensor]:
-    """Features (N, F) of held-out rows, and (M, F) of samples."""
+def _compared(subject: gv.Subject, net: Net, fewest: int = FEWEST) -> tuple[Tensor, Tensor]:
+    """Features (N, F) of held-out rows, and (M, F) of samples.
+
+    Raises:
+        NotApplicable: one of them has fewer rows than ``fewest``.
+    """
     real = features(subject, subject.held_out(subject.sample_count), net)
-    if len(real) < 2:
-        raise gv.NotApplicable(f"it needs two held-out rows or more, and there are {len(real)}")
-    return real, features(subject, subject.samples(subject.sample_count), net)
+    made = features(subject, subject.samples(subject.sample_count), net)
+    for rows, what in ((real, "held-out rows"), (made, "samples")):
+        if len(rows) < fewest:
+            raise gv.NotApplicable(f"{fewest} {what} are needed, and {len(rows)} are compared")
+    return real, made
 
 
 def _reach(subject: gv.Subject, net: Net, real: Tensor, nearest: int) -> Tensor:
@@ -104,6 +118,10 @@ class Manifolds(gv.Metric):
     manifold of samples that is too wide, and precision rewards samples at the modes: prefer density and coverage.
     Samples of the data's own distribution have a density of 1 and, for k = 5, a coverage of about 0.97.
 
+    It needs 10 k held-out rows and samples. A ball holds k of the N - 1 other rows; where that is more than a tenth of
+    the data, they fill the space between the rows, and noise or the mean of the data lies in them as well as a good
+    sample does.
+
     Args:
         data: as ``frechet``'s.
         net: as ``frechet``'s.
@@ -124,9 +142,9 @@ class Manifolds(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """The four figures."""
-        real, made = _compared(subject, self.net)
-        nearest = min(self.nearest, len(real) - 1, len(made) - 1)
-        found = distances.manifolds(real, made, nearest, _reach(subject, self.net, real, nearest))
+        real, made = _compared(subject, self.net, ROWS_A_NEIGHBOUR * self.nearest)
+        reach = _reach(subject, self.net, real, self.nearest)
+        found = distances.manifolds(real, made, self.nearest, reach)
         return {figure.name: value for figure, value in zip(self.figures, found, strict=True)}
 
 
@@ -169,7 +187,7 @@ class TwoSample(gv.Metric):
     50 % where samples are like data, 100 % where they are apart, and less than 50 % where they are copies of
     the data. It sees single defects that means and covariances miss, and soon reaches 100 %. Noise that surrounds the
     data has 50 % too, since the nearest rows of all are data: look at that floor. Of unequal numbers the first of the
-    larger one are taken.
+    larger one are taken. It needs 50 held-out rows and samples, with which its standard error is 5 %.
 
     Args:
         data: as ``frechet``'s.
@@ -189,7 +207,7 @@ class TwoSample(gv.Metric):
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``nn_NET`` in percent."""
-        real, made = _compared(subject, self.net)
+        real, made = _compared(subject, self.net, PAIRS)
         count = min(len(real), len(made))
         real = real[:count]
         accuracy = distances.two_sample_accuracy(real, made[:count], _reach(subject, self.net, real, 1))
@@ -200,7 +218,8 @@ class TwoSample(gv.Metric):
 class DifferentBins(gv.Metric):
     """Share of clusters of the training rows that samples fill otherwise than held-out rows do (NDB / K).
 
-    Richardson and Weiss 2018. About 5 % for samples of the data's own distribution. Few rows make it insensitive.
+    Richardson and Weiss 2018. About 5 % for samples of the data's own distribution. Few rows make it insensitive: a bin
+    differs from 4 rows against none on. It needs as many held-out rows and samples as there are bins.
 
     Args:
         data: as ``frechet``'s.
@@ -226,7 +245,7 @@ class DifferentBins(gv.Metric):
             raise gv.NotApplicable(
                 f"{self.bins} bins need {2 * self.bins} training rows, and there are {len(known)}"
             )
-        real, made = _compared(subject, self.net)
+        real, made = _compared(subject, self.net, self.bins)
         return {self.figures[0].name: 100 * distances.different_bins(real, made, known, self.bins)}
 
 
@@ -261,8 +280,13 @@ class Memorisation(gv.Metric):
     """Whether samples are copies of training rows: how near their nearest training row is.
 
     ``distance_to_record`` is the median distance of samples to their closest training row over that of held-out rows:
-    1 for samples of the data's own distribution, near 0 for copies. ``copies`` is the share of samples that are nearer
-    to a training row than all but 1 % of the held-out rows are: about 1 % where nothing is copied.
+    1 for samples of the data's own distribution, near 0 for copies. ``copies`` is the share of near copies: samples
+    that are nearer to a training row than all but 1 % of the held-out rows are to theirs. It is about 1 % where nothing
+    is copied. Of fewer than 100 held-out rows there is no nearest percent.
+
+    A near copy need not equal the training row: ``ganvae sample`` counts rows of tables that do. Samples that are all
+    alike, such as blurs near the mean of the data, may be near a training row without being copies: the references say
+    so, where the mean or a Gaussian has a large share, too. The ceiling is held-out rows in place of samples.
 
     Args:
         data: as ``frechet``'s.
@@ -272,7 +296,7 @@ class Memorisation(gv.Metric):
 
     needs = NEEDS
     cheap = False
-    has_references = False  # training rows are their own closest ones
+    ceiling = "held-out"  # training rows are their own closest ones
 
     def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", rows: int = 50_000) -> None:
         _at_least("rows", rows, 1)
@@ -285,7 +309,9 @@ class Memorisation(gv.Metric):
                 "",
                 "higher",
             ),
-            gv.Figure(f"copies_{suffix(net)}", f"copies, {in_words(net, data)}", "%", "lower"),
+            gv.Figure(
+                f"copies_{suffix(net)}", f"near copies (1 expected), {in_words(net, data)}", "%", "lower"
+            ),
         )
 
     def features(self, subject: gv.Subject) -> Callable[[Tensor], Tensor]:
@@ -298,9 +324,15 @@ class Memorisation(gv.Metric):
         return net_of(subject, self.net).features
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
-        """Both figures."""
+        """Both figures.
+
+        Raises:
+            NotApplicable: there are too few held-out rows or samples.
+        """
         known = features(subject, subject.training(self.rows), self.net)
-        real, made = (distances.nearest_distances(rows, known) for rows in _compared(subject, self.net))
+        real, made = (
+            distances.nearest_distances(rows, known) for rows in _compared(subject, self.net, FOR_A_PERCENT)
+        )
         usual, closest = float(real.median()), float(real.quantile(0.01))
         copies = 100 * float((made < closest).double().mean())
         ratio, share = (figure.name for figure in self.figures)

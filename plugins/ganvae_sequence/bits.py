@@ -28,7 +28,7 @@ class Bits(Metric):
 
     needs = frozenset(("posterior", "likelihood", "prior"))
     figures = (
-        Figure("bits_per_character", "bits per character", "bits", "lower"),
+        Figure("bits_per_character", "bits per character", "", "lower"),
         Figure("kl_nats", "KL to the prior", "nats", "higher"),
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from command_line import Say
 from toys import FromPhases, engine, images, model, regression, squared_error
 
 import ganvae_core as gv
@@ -243,8 +244,9 @@ def test_an_objective_cannot_need_labels() -> None:
 
 def test_labels_and_codes_by_name_from_a_recipe(tmp_path: Path) -> None:
     overrides = {**SMALL, "metrics": ["nearest-neighbour", "coverage"]}
-    labels = np.arange(len(images())) % 2
-    run = gv.train("vae", data=images(), labels=labels, steps=2, overrides=overrides, out=tmp_path / "run")
+    x = images(500)
+    labels = np.arange(len(x)) % 2
+    run = gv.train("vae", data=x, labels=labels, steps=2, overrides=overrides, out=tmp_path / "run")
     assert run.spec.condition is None
     assert run.results.keys() == {"codes_neighbours", "coverage", "density", "precision", "recall"}
     figures = read_figures(RunDirectory(run.path).newest_measured()["figures"])
@@ -323,12 +325,30 @@ def test_coverage_by_hand() -> None:
     assert recall == pytest.approx(1)
 
 
-def test_one_held_out_row_has_no_coverage_and_few_have_fewer_neighbours() -> None:
+def test_few_held_out_rows_have_no_coverage_but_a_reason() -> None:
     own = model().eval()
-    assert Coverage().measure(gv.ModelSubject(own, labelled(1 / 700))) == {}
-    assert Coverage().measure(gv.ModelSubject(own, labelled(3 / 700))).keys() == {
+    for few, nearest, fewest in ((1, 5, 50), (49, 5, 50), (29, 3, 30)):
+        with pytest.raises(
+            gv.NotApplicable, match=f"{fewest} held-out rows are needed, and there are {few}$"
+        ):
+            Coverage(nearest=nearest).measure(gv.ModelSubject(own, labelled(few / 700)))
+    assert Coverage().measure(gv.ModelSubject(own, labelled(50 / 700))).keys() == {
         "coverage", "density", "precision", "recall"
     }  # fmt: skip
+
+
+def test_a_figure_that_few_rows_do_not_give_is_a_gap_with_its_reason(tmp_path: Path, say: Say) -> None:
+    own = {**SMALL, "metrics": ["coverage"], "data.held_out": 0.1}
+    out = tmp_path / "run"
+    run = gv.train("vae", data=images()[:40], steps=2, overrides=own, out=out)
+    assert run.results == {}
+    gaps = RunDirectory(out).newest_measured()["gaps"]
+    assert gaps == dict.fromkeys(("coverage", "density", "precision", "recall"),
+                                 "50 held-out rows are needed, and there are 4")  # fmt: skip
+    assert "coverage n/a · density n/a · precision n/a · recall n/a" in say("runs", tmp_path).out
+    shown = say("show", out).out
+    assert "coverage n/a · density n/a" in shown
+    assert "coverage, density, precision, recall: 50 held-out rows are needed, and there are 4" in shown
 
 
 @pytest.mark.parametrize(

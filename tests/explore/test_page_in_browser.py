@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shlex
 import threading
 from collections.abc import Iterator
@@ -137,6 +138,37 @@ def test_pixels_are_those_of_torch(page: Any, run: Path) -> None:
     with torch.no_grad():
         exact = gv.load(run).model(torch.tensor([z]))[0]
     assert np.abs(np.array(made) - exact.numpy().ravel()).max() <= 1e-4
+
+
+def test_cells_of_a_table_are_those_of_the_command_line(page: Any) -> None:
+    """Dates with their place in the week and the day, numbers that may be missing, and bounds."""
+    from ganvae_core.data.fields import rows_of_fields
+
+    day, start = 86_400.0, 1.64e9
+    knots = ((start, -1.7), (start + 4e7, 1.7))
+    fields = (
+        gv.Field("day", "date", 0, 3, knots=knots, step=day, cycles=(7 * day,), bounds=(start, start + 3e7)),
+        gv.Field("hour", "date", 3, 5, knots=knots, step=3_600.0, cycles=(7 * day, day)),
+        gv.Field("number", "number", 8, 4, missing=True, modes=((0.5, 0.1), (-0.5, 0.2)), spikes=(7.0,),
+                 knots=((0.0, -1.0), (3.0, 0.0), (4.0, 1.0)), step=0.1),
+        gv.Field("whole", "whole", 12, 1, knots=((0.0, -1.0), (9.0, 1.0)), step=1.0, bounds=(0.0, 9.0)),
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(60, 13)).astype(np.float32)
+    choices = np.exp(3 * x[:, 9:12])
+    x[:, 9:12] = choices / choices.sum(1, keepdims=True)
+    cells = page.evaluate(
+        """([fields, rows]) => rows.map((x) => fields.map((field) => {
+          const cell = cellOf({encoded: true}, {...field, numbers_in_x: field.numbers}, Float32Array.from(x));
+          return [cell.text, Number.isNaN(cell.value) ? null : cell.value];
+        }))""",
+        [[{**dataclasses.asdict(field), "numbers": field.numbers} for field in fields], x.tolist()],
+    )
+    values = np.array([[np.nan if value is None else value for _, value in row] for row in cells])
+    wanted = rows_of_fields(x, fields)
+    np.testing.assert_allclose(values, wanted, rtol=0, atol=1e-6)
+    assert np.isnan(wanted).any()
+    for row, (days, hours) in zip(cells, wanted[:, :2].astype(np.int64).astype("datetime64[s]"), strict=True):
+        assert [row[0][0], row[1][0]] == [str(days)[:10], str(hours).replace("T", " ")]
 
 
 def test_a_slider_the_map_undo_and_a_command_that_makes_the_same(

@@ -281,10 +281,13 @@ def test_the_verbs_write_codes_pictures_and_tables(runs: Path, tmp_path: Path, s
     assert made["weight"] == given["weight"]
     assert made["spread_height"] != [0, 0, 0]
     assert made["spread_weight"] == [0, 0, 0]
-    (tmp_path / "rare.csv").write_text("height,weight,legs\n1.7,123456.789,2\n")  # beyond all training rows
-    asked = ("--mask", "columns:height", "--draws", "3", "--steps", "4", "-o", filled)
+    # Beyond all training rows; of the rows of a file the first ones are taken.
+    (tmp_path / "rare.csv").write_text("height,weight,legs\n1.7,123456.789,2\n1.8,6,2\n")
+    asked = ("-n", "1", "--mask", "columns:height", "--draws", "3", "--steps", "4", "-o", filled)
     assert say("complete", runs / "table", tmp_path / "rare.csv", *asked).code == 0
-    assert pyarrow.csv.read_csv(filled)["weight"].to_pylist() == [123456.789]
+    made = pyarrow.csv.read_csv(filled)
+    assert made["weight"].to_pylist() == [123456.789]
+    assert made["row"].to_pylist() == [0]
 
 
 def test_rows_in_other_units_are_completed_in_those_of_the_run(tmp_path: Path, say: Say) -> None:

@@ -68,6 +68,7 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say) -> Path:
     )
     assert outcome.code == 0, outcome.err
     assert "next:  ganvae run --config sweep-vae-1/best.yaml" in outcome.err
+    assert "importance of the settings: not estimated from fewer than 10 complete trials" in outcome.err
     assert outcome.out == "sweep-vae-1\n"
     return tmp_path / "sweep-vae-1"
 

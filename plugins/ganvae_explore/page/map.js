@@ -1,7 +1,7 @@
 "use strict";
 // Codes in a plane, which is an origin and two orthogonal unit vectors; the place under the pointer is a code.
 
-const MOST_DISCS = 3000, NEAR_PIXELS = 6, MARK_PIXELS = 14;
+const MOST_DISCS = 3000, NEAR_PIXELS = 6, MARK_PIXELS = 14, EDGE_PIXELS = 17;
 
 class PlaneMap {
   // on: {preview(z), leave(), choose(code), film(code, code), current() -> code, marks() -> {name: code}}
@@ -132,8 +132,13 @@ class PlaneMap {
     return best;
   }
   markNear(pixel) {
-    const distance = ({z}) => { const [left, top] = this.toPixels(...this.project(z)); return Math.hypot(left - pixel[0], top - pixel[1]); };
+    const distance = ({z}) => { const [left, top] = this.markAt(z); return Math.hypot(left - pixel[0], top - pixel[1]); };
     return Object.values(this.on.marks()).find((code) => distance(code) < MARK_PIXELS);
+  }
+  // Where the mark of a code is: a code beyond the edge has it at the edge.
+  markAt(z) {
+    const inside = (value, length) => Math.min(Math.max(value, EDGE_PIXELS), length - EDGE_PIXELS), [left, top] = this.toPixels(...this.project(z));
+    return [inside(left, this.canvas.clientWidth), inside(top, this.canvas.clientHeight), left, top];
   }
   isHidden(row) { return this.run.map.labels !== null && this.hidden.has(this.run.map.labels[row]); }
 
@@ -218,12 +223,16 @@ class PlaneMap {
       context.beginPath(); context.moveTo(...this.toPixels(...this.project(from.z))); context.lineTo(...now); context.stroke();
     }
     for (const [name, code] of Object.entries(this.on.marks())) {
-      const [left, top] = this.toPixels(...this.project(code.z));
+      const [left, top, farLeft, farTop] = this.markAt(code.z), beyond = left !== farLeft || top !== farTop;
       context.lineWidth = 2.5; context.strokeStyle = colourOf("--back"); context.fillStyle = colourOf("--text");
       if (name === "now") {
         for (const [colour, line] of [[colourOf("--back"), 5], [colourOf("--text"), 2]]) {
           context.strokeStyle = colour; context.lineWidth = line;
           context.beginPath(); context.arc(left, top, 8, 0, 7); context.stroke();
+        }
+        if (beyond) {  // a pointer to where it is
+          const angle = Math.atan2(farTop - top, farLeft - left), tip = (turn, radius) => [left + radius * Math.cos(angle + turn), top + radius * Math.sin(angle + turn)];
+          context.beginPath(); context.moveTo(...tip(0, 16)); context.lineTo(...tip(0.6, 10)); context.lineTo(...tip(-0.6, 10)); context.fill();
         }
       } else {
         context.font = "bold 15px system-ui, sans-serif"; context.textAlign = "center"; context.textBaseline = "middle";

@@ -96,35 +96,52 @@ function inUnits(run, x, place) {
 
 function rounded(value) { return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(4))); }
 
-// The value of a field in x (see Field of the core) as text and as a number, and the share that its choice has.
+// The value of a field in x (see Field of the core) as text and as a number, and the share that its choice has. It equals rows_of_fields of the core.
 function cellOf(run, field, x) {
   const numbers = field.numbers_in_x, choices = Array.from(x.subarray(field.start + numbers, field.start + field.width));
-  const missing = (share) => ({text: "missing", value: NaN, share}), number = (value) => ({text: rounded(value), value, share: null});
+  const missing = (share) => ({text: "missing", value: NaN, share, isMissing: true}), number = (value, share) => ({text: textOf(field, value), value, share});
   let best = 0;
   choices.forEach((share, place) => { if (share > choices[best]) best = place; });
+  if (field.missing && best === choices.length - 1) return missing(choices[best]);
   if (numbers === 0) {
-    if (field.missing && best === choices.length - 1) return missing(choices[best]);
+    const last = choices.length - 1 - (field.missing ? 1 : 0), rare = field.categories.length - last;
+    if (best === last && rare > 1) return {text: `one of ${rare} rare values`, value: NaN, share: choices[best]};
     return {text: field.categories[best], value: best, share: choices[best]};
   }
   const ordinary = choices.length ? field.modes.length : 0;
-  if (choices.length && best >= ordinary) {
-    return best - ordinary < field.spikes.length ? {...number(field.spikes[best - ordinary]), share: choices[best]} : missing(choices[best]);
-  }
+  if (choices.length && best >= ordinary) return number(field.spikes[best - ordinary], choices[best]);
   if (!run.encoded) {
     const value = inUnits(run, x[field.start], field.start);
-    return number(field.kind === "whole" ? Math.round(value) : value);
+    return number(field.kind === "whole" ? Math.round(value) : value, null);
   }
-  if (field.kind === "constant") return number(field.knots[0][0]);
+  if (field.kind === "constant") return number(field.knots[0][0], null);
   // A number of a mean is that of ordinary cells times their probability.
-  const there = choices.slice(0, ordinary).reduce((sum, share) => sum + share, 0) || 1;
+  const there = choices.length ? Math.min(Math.max(choices.slice(0, ordinary).reduce((sum, share) => sum + share, 0), 1 / choices.length), 1) : 1;
   const [mean, scale] = field.modes[ordinary ? best : 0], at = x[field.start] / there * scale + mean, knots = field.knots;
   let right = 1;
   while (right < knots.length - 1 && knots[right][1] < at) right++;
   const [low, high] = [knots[right - 1], knots[right]];
   let value = low[0] + (at - low[1]) / (high[1] - low[1] || 1) * (high[0] - low[0]);
-  if (field.bounds) value = Math.min(Math.max(value, field.bounds[0]), field.bounds[1]);
+  field.cycles.forEach((period, cycle) => { value = onCycle(value, period, x[field.start + 1 + 2 * cycle], x[field.start + 2 + 2 * cycle]); });
   if (field.step) value = Math.round(value / field.step) * field.step;
-  return field.kind === "date" ? {...number(value), text: new Date(1000 * value).toISOString().slice(0, 10)} : number(value);
+  if (field.bounds) value = Math.min(Math.max(value, field.bounds[0]), field.bounds[1]);
+  return number(value, null);
+}
+
+const DAY = 86400;
+function modulo(value, period) { return value - period * Math.floor(value / period); }
+// The time nearest to a value (seconds) at the place in the week, or at the time of day, that sine and cosine give.
+function onCycle(value, period, sine, cosine) {
+  const place = Math.atan2(sine, cosine) / (2 * Math.PI) * period, day = Math.floor(value / DAY);
+  if (period <= DAY) return DAY * day + modulo(place, period);
+  const days = period / DAY;
+  return DAY * (day + modulo(Math.round(place / DAY) - day + days / 2, days) - days / 2);
+}
+
+function textOf(field, value) {
+  if (field.kind !== "date") return rounded(value);
+  const text = new Date(1000 * value).toISOString();
+  return field.step % DAY === 0 && field.step ? text.slice(0, 10) : text.slice(0, 19).replace("T", " ");
 }
 
 function showCard(element, run, x) {
@@ -139,23 +156,32 @@ function showCard(element, run, x) {
       line.cells[2].append(document.createElement("canvas"));
     }
     element.prepend(table);
+    if (run.shown === "draw") {
+      const note = document.createElement("p");
+      note.className = "quiet";
+      note.textContent = "the mean at this code; ganvae sample draws rows around it";
+      table.after(note);
+    }
   }
+  const {clientWidth, clientHeight} = table.querySelector("canvas"), size = [clientWidth, clientHeight];
   run.fields.forEach((field, number) => {
-    const {text, value, share} = cellOf(run, field, x), line = table.rows[number];
+    const {text, value, share, isMissing} = cellOf(run, field, x), line = table.rows[number];
     line.cells[1].textContent = share === null ? text : `${text} (${Math.round(100 * share)} %)`;
-    showMarginal(line.cells[2].firstChild, run.marginals[number], value);
+    showMarginal(line.cells[2].firstChild, size, run.marginals[number], value, Boolean(isMissing));
   });
 }
 
-// How often values of the column are in the data; the bar of the value that is shown is marked, none where it is missing.
-function showMarginal(canvas, {low, high, counts}, value) {
-  const height = canvas.height = 20, context = canvas.getContext("2d"), most = Math.max(...counts, 1);
-  canvas.width = 6 * counts.length;
-  const here = Math.min(counts.length - 1, Math.max(0, Math.floor((value - low) / (high - low || 1) * counts.length)));
-  counts.forEach((count, bin) => {
-    const bar = Math.max(bin === here ? 3 : Math.min(count, 1), height * count / most);
+// How often values of the column are in the data; the bar of the value that is shown is marked. The last bar, after a gap, is of missing cells.
+function showMarginal(canvas, [shownWidth, shownHeight], {low, high, counts, missing}, value, isMissing) {
+  const ratio = window.devicePixelRatio || 1, bars = missing || isMissing ? [...counts, missing] : counts, most = Math.max(...bars, 1);
+  const width = canvas.width = Math.round((shownWidth || 6 * bars.length) * ratio), height = canvas.height = Math.round((shownHeight || 20) * ratio);
+  const context = canvas.getContext("2d"), places = bars.length + (bars === counts ? 0 : 1), edge = (place) => Math.round(width * place / places);
+  const here = isMissing ? counts.length : Number.isNaN(value) ? -1 : Math.min(counts.length - 1, Math.max(0, Math.floor((value - low) / (high - low || 1) * counts.length)));
+  bars.forEach((count, bin) => {
+    const place = bin === counts.length ? bin + 1 : bin, left = edge(place), gap = Math.min(Math.round(ratio), edge(place + 1) - left - 1);
+    const bar = Math.round(Math.max((bin === here ? 3 : Math.min(count, 1)) * ratio, height * count / most));
     context.fillStyle = colourOf(bin === here ? "--strong" : "--quiet");
-    context.fillRect(6 * bin, height - bar, 5, bar);
+    context.fillRect(left, height - bar, edge(place + 1) - left - Math.max(gap, 0), bar);
   });
 }
 
