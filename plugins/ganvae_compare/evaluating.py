@@ -150,7 +150,6 @@ def evaluate(
     subject = ModelSubject(run.model, data, seed=seed, device=run.device, sample_count=samples)
     offered = has(run.model, data.source.spec) - (set() if can_sample(run.model) else {"prior"})
     others = references(subject) if with_references else {}
-    held_out = references(subject, "held-out")[CEILING]
     measured: list[Measured] = []
     for choice, metric in chosen:
         lacking = sorted(metric.needs - offered)
@@ -164,10 +163,12 @@ def evaluate(
         if metric.needs <= {"prior"} and metric.has_references
     ]  # fmt: skip
     for name, draw in others.items():
-        other, own = subject.with_samples(draw), subject.with_samples(held_out)
+        other = held_out = subject.with_samples(draw)
+        if name == CEILING:
+            held_out = subject.with_samples(references(subject, "held-out")[CEILING])
         for number, metric in comparable:
-            at_ceiling = name == CEILING and metric.ceiling == "held-out"
-            found = {**measured[number].references, name: measure(metric, own if at_ceiling else other)}
+            beside = held_out if metric.ceiling == "held-out" else other
+            found = {**measured[number].references, name: measure(metric, beside)}
             measured[number] = dataclasses.replace(measured[number], references=found)
     costs = cost(run)
     results = {
