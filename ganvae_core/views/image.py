@@ -67,11 +67,11 @@ class ImageView(View):
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
         """A folder of ``00000.png``, ``00001.png`` … in the images' own size.
 
-        Bytes are written as they are, except 0 and 1 alone, which are black and white.
+        Bytes are rounded and written as they are; 0 and 1 alone are black and white, with greys between.
         """
         path.mkdir()
         bits = spec.range == (0.0, 1.0) and spec.units.scale == (1.0,)
-        images = rows / 255 if rows.dtype == np.uint8 and not bits else unit_range(rows, spec)
+        images = rows / 255 if spec.units.dtype == "uint8" and not bits else unit_range(rows, spec)
         for number, image in enumerate(images):
             as_image(as_pixels(image)).save(path / f"{number:05d}.png")
 

@@ -148,15 +148,15 @@ def test_unbounded_data_has_no_bernoulli_and_no_condition(folder: Path, refused:
 
 
 def test_one_row_is_enough_for_what_can_be_learned_from_one(folder: Path, say: Say, refused: Refused) -> None:
-    (folder / "x.csv").write_text("a,b\n1,2\n")
-    outcome = say(*VAE, "--data", "x.csv")
+    np.save(folder / "x.npy", np.array([[1.0, 2.0]]))
+    outcome = say(*VAE, "--data", "x.npy")
     assert outcome.code == 0
     assert "(1 point), 2 steps of 1" in outcome.err
     assert "there is only 1 row to learn from, so the batch is 1 instead of 16" in outcome.err
-    ae = refused("run", "--plugin", "ae", *SMALL, "engine.steps=2", "--data", "x.csv")
+    ae = refused("run", "--plugin", "ae", *SMALL, "engine.steps=2", "--data", "x.npy")
     assert "fitted on the codes of two rows or more" in ae
     gan = ("run", "--plugin", "gan", *SMALL, "engine.steps=2", "generator.batch_norm=true")
-    assert "a batch of one row cannot be normalised" in refused(*gan, "--data", "x.csv")
+    assert "a batch of one row cannot be normalised" in refused(*gan, "--data", "x.npy")
 
 
 def test_names_in_any_script_work_and_are_quoted_where_a_shell_needs_it(folder: Path, say: Say) -> None:

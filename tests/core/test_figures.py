@@ -120,12 +120,12 @@ def test_a_folder_has_a_png_of_each_image_in_its_own_size(tmp_path: Path) -> Non
             assert np.array_equal(np.asarray(picture), row[0])
 
 
-@pytest.mark.parametrize(("highest", "wanted"), [(2, [0, 1, 2]), (1, [0, 255, 255])])
-def test_a_folder_of_masks_has_their_own_values_and_of_bits_black_and_white(
+@pytest.mark.parametrize(("highest", "wanted"), [(2, [0, 1, 2]), (1, [51, 204, 204])])
+def test_a_folder_of_masks_has_their_own_values_and_of_bits_shades_of_grey(
     tmp_path: Path, highest: int, wanted: list[int]
 ) -> None:
     spec = gv.DataSpec((1, 1, 3), (0.0, 1.0), "image", units=Units(scale=(float(highest),), dtype="uint8"))
-    rows = np.array([[[[0, 1, highest]]]], np.uint8)
+    rows = np.array([[[[0.2, 0.8, 0.8 * highest]]]])  # pictures show means, which are not rounded
     ImageView().write(rows, spec, tmp_path / "made", {})
     with Image.open(tmp_path / "made/00000.png") as picture:
         assert np.asarray(picture)[0].tolist() == wanted
