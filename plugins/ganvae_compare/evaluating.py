@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 import ganvae_core as gv
+from ganvae_compare.evaluate_verb import NOT_FOR_DATA
 from ganvae_core.cli.run_files import outline
 from ganvae_core.config.build import Builder, has
 from ganvae_core.config.configuration import Configuration, stored
@@ -209,9 +210,7 @@ def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:
     for figure in metric.figures:
         value, error = values.get(figure.name), values.get(f"{figure.name}_error")
         if value is None or not math.isfinite(value):
-            found[figure.name] = Result(
-                None, reason="not for this data" if value is None else f"it is {value}"
-            )
+            found[figure.name] = Result(None, reason=NOT_FOR_DATA if value is None else f"it is {value}")
         else:
             found[figure.name] = Result(value, None if error is None or not math.isfinite(error) else error)
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ganvae_core as gv
-from ganvae_compare.evaluate_verb import NOT_AVAILABLE, number, titled, with_spread
+from ganvae_compare.evaluate_verb import NOT_AVAILABLE, NOT_FOR_DATA, number, titled, with_spread
 from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
 from ganvae_compare.rules import Summary, Verdict, is_telling, pareto_front, reaches, summary, verdict
@@ -374,7 +374,14 @@ def gaps(report: Report) -> list[str]:
                 part = f" of {seeds - known.count} of {seeds} seeds" if known else ""
                 missing.setdefault(entry.reason(figure.name), []).append(figure.label + part)
         found += [f"{entry.name}: no {listed(labels)}: {reason}" for reason, labels in missing.items()]
-    return found
+    lacking: dict[str, list[str]] = {}
+    measured = [entry for entry in report.entries if entry.evaluations]
+    for figure in _matching(report.figures, MAIN):
+        if measured and not any(entry.figure(figure.name) for entry in measured):
+            reasons = dict.fromkeys(entry.reason(figure.name) for entry in measured)
+            if NOT_FOR_DATA not in reasons:
+                lacking.setdefault("; ".join(reasons), []).append(figure.label)
+    return [*found, *(f"no candidate has {listed(labels)}: {reason}" for reason, labels in lacking.items())]
 
 
 def cell(found: Summary | None, reason: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import ganvae_core as gv
 from ganvae_core.cli.output import four_digits
 from ganvae_core.config.layers import Text, as_overrides, nest
 from ganvae_core.store.files import whole_file
+from ganvae_core.store.manifests import texts
 
 if TYPE_CHECKING:
     import optuna
@@ -267,9 +268,12 @@ def _run_trial(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, drawn: Ma
             out=sweep.folder / TRIALS / f"{trial.number:04d}", overrides=dict([*sweep.fixed, *drawn.items()]),
             callbacks=[pruning],
         )  # fmt: skip
+        if sweep.metric not in run.results:
+            because = texts(run.directory.newest_measured().get("gaps")).get(sweep.metric)
+            raise gv.ConfigurationError(f"no figure {sweep.metric}" + (f": {because}" if because else ""))
         value = run.results[sweep.metric]
-    except (gv.GanvaeError, KeyError) as error:
-        reason = error.message if isinstance(error, gv.GanvaeError) else f"no figure {sweep.metric}"
+    except gv.GanvaeError as error:
+        reason = error.message
         trial.set_user_attr("error", reason)
         study.tell(trial, state=TrialState.FAIL)
         return f"failed: {reason}"

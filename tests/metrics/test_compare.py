@@ -382,6 +382,11 @@ def test_a_figure_that_one_seed_lacks_is_said(tmp_path: Path) -> None:
     assert "- vae: no KD, judge of 1 of 2 seeds: the reason\n" in as_markdown(report)
 
 
+def test_a_figure_that_no_candidate_has_is_said(tmp_path: Path) -> None:
+    report = compile_report(fabricated(tmp_path, {"gan": [None], "vae": [None]}), [])
+    assert "- no candidate has KD, judge: the reason\n" in as_markdown(report)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
