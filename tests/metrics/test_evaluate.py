@@ -103,7 +103,12 @@ def test_weights_of_a_package_are_converted_once(tmp_path: Path, monkeypatch: py
     torch.manual_seed(0)
     state = efficientnet.EfficientNetLite0().state_dict()
     weights = package / efficientnet.WEIGHTS
-    torch.save({f"_{key.replace('.', '._')}": value for key, value in state.items()}, weights)
+
+    def install() -> None:
+        """The weights, as the package names and stores them."""
+        torch.save({f"_{key.replace('.', '._')}": value for key, value in state.items()}, weights)
+
+    install()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(efficientnet, "MODULE", "some_weights")
     monkeypatch.setenv("GANVAE_CACHE_DIR", str(tmp_path / "cache"))
@@ -113,12 +118,12 @@ def test_weights_of_a_package_are_converted_once(tmp_path: Path, monkeypatch: py
     assert all(torch.equal(again[key], value) for key, value in state.items())
     (kept,) = (tmp_path / "cache" / "nets").iterdir()
     assert kept.name == f"{weights.stem}.safetensors"
-    torch.save({f"_{key.replace('.', '._')}": value for key, value in state.items()}, weights)
+    install()
     kept.write_bytes(kept.read_bytes()[:100])  # damaged, and made anew
     efficientnet.load_efficientnet()
     weights.unlink()
     efficientnet.load_efficientnet()
-    torch.save({f"_{key.replace('.', '._')}": value for key, value in state.items()}, weights)
+    install()
     monkeypatch.setenv("GANVAE_CACHE_DIR", "/proc/none")  # where nothing can be written
     assert torch.equal(next(efficientnet.load_efficientnet().parameters()), next(iter(state.values())))
 
