@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -20,6 +18,7 @@ from ganvae_core.data.stream import DataStream
 from ganvae_core.engine.callbacks import Callbacks
 from ganvae_core.engine.devices import Precision, peak_memory, runtime, select_device, select_precision
 from ganvae_core.engine.ema import EMA
+from ganvae_core.engine.measuring import Measurements
 from ganvae_core.engine.optimizers import OptimizerSettings, make_optimizers
 from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
 from ganvae_core.engine.precision import Computing
@@ -29,17 +28,13 @@ from ganvae_core.engine.sharing import broadcast_state, sharing_notes, synchroni
 from ganvae_core.engine.state import Results, TrainingState
 from ganvae_core.engine.stopping import StopFlag
 from ganvae_core.engine.updates import Updates
-from ganvae_core.engine.watch import WATCHED_ROWS, WORSE_MEASUREMENTS, steps_between
 from ganvae_core.errors import ConfigurationError, GanvaeError
-from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
 from ganvae_core.evaluation.sampling import RowLimit, in_parts
-from ganvae_core.interfaces import FittedPrior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot
-from ganvae_core.store.manifests import is_better, much_worse
 from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.training import Callback, Metric, Objective, TrainingView
-from ganvae_core.types import HELD_OUT, Batch
+from ganvae_core.types import Batch
 
 STAGE = purpose("random numbers of a further stage")
 AFTER = purpose("random numbers after an update")
@@ -140,8 +135,9 @@ class Engine:
         self.saver = saver
         self.interrupted = False
         """Whether the last ``fit`` was interrupted, which may be in its last step."""
-        self._measured_every = steps_between(
-            self.settings, self.metrics, len(self.data.held_out), self.batch_size
+        directory = None if saver is None else saver.directory
+        self._measurements = Measurements(
+            self.state, self.data, self.metrics, self.settings, self.device, directory
         )
         self._best: Snapshot | None = (
             None  # of the best measurement, until it is written with the next checkpoint
@@ -381,9 +377,7 @@ class Engine:
     def _at_intervals(self, last: bool) -> None:
         settings, step = self.settings, self.state.run_step
         saved = step % settings.checkpoint_every == 0
-        measured = self._measured_every is not None and (
-            step % self._measured_every == 0 or (saved and settings.evaluate_every is None)
-        )
+        measured = self._measurements.due(saved=saved)
         if last or measured or step % settings.log_every == 0:
             self._finish_saving()  # at a fixed step: what callbacks do then must not depend on how fast a disk is
             self.report(measured=measured)
@@ -423,64 +417,19 @@ class Engine:
         """Take over what rank 0 has measured."""
         self.state.results = dataclasses.replace(self.state.results, values=values)
 
-    def _measure(self, last: bool = False) -> Mapping[str, float]:
+    def _measure(self, *, last: bool = False) -> Mapping[str, float]:
         """Measure held-out rows: a few hundred by the cheap metrics, or at the end all that the metrics ask for."""
-        state, settings = self.state, self.settings
-
-        gaps: dict[str, str] = {}
-
-        def found(metrics: Sequence[Metric], most: int | None, *, cheap: bool) -> dict[str, float]:
-            return evaluate(self.model, self.data, metrics, settings.seed, self.device,
-                            cheap_only=cheap, most_rows=most, gaps=gaps)  # fmt: skip
-
-        values = found(self.metrics, None if last else WATCHED_ROWS, cheap=not last)
-        judged_as = judged_by(self.metrics, values)
-        judged = None if judged_as is None else values[judged_as[0]]
-        if last and judged_as is not None and len(self.data.held_out) > WATCHED_ROWS:
-            judged = found(self.metrics[:1], WATCHED_ROWS, cheap=False).get(judged_as[0], judged)
-        state.results = Results(values, state.run_step, judged_as, judged, figures_of(self.metrics), gaps)
-        if not last:
-            state.pending.update({HELD_OUT + name: value for name, value in values.items()})
-        if judged_as is not None and judged is not None:
-            best = None if state.best is None else state.best[0]
-            worse = best is not None and much_worse(judged, best, judged_as[1])
-            if last:  # a run that is trained for longer does not have this measurement
-                if worse:
-                    self._warn_of_worse(judged, last)
-            elif worse:
-                state.worse += 1
-                if state.worse == WORSE_MEASUREMENTS and state.step < self.target_steps:
-                    self._warn_of_worse(judged, last)
-            elif math.isfinite(judged) and (best is None or is_better(judged, best, judged_as[1])):
-                state.best, state.worse = (judged, state.run_step), 0
+        if last:
+            values = self._measurements.take_last()
+        else:
+            values = self._measurements.take(more_steps=self.state.step < self.target_steps)
         if values:
             self._callbacks.call("on_results", values)
         return values
 
-    def _warn_of_worse(self, value: float, last: bool) -> None:
-        """Warn that a result is much worse than the best; where the run has ended, with the command for the best."""
-        state, figure = self.state, self.metrics[0].figures[0]
-        assert state.best is not None
-        best, at = state.best
-        now, then = (f"{each:.4g} {figure.unit}".rstrip().replace("-", "−") for each in (value, best))
-        hints: list[str] = []
-        if isinstance(self.model.prior, FittedPrior):  # only the last checkpoint has one that can be sampled
-            hints = [f"train for fewer steps:  engine.steps={at}"]
-        elif self.saver is not None and last:
-            run = shlex.quote(str(self.saver.directory))
-            hints = [f"sample the best checkpoint:  ganvae sample {run} --checkpoint best"]
-        elif self.saver is not None:
-            hints = ["Ctrl-C ends the run, and its best checkpoint is kept"]
-        state.warn(
-            f"step {state.run_step:,}: it is worse on held-out rows than before: {figure.label} {now},"
-            f" and {then} at step {at:,}",
-            *hints,
-            "end such runs by themselves:  callbacks=[early-stopping]",
-        )
-
     def _keep_best(self) -> None:
         """Copy the state if it has just been measured as the best so far; it is written with the next checkpoint."""
-        if self.state.best is not None and self.state.best[1] == self.state.run_step:
+        if self._measurements.is_best:
             self._best = self.state.capture(self._callbacks.states(), self.runtime()).copied()
 
     def _save(self, measured: bool, last: bool = False) -> None:
@@ -497,7 +446,7 @@ class Engine:
         state = self.state
         self._finish_writing()
         if measured:
-            self._measure(last)
+            self._measure(last=last)
         elif state.results.step != state.run_step:
             state.results = Results()
         snapshot = None

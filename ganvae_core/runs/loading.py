@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from datetime import datetime
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -20,7 +18,7 @@ from ganvae_core.config.build import Builder, open_data
 from ganvae_core.config.configuration import FRAME, IN_MEMORY, Configuration, stored, with_sampling_options
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.options import Text
-from ganvae_core.data.codec import Codec, in_own_units
+from ganvae_core.data.codec import in_own_units
 from ganvae_core.data.randomness import borrowed_randomness
 from ganvae_core.data.specifications import stored_specs
 from ganvae_core.data.split import Split, split
@@ -32,14 +30,14 @@ from ganvae_core.errors import (
     DataError,
     NotFittedError,
     RunError,
-    did_you_mean,
-    setting,
 )
 from ganvae_core.evaluation.sampling import RowLimit, Samples, can_sample, in_parts, sample_rows
 from ganvae_core.latent.scores import Scoring, anomaly_scores
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
+from ganvae_core.runs.conditions import condition_of, condition_of_columns, unconditional
+from ganvae_core.runs.fitting import batch_for
 from ganvae_core.runs.resuming import resume
 from ganvae_core.runs.stages import prior_waits
 from ganvae_core.runs.starting import fingerprint
@@ -47,18 +45,10 @@ from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import load_tensors
 from ganvae_core.store.directory import CONFIG, LOCK, RunDirectory
 from ganvae_core.training import Callback, Objective
-from ganvae_core.types import Batch, DataSpec, Field, Units, View
+from ganvae_core.types import Batch, DataSpec, View
 from ganvae_core.views.finding import view_of
 
 T = TypeVar("T")
-SLACK = 1e-3
-"""Values may lie beyond the range by this share of it, as rounding makes them."""
-MOST_BEYOND = 1.0
-"""Values that lie farther beyond the range, as a share of it, are in other units."""
-THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
-"""What may be thousands, separated by commas, as well as a decimal comma."""
-DEPTHS = tuple(float(2**bits - 1) for bits in (10, 12, 14, 16))
-"""The highest values of pixels of more than 8 bits."""
 
 
 @final
@@ -347,55 +337,7 @@ class Run:
         Raises:
             DataError: a value is beyond the range that the model was trained on, or a class is unknown to it.
         """
-        spec, rows = data.source.spec, data.source.rows(indices)
-        if spec.classes and rows.labels is not None and self.spec.condition is not None:
-            rows = dataclasses.replace(rows, labels=self._class_numbers(spec.classes)[rows.labels])
-        spec = dataclasses.replace(spec, units=self.fitting_units(spec), classes=self.source_spec.classes)
-        batch = Codec(spec, self.device).encode(rows, indices, labels=self.spec.condition is not None)
-        seen = batch.x if batch.mask is None else batch.x[batch.mask]
-        if self.spec.range is not None and seen.numel():
-            low, high = self.spec.range
-            least, most = seen.min().item(), seen.max().item()
-            beyond = max(low - least, most - high) / (high - low)
-            if beyond > MOST_BEYOND:
-                raise DataError(
-                    "this data has values far beyond the range that the model was trained on:"
-                    f" a model sees {least:.3g} to {most:.3g} in place of {low:g} to {high:g}.",
-                    "is it in other units? Scale it as the training data was, and store it anew",
-                )
-            if beyond > SLACK:
-                warnings.warn(
-                    "some values lie beyond the range of the training data; the model is given them as they are",
-                    stacklevel=2,
-                )
-        return batch
-
-    def fitting_units(self, spec: DataSpec) -> Units:
-        """The units by which other data means to the model what the training data did.
-
-        Raises:
-            DataError: it lies in another range than the training data, which the numbers do not show.
-        """
-        if self.spec.range is None or spec.range is None or not (_is_fixed(spec) and _is_fixed(self.spec)):
-            return self.spec.units
-        if spec.range != self.spec.range:
-            (low, high), (least, most) = spec.range, self.spec.range
-            raise DataError(
-                f"this data lies in {low:g} to {high:g}, and the model was trained on data in {least:g} to {most:g}.",
-                "scale it as the training data was, and store it anew",
-            )
-        return spec.units
-
-    def _class_numbers(self, classes: tuple[str, ...]) -> np.ndarray:
-        """The run's number of each of other data's classes, which are matched by name."""
-        known = self.source_spec.classes or ()
-        unknown = [name for name in classes if name not in known]
-        if unknown:
-            raise DataError(
-                f"the model was not trained on the class '{unknown[0]}'.",
-                f"classes: {', '.join(known[:20])}",
-            )
-        return np.array([known.index(name) for name in classes])
+        return batch_for(data.source, indices, self.spec, self.source_spec.classes, self.device)
 
     def condition(self, text: str | Sequence[str], count: int, *, seed: int = 0) -> Tensor:
         """(count, *K) one condition for all samples, from a class's name or number, or from numbers.
@@ -413,102 +355,15 @@ class Run:
         """
         texts = [text] if isinstance(text, str) else list(text)
         if self.spec.condition is None:
-            raise self._unconditional(texts)
+            config = None if self._data_from_python else self.directory.path / CONFIG
+            raise unconditional(texts, self.source_spec, config)
         if self.spec.condition_fields:
-            return self._condition_of_columns(texts, count, seed)
-        if len(texts) > 1:
+            made = condition_of_columns(texts, count, self.spec, self.model, seed)
+        elif len(texts) > 1:
             raise ConfigurationError("--condition: this model takes one condition, and several are given.")
-        text = texts[0]
-        label = self.spec.details.get("label")
-        classes, shape = self.spec.classes, self.spec.condition
-        if classes and text not in classes:
-            column, sign, value = text.partition("=") if label else ("", "", text)
-            if sign and column != label:
-                near = did_you_mean(column, [str(label)])
-                raise ConfigurationError(
-                    f"--condition: column '{column}' is no condition of this model.{near}", f"column: {label}"
-                )
-            text = value if sign else text
-        if classes and text not in classes:
-            shown = ", ".join(classes[:20]) + (" …" if len(classes) > 20 else "")
-            near = did_you_mean(text, classes)
-            raise ConfigurationError(
-                f"--condition: column '{label}' has no value '{text}'.{near}"
-                if label
-                else f"--condition: there is no class '{text}'.{near}",
-                f"{'values' if label else 'classes'}: {shown}",
-            )
-        try:
-            one = (
-                torch.eye(len(classes))[classes.index(text)]
-                if classes
-                else torch.tensor([float(part) for part in text.split(",")]).reshape(shape)
-            )
-        except (ValueError, RuntimeError):
-            raise ConfigurationError(f"--condition: it takes numbers of shape {shape}, like 0.5,1.") from None
-        return one.to(self.device).expand(count, *shape)
-
-    def _unconditional(self, texts: Sequence[str]) -> ConfigurationError:
-        """That the model takes no condition, and the command that trains one on the same data that does."""
-        message = "--condition: this model was trained without conditions."
-        spec, typed = self.source_spec, [text.partition("=")[0] for text in texts if "=" in text]
-        names, label = spec.columns or (), spec.details.get("label")
-        for name in typed if names else ():
-            if name not in (*names, label):
-                near = did_you_mean(name, names)
-                return ConfigurationError(
-                    f"{message} It learned no column '{name}'.{near}", f"columns: {', '.join(names)}"
-                )
-        columns = [name for name in names if name in typed]
-        if spec.classes and columns in ([], [label]):
-            wanted = "data.condition=true"
-        elif names:
-            wanted = setting("data.condition", columns or names[-1:])
         else:
-            return ConfigurationError(
-                message, "its data has no labels or columns that a model could be given"
-            )
-        if self._data_from_python:
-            return ConfigurationError(message, f"train another one on the same data with  {wanted}")
-        config = shlex.quote(str(self.directory.path / CONFIG))
-        return ConfigurationError(message, f"train a conditional one:  ganvae run --config {config} {wanted}")
-
-    def _condition_of_columns(self, texts: Sequence[str], count: int, seed: int) -> Tensor:
-        """Conditions (count, K) of training rows that have the values asked for."""
-        fields, known = self.spec.condition_fields or (), self.model.conditions
-        weights = self.model.condition_weights
-        assert known is not None
-        assert weights is not None
-        columns, fits = {field.name: field for field in fields}, torch.ones(len(known), dtype=torch.bool)
-        known, weights = known.cpu(), weights.cpu()
-        wanted = torch.zeros(len(fields), dtype=torch.float64)
-        for text in texts:
-            name, sign, value = text.partition("=")
-            if not sign or name not in columns:
-                wrong = (
-                    f"column '{name}' is no condition of this model"
-                    if sign
-                    else f"'{text}' is not COLUMN=VALUE"
-                )
-                raise ConfigurationError(
-                    f"--condition: {wrong}.{did_you_mean(name, columns)}", f"columns: {', '.join(columns)}"
-                )
-            field = columns[name]
-            wanted[list(columns).index(name)] = number_of(value, field)
-            one = Codec(self.spec, torch.device("cpu")).condition(wanted[None])
-            assert one is not None
-            part = slice(field.start, field.start + field.width)
-            if field.choices == field.width:
-                fits &= (known[:, part] == one[:, part]).all(1)
-            else:
-                known[:, part] = one[:, part]
-        if not fits.any():
-            raise ConfigurationError(
-                f"--condition: no training row has {' and '.join(texts)}, so the model has not learned such rows."
-            )
-        generator = torch.Generator().manual_seed(seed)
-        chosen = torch.multinomial(weights * fits, count, replacement=True, generator=generator)
-        return known[chosen].to(self.device)
+            made = condition_of(texts[0], self.spec).expand(count, *self.spec.condition)
+        return made.to(self.device)
 
     def resume(
         self,
@@ -530,38 +385,6 @@ class Run:
         if steps is not None:
             given["engine.steps"] = steps
         return load(resume(self.path, data=data, overrides=given, callbacks=callbacks))
-
-
-def number_of(text: str, field: Field) -> float:
-    """A value as it is typed, as the number that a source has for it.
-
-    Raises:
-        ConfigurationError: the field has no such value.
-    """
-    if field.categories:
-        if text in field.categories:
-            return float(field.categories.index(text))
-        shown = ", ".join(field.categories[:20]) + (" …" if len(field.categories) > 20 else "")
-        raise ConfigurationError(
-            f"--condition: column '{field.name}' has no value '{text}'.{did_you_mean(text, field.categories)}",
-            f"values: {shown}",
-        )
-    if field.kind == "date" and field.format:
-        with suppress(ValueError):  # as the table has it, or else as 2024-01-31
-            text = datetime.strptime(text, field.format).isoformat()
-    try:
-        if field.kind == "date":
-            return float(np.datetime64(text, "us").astype(np.int64)) / 1e6
-        return float(text if THOUSANDS.fullmatch(text) else text.replace(",", "."))
-    except ValueError:
-        kind = "a date like 2024-01-31" if field.kind == "date" else "a number"
-        raise ConfigurationError(f"--condition: {field.name}={text}: it takes {kind}.") from None
-
-
-def _is_fixed(spec: DataSpec) -> bool:
-    """Whether the scaling follows from the type, or from lying in a unit range, and not from the extreme values."""
-    units = spec.units
-    return units in [Units(scale=(scale,), dtype=units.dtype) for scale in (1.0, 255.0, *DEPTHS)]
 
 
 def load(

@@ -155,8 +155,12 @@ def _as_read(run: Run, chosen: Sequence[Chosen]) -> AsRead:
 
     Pictures that may have been scaled, and data in other units than the run's, stay as they are.
     """
+    from ganvae_core.runs.fitting import fitting_units
+
     specs = [each.split.source.spec for each in chosen]
-    same_units = bool(run.spec.fields) or all(run.fitting_units(spec) == run.spec.units for spec in specs)
+    same_units = bool(run.spec.fields) or all(
+        fitting_units(spec, run.spec) == run.spec.units for spec in specs
+    )
     if not same_units or any(each.is_picture for each in chosen):
         return lambda rows, seen: rows
     own = np.concatenate([each.split.source.rows(each.indices).x for each in chosen])

@@ -16,7 +16,7 @@ from ganvae_core.builtin.sources.table import Table
 from ganvae_core.data.codec import Codec, in_own_units
 from ganvae_core.data.specifications import read_spec
 from ganvae_core.evaluation.copies import absent_categories
-from ganvae_core.runs.loading import number_of
+from ganvae_core.runs.conditions import number_of
 from ganvae_core.types import DataSpec, Field
 from ganvae_core.views.cells import table_of
 
@@ -219,3 +219,14 @@ def test_a_conditional_model_of_a_table_learns_and_is_asked_by_column(
     codes = run.encode(run.open_data(frame), np.arange(10))
     assert np.isfinite(codes).all()
     assert isinstance(run.model, nn.Module)
+
+
+def test_a_number_that_is_asked_for_once_is_not_asked_for_ever_after(frame: pa.Table, tmp_path: Path) -> None:
+    run = gv.train(
+        "vae", data=frame, steps=1, out=tmp_path / "r",
+        overrides={"data.condition": ["kind", "height"], "generator.hidden": [8], "encoder.hidden": [8]},
+    )  # fmt: skip
+    before = run.condition(["kind=red"], 20)
+    asked = run.condition(["height=165"], 20)
+    assert len(asked[:, 0].unique()) == 1
+    torch.testing.assert_close(run.condition(["kind=red"], 20), before, rtol=0, atol=0)

@@ -16,7 +16,7 @@ import ganvae_core as gv
 from ganvae_core.cli.progress import Remaining, duration
 from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
-from ganvae_core.engine.watch import steps_between
+from ganvae_core.engine.measuring import steps_between
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.preparation import prepare
 from ganvae_core.runs.resuming import prepare_resume
