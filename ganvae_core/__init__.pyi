@@ -8,8 +8,11 @@ from ganvae_core.builtin import schedule as schedule
 from ganvae_core.builtin.augmentation import AdaptiveAugmentation as AdaptiveAugmentation
 from ganvae_core.builtin.layers import CriticHead as CriticHead
 from ganvae_core.builtin.layers import FeatureCritic as FeatureCritic
+from ganvae_core.builtin.layers import Inputs as Inputs
 from ganvae_core.builtin.layers import centred as centred
 from ganvae_core.builtin.layers import check_condition as check_condition
+from ganvae_core.builtin.layers import posterior_of as posterior_of
+from ganvae_core.builtin.layers import with_channels as with_channels
 from ganvae_core.builtin.networks import MLPCritic as MLPCritic
 from ganvae_core.builtin.networks import MLPEncoder as MLPEncoder
 from ganvae_core.builtin.networks import MLPGenerator as MLPGenerator

@@ -1,4 +1,4 @@
-"""Parts of networks: a critic's last layer, centred data, checked conditions."""
+"""Parts of networks: inputs with their condition, centred data, the last layers of critics and encoders."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
+from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Critic
 
@@ -27,11 +29,9 @@ class CriticHead(nn.Module):
     def __init__(self, feature_size: int, condition_shape: Sequence[int] | None = None) -> None:
         super().__init__()
         self.linear = nn.Linear(feature_size, 1)
-        self.projection = (
-            None
-            if condition_shape is None
-            else nn.Linear(math.prod(condition_shape), feature_size, bias=False)
-        )
+        self.projection = None
+        if condition_shape is not None:
+            self.projection = nn.Linear(math.prod(condition_shape), feature_size, bias=False)
 
     def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, F), (B, *K)? -> (B,) logits."""
@@ -75,6 +75,62 @@ def centred(x: Tensor, bounds: tuple[float, float] | None, middle: float | None 
     scale = 2 / (high - low)
     offset = scale * ((high + low) / 2 if middle is None else middle)
     return x if (scale, offset) == (1, 0) else x * scale - offset
+
+
+@final
+class Inputs:
+    """Rows flattened and centred, with the condition appended: what fully connected layers are given.
+
+    Args:
+        shape: of a row.
+        condition_shape: *K, or None for an unconditional model.
+        bounds: lowest and highest value of rows, which are centred between them; None leaves rows as they are.
+        mean: where bounded rows are centred instead.
+        ignores_condition: the condition is checked and not appended, because it enters elsewhere.
+
+    Attributes:
+        size: of a row with its condition.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        condition_shape: Sequence[int] | None,
+        bounds: tuple[float, float] | None = None,
+        *,
+        mean: float | None = None,
+        ignores_condition: bool = False,
+    ) -> None:
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        self.bounds, self.mean = bounds, mean
+        self.appends = self.condition_shape is not None and not ignores_condition
+        self.size = math.prod(shape) + (math.prod(self.condition_shape or ()) if self.appends else 0)
+
+    def __call__(self, rows: Tensor, condition: Tensor | None) -> Tensor:
+        """(B, *X), (B, *K)? -> (B, size)."""
+        flat = centred(rows.flatten(1), self.bounds, self.mean)
+        check_condition(condition, self.condition_shape)
+        if condition is None or not self.appends:
+            return flat
+        return torch.cat([flat, condition.reshape(flat.shape[0], -1).to(flat.dtype)], 1)
+
+
+def with_channels(x: Tensor, condition: Tensor | None) -> Tensor:
+    """(B, C, *S), (B, *K)? -> (B, C + prod(K), *S): the condition as constant channels beside those of x."""
+    if condition is None:
+        return x
+    channels = condition.to(x.dtype).reshape(x.shape[0], -1, *[1] * (x.dim() - 2))
+    return torch.cat([x, channels.expand(-1, -1, *x.shape[2:])], 1)
+
+
+def posterior_of(
+    parameters: Tensor, latent_shape: tuple[int, ...], *, deterministic: bool = False
+) -> DiagonalNormal | Dirac:
+    """The last layer of an encoder (B, …), means and log variances or codes, as a posterior over (B, *Z)."""
+    if deterministic:
+        return Dirac(parameters.reshape(parameters.shape[0], *latent_shape))
+    location, log_variance = parameters.reshape(parameters.shape[0], 2, *latent_shape).unbind(1)
+    return DiagonalNormal(location, log_variance)
 
 
 def check_condition(condition: Tensor | None, shape: tuple[int, ...] | None) -> None:

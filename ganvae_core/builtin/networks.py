@@ -11,10 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal, final
 
-import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.layers import CriticHead, FeatureCritic, centred, check_condition
+from ganvae_core.builtin.layers import CriticHead, FeatureCritic, Inputs, posterior_of
 from ganvae_core.builtin.option_checks import one_of, positive_number, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
@@ -75,34 +74,6 @@ def _initialise(network: nn.Module, scale: float | None) -> None:
                 nn.init.zeros_(module.bias)
 
 
-class _Inputs:
-    """Flattens and centres inputs, and appends the condition unless that enters elsewhere.
-
-    Data is centred at its mean, or in the middle of its bounds where none is given.
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        condition_shape: Sequence[int] | None,
-        bounds: tuple[float, float] | None = None,
-        *,
-        mean: float | None = None,
-        ignores_condition: bool = False,
-    ) -> None:
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
-        self.bounds, self.mean = bounds, mean
-        self.appends = self.condition_shape is not None and not ignores_condition
-        self.size = math.prod(shape) + (math.prod(self.condition_shape or ()) if self.appends else 0)
-
-    def __call__(self, values: Tensor, condition: Tensor | None) -> Tensor:
-        flat = centred(values.reshape(values.shape[0], -1), self.bounds, self.mean)
-        check_condition(condition, self.condition_shape)
-        if condition is None or not self.appends:
-            return flat
-        return torch.cat([flat, condition.reshape(flat.shape[0], -1).to(flat.dtype)], dim=1)
-
-
 @final
 class MLPGenerator(Generator):
     """Fully connected layers from a code to the observation's parameters.
@@ -133,7 +104,7 @@ class MLPGenerator(Generator):
     ) -> None:
         super().__init__()
         self.raw_shape = tuple(raw_shape)
-        self.inputs = _Inputs(positive_sizes("the latent shape", latent_shape), condition_shape)
+        self.inputs = Inputs(positive_sizes("the latent shape", latent_shape), condition_shape)
         self.layers, width = _hidden_layers(self.inputs.size, hidden, activation, batch_norm=batch_norm)
         self.head = nn.Linear(width, math.prod(self.raw_shape))
         _initialise(self, initial_scale)
@@ -178,16 +149,13 @@ class MLPEncoder(Encoder):
         super().__init__()
         self.deterministic = one_of("posterior", posterior, ("normal", "dirac")) == "dirac"
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        self.inputs = _Inputs(data.shape, condition_shape, data.range, mean=data.mean)
+        self.inputs = Inputs(data.shape, condition_shape, data.range, mean=data.mean)
         self.layers, width = _hidden_layers(self.inputs.size, hidden, activation, batch_norm=batch_norm)
         self.head = nn.Linear(width, math.prod(self.latent_shape) * (1 if self.deterministic else 2))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
         parameters = self.head(self.layers(self.inputs(x, condition)))
-        if self.deterministic:
-            return Dirac(parameters.reshape(x.shape[0], *self.latent_shape))
-        location, log_variance = parameters.reshape(x.shape[0], 2, *self.latent_shape).unbind(1)
-        return DiagonalNormal(location, log_variance)
+        return posterior_of(parameters, self.latent_shape, deterministic=self.deterministic)
 
 
 @final
@@ -223,7 +191,7 @@ class MLPCritic(FeatureCritic):
         if not 0 <= dropout < 1:
             raise ConfigurationError(f"dropout must be at least 0 and below 1, not {dropout}.")
         self.projects = one_of("conditioning", conditioning, ("concatenation", "projection")) == "projection"
-        self.inputs = _Inputs(data.shape, condition_shape, data.range, ignores_condition=self.projects)
+        self.inputs = Inputs(data.shape, condition_shape, data.range, ignores_condition=self.projects)
         self.layers, self.feature_size = _hidden_layers(self.inputs.size, hidden, activation, dropout=dropout)
         self.head = CriticHead(self.feature_size, condition_shape if self.projects else None)
         _initialise(self, initial_scale)

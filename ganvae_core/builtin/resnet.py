@@ -13,11 +13,18 @@ import math
 from collections.abc import Sequence
 from typing import Literal, final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core.builtin.layers import CriticHead, FeatureCritic, centred, check_condition
+from ganvae_core.builtin.layers import (
+    CriticHead,
+    FeatureCritic,
+    Inputs,
+    centred,
+    check_condition,
+    posterior_of,
+    with_channels,
+)
 from ganvae_core.builtin.option_checks import one_of, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
@@ -80,16 +87,16 @@ class ResNetGenerator(Generator):
         super().__init__()
         channels, size = _image(raw_shape)
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        self.inputs = Inputs(self.latent_shape, condition_shape)
         sizes = _sizes(size, self.latent_shape)
         widths = [channels, *_widths(filters, blocks, len(sizes) - 1)]
         self.first = (widths[-1], *sizes[-1])
-        given = math.prod(self.condition_shape or (0,))
         self.grid = len(self.latent_shape) == 3
+        planes = self.latent_shape[0] + self.inputs.size - math.prod(self.latent_shape)
         self.project: nn.Module = (
-            nn.Conv2d(self.latent_shape[0] + given, widths[-1], 1)
+            nn.Conv2d(planes, widths[-1], 1)
             if self.grid
-            else nn.Linear(math.prod(self.latent_shape) + given, math.prod(self.first))
+            else nn.Linear(self.inputs.size, math.prod(self.first))
         )
         self.layers = nn.Sequential()
         for stage in reversed(range(len(sizes) - 1)):
@@ -99,16 +106,11 @@ class ResNetGenerator(Generator):
             self.layers.append(_up(width, widths[stage], sizes[stage + 1], sizes[stage]))
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        check_condition(condition, self.condition_shape)
-        code = z if self.grid else z.flatten(1)
-        if condition is not None:
-            given = condition.flatten(1).to(z.dtype)
-            given = given[:, :, None, None].expand(-1, -1, *z.shape[2:]) if self.grid else given
-            code = torch.cat([code, given], 1)
-        hidden = self.project(code)
         if not self.grid:
-            hidden = hidden.reshape(z.shape[0], *self.first)
-        elif hidden.shape[2:] != self.first[1:]:
+            return self.layers(self.project(self.inputs(z, condition)).reshape(z.shape[0], *self.first))
+        check_condition(condition, self.inputs.condition_shape)
+        hidden = self.project(with_channels(z, condition))
+        if hidden.shape[2:] != self.first[1:]:
             hidden = F.interpolate(hidden, size=self.first[1:])
         return self.layers(hidden)
 
@@ -148,10 +150,7 @@ class _Trunk(nn.Module):
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         x = centred(x, self.range)
         check_condition(condition, self.condition_shape)
-        if condition is not None and self.appends:
-            planes = condition.reshape(x.shape[0], -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
-            x = torch.cat([x, planes], 1)
-        return self.layers(x)
+        return self.layers(with_channels(x, condition if self.appends else None))
 
 
 @final
@@ -200,11 +199,7 @@ class ResNetEncoder(Encoder):
             hidden = hidden.flatten(1)
         elif tuple(hidden.shape[2:]) != self.latent_shape[1:]:
             hidden = F.adaptive_avg_pool2d(hidden, (self.latent_shape[1], self.latent_shape[2]))
-        parameters = self.head(hidden)
-        if self.deterministic:
-            return Dirac(parameters.reshape(x.shape[0], *self.latent_shape))
-        location, log_variance = parameters.reshape(x.shape[0], 2, *self.latent_shape).unbind(1)
-        return DiagonalNormal(location, log_variance)
+        return posterior_of(self.head(hidden), self.latent_shape, deterministic=self.deterministic)
 
 
 @final

@@ -18,8 +18,11 @@ from ganvae_core import (
     Encoder,
     FeatureCritic,
     Generator,
+    Inputs,
     centred,
     check_condition,
+    posterior_of,
+    with_channels,
 )
 
 SHORTEST = 16
@@ -58,11 +61,9 @@ class ConvolutionalGenerator(Generator):
     ) -> None:
         super().__init__()
         lengths, widths = _stages(raw_shape, filters, kernel, stride)
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.lengths, self.first_shape = lengths[-2::-1], (widths[-1], lengths[-1])
-        self.project = nn.Linear(
-            math.prod(latent_shape) + math.prod(condition_shape or (0,)), math.prod(self.first_shape)
-        )
+        self.inputs = Inputs(latent_shape, condition_shape)
+        self.project = nn.Linear(self.inputs.size, math.prod(self.first_shape))
         self.first = _normalised(widths[-1], batch_norm, nn.ReLU())
         self.layers = nn.ModuleList()
         for stage in reversed(range(len(lengths) - 1)):
@@ -74,9 +75,7 @@ class ConvolutionalGenerator(Generator):
             )
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        check_condition(condition, self.condition_shape)
-        code = z.flatten(1) if condition is None else torch.cat([z.flatten(1), condition.flatten(1)], 1)
-        x = self.first(self.project(code).unflatten(1, self.first_shape))
+        x = self.first(self.project(self.inputs(z, condition)).unflatten(1, self.first_shape))
         for layer, length in zip(self.layers, self.lengths, strict=True):
             x = layer(x)[..., :length]
         return x
@@ -116,9 +115,7 @@ class _Trunk(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         check_condition(condition, self.condition_shape)
-        x = centred(x, self.range)
-        if condition is not None and self.appends:
-            x = torch.cat([x, condition.flatten(1)[..., None].to(x.dtype).expand(-1, -1, x.shape[-1])], 1)
+        x = with_channels(centred(x, self.range), condition if self.appends else None)
         for number, layer in enumerate(self.layers):
             x = layer(x)
             if self.shuffle and self.training and number < len(self.layers) - 1:
@@ -206,10 +203,7 @@ class ConvolutionalEncoder(Encoder):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
         parameters = self.head(self.trunk(x, condition))
-        if self.deterministic:
-            return Dirac(parameters.unflatten(1, self.latent_shape))
-        location, log_variance = parameters.unflatten(1, (2, *self.latent_shape)).unbind(1)
-        return DiagonalNormal(location, log_variance)
+        return posterior_of(parameters, self.latent_shape, deterministic=self.deterministic)
 
 
 def shuffled_phases(x: Tensor, most: int) -> Tensor:

@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 from typing import Literal, final
 
-import torch
 from torch import Tensor, nn
 
 from ganvae_core import (
@@ -27,8 +26,11 @@ from ganvae_core import (
     Encoder,
     FeatureCritic,
     Generator,
+    Inputs,
     centred,
     check_condition,
+    posterior_of,
+    with_channels,
 )
 
 SMALLEST_SIDE, LARGEST_SIDE, MOST_CHANNELS = 8, 128, 4
@@ -71,10 +73,9 @@ class DCGANGenerator(Generator):
         channels, *size = _image_shape(raw_shape, "generator")
         sizes = _sizes((size[0], size[1]), stages)
         widths = [channels, *_widths(filters, len(sizes) - 1)]
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.first_shape = (widths[-1], *sizes[-1])
-        inputs = _latent_size(latent_shape) + (0 if condition_shape is None else math.prod(condition_shape))
-        self.dense, inputs = _dense_layer(inputs, dense, nn.ReLU(inplace=True))
+        self.inputs = Inputs((_latent_size(latent_shape),), condition_shape)
+        self.dense, inputs = _dense_layer(self.inputs.size, dense, nn.ReLU(inplace=True))
         self.project = nn.Linear(inputs, math.prod(self.first_shape), bias=False)
         self.layers = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
         for stage in reversed(range(len(sizes) - 1)):
@@ -87,11 +88,8 @@ class DCGANGenerator(Generator):
         self.apply(_initialise)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        codes = z.reshape(z.shape[0], -1)
-        check_condition(condition, self.condition_shape)
-        if condition is not None:
-            codes = torch.cat([codes, condition.reshape(z.shape[0], -1).to(codes.dtype)], dim=1)
-        return self.layers(self.project(self.dense(codes)).reshape(z.shape[0], *self.first_shape))
+        projected = self.project(self.dense(self.inputs(z, condition)))
+        return self.layers(projected.reshape(z.shape[0], *self.first_shape))
 
 
 class _Trunk(nn.Module):
@@ -132,11 +130,8 @@ class _Trunk(nn.Module):
         )
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        x = centred(x, self.range)
         check_condition(condition, self.condition_shape)
-        if condition is not None and self.appends:
-            planes = condition.reshape(x.shape[0], -1, 1, 1).to(x.dtype).expand(-1, -1, *x.shape[2:])
-            x = torch.cat([x, planes], dim=1)
+        x = with_channels(centred(x, self.range), condition if self.appends else None)
         return self.dense(self.layers(x).flatten(1))
 
 
@@ -234,10 +229,7 @@ class DCGANEncoder(Encoder):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
         parameters = self.head(self.trunk(x, condition))
-        if self.deterministic:
-            return Dirac(parameters.reshape(x.shape[0], *self.latent_shape))
-        location, log_variance = parameters.reshape(x.shape[0], 2, *self.latent_shape).unbind(1)
-        return DiagonalNormal(location, log_variance)
+        return posterior_of(parameters, self.latent_shape, deterministic=self.deterministic)
 
 
 def _image_shape(shape: Sequence[int], kind: str) -> tuple[int, int, int]:

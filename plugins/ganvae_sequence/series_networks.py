@@ -14,11 +14,14 @@ from ganvae_core import (
     CriticHead,
     DataSpec,
     DiagonalNormal,
+    Dirac,
     Encoder,
     FeatureCritic,
     Generator,
+    Inputs,
     centred,
     check_condition,
+    posterior_of,
 )
 from ganvae_sequence.option_checks import at_least_one
 
@@ -36,12 +39,7 @@ class _Features(nn.Module):
             self.unit = nn.GRU(width, 4 * filters, batch_first=True, bidirectional=True)
             self.size = 8 * filters
             return
-        self.layers = nn.Sequential()
-        for stage in range(stages):
-            self.layers.append(nn.Conv1d(width, filters * 2**stage, 5, stride=2, padding=2))
-            self.layers.append(nn.SiLU())
-            length, width = (length + 1) // 2, filters * 2**stage
-        self.size = length * width
+        self.layers, self.size = halving_convolutions(length, width, filters, stages)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.network == "recurrent":
@@ -49,6 +47,16 @@ class _Features(nn.Module):
             forward, backward = outputs.chunk(2, -1)
             return torch.cat([forward[:, -1], backward[:, 0]], 1)
         return self.layers(x.transpose(1, 2)).flatten(1)
+
+
+def halving_convolutions(length: int, width: int, filters: int, stages: int) -> tuple[nn.Sequential, int]:
+    """Convolutions over (B, width, length) whose channels double as the length is halved, and the values they give."""
+    layers = nn.Sequential()
+    for stage in range(stages):
+        layers.append(nn.Conv1d(width, filters * 2**stage, 5, stride=2, padding=2))
+        layers.append(nn.SiLU())
+        length, width = (length + 1) // 2, filters * 2**stage
+    return layers, length * width
 
 
 @final
@@ -73,20 +81,14 @@ class SeriesEncoder(Encoder):
     ) -> None:  # fmt: skip
         super().__init__()
         _check("encoder", data.shape, network, filters, stages)
-        self.latent_shape = tuple(latent_shape)
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
-        self.bounds = data.range
+        self.latent_shape, self.bounds = tuple(latent_shape), data.range
         self.features = _Features(data.shape, network, filters, stages)
-        inputs = self.features.size + math.prod(self.condition_shape or (0,))
-        self.head = nn.Linear(inputs, 2 * math.prod(self.latent_shape))
+        self.inputs = Inputs((self.features.size,), condition_shape)
+        self.head = nn.Linear(self.inputs.size, 2 * math.prod(self.latent_shape))
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal:
-        check_condition(condition, self.condition_shape)
-        features = self.features(centred(x, self.bounds))
-        if condition is not None:
-            features = torch.cat([features, condition.flatten(1).to(features.dtype)], 1)
-        location, log_variance = self.head(features).unflatten(1, (2, *self.latent_shape)).unbind(1)
-        return DiagonalNormal(location, log_variance)
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
+        features = self.inputs(self.features(centred(x, self.bounds)), condition)
+        return posterior_of(self.head(features), self.latent_shape)
 
 
 @final
@@ -147,9 +149,9 @@ class SeriesGenerator(Generator):
             raise ConfigurationError(
                 f"generator.fine={fine} is for convolutions, and not negative.", "generator.fine=0"
             )
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.raw_shape, self.network = tuple(raw_shape), network
-        inputs = math.prod(latent_shape) + math.prod(self.condition_shape or (0,))
+        self.inputs = Inputs(latent_shape, condition_shape)
+        inputs = self.inputs.size
         length, channels = self.raw_shape
         if network == "recurrent":
             width = 4 * filters
@@ -172,10 +174,7 @@ class SeriesGenerator(Generator):
         self.layers.extend([nn.SiLU(), nn.Conv1d(width + fine, channels, 5, padding=2)])
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        check_condition(condition, self.condition_shape)
-        inputs = z.flatten(1)
-        if condition is not None:
-            inputs = torch.cat([inputs, condition.flatten(1).to(inputs.dtype)], 1)
+        inputs = self.inputs(z, condition)
         begun = self.begin(inputs)
         if self.network == "recurrent":
             return self.last(self.unit(begun[:, None] + self.places)[0])

@@ -13,14 +13,17 @@ from ganvae_core import (
     ConfigurationError,
     DataSpec,
     DiagonalNormal,
+    Dirac,
     Encoder,
+    Inputs,
     Observation,
     ObservedData,
     SequentialData,
-    check_condition,
+    posterior_of,
     sum_event,
 )
 from ganvae_sequence.option_checks import at_least_one
+from ganvae_sequence.series_networks import halving_convolutions
 from ganvae_sequence.vocabulary import Vocabulary, is_text
 
 Choose = Callable[[Tensor, int], Tensor]
@@ -55,27 +58,17 @@ class TextEncoder(Encoder):
         size = _vocabulary_size(data, "encoder 'text'")
         at_least_one(filters=filters, stages=stages)
         self.latent_shape = tuple(latent_shape)
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.embedding = nn.Embedding(size, filters)
-        self.layers = nn.Sequential()
-        length, width = data.shape[0], filters
-        for stage in range(stages):
-            self.layers.append(nn.Conv1d(width, filters * 2**stage, 5, stride=2, padding=2))
-            self.layers.append(nn.SiLU())
-            length, width = (length + 1) // 2, filters * 2**stage
-        inputs = length * width + (0 if condition_shape is None else math.prod(condition_shape))
-        self.head = nn.Linear(inputs, 2 * math.prod(self.latent_shape))
+        self.layers, width = halving_convolutions(data.shape[0], filters, filters, stages)
+        self.inputs = Inputs((width,), condition_shape)
+        self.head = nn.Linear(self.inputs.size, 2 * math.prod(self.latent_shape))
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal:
-        check_condition(condition, self.condition_shape)
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiagonalNormal | Dirac:
         # A number between two tokens lies between their embeddings, so that x has a gradient.
         below = x.detach().long().clamp(max=self.embedding.num_embeddings - 2)
         embedded = torch.lerp(self.embedding(below), self.embedding(below + 1), (x - below)[..., None])
-        features = self.layers(embedded.transpose(1, 2)).flatten(1)  # from (B, T, filters)
-        if condition is not None:
-            features = torch.cat([features, condition.flatten(1).to(features.dtype)], 1)
-        location, log_variance = self.head(features).unflatten(1, (2, *self.latent_shape)).unbind(1)
-        return DiagonalNormal(location, log_variance)
+        features = self.inputs(self.layers(embedded.transpose(1, 2)), condition)  # from (B, T, filters)
+        return posterior_of(self.head(features), self.latent_shape)
 
 
 @final

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core import ConfigurationError, DataSpec, Generator, check_condition
+from ganvae_core import ConfigurationError, DataSpec, Generator, Inputs
 from ganvae_table.vectors import Columns
 
 
@@ -47,10 +47,10 @@ class ConditionalVectorGenerator(Generator):
                 "generator: a conditional vector needs codes of three numbers or more, and positive widths.",
                 "latent.shape=[128]",
             )
-        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.raw_shape = tuple(raw_shape)
         self.columns = Columns(data)
-        width = latent_shape[0] - 2 + self.columns.size + math.prod(self.condition_shape or (0,))
+        self.inputs = Inputs((latent_shape[0] - 2 + self.columns.size,), condition_shape)
+        width = self.inputs.size
         self.layers = nn.ModuleList()
         for size in hidden:
             self.layers.append(nn.Sequential(nn.Linear(width, size), nn.BatchNorm1d(size), nn.ReLU()))
@@ -62,9 +62,7 @@ class ConditionalVectorGenerator(Generator):
 
     def given(self, z: Tensor, vector: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, *Z), (B, V), (B, *K)? -> (B, *R): rows of the category that the vector asks for."""
-        check_condition(condition, self.condition_shape)
-        parts = [z[:, :-2], vector] if condition is None else [z[:, :-2], vector, condition.flatten(1)]
-        x = torch.cat(parts, 1)
+        x = self.inputs(torch.cat([z[:, :-2], vector], 1), condition)
         for layer in self.layers:
             x = torch.cat([layer(x), x], 1)
         return self.head(x).reshape(z.shape[0], *self.raw_shape)
