@@ -23,6 +23,7 @@ from ganvae_core.builtin.optimizers import SGD as SGD
 from ganvae_core.builtin.optimizers import Adam as Adam
 from ganvae_core.builtin.optimizers import AdamW as AdamW
 from ganvae_core.builtin.optimizers import RMSprop as RMSprop
+from ganvae_core.builtin.option_checks import in_range as in_range
 from ganvae_core.builtin.priors.autoregressive import Autoregressive as Autoregressive
 from ganvae_core.builtin.priors.codes import Categorical as Categorical
 from ganvae_core.builtin.priors.codes import Composite as Composite

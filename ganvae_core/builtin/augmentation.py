@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.types import DataSpec
 
@@ -54,10 +55,7 @@ class AdaptiveAugmentation(nn.Module):
                 f"objective.augmentation_target: only images are augmented, and this data is {data.modality}.",
                 "turn it off:  objective.augmentation_target=null",
             )
-        if not -1 < target < 1:
-            raise ConfigurationError(
-                f"objective.augmentation_target: {target} is not possible: it is a mean sign, between -1 and 1."
-            )
+        in_range("objective.", least=-1, below=1, augmentation_target=target)
         self.target = target
         self.low, self.high = data.range or (-1.0, 1.0)
         self.register_buffer("strength", torch.zeros(()))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, final
 
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.measuring import judging_figure, measurable
 from ganvae_core.training import Callback, TrainingView
@@ -29,10 +30,8 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, *, patience: int = 5, min_improvement: float = 0.0) -> None:
-        if patience < 1 or not 0 <= min_improvement < math.inf:
-            raise ConfigurationError(
-                "early-stopping: patience must be at least 1, and min_improvement not negative."
-            )
+        in_range("early-stopping: ", least=1, patience=patience)
+        in_range("early-stopping: ", min_improvement=min_improvement)
         self.patience = patience
         self.min_improvement = min_improvement
         self.best: float | None = None
@@ -49,13 +48,8 @@ class EarlyStopping(Callback):
                 "or leave it out:  callbacks=[]",
             )
         if not first.cheap or not measurable(first, training.model):
-            why = (
-                "uses the prior, and this prior is fitted"
-                if first.cheap
-                else "is not cheap, so it is measured"
-            )
             raise ConfigurationError(
-                f"early-stopping follows {type(first).__name__}, which {why} only after training.",
+                f"early-stopping follows {type(first).__name__}, which is measured only after training.",
                 "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core.builtin.option_checks import positive_number
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, ObservedData
@@ -19,6 +19,8 @@ from ganvae_core.types import DataSpec, Field
 
 LOWEST_LOG_SCALE = -4.0
 """Numbers in x have deviation 1; below exp(-4) of that a scale only measures how exactly they are reproduced."""
+LEAST_SCALE = 0.02
+"""From which a learned scale may start: above exp(-4)."""
 
 
 @final
@@ -161,12 +163,8 @@ class Fields(Observation):
 
     def __init__(self, data: DataSpec, *, components: int = 1, scale: float = 0.5) -> None:
         super().__init__()
-        positive_number("scale", scale)
-        if components < 1 or scale <= math.exp(LOWEST_LOG_SCALE):
-            raise ConfigurationError(
-                "observation: components must be at least 1, and scale above "
-                f"{math.exp(LOWEST_LOG_SCALE):.2g}; they are {components} and {scale}."
-            )
+        in_range("observation.", least=1, components=components)
+        in_range("observation.", least=LEAST_SCALE, scale=scale)
         self.layout = layout_of(data)
         self.components = components
         self.count, self.choices = len(self.layout.numbers), len(self.layout.choices)

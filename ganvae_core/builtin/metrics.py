@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.errors import ConfigurationError, NotApplicable
+from ganvae_core.builtin.option_checks import in_range
+from ganvae_core.errors import NotApplicable
 from ganvae_core.interfaces import Need
 from ganvae_core.training import Metric, Subject
 from ganvae_core.types import Batch, Figure
@@ -37,7 +38,8 @@ class Elbo(Metric):
     figures = (Figure("elbo_nats", "ELBO", "nats", "higher"),)
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        self.rows = _at_least(1, rows, "elbo: rows")
+        in_range("elbo: ", least=1, rows=rows)
+        self.rows = rows
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """``elbo_nats``: averaged over rows."""
@@ -63,7 +65,8 @@ class Reconstruction(Metric):
     figures = (Figure("squared_error", "squared error", "a row", "lower"),)
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        self.rows = _at_least(1, rows, "reconstruction: rows")
+        in_range("reconstruction: ", least=1, rows=rows)
+        self.rows = rows
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """``squared_error``: in the model's range, summed over the event's observed entries, averaged over rows."""
@@ -101,8 +104,8 @@ class NearestNeighbour(Metric):
     ) -> None:
         self.of: Compared = of
         self.distance: Distance = distance
-        self.known_rows = _at_least(1, known_rows, "nearest-neighbour: known_rows")
-        self.rows = _at_least(1, rows, "nearest-neighbour: rows")
+        in_range("nearest-neighbour: ", least=1, known_rows=known_rows, rows=rows)
+        self.known_rows, self.rows = known_rows, rows
         self.needs = frozenset[Need](("labels", "encoder") if of == "codes" else ("labels",))
         self.figures = (Figure(f"{of}_neighbours", f"1-NN accuracy of {of}", "%", "higher"),)
 
@@ -150,8 +153,9 @@ class Coverage(Metric):
 
     def __init__(self, *, of: Compared = "x", nearest: int = 5, rows: int = 2_000) -> None:
         self.of: Compared = of
-        self.nearest = _at_least(1, nearest, "coverage: nearest")
-        self.rows = _at_least(ROWS_A_NEIGHBOUR * nearest, rows, "coverage: rows")
+        in_range("coverage: ", least=1, nearest=nearest)
+        in_range("coverage: ", least=ROWS_A_NEIGHBOUR * nearest, rows=rows)
+        self.nearest, self.rows = nearest, rows
         self.needs = frozenset[Need](("prior", "encoder") if of == "codes" else ("prior",))
         suffix, what = ("_of_codes", " of codes") if of == "codes" else ("", "")
         self.figures = tuple(
@@ -234,9 +238,3 @@ def _mean(values: Iterable[Tensor]) -> float:
         total += float(value.double().sum())
         rows += len(value)
     return total / rows
-
-
-def _at_least(least: int, value: int, name: str) -> int:
-    if value < least:
-        raise ConfigurationError(f"{name}={value} is not possible: it must be at least {least}.")
-    return value

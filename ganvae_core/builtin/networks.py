@@ -14,9 +14,8 @@ from typing import Literal, final
 from torch import Tensor, nn
 
 from ganvae_core.builtin.layers import CriticHead, FeatureCritic, Inputs, posterior_of
-from ganvae_core.builtin.option_checks import one_of, positive_number, positive_sizes
+from ganvae_core.builtin.option_checks import in_range, one_of, positive_number, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
-from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, Generator
 from ganvae_core.types import DataSpec
 
@@ -188,8 +187,7 @@ class MLPCritic(FeatureCritic):
         conditioning: Conditioning = "concatenation",
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ConfigurationError(f"dropout must be at least 0 and below 1, not {dropout}.")
+        in_range(below=1, dropout=dropout)
         self.projects = one_of("conditioning", conditioning, ("concatenation", "projection")) == "projection"
         self.inputs = Inputs(data.shape, condition_shape, data.range, ignores_condition=self.projects)
         self.layers, self.feature_size = _hidden_layers(self.inputs.size, hidden, activation, dropout=dropout)

@@ -11,7 +11,7 @@ from typing import ClassVar, final
 import torch
 from torch import nn
 
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.interfaces import Optimizer
 
 
@@ -28,8 +28,9 @@ class _AdamLike(Optimizer):
     def __init__(
         self, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
     ) -> None:
-        _check_decays("betas", *betas)
-        _check_not_negative(eps=eps, weight_decay=weight_decay)
+        for beta in betas:
+            in_range("optimizers: ", below=1, betas=beta)
+        in_range("optimizers: ", eps=eps, weight_decay=weight_decay)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -70,7 +71,7 @@ class SGD(Optimizer):
     """
 
     def __init__(self, *, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        _check_not_negative(momentum=momentum, weight_decay=weight_decay)
+        in_range("optimizers: ", momentum=momentum, weight_decay=weight_decay)
         self.momentum, self.weight_decay = momentum, weight_decay
 
     def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -98,23 +99,11 @@ class RMSprop(Optimizer):
     def __init__(
         self, *, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
-        _check_decays("alpha", alpha)
-        _check_not_negative(eps=eps, momentum=momentum, weight_decay=weight_decay)
+        in_range("optimizers: ", below=1, alpha=alpha)
+        in_range("optimizers: ", eps=eps, momentum=momentum, weight_decay=weight_decay)
         self.alpha, self.eps, self.momentum, self.weight_decay = alpha, eps, momentum, weight_decay
 
     def make(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(
             parameters, lr, self.alpha, self.eps, weight_decay=self.weight_decay, momentum=self.momentum
         )
-
-
-def _check_decays(name: str, *values: float) -> None:
-    for value in values:
-        if not 0 <= value < 1:
-            raise ConfigurationError(f"optimizers: {name}: {value} is not possible: it must be in [0, 1).")
-
-
-def _check_not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0:
-            raise ConfigurationError(f"optimizers: {name}: {value} is not possible: it must not be negative.")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ganvae_core.errors import ConfigurationError, did_you_mean
+from ganvae_core.interfaces import Schedule
 
 
 def positive_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
@@ -28,6 +29,28 @@ def positive_number(name: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ConfigurationError(f"{name} must be a positive number, not {value}.")
     return value
+
+
+def in_range(
+    where: str = "", *, least: float = 0.0, below: float = math.inf, **options: Schedule | float | None
+) -> None:
+    """Check numbers among options, by default that none is negative. A schedule and None are not checked.
+
+    Args:
+        where: begins the names in an error: ``objective.``.
+        least: the least value that is possible.
+        below: a bound that is not reached.
+        options: by name.
+
+    Raises:
+        ConfigurationError: a number is out of its range.
+    """
+    for name, value in options.items():
+        if isinstance(value, int | float) and not least <= value < below:
+            bound = f" and below {below:g}" if below < math.inf else ""
+            raise ConfigurationError(
+                f"{where}{name}: {value} is not possible: it must be at least {least:g}{bound}."
+            )
 
 
 def one_of(name: str, value: str, known: Iterable[str]) -> str:

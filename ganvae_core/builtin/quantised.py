@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvae_core.builtin.automatic import auto_encoder
-from ganvae_core.builtin.option_checks import one_of, positive_sizes
+from ganvae_core.builtin.option_checks import in_range, one_of, positive_sizes
 from ganvae_core.distributions import Dirac
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, Posterior
@@ -103,8 +103,7 @@ class QuantisedEncoder(Encoder):
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
         self.learns = one_of("quantiser", quantiser, ("codebook", "scalar")) == "codebook"
         self.network = network or auto_encoder(data, latent_shape, condition_shape, posterior="dirac")
-        if not 0 <= decay < 1:
-            raise ConfigurationError(f"decay must be at least 0 and below 1, not {decay}.")
+        in_range(below=1, decay=decay)
         self.decay = decay
         size = self.latent_shape[0]
         if self.learns:

@@ -25,7 +25,7 @@ from ganvae_core.builtin.layers import (
     posterior_of,
     with_channels,
 )
-from ganvae_core.builtin.option_checks import one_of, positive_sizes
+from ganvae_core.builtin.option_checks import in_range, one_of, positive_sizes
 from ganvae_core.distributions import DiagonalNormal, Dirac
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, Generator
@@ -285,8 +285,7 @@ def _sizes(size: Size, latent_shape: Sequence[int]) -> list[Size]:
 def _widths(filters: int, blocks: int, stages: int) -> list[int]:
     """Channels after each stage, from the image on."""
     positive_sizes("filters", [filters])
-    if blocks < 0:
-        raise ConfigurationError(f"blocks: {blocks} is not possible: it must not be negative.")
+    in_range(blocks=blocks)
     return [filters * min(2**stage, MOST_WIDENING) for stage in range(stages)]
 
 

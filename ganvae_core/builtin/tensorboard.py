@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.data.codec import in_own_units
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.evaluation.sampling import can_sample, sample_rows
@@ -36,10 +37,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, *, images: int = 16) -> None:
-        if images < 0:
-            raise ConfigurationError(
-                f"tensorboard: images={images} is not possible: it must not be negative."
-            )
+        in_range("tensorboard: ", images=images)
         if find_spec("tensorboard") is None:
             raise ConfigurationError(
                 "the callback 'tensorboard' needs TensorBoard, which is not installed.",

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ganvae_core import (
     Batch,
-    ConfigurationError,
     Critic,
     DataSpec,
     Loss,
@@ -20,6 +19,7 @@ from ganvae_core import (
     Phase,
     Schedule,
     as_schedule,
+    in_range,
     kl,
     losses,
     penalties,
@@ -116,8 +116,7 @@ class AdversarialAutoencoder(WithCritic):
         r2_weight: Schedule | float = 1.0,
     ) -> None:
         super().__init__(model, data, critic, r1_weight, r2_weight)
-        if kl_weight < 0:
-            raise ConfigurationError("objective.kl_weight must not be negative.")
+        in_range("objective.", kl_weight=kl_weight)
         self.weight, self.kl_weight = as_schedule(weight), kl_weight
         if kl_weight:
             self.needs = frozenset({"prior", "posterior"})  # pyright: ignore[reportAttributeAccessIssue]
@@ -184,8 +183,7 @@ class VAEGAN(WithCritic):
         r2_weight: Schedule | float = 1.0,
     ) -> None:
         super().__init__(model, data, critic, r1_weight, r2_weight)
-        if weight < 0:
-            raise ConfigurationError("objective.weight must not be negative.")
+        in_range("objective.", weight=weight)
         self.weight = weight
 
     def phases(self) -> list[Phase]:

@@ -15,6 +15,7 @@ from ganvae_core import (
     Objective,
     Phase,
     QuantisedEncoder,
+    in_range,
     normalise_spectrally,
     penalties,
     squared_error,
@@ -74,10 +75,9 @@ class Autoencoder(Objective):
             "code_length": code_weight, "contraction": contraction,
             "generator_length": generator_decay, "generator_gradient": generator_gradient,
         }  # fmt: skip
-        if min(noise, masking, *self.weights.values()) < 0 or masking >= 1:
-            raise ConfigurationError(
-                "objective: weights and noise must not be negative, and masking is below 1."
-            )
+        in_range("objective.", below=1, masking=masking)
+        in_range("objective.", noise=noise, code_weight=code_weight, contraction=contraction)
+        in_range("objective.", generator_decay=generator_decay, generator_gradient=generator_gradient)
         if isinstance(model.encoder, QuantisedEncoder) and model.encoder.learns:
             raise ConfigurationError(
                 "the codebook of this encoder is moved by another objective.", "take it:  objective=vq"

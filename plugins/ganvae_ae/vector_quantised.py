@@ -14,6 +14,7 @@ from ganvae_core import (
     Phase,
     QuantisedCodes,
     QuantisedEncoder,
+    in_range,
     squared_error,
 )
 
@@ -61,8 +62,7 @@ class VectorQuantised(Objective):
                 "the prior 'categorical' draws one-hot codes, and these are entries of a codebook.",
                 "take  prior=autoregressive",
             )
-        if commitment < 0:
-            raise ConfigurationError("objective.commitment must not be negative.")
+        in_range("objective.", commitment=commitment)
         self.model, self.encoder = model, (model.encoder,)
         self.reconstruction, self.commitment = reconstruction, commitment
         if reconstruction == "likelihood":

@@ -13,7 +13,7 @@ import numpy as np
 
 from ganvae_audio.spectrogram import LEVELS, Spectrogram
 from ganvae_audio.vae_plugin import ENDINGS
-from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units
+from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, in_range
 
 PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "holdout"}
 """Sub-folders of these names alone are parts of a data set, and no classes."""
@@ -67,8 +67,8 @@ class Audio(Source):
         label_pattern: str | None = None,
         skip_corrupt: bool = False,
     ) -> None:
-        if any(value is not None and value <= 0 for value in (mels, sample_rate, seconds)):
-            raise ConfigurationError("data: mels, sample_rate and seconds must be positive.")
+        in_range("data.", least=1, mels=mels, sample_rate=sample_rate)
+        in_range("data.", least=1e-3, seconds=seconds)
         if data is not None and "sample_rate" in data.details:  # rows for a model that was trained on such
             sample_rate, representation = data.details["sample_rate"], data.details["representation"]
             seconds, mels = data.details["length"] / sample_rate, data.details["mels"]

@@ -8,8 +8,7 @@ from typing import final
 
 import torch
 
-from ganvae_core import Figure, Metric, Subject, kl
-from ganvae_sequence.option_checks import at_least_one
+from ganvae_core import Figure, Metric, Subject, in_range, kl
 from ganvae_sequence.vocabulary import Vocabulary, is_text
 
 
@@ -33,7 +32,7 @@ class Bits(Metric):
     )
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        at_least_one("bits: ", rows=rows)
+        in_range("bits: ", least=1, rows=rows)
         self.rows = rows
 
     def measure(self, subject: Subject) -> Mapping[str, float]:

@@ -8,9 +8,8 @@ from typing import Any, final
 
 import numpy as np
 
-from ganvae_core import DataError, DataSpec, Rows, Source, Units, read_table
+from ganvae_core import DataError, DataSpec, Rows, Source, Units, in_range, read_table
 from ganvae_sequence.clock import as_text, places_of, step_text, unit_of, usual_step
-from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.windows import too_short, windows
 
 SPEEDS = {"M2": 28.98410, "S2": 30.0, "N2": 28.43973, "K1": 15.04107, "O1": 13.94304}
@@ -39,7 +38,7 @@ class _Windows(Source):
         self, series: np.ndarray, names: list[str], window: int, stride: int, details: dict[str, Any],
         trained: DataSpec | None, notes: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        at_least_one("data.", window=window, stride=stride)
+        in_range("data.", least=1, window=window, stride=stride)
         count, length, _ = series.shape
         if length < window:
             raise DataError(f"the series has {length:,} times, fewer than data.window={window}.")

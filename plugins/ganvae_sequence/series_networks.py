@@ -21,9 +21,9 @@ from ganvae_core import (
     Inputs,
     centred,
     check_condition,
+    in_range,
     posterior_of,
 )
-from ganvae_sequence.option_checks import at_least_one
 
 Network = Literal["convolution", "recurrent"]
 
@@ -192,4 +192,4 @@ def _check(what: str, shape: Sequence[int], network: str, filters: int, stages: 
         )
     if network not in ("convolution", "recurrent"):
         raise ConfigurationError(f"{what}.network={network} is not possible: it is convolution or recurrent.")
-    at_least_one(f"{what}.", filters=filters, stages=stages)
+    in_range(f"{what}.", least=1, filters=filters, stages=stages)

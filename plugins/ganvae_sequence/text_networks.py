@@ -19,10 +19,10 @@ from ganvae_core import (
     Observation,
     ObservedData,
     SequentialData,
+    in_range,
     posterior_of,
     sum_event,
 )
-from ganvae_sequence.option_checks import at_least_one
 from ganvae_sequence.series_networks import halving_convolutions
 from ganvae_sequence.vocabulary import Vocabulary, is_text
 
@@ -56,7 +56,7 @@ class TextEncoder(Encoder):
     ) -> None:
         super().__init__()
         size = _vocabulary_size(data, "encoder 'text'")
-        at_least_one(filters=filters, stages=stages)
+        in_range(least=1, filters=filters, stages=stages)
         self.latent_shape = tuple(latent_shape)
         self.embedding = nn.Embedding(size, filters)
         self.layers, width = halving_convolutions(data.shape[0], filters, filters, stages)
@@ -104,15 +104,11 @@ class Tokens(Observation):
     ) -> None:  # fmt: skip
         super().__init__()
         self.size, self.length = _vocabulary_size(data, "observation 'tokens'"), data.shape[0]
-        at_least_one(width=width)
-        if not 0 <= word_dropout < 1:
-            raise ConfigurationError(
-                f"word_dropout={word_dropout} is not possible: it is at least 0 and below 1."
-            )
+        in_range(least=1, width=width)
+        in_range(below=1, word_dropout=word_dropout)
+        in_range(temperature=temperature)
         if word_dropout and not autoregressive:
             raise ConfigurationError("word_dropout is for autoregressive tokens.", "word_dropout=0")
-        if temperature < 0:
-            raise ConfigurationError(f"temperature={temperature} is not possible: it must not be negative.")
         self.word_dropout, self.width = word_dropout, width
         uniform = torch.rand(
             self.length, self.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64

@@ -13,8 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, read_table
-from ganvae_sequence.option_checks import at_least_one
+from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, in_range, read_table
 from ganvae_sequence.vocabulary import UNITS, Unit, Vocabulary, is_text
 from ganvae_sequence.windows import too_short, windows
 
@@ -93,7 +92,7 @@ class Text(_Texts):
         stride: int | None = None,
         unit: Unit = "characters",
     ) -> None:
-        at_least_one("data.", length=length, window=window, stride=stride)
+        in_range("data.", least=1, length=length, window=window, stride=stride)
         if unit not in UNITS:
             raise ConfigurationError(f"data.unit={unit} is not possible: it is {', '.join(UNITS)}.")
         if stride is not None and window is None:

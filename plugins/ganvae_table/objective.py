@@ -20,6 +20,7 @@ from ganvae_core import (
     Model,
     Objective,
     Phase,
+    in_range,
     losses,
     penalties,
 )
@@ -57,10 +58,8 @@ class CTGAN(Objective):
         sampling: bool = True,
     ) -> None:
         super().__init__()
-        if packing < 1 or critic_steps < 1 or lipschitz_weight < 0:
-            raise ConfigurationError(
-                "objective: packing and critic_steps must be at least 1, and lipschitz_weight not negative."
-            )
+        in_range("objective.", least=1, packing=packing, critic_steps=critic_steps)
+        in_range("objective.", lipschitz_weight=lipschitz_weight)
         if (
             not isinstance(model.generator, ConditionalVectorGenerator)
             or model.generator.raw_shape != data.shape

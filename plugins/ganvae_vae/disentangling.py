@@ -22,9 +22,10 @@ from ganvae_core import (
     Schedule,
     as_schedule,
     divergences,
+    in_range,
     losses,
 )
-from ganvae_vae.terms import bound_terms, not_negative, of_codes
+from ganvae_vae.terms import bound_terms, of_codes
 
 
 @final
@@ -58,7 +59,7 @@ class TotalCorrelation(Objective):
         sampling: Literal["weighted", "stratified"] = "weighted",
     ) -> None:
         super().__init__()
-        not_negative(beta=beta)
+        in_range("objective.", beta=beta)
         self.model = model
         # Weighted sampling takes the number of rows for a constant, which is left out: then the estimate is that of the
         # batch, in nats.
@@ -122,7 +123,7 @@ class Factor(Objective):
         weight: Schedule | float = 10.0,
     ) -> None:
         super().__init__()
-        not_negative(weight=weight)
+        in_range("objective.", weight=weight)
         self.model, self.critic = model, critic(of_codes(tuple(latent_shape)))
         self.weight = as_schedule(weight)
 
@@ -189,7 +190,7 @@ class DIP(Objective):
         diagonal: float | None = None,
     ) -> None:
         super().__init__()
-        not_negative(off_diagonal=off_diagonal, diagonal=diagonal)
+        in_range("objective.", off_diagonal=off_diagonal, diagonal=diagonal)
         self.model, self.kind, self.off_diagonal = model, kind, off_diagonal
         self.diagonal = (10 if kind == "one" else 1) * off_diagonal if diagonal is None else diagonal
 

@@ -21,10 +21,11 @@ from ganvae_core import (
     Schedule,
     as_schedule,
     divergences,
+    in_range,
     kl,
     losses,
 )
-from ganvae_vae.terms import Reconstruction, needs_of, not_negative, of_codes, reconstruction_error
+from ganvae_vae.terms import Reconstruction, needs_of, of_codes, reconstruction_error
 
 
 class MatchedCodes(Objective):
@@ -56,7 +57,7 @@ class MatchedCodes(Objective):
         reconstruction: Reconstruction = "squared-error",
     ) -> None:
         super().__init__()
-        not_negative(weight=weight, kl_weight=kl_weight)
+        in_range("objective.", weight=weight, kl_weight=kl_weight)
         self.model, self.kl_weight = model, kl_weight
         self.reconstruction: Reconstruction = reconstruction
         self.weight = as_schedule(weight)
@@ -146,7 +147,7 @@ class Adversarial(Objective):
         reconstruction: Reconstruction = "squared-error",
     ) -> None:
         super().__init__()
-        not_negative(weight=weight)
+        in_range("objective.", weight=weight)
         self.model, self.critic = model, critic(of_codes(tuple(latent_shape)))
         self.weight = as_schedule(weight)
         self.reconstruction: Reconstruction = reconstruction

@@ -20,8 +20,9 @@ from ganvae_core import (
     Schedule,
     StandardNormal,
     as_schedule,
+    in_range,
 )
-from ganvae_vae.terms import bound_terms, not_negative
+from ganvae_vae.terms import bound_terms
 
 
 @final
@@ -65,11 +66,7 @@ class ELBO(Objective):
         reference: Literal["prior", "normal"] = "prior",
     ) -> None:
         super().__init__()
-        not_negative(beta=beta, free_bits=free_bits, capacity=capacity)
-        if reference not in ("prior", "normal"):
-            raise ConfigurationError(
-                f"objective.reference: {reference!r} is not possible.", "it is prior or normal"
-            )
+        in_range("objective.", beta=beta, free_bits=free_bits, capacity=capacity)
         if free_bits and capacity is not None:
             raise ConfigurationError(
                 "objective: free_bits and capacity both say how much the codes hold.", "give one of them"
@@ -136,11 +133,7 @@ class ImportanceWeighted(Objective):
 
     def __init__(self, model: Model, *, draws: int = 5, doubly_reparameterised: bool = False) -> None:
         super().__init__()
-        if draws < 1:
-            raise ConfigurationError(
-                f"objective.draws: {draws} is not possible: the bound needs a draw.",
-                "take  objective.draws=5",
-            )
+        in_range("objective.", least=1, draws=draws)
         self.model, self.draws, self.doubly = model, draws, doubly_reparameterised
 
     def phases(self) -> list[Phase]:

@@ -10,13 +10,11 @@ from torch import Tensor
 
 from ganvae_core import (
     Batch,
-    ConfigurationError,
     DataSpec,
     LatentPrior,
     Model,
     ObservedData,
     Posterior,
-    Schedule,
     kl,
     squared_error,
 )
@@ -69,14 +67,3 @@ def needs_of(
 def of_codes(latent_shape: tuple[int, ...]) -> DataSpec:
     """The specification of flattened codes, for a critic of them."""
     return DataSpec((prod(latent_shape),), None, "array")
-
-
-def not_negative(**options: Schedule | float | None) -> None:
-    """Check numbers among the objective's options.
-
-    Raises:
-        ConfigurationError: one of them is negative.
-    """
-    for name, value in options.items():
-        if value is not None and not isinstance(value, Schedule) and value < 0:
-            raise ConfigurationError(f"objective.{name}: {value} is not possible: it must not be negative.")

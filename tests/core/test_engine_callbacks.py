@@ -250,7 +250,7 @@ def test_early_stopping_does_not_watch_what_waits_for_the_prior() -> None:
         metrics=[OfThePrior()],
         callbacks=[EarlyStopping()],
     )
-    with pytest.raises(gv.ConfigurationError, match="fitted only after training"):
+    with pytest.raises(gv.ConfigurationError, match="measured only after training"):
         made.fit()
 
 

@@ -18,7 +18,7 @@ from ganvae_core.config.build import open_data
 from ganvae_core.data.codec import in_own_units
 from ganvae_core.data.split import split
 from ganvae_core.data.stream import DataStream
-from ganvae_core.errors import DataError
+from ganvae_core.errors import ConfigurationError, DataError
 from ganvae_core.plugins import installed_plugins
 
 RARE = 1e-6
@@ -161,9 +161,9 @@ def test_a_model_sees_the_raw_coordinates_of_rows_that_are_not_held_out(name: st
 
 @both
 def test_impossible_options_are_refused(kind: type[PlanarMixture]) -> None:
-    with pytest.raises(DataError, match=r"data\.count: 0 is not possible"):
+    with pytest.raises(ConfigurationError, match=r"data\.count: 0 is not possible"):
         kind(count=0)
-    with pytest.raises(DataError, match=r"data\.seed: -1 is not possible"):
+    with pytest.raises(ConfigurationError, match=r"data\.seed: -1 is not possible"):
         kind(seed=-1)
     with pytest.raises(DataError, match=r"data\.count: 1,000,000,000,000,000 rows need .* GiB"):
         kind(count=10**15)

@@ -18,7 +18,7 @@ from ganvae_core.config.build import open_data
 from ganvae_core.data import stream as engine_data
 from ganvae_core.data.split import split
 from ganvae_core.data.stream import DataStream
-from ganvae_core.errors import DataError
+from ganvae_core.errors import ConfigurationError, DataError
 from ganvae_core.plugins import installed_plugins
 
 RARE = 1e-6
@@ -198,9 +198,9 @@ def test_what_cannot_be_stacked_is_refused() -> None:
         Stacked(source=Ring(count=10))
     with pytest.raises(DataError, match="images of one channel can be stacked, and its images have 3"):
         Stacked(source=Stacked())
-    with pytest.raises(DataError, match=r"data\.count: 0 is not possible"):
+    with pytest.raises(ConfigurationError, match=r"data\.count: 0 is not possible"):
         small(count=0)
-    with pytest.raises(DataError, match=r"data\.seed: -1 is not possible"):
+    with pytest.raises(ConfigurationError, match=r"data\.seed: -1 is not possible"):
         small(seed=-1)
     with pytest.raises(DataError, match=r"1,000,000,000,000,000 rows need .* GiB"):
         small(count=10**15)

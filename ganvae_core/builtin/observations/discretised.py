@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvae_core.builtin.observations.further import bounds_of
-from ganvae_core.builtin.option_checks import positive_sizes
+from ganvae_core.builtin.option_checks import in_range, positive_sizes
 from ganvae_core.distributions import sum_event
-from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, ObservedData
 from ganvae_core.types import DataSpec
 
@@ -123,8 +122,7 @@ class DiscretisedLogistic(Observation):
     def __init__(self, data: DataSpec, *, levels: int = 256, components: int = 1) -> None:
         super().__init__()
         self.bounds = bounds_of(data, "a discretised")
-        if levels < 2:
-            raise ConfigurationError(f"levels must be at least 2, not {levels}.", "8-bit images have 256")
+        in_range(least=2, levels=levels)
         (self.components,) = positive_sizes("components", [components])
         self.levels, self.shape = levels, data.shape
         self.channels = data.shape[0] if data.modality == "image" and data.shape[0] <= 4 else 1

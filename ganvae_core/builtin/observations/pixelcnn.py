@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvae_core.builtin.observations.further import bounds_of
-from ganvae_core.builtin.option_checks import positive_sizes
+from ganvae_core.builtin.option_checks import in_range, positive_sizes
 from ganvae_core.distributions import sum_event
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, SequentialData
@@ -122,8 +122,7 @@ class PixelCNN(Observation):
                 f"a pixelcnn observation is for images, and this data has shape {data.shape}.",
                 "use observation=auto",
             )
-        if levels < 2:
-            raise ConfigurationError(f"levels must be at least 2, not {levels}.", "8-bit images have 256")
+        in_range(least=2, levels=levels)
         positive_sizes("width and layers", [width, layers])
         self.shape, self.levels, self.width = data.shape, levels, width
         self.first = _MaskedConvolution(data.shape[0], width, 5, first=True)

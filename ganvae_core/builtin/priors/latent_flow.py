@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.layers import check_condition
-from ganvae_core.builtin.option_checks import positive_sizes
+from ganvae_core.builtin.option_checks import in_range, positive_sizes
 from ganvae_core.builtin.priors.standardised import StandardisedPrior
 from ganvae_core.distributions import LOG_2_PI
-from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import MatchedPrior, Support
 
 FREQUENCIES = 8
@@ -64,10 +63,8 @@ class LatentFlow(StandardisedPrior, MatchedPrior):
         super().__init__(latent_shape)
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         positive_sizes("width, layers and steps", [width, layers, steps])
-        if not 0 <= drop_condition < 1 or guidance < 0:
-            raise ConfigurationError(
-                f"drop_condition ({drop_condition}) must be at least 0 and below 1, guidance ({guidance}) not negative."
-            )
+        in_range(below=1, drop_condition=drop_condition)
+        in_range(guidance=guidance)
         self.steps, self.guidance, self.drop_condition = steps, guidance, drop_condition
         size = math.prod(self.latent_shape)
         # A condition has a flag beside it, so that its absence is no value of it.

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.paths import existing_file, readable, reason
 from ganvae_core.builtin.sources.storage import allocate, native
-from ganvae_core.builtin.sources.stored import InMemory, StoredSource, encode_labels
+from ganvae_core.builtin.sources.stored import StoredSource, encode_labels
 from ganvae_core.data.frames import is_frame
 from ganvae_core.errors import DataError, did_you_mean
 from ganvae_core.interfaces import Source
@@ -67,7 +67,7 @@ class Arrays(StoredSource):
             )
         described = describe(native(x), f"'{path}'", scale=scale)
         encoded = None if given is None else encode_labels(given, len(x), f"'{labels or path}'")
-        super().__init__(described, encoded)
+        super().__init__(*described, labels=encoded)
 
 
 def as_source(x: object, labels: Any = None) -> Source:
@@ -104,7 +104,8 @@ def as_source(x: object, labels: Any = None) -> Source:
             "it may be a NumPy array, a torch tensor, a data frame, a map-style torch.utils.data.Dataset, or a Source",
         )
     described = describe(as_array(x), "the array")
-    return InMemory(described, None if values is None else encode_labels(values, len(described.x), "labels="))
+    labels = None if values is None else encode_labels(values, len(described.x), "labels=")
+    return StoredSource(*described, labels=labels)
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -124,7 +125,7 @@ def as_array(values: Any) -> np.ndarray:
         ) from error
 
 
-def _from_dataset(dataset: Any, labels: np.ndarray | None) -> InMemory:
+def _from_dataset(dataset: Any, labels: np.ndarray | None) -> StoredSource:
     """The items of a map-style dataset, each x or (x, label), read once into memory or into a temporary file.
 
     ``labels`` (N,) take the place of the dataset's own.
@@ -146,11 +147,11 @@ def _from_dataset(dataset: Any, labels: np.ndarray | None) -> InMemory:
         found.append(label)
     described = describe(x, _DATASET)
     if labels is not None:
-        return InMemory(described, encode_labels(labels, count, "labels="))
+        return StoredSource(*described, labels=encode_labels(labels, count, "labels="))
     if any(label is None for label in found):
-        return InMemory(described)
+        return StoredSource(*described)
     plain = [_plain_label(label, index) for index, label in enumerate(found)]
-    return InMemory(described, encode_labels(np.asarray(plain), count, _DATASET))
+    return StoredSource(*described, labels=encode_labels(np.asarray(plain), count, _DATASET))
 
 
 def _item(dataset: Any, index: int) -> tuple[np.ndarray, Any]:

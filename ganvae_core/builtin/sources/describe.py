@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,7 +29,7 @@ MOST_CHANNELS = 64
 APART = 4.0
 """Channels are scaled apart where the values of all span so many times those of one."""
 
-_NOTES = 5
+MOST_NOTES = 5
 _PIECE_VALUES = 2**21
 
 
@@ -47,9 +46,8 @@ class Scaling(NamedTuple):
 PIXELS = Scaling(Units(scale=(255.0,), dtype="uint8"), (0.0, 1.0), "bytes, so pixels")
 
 
-@dataclass(frozen=True)
-class Description:
-    """Data and its specification.
+class Description(NamedTuple):
+    """Data and its specification, as ``StoredSource`` takes them.
 
     Args:
         x: (N, *X), a view of the array that was described.
@@ -66,22 +64,8 @@ class Description:
     observed: np.ndarray | None = None
 
 
-class Readable(Protocol):
-    """Rows (N, *X) that are read in slices, and need not lie in one array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, indices: Any, /) -> np.ndarray: ...
-
-
-def scaling_of_images(images: Readable, where: str, scale: Scale) -> Scaling:
-    """How values of images (N, C, H, W) become a model's, by the rules for arrays.
+def scaling_of_images(images: Any, where: str, scale: Scale) -> Scaling:
+    """How values of images (N, C, H, W), which are read in slices, become a model's, by the rules for arrays.
 
     The first rows show that bytes are pixels, mostly; all rows are read where they do not, or extremes are needed.
 
@@ -107,34 +91,26 @@ def describe(x: np.ndarray | Joined, where: str, *, scale: Scale = "auto") -> De
         DataError: there is no row, the values are not numbers, or one of them is NaN or infinite.
     """
     if isinstance(x, Joined):
-        each = [_arranged(part, where, None) for part in x.parts]
-        shaped = each[0]._replace(x=Joined([one.x for one in each]))
+        arranged = [_arranged(part, where) for part in x.parts]
+        rows, modality, notes = Joined([part for part, _, _ in arranged]), *arranged[0][1:]
     else:
-        shaped = _arranged(np.asarray(x), where, _observed(x))
-    values = _Values(shaped.x, where, shaped.observed)
-    found = _scaled(values, shaped.modality, scale)
-    modality = "array" if found.flattened else shaped.modality
-    spec = DataSpec(values.event, found.range, modality, None, len(values.x), units=found.units)
-    return Description(
-        shaped.x, spec, (*shaped.notes, *found.notes), explained(found.why, scale), shaped.observed
+        rows, modality, notes = _arranged(x if np.ma.is_masked(x) else np.asarray(x), where)
+    found = _scaled(_Values(rows, where), modality, scale)
+    observed = ~np.ma.getmaskarray(rows) if isinstance(rows, np.ma.MaskedArray) else None
+    spec = DataSpec(
+        rows.shape[1:],
+        found.range,
+        "array" if found.flattened else modality,
+        None,
+        len(rows),
+        units=found.units,
     )
+    plain = rows if isinstance(rows, Joined) else np.asarray(rows)
+    return Description(plain, spec, (*notes, *found.notes), explained(found.why, scale), observed)
 
 
-class _Shaped(NamedTuple):
-    x: np.ndarray | Joined
-    observed: np.ndarray | None
-    modality: str
-    notes: tuple[str, ...]
-
-
-def _observed(x: np.ndarray) -> np.ndarray | None:
-    """(N, ...) bool, where a masked array has a value; None where it has all, or no array is masked."""
-    mask = np.ma.getmask(x)
-    return None if mask is np.ma.nomask or not np.any(mask) else ~np.asarray(mask)
-
-
-def _arranged(x: np.ndarray, where: str, observed: np.ndarray | None) -> _Shaped:
-    """Views with channels first and at least one axis beside the rows'; the modality, and notes on it."""
+def _arranged(x: np.ndarray, where: str) -> tuple[np.ndarray, str, tuple[str, ...]]:
+    """A view with channels first and at least one axis beside the rows'; the modality, and notes on it."""
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise DataError(
             f"{where} holds values of type {x.dtype}, and numbers are expected.",
@@ -143,7 +119,6 @@ def _arranged(x: np.ndarray, where: str, observed: np.ndarray | None) -> _Shaped
     if x.size == 0 or x.ndim == 0:
         raise DataError(f"{where} has no rows: its shape is {x.shape}.")
     notes: tuple[str, ...] = ()
-    change: Callable[[np.ndarray], np.ndarray] | None = None
     if x.ndim == 3 and x.dtype.kind == "f" and _is_window(*x.shape[1:]):
         size = f"{x.shape[1]} × {x.shape[2]}"
         notes = (
@@ -151,25 +126,13 @@ def _arranged(x: np.ndarray, where: str, observed: np.ndarray | None) -> _Shaped
             " x[:, None] as the array makes them images",
         )
     elif x.ndim in (1, 3):
-        change = _with_a_channel
+        x = x[:, None]
     elif x.ndim == 4 and x.shape[-1] in IMAGE_CHANNELS and x.shape[1] not in IMAGE_CHANNELS:
-        change = _channels_first
-    if change is not None:
-        x, observed = change(x), None if observed is None else change(observed)
+        x = np.moveaxis(x, -1, 1)
     event = x.shape[1:]
     if len(event) == 1:
-        modality = "points" if event == (2,) else "table"
-    else:
-        modality = "image" if len(event) == 3 and event[0] in IMAGE_CHANNELS else "array"
-    return _Shaped(x, observed, modality, notes)
-
-
-def _with_a_channel(rows: np.ndarray) -> np.ndarray:
-    return rows[:, None]
-
-
-def _channels_first(rows: np.ndarray) -> np.ndarray:
-    return np.moveaxis(rows, -1, 1)
+        return x, "points" if event == (2,) else "table", notes
+    return x, "image" if len(event) == 3 and event[0] in IMAGE_CHANNELS else "array", notes
 
 
 def _is_window(height: int, width: int) -> bool:
@@ -189,7 +152,7 @@ def _scaled(values: _Values, modality: str, scale: Scale) -> Scaling:
         return values.as_they_are()
     if dtype == "bool":
         return Scaling(Units(dtype=dtype), (0.0, 1.0), "true and false")
-    few = flat and len(values.x[0]) < LEAST_PIXELS
+    few = flat and values.event[0] < LEAST_PIXELS
     if dtype == "uint8" and not few and (values.beyond(HALF if flat else MOST_LEVELS) or values.high == 0):
         return (
             PIXELS._replace(why="flat rows of bytes, so flattened images", flattened=True) if flat else PIXELS
@@ -233,26 +196,26 @@ def explained(why: str, scale: Scale) -> str:
     return f"{why};  data.scale=range|standardise|pixels|none decides otherwise" if why else ""
 
 
+def first_of(sentences: Sequence[str], more: str) -> list[str]:
+    """The first sentences, and how many more there are, for notes."""
+    further = len(sentences) - MOST_NOTES
+    return [*sentences[:MOST_NOTES], *([f"{further:,} more {more}"] if further > 0 else [])]
+
+
 class _Values:
     """Values and what is computed from them, in pieces, so that a mapped array is never held whole.
 
     Args:
-        x: (N, *X).
+        x: (N, *X), which is read in slices; of a masked array, masked entries are missing.
         where: what the data is called in an error.
-        observed: (N, *X) bool, false where a value is missing.
 
     Raises:
         DataError: a value is NaN or infinite.
     """
 
-    def __init__(
-        self,
-        x: Readable,
-        where: str,
-        observed: np.ndarray | None = None,
-    ) -> None:
-        self.x, self.where, self.observed = x, where, observed
-        self.event = x.shape[1:]
+    def __init__(self, x: Any, where: str) -> None:
+        self.x, self.where = x, where
+        self.event: tuple[int, ...] = x.shape[1:]
         self._extent: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
@@ -265,45 +228,35 @@ class _Values:
         """Highest value."""
         return float(self.extent()[1].max())
 
-    def pieces(self) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-        """The rows in pieces small enough to compute with: the first row's number, values, and where they are."""
-        count = max(1, _PIECE_VALUES // self.x[0].size)
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The rows in pieces small enough to compute with."""
+        count = max(1, _PIECE_VALUES // math.prod(self.event))
         for start in range(0, len(self.x), count):
-            part = slice(start, start + count)
-            yield start, self.x[part], None if self.observed is None else self.observed[part]
+            yield self.x[start : start + count]
 
     def all(self, holds: Callable[[np.ndarray], np.ndarray]) -> bool:
         """Whether something holds of each value that is there."""
-        return all(
-            bool((holds(piece) if there is None else holds(piece) | ~there).all())
-            for _, piece, there in self.pieces()
-        )
+        return all(bool(np.ma.filled(holds(piece), True).all()) for piece in self.pieces())
 
     def beyond(self, limit: int) -> bool:
         """Whether a value is greater than ``limit``. A piece of the rows shows it mostly, before all are read."""
-        return any(bool((piece > limit).any()) for _, piece, _ in self.pieces())
+        return any(bool(np.ma.filled(piece > limit, False).any()) for piece in self.pieces())
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest value at each place of an event, (*X) each."""
-        if self._extent is not None:
-            return self._extent
-        lows: list[np.ndarray] = []
-        highs: list[np.ndarray] = []
-        for start, piece, there in self.pieces():
-            low, high = _lowest(piece, there), _highest(piece, there)
-            if (
-                not (np.isfinite(low) | _nowhere(there)).all()
-                or not (np.isfinite(high) | _nowhere(there)).all()
-            ):
-                self._refuse(start, piece, there)
-            lows.append(low)
-            highs.append(high)
-        self._extent = np.min(lows, axis=0), np.max(highs, axis=0)
+        """Lowest and highest value at each place of an event, (*X) each; masked where no row has a value."""
+        if self._extent is None:
+            lows: list[np.ndarray] = []
+            highs: list[np.ndarray] = []
+            for number, piece in enumerate(self.pieces()):
+                lows.append(piece.min(axis=0))
+                highs.append(piece.max(axis=0))
+                if not np.ma.filled(np.isfinite(lows[-1]) & np.isfinite(highs[-1]), True).all():
+                    self._refuse(number * len(next(self.pieces())), piece)
+            self._extent = np.ma.stack(lows).min(axis=0), np.ma.stack(highs).max(axis=0)
         return self._extent
 
-    def _refuse(self, start: int, piece: np.ndarray, there: np.ndarray | None) -> None:
-        bad = ~np.isfinite(piece) if there is None else ~np.isfinite(piece) & there
-        first = np.argwhere(bad)[0]
+    def _refuse(self, start: int, piece: np.ndarray) -> None:
+        first = np.argwhere(np.ma.filled(~np.isfinite(piece), False))[0]
         row = start + first[0]
         column = f", column {first[1]}" if piece.ndim == 2 else ""
         place = f"row {row}{column} (counted from 0) {'is' if column else 'holds'}"
@@ -314,17 +267,19 @@ class _Values:
         )
 
     def along(self, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest value at each position of an axis of the event, or () of all."""
+        """Lowest and highest value at each position of an axis of the event, or () of all, in float64."""
         low, high = self.extent()
-        axes = tuple(range(len(self.event))) if axis is None else self._others(axis)
+        axes = self._others(axis)
         lowest, highest = low.min(axis=axes), high.max(axis=axes)
-        if not np.isfinite(lowest).all():
-            place = "" if axis is None else f" at position {np.flatnonzero(~np.isfinite(lowest))[0]}"
+        unseen = np.flatnonzero(np.ma.getmaskarray(lowest))
+        if len(unseen):
+            place = "" if axis is None else f" at position {unseen[0]}"
             raise DataError(f"{self.where}: no row has a value{place}.", "leave out what was never observed")
-        return lowest, highest
+        return np.asarray(lowest, np.float64), np.asarray(highest, np.float64)
 
-    def _others(self, axis: int) -> tuple[int, ...]:
-        return tuple(other for other in range(len(self.event)) if other != axis % len(self.event))
+    def _others(self, axis: int | None) -> tuple[int, ...]:
+        size = len(self.event)
+        return tuple(other for other in range(size) if axis is None or other != axis % size)
 
     def axis_apart(self, modality: str) -> int | None:
         """The axis of channels, where these span such different values that one scale would lose some of them."""
@@ -345,7 +300,7 @@ class _Values:
 
     def between(self, axis: int | None) -> Scaling:
         """The lowest to the highest value become 0 to 1, of all values or of each position of an axis."""
-        low, high = (np.asarray(each, np.float64) for each in self.along(axis))
+        low, high = self.along(axis)
         with np.errstate(over="ignore"):
             width = high - low
         if not np.isfinite(width).all():
@@ -358,20 +313,13 @@ class _Values:
         if constant:
             what = "every value" if axis is None else f"channel {constant[0]}"
             notes = (f"{what} is {low.flat[constant[0]]:g}: kept with scale 1 and restored exactly",)
-        units = self._units(low, scale, axis, constant)
-        why = (
-            "one range for all values"
-            if axis is None
-            else "channels of different scale, each by its own range"
-        )
-        return Scaling(units, (0.0, 1.0), why, notes)
+        why = "one range for all values"
+        if axis is not None:
+            why = "channels of different scale, each by its own range"
+        return Scaling(self._units(low, scale, axis, constant), (0.0, 1.0), why, notes)
 
     def _units(
-        self,
-        offset: np.ndarray,
-        scale: np.ndarray,
-        axis: int | None,
-        constant: Sequence[int],
+        self, offset: np.ndarray, scale: np.ndarray, axis: int | None, constant: Sequence[int]
     ) -> Units:
         return Units(
             tuple(np.atleast_1d(offset).tolist()), tuple(np.atleast_1d(scale).tolist()), self.x.dtype.name,
@@ -380,14 +328,13 @@ class _Values:
 
     def standardised(self, axis: int | None) -> Scaling:
         """Mean 0 and deviation 1 of all values, or of each position of an axis; a constant one keeps scale 1."""
-        low, high = (np.asarray(each, np.float64) for each in self.along(axis))
-        axes = (0, *(1 + other for other in (range(len(self.event)) if axis is None else self._others(axis))))
+        low, high = self.along(axis)
+        axes = (0, *(1 + other for other in self._others(axis)))
         with np.errstate(all="ignore"):  # an overflow is refused below
-            count = np.asarray(sum(_count(piece, there, axes) for _, piece, there in self.pieces()))
-            mean = np.asarray(sum(_total(piece, there, axes) for _, piece, there in self.pieces())) / count
-            level = self._broadcast(mean, axis)
-            squares = sum(_total(np.square(piece - level), there, axes) for _, piece, there in self.pieces())
-            deviation = np.sqrt(np.asarray(squares) / count)
+            count = np.asarray(sum(np.ma.count(piece, axis=axes) for piece in self.pieces()))
+            mean = self._total(axes) / count
+            level = mean if axis is None else np.expand_dims(mean, self._others(axis))
+            deviation = np.sqrt(self._total(axes, lambda piece: np.square(piece - level)) / count)
         constant = low == high
         offset = np.where(constant, low, mean)
         scale = np.where(constant | (deviation == 0), 1.0, deviation)
@@ -397,40 +344,18 @@ class _Values:
             column = f"{kind} {int(np.argmin(computable))}"
             raise DataError(f"{self.where}: the values of {column} are too large to be standardised.")
         fixed = np.flatnonzero(constant).tolist()
-        notes = [
-            f"{kind} {index} is constant ({offset.flat[index]:g}): kept with scale 1 and restored exactly"
-            for index in fixed[:_NOTES]
-        ]
-        if len(fixed) > _NOTES:
-            notes.append(f"{len(fixed) - _NOTES:,} more {kind}s are constant and treated likewise")
+        notes = first_of(
+            [
+                f"{kind} {index} is constant ({offset.flat[index]:g}): kept with scale 1 and restored exactly"
+                for index in fixed
+            ],
+            f"{kind}s are constant and treated likewise",
+        )
         why = "numbers of no bounded range" + ("" if axis is None else f", {kind} by {kind}")
         return Scaling(self._units(offset, scale, axis, fixed), None, why, tuple(notes))
 
-    def _broadcast(self, values: np.ndarray, axis: int | None) -> np.ndarray:
-        if axis is None:
-            return values
-        shape = [1] * len(self.event)
-        shape[axis] = -1
-        return values.reshape(shape)
-
-
-def _lowest(piece: np.ndarray, there: np.ndarray | None) -> np.ndarray:
-    return piece.min(axis=0) if there is None else np.where(there, piece, np.inf).min(axis=0)
-
-
-def _highest(piece: np.ndarray, there: np.ndarray | None) -> np.ndarray:
-    return piece.max(axis=0) if there is None else np.where(there, piece, -np.inf).max(axis=0)
-
-
-def _nowhere(there: np.ndarray | None) -> Any:
-    return False if there is None else np.logical_not(there.any(axis=0))
-
-
-def _total(piece: np.ndarray, there: np.ndarray | None, axes: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(np.sum(piece, axis=axes, dtype=np.float64, where=True if there is None else there))
-
-
-def _count(piece: np.ndarray, there: np.ndarray | None, axes: tuple[int, ...]) -> np.ndarray | float:
-    if there is None:
-        return float(math.prod(piece.shape[axis] for axis in axes))
-    return np.asarray(np.sum(there, axis=axes, dtype=np.float64))
+    def _total(
+        self, axes: tuple[int, ...], change: Callable[[np.ndarray], np.ndarray] = np.asanyarray
+    ) -> np.ndarray:
+        """The sum over some axes of the values, or of a function of them."""
+        return np.asarray(sum(change(piece).sum(axis=axes, dtype=np.float64) for piece in self.pieces()))

@@ -6,7 +6,6 @@ from typing import final
 
 import numpy as np
 
-from ganvae_core.builtin.sources.describe import Description
 from ganvae_core.builtin.sources.stored import StoredSource, encode_labels
 from ganvae_core.types import DataSpec, Units
 
@@ -24,4 +23,4 @@ class Digits(StoredSource):
         flat, labels = load_digits(return_X_y=True)
         x = flat.reshape(-1, 1, 8, 8).astype(np.uint8)
         spec = DataSpec((1, 8, 8), (0.0, 1.0), "image", None, len(x), units=Units((0.0,), (16.0,), "uint8"))
-        super().__init__(Description(x, spec), encode_labels(labels, len(x), "the digits' labels"))
+        super().__init__(x, spec, labels=encode_labels(labels, len(x), "the digits' labels"))

@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from ganvae_core.builtin.sources.describe import Description
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.builtin.sources.digits import Digits
 from ganvae_core.builtin.sources.storage import fits_in_memory
 from ganvae_core.builtin.sources.stored import Labels, StoredSource
@@ -65,7 +65,7 @@ class PlanarMixture(StoredSource):
         x = (modes.centres[labels] + modes.deviation * noise).astype(np.float32)
         known = {"modes": {"centres": modes.centres.tolist(), "deviation": modes.deviation}}
         spec = DataSpec((2,), None, "points", None, count, units=Units(dtype="float32"), details=known)
-        super().__init__(Description(x, spec), Labels(labels, modes.names))
+        super().__init__(x, spec, labels=Labels(labels, modes.names))
 
     @staticmethod
     @abc.abstractmethod
@@ -172,10 +172,8 @@ def _generator(count: int, seed: int, bytes_a_row: int) -> np.random.Generator:
     Raises:
         DataError: there would be no row, or more than fit in memory, or the seed is negative.
     """
-    if count < 1:
-        raise DataError(f"data.count: {count} is not possible: it is a number of rows, of at least 1.")
-    if seed < 0:
-        raise DataError(f"data.seed: {seed} is not possible: it is a whole number of at least 0.")
+    in_range("data.", least=1, count=count)
+    in_range("data.", seed=seed)
     if not fits_in_memory(count * bytes_a_row):
         raise DataError(
             f"data.count: {count:,} rows need {count * bytes_a_row / 2**30:,.1f} GiB to be drawn,"

@@ -43,7 +43,7 @@ class Idx(StoredSource):
         encoded = None
         if beside:
             encoded = encode_labels(read_idx(existing_file(beside)), len(described.x), f"'{beside}'")
-        super().__init__(described, encoded)
+        super().__init__(*described, labels=encoded)
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -103,9 +103,8 @@ class NamedSource(StoredSource):
 
     @abc.abstractmethod
     def __init__(self, collection: Collection, x: np.ndarray, labels: np.ndarray) -> None:
-        super().__init__(
-            describe(x, f"'{collection.name}'"), Labels(labels.astype(np.int64), collection.classes)
-        )
+        described = describe(x, f"'{collection.name}'")
+        super().__init__(*described, labels=Labels(labels.astype(np.int64), collection.classes))
 
 
 @final

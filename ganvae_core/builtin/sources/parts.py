@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, final
@@ -14,14 +12,13 @@ from typing import Any, final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.feather
 import pyarrow.parquet
 
-from ganvae_core.builtin.sources.describe import Description, Scale, describe
+from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.idx import read_idx
 from ganvae_core.builtin.sources.images import Fit, suffixes
 from ganvae_core.builtin.sources.paths import existing, existing_file, existing_folder, readable
-from ganvae_core.builtin.sources.pictures import Encoded, Pictures, Treatment
+from ganvae_core.builtin.sources.pictures import Encoded, Pictures, Treatment, cached_table, digest
 from ganvae_core.builtin.sources.storage import Joined
 from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
 from ganvae_core.data.packed import GROUPS, LABELS, MASK, RECORD, X
@@ -115,8 +112,7 @@ class _Shards(Encoded):
 
     def __init__(self, files: Sequence[Path], place: Path) -> None:
         state = _state(files)
-        cached = cache_folder() / "indexes" / f"{_digest(state)}.tar.arrow"
-        found = _cached(cached, lambda: _members(files))
+        found = cached_table(state, lambda: _members(files))
         names: list[str] = found.column("name").to_pylist()
         if not names:
             raise DataError(f"there is no image in the tar files of '{place}'.")
@@ -125,7 +121,6 @@ class _Shards(Encoded):
         )
         stamps = np.stack([self._size, np.array([time for *_, time in state])[self._shard]], 1)
         super().__init__(names, stamps, str(place.resolve()))
-        self._open = [os.open(file, os.O_RDONLY) for file in files]
         self._files = files
         labels = found.column("label").to_numpy()
         self.label: np.ndarray | None = labels if (labels >= 0).all() else None
@@ -134,12 +129,10 @@ class _Shards(Encoded):
                 f"{(labels < 0).sum():,} of {len(labels):,} images have no .cls, so there are no labels",
             )
 
-    def __del__(self) -> None:
-        for descriptor in getattr(self, "_open", ()):
-            os.close(descriptor)
-
     def get(self, number: int) -> bytes:
-        return os.pread(self._open[self._shard[number]], int(self._size[number]), int(self._offset[number]))
+        with self._files[self._shard[number]].open("rb") as file:
+            file.seek(int(self._offset[number]))
+            return file.read(int(self._size[number]))
 
     def called(self, number: int) -> str:
         return f"{self.names[number]} of {self._files[self._shard[number]]}"
@@ -164,18 +157,6 @@ def _members(files: Sequence[Path]) -> pa.Table:
     whole = {name: np.array(columns.get(name, ()), np.int64) for name in ("shard", "offset", "size")}
     known = np.array([labels.get((row[2], row[1]), -1) for row in rows], np.int64)
     return pa.table({"name": pa.array(list(columns.get("name", ())), pa.string()), **whole, "label": known})
-
-
-def _cached(file: Path, make: Callable[[], Any]) -> Any:
-    """A table of the user's cache, made where it is not there yet."""
-    try:
-        return pyarrow.feather.read_table(file, memory_map=True)
-    except (OSError, pa.ArrowException):
-        table = make()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_path(file) as draft:
-        pyarrow.feather.write_feather(table, str(draft), compression="uncompressed")
-    return table
 
 
 @dataclass(frozen=True)
@@ -217,7 +198,7 @@ def _table(folder: Path, files: Sequence[Path], part: str | None, path: str) -> 
     parquet = [file for file in files if file.suffix == ".parquet"]
     if not parquet:
         return None
-    unpacked = cache_folder() / "unpacked" / f"{_digest(_state(parquet))}.arrow"
+    unpacked = cache_folder() / "unpacked" / f"{digest(_state(parquet))}.arrow"
     if not unpacked.exists():
         _unpack(parquet, unpacked)
     table = pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
@@ -229,12 +210,8 @@ def _state(files: Sequence[Path]) -> list[tuple[str, int, int]]:
     return [(str(file.resolve()), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
 
 
-def _digest(state: Sequence[tuple[str, int, int]]) -> str:
-    return hashlib.sha256(repr(state).encode()).hexdigest()
-
-
 def _version(files: Sequence[Path]) -> int:
-    return int(_digest(_state(files))[:15], 16)
+    return int(digest(_state(files))[:15], 16)
 
 
 def _unpack(files: Sequence[Path], into: Path) -> None:
@@ -336,7 +313,7 @@ class ArrayParts(StoredSource):
                 )
         described = describe(Joined(list(arrays.values())), f"'{path}'", scale=scale)
         labels = encode_labels(_mapped(beside[0]), len(described.x), str(beside[0])) if beside else None
-        super().__init__(described, labels)
+        super().__init__(*described, labels=labels)
 
 
 def _mapped(file: Path) -> np.ndarray:
@@ -359,21 +336,18 @@ class Packed(StoredSource):
                 f"go on with it:  ganvae data prepare {record['source']} -o {path}",
             )
         with readable(folder, ValueError, KeyError, TypeError):
-            x, spec = np.load(folder / X, mmap_mode="r", allow_pickle=False), read_spec(record["spec"])
-            labels = np.load(folder / LABELS, allow_pickle=False) if (folder / LABELS).exists() else None
-            observed = (
-                np.load(folder / MASK, mmap_mode="r", allow_pickle=False)
-                if (folder / MASK).exists()
+            spec = read_spec(record["spec"])
+            x, labels, observed, groups = (
+                np.load(folder / name, mmap_mode="r", allow_pickle=False)
+                if (folder / name).exists()
                 else None
+                for name in (X, LABELS, MASK, GROUPS)
             )
-        described = Description(x, spec, tuple(record["notes"]), record["why"], observed)
-        classes = spec.classes or ()
+        if x is None:
+            raise DataError(f"'{path}' has no {X}: a file of it is gone.")
         super().__init__(
-            described, None if labels is None else Labels(labels, tuple(classes), spec.class_type)
+            x, spec, tuple(record["notes"]), record["why"], observed, labels=labels, groups=groups
         )
-        if (folder / GROUPS).exists():
-            with readable(folder, ValueError):
-                self.groups = np.load(folder / GROUPS, allow_pickle=False)
 
 
 def _record(folder: Path) -> dict[str, Any]:

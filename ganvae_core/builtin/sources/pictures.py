@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -134,35 +135,31 @@ class Pictures(Source):
         self._encoded, self._treatment = encoded, treatment
         headers, reasons = index(encoded, chosen, treatment.max_pixels)
         kept = np.array([number for number in chosen if number not in reasons], np.int64)
-        few = int(encoded.stamps[kept, 0].sum()) <= DECODED_AT_ONCE and len(kept) <= MOST_AT_ONCE
-        if not few or not len(kept):
-            _report(encoded, chosen, reasons, treatment)
-        self.is_lazy = not few
+        self.is_lazy = int(encoded.stamps[kept, 0].sum()) > DECODED_AT_ONCE or len(kept) > MOST_AT_ONCE
+        if self.is_lazy or not len(kept):
+            _left_out(encoded, chosen, reasons, treatment)
         self._form, self._shape = self._found_form(headers, kept)
-        counts = headers["frames"][kept]
         self._number, self._frame = kept, np.zeros(len(kept), np.int64)
-        several = int((counts > 1).sum())
-        further: list[str] = []
-        if several and treatment.frames == "all":
-            self._number = np.repeat(kept, counts)
-            self._frame = np.concatenate([np.arange(count) for count in counts])
-        elif several:
-            further.append(
-                f"{several:,} of {len(kept):,} pictures hold several frames, and the first of each is read:"
-                " data.frames=all reads all"
-            )
+        counts, frames = headers["frames"][kept], tuple[str, ...]()
+        if several := int((counts > 1).sum()):
+            if treatment.frames == "all":
+                self._number = np.repeat(kept, counts)
+                self._frame = np.concatenate([np.arange(count) for count in counts])
+            else:
+                frames = (
+                    f"{several:,} of {len(kept):,} pictures hold several frames, and the first of each is read:"
+                    " data.frames=all reads all",
+                )
         self._x: np.ndarray | None = None
         self._done: np.ndarray | None = None
-        self._prepare_memory(chosen, reasons)
-        further = [*_left_out(encoded, chosen, reasons), *further]
-        self._labels = label(self._number)
+        self._prepare_memory(reasons)
+        left_out = _left_out(encoded, chosen, reasons, treatment)
+        labels = label(self._number)
         scaling = self._scaling(treatment.scale)
-        self._spec = DataSpec(
-            self._shape, scaling.range, "image", None, len(self._number), units=scaling.units
-        )
-        if self._labels is not None:
-            self._spec = labelled(self._spec, self._labels)
-        self.notes = (*further, *notes, *scaling.notes)
+        spec = DataSpec(self._shape, scaling.range, "image", None, len(self._number), units=scaling.units)
+        self._labels = None if labels is None else labels.indices
+        self._spec = spec if labels is None else labelled(spec, labels)
+        self.notes = (*left_out, *frames, *notes, *scaling.notes)
         self.why = scaling.why
 
     @property
@@ -173,9 +170,7 @@ class Pictures(Source):
         return len(self._number)
 
     def labels(self, indices: Indices | None = None) -> np.ndarray | None:
-        if self._labels is None:
-            return None
-        return self._labels.indices if indices is None else self._labels.indices[indices]
+        return self._labels if self._labels is None or indices is None else self._labels[indices]
 
     def rows(self, indices: Indices) -> Rows:
         x, read = self._images(indices)
@@ -185,20 +180,21 @@ class Pictures(Source):
         """Images by number, and the numbers of those that were read, which may be substitutes."""
         if self._x is not None and self._done is None:
             return self._x[indices], indices
-        chosen = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices)
-        if self._x is None or self._done is None:
-            x = np.empty((len(chosen), *self._shape), self._form.dtype)
-            read = self._decoded(chosen, lambda place, image: x.__setitem__(place, image))
-            return x, read
-        into = self._x
-        wanted = np.flatnonzero(~self._done[chosen])
-        read = chosen.copy()
-        read[wanted] = self._decoded(
-            chosen[wanted], lambda place, image: into.__setitem__(chosen[wanted[place]], image)
-        )
-        fully = wanted[read[wanted] == chosen[wanted]]  # a substitute is found again the next time
-        x = into[chosen]
-        self._done[chosen[fully]] = True
+        rows = np.arange(len(self))[indices]
+        x, read = np.empty((len(rows), *self._shape), self._form.dtype), rows.copy()
+        known = np.zeros(len(rows), bool)
+        if self._x is not None and self._done is not None:
+            known = self._done[rows]
+            x[known] = self._x[rows[known]]
+
+        def decode(place: int) -> None:
+            x[place], read[place] = self._decoded(int(rows[place]))
+
+        in_threads(decode, np.flatnonzero(~known).tolist())
+        if self._x is not None and self._done is not None:
+            fully = ~known & (read == rows)  # a substitute is found again the next time
+            self._x[rows[fully]] = x[fully]
+            self._done[rows[fully]] = True
         return x, read
 
     def _scaling(self, scale: Scale) -> Scaling:
@@ -223,29 +219,23 @@ class Pictures(Source):
                 continue
         return False
 
-    def _decoded(self, rows: np.ndarray, put: Callable[[int, np.ndarray], None]) -> np.ndarray:
-        """Decode rows, and give each to ``put`` with its place; the rows that were read, which may be substitutes."""
-
-        def decode(place: int) -> int:
-            row = int(rows[place])
-            for _ in range(len(self)):
-                try:
-                    put(place, self._read(row))
-                    return row
-                except UnreadableImageError as error:
-                    name = self._encoded.called(int(self._number[row]))
-                    if not self._treatment.skip_corrupt:
-                        raise DataError(
-                            f"{name} is not an image that can be read ({error}).",
-                            "take another picture in place of such ones:  data.skip_corrupt=true",
-                        ) from error
-                    row = (row + 1) % len(self)
-                    warnings.warn(
-                        f"{name} cannot be read ({error}); the next picture takes its place", stacklevel=1
-                    )
-            raise DataError("not one picture can be read.")
-
-        return np.array(in_threads(decode, range(len(rows))), np.int64)
+    def _decoded(self, row: int) -> tuple[np.ndarray, int]:
+        """A picture and its number, or the next one that can be read, if others may take its place."""
+        for _ in range(len(self)):
+            try:
+                return self._read(row), row
+            except UnreadableImageError as error:
+                name = self._encoded.called(int(self._number[row]))
+                if not self._treatment.skip_corrupt:
+                    raise DataError(
+                        f"{name} is not an image that can be read ({error}).",
+                        "take another picture in place of such ones:  data.skip_corrupt=true",
+                    ) from error
+                warnings.warn(
+                    f"{name} cannot be read ({error}); the next picture takes its place", stacklevel=1
+                )
+                row = (row + 1) % len(self)
+        raise DataError("not one picture can be read.")
 
     def _read(self, row: int) -> np.ndarray:
         number = int(self._number[row])
@@ -254,34 +244,31 @@ class Pictures(Source):
             raise UnreadableImageError(f"it is {image.shape[1]} × {image.shape[2]} once decoded")
         return image
 
-    def _prepare_memory(self, chosen: np.ndarray, reasons: dict[int, str]) -> None:
+    def _prepare_memory(self, reasons: dict[int, str]) -> None:
         """Memory for decoded pictures, where they fit. Few of them are decoded now, so that damage is found now."""
         shape, kind = (len(self._number), *self._shape), np.dtype(self._form.dtype)
-        if not self.is_lazy or fits_in_memory(math.prod(shape) * kind.itemsize):
-            self._x = allocate(shape, kind)
-            self._done = np.zeros(len(self._number), bool)
-        if self.is_lazy or self._x is None:
+        if self.is_lazy:
+            if fits_in_memory(math.prod(shape) * kind.itemsize):
+                self._x, self._done = allocate(shape, kind), np.zeros(len(self._number), bool)
             return
-        into = self._x
+        x = allocate(shape, kind)
+        failed: dict[int, str] = {}
 
-        def attempt(row: int) -> str | None:
+        def attempt(row: int) -> None:
             try:
-                into[row] = self._read(row)
+                x[row] = self._read(row)
             except UnreadableImageError as error:
-                return str(error)
-            return None
+                failed[int(self._number[row])] = str(error)
 
         with quiet_pillow():
-            failed = in_threads(attempt, range(len(self._number)))
-        bad = {int(self._number[row]): why for row, why in enumerate(failed) if why is not None}
-        self._done = None
-        reasons |= bad
-        _report(self._encoded, chosen, reasons, self._treatment)
-        if bad:
-            good = np.flatnonzero([number not in bad for number in self._number.tolist()])
-            for place, row in enumerate(good.tolist()):  # in place: the data is never held twice
-                into[place] = into[row]
-            self._x, self._number, self._frame = into[: len(good)], self._number[good], self._frame[good]
+            in_threads(attempt, range(len(self._number)))
+        reasons |= failed
+        good = np.flatnonzero([number not in failed for number in self._number.tolist()])
+        for place, row in enumerate(
+            good.tolist() if failed else ()
+        ):  # in place: the data is never held twice
+            x[place] = x[row]
+        self._x, self._number, self._frame = x[: len(good)], self._number[good], self._frame[good]
 
     def _found_form(self, headers: dict[str, np.ndarray], kept: np.ndarray) -> tuple[Form, tuple[int, ...]]:
         """The form of all pictures, and the shape of one."""
@@ -290,7 +277,15 @@ class Pictures(Source):
         if treatment.resize is None:
             other = np.flatnonzero((heights != heights[0]) | (widths != widths[0]))
             if len(other):
-                raise self._differ(kept, 0, int(other[0]), heights, widths)
+                sizes = [
+                    f"{self._encoded.called(int(kept[at]))} is {heights[at]} × {widths[at]}"
+                    for at in (0, other[0])
+                ]
+                raise DataError(
+                    f"the images differ in size: {' and '.join(sizes)} (height × width).",
+                    "scale the middle square of each to one size:  data.resize=64",
+                    "or all of it, with borders or stretched:  data.resize=64 data.fit=pad   or   data.fit=stretch",
+                )
         gray, wide = headers["gray"][kept], headers["wide"][kept]
         channels = 1 if (bool(gray.all()) if treatment.grayscale is None else treatment.grayscale) else 3
         form = Form(channels, treatment.resize, treatment.fit, max_pixels=treatment.max_pixels)
@@ -308,17 +303,6 @@ class Pictures(Source):
         except UnreadableImageError:  # it is reported where it is decoded
             return 0
 
-    def _differ(
-        self, kept: np.ndarray, one: int, other: int, heights: np.ndarray, widths: np.ndarray
-    ) -> DataError:
-        names = [self._encoded.called(int(kept[place])) for place in (one, other)]
-        return DataError(
-            f"the images differ in size: {names[0]} is {heights[one]} × {widths[one]}"
-            f" and {names[1]} is {heights[other]} × {widths[other]} (height × width).",
-            "scale the middle square of each to one size:  data.resize=64",
-            "or all of it, with borders or stretched:  data.resize=64 data.fit=pad   or   data.fit=stretch",
-        )
-
 
 @dataclass(frozen=True)
 class _Images:
@@ -331,10 +315,8 @@ class _Images:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, indices: int | slice) -> np.ndarray:
-        if isinstance(indices, slice):
-            return self.read(indices)[0]
-        return self.read(slice(indices, indices + 1))[0][0]
+    def __getitem__(self, indices: slice) -> np.ndarray:
+        return self.read(indices)[0]
 
 
 def in_threads(function: Callable[[int], Result], numbers: Sequence[int]) -> list[Result]:
@@ -352,26 +334,50 @@ def index(
 
     Headers that were read before, of pictures with the same names and stamps, come from the user's cache.
     """
-    file = (
-        cache_folder()
-        / "indexes"
-        / f"{hashlib.sha256(f'{encoded.place}|{max_pixels}'.encode()).hexdigest()}.arrow"
-    )
-    headers = {name: np.zeros(len(encoded), np.int64) for name in FIELDS}
-    reasons: dict[int, str] = {}
-    missing = np.intersect1d(_known(file, encoded, headers), chosen)
-    if len(missing):
+
+    def read(numbers: list[int], headers: dict[str, np.ndarray]) -> dict[int, str]:
+        reasons: dict[int, str] = {}
         with quiet_pillow():
-            read = in_threads(lambda number: _header(encoded, number, max_pixels), missing.tolist())
-        for number, header in zip(missing.tolist(), read, strict=True):
-            if isinstance(header, Header):
+            found = in_threads(lambda number: _header(encoded, number, max_pixels), numbers)
+        for number, header in zip(numbers, found, strict=True):
+            if isinstance(header, str):
+                reasons[number] = header
+            else:
                 for name in FIELDS:
                     headers[name][number] = int(getattr(header, name))
-            else:
-                reasons[number] = header
-        if len(reasons) < len(missing):
-            _store(file, encoded, headers)
+        return reasons
+
+    def table() -> Any:
+        headers = {name: np.zeros(len(encoded), np.int64) for name in FIELDS}
+        read(chosen.tolist(), headers)
+        return pa.table(headers)
+
+    key = (encoded.place, max_pixels, list(encoded.names), encoded.stamps.tobytes(), chosen.tobytes())
+    cached = cached_table(key, table)
+    headers = {name: np.array(cached.column(name)) for name in FIELDS}
+    reasons = read(
+        chosen[headers["frames"][chosen] == 0].tolist(), headers
+    )  # those that could not be read before
     return headers | {name: headers[name].astype(bool) for name in ("gray", "wide")}, reasons
+
+
+def digest(key: object) -> str:
+    """A name of a file for what a key says."""
+    return hashlib.sha256(repr(key).encode()).hexdigest()
+
+
+def cached_table(key: object, make: Callable[[], Any]) -> Any:
+    """The table of a key in the user's cache; it is made where it is not there, and stored where that is possible."""
+    file = cache_folder() / "indexes" / f"{digest(key)}.arrow"
+    try:
+        return pyarrow.feather.read_table(file, memory_map=True)
+    except (OSError, pa.ArrowException):
+        table = make()
+    with suppress(OSError, GanvaeError):  # without a cache the next start takes longer, and nothing else
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_path(file) as draft:
+            pyarrow.feather.write_feather(table, str(draft), compression="uncompressed")
+    return table
 
 
 def _header(encoded: Encoded, number: int, max_pixels: int | None) -> Header | str:
@@ -381,43 +387,12 @@ def _header(encoded: Encoded, number: int, max_pixels: int | None) -> Header | s
         return str(error)
 
 
-def _known(file: Path, encoded: Encoded, headers: dict[str, np.ndarray]) -> np.ndarray:
-    """Fill in what the cache has, and return the numbers of the pictures that it has not."""
-    try:
-        table: Any = pyarrow.feather.read_table(file, memory_map=False)
-        names, known = (
-            table.column("name").to_pylist(),
-            {name: table.column(name).to_numpy() for name in FIELDS},
-        )
-        stamps = np.stack([table.column("size").to_numpy(), table.column("time").to_numpy()], 1)
-    except (OSError, KeyError, pa.ArrowException):  # none, or of another version: the headers are read again
-        return np.arange(len(encoded))
-    before = {name: row for row, name in enumerate(names)}
-    rows = np.array([before.get(name, -1) for name in encoded.names], np.int64)
-    same = (rows >= 0) & (stamps[rows] == encoded.stamps).all(axis=1) & (known["frames"][rows] > 0)
-    for name in FIELDS:
-        headers[name][same] = known[name][rows[same]]
-    return np.flatnonzero(~same)
-
-
-def _store(file: Path, encoded: Encoded, headers: dict[str, np.ndarray]) -> None:
-    stamps = {"size": encoded.stamps[:, 0], "time": encoded.stamps[:, 1]}
-    table = pa.table({"name": list(encoded.names), **stamps, **headers})
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_path(file) as draft:
-            pyarrow.feather.write_feather(table, str(draft), compression="uncompressed")
-    except (
-        OSError,
-        GanvaeError,
-    ):  # a cache that cannot be written costs time at the next start, and nothing else
-        return
-
-
-def _report(encoded: Encoded, chosen: np.ndarray, reasons: dict[int, str], treatment: Treatment) -> None:
-    """Raise an error if unreadable pictures may not be skipped, or all are unreadable."""
+def _left_out(
+    encoded: Encoded, chosen: np.ndarray, reasons: dict[int, str], treatment: Treatment
+) -> tuple[str, ...]:
+    """A note on pictures that cannot be read, or an error if they may not be left out, or none can be read."""
     if not reasons:
-        return
+        return ()
     first = min(reasons)
     name, why, total = encoded.called(first), reasons[first], len(chosen)
     if len(reasons) == total:
@@ -428,12 +403,4 @@ def _report(encoded: Encoded, chosen: np.ndarray, reasons: dict[int, str], treat
             "leave such files out:  data.skip_corrupt=true",
             f"{len(reasons):,} of {total:,} files are like this",
         )
-
-
-def _left_out(encoded: Encoded, chosen: np.ndarray, reasons: dict[int, str]) -> list[str]:
-    if not reasons:
-        return []
-    first = min(reasons)
-    return [
-        f"{len(reasons):,} of {len(chosen):,} files left out: {encoded.called(first)} ({reasons[first]}) is the first"
-    ]
+    return (f"{len(reasons):,} of {total:,} files left out: {name} ({why}) is the first",)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import abc
 from dataclasses import dataclass, replace
-from typing import final
 
 import numpy as np
 
-from ganvae_core.builtin.sources.describe import Description
+from ganvae_core.builtin.sources.storage import Joined
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Indices, Source
 from ganvae_core.types import DataSpec, Rows
@@ -30,26 +28,33 @@ class Labels:
 
 
 class StoredSource(Source):
-    """Rows of one array, in memory or mapped; a slice of them is a view.
+    """Rows of one array, in memory or mapped; a slice of them is a view. It is used as it is, or as a base.
 
     Args:
-        described: the rows (N, *X) and their specification; labels add their classes to it.
-        labels: one class a row.
-        notes: sentences for users, before the notes of the description.
+        x: (N, *X), which is not copied.
+        spec: what they are.
+        notes: sentences for users.
+        why: what was decided about the values, why, and which option decides otherwise.
+        observed: (N, *X) bool, false where a value is missing.
+        labels: one class a row, whose classes are added to the specification; or (N,) numbers of its classes, or
+            (N, *K) conditions.
+        groups: (N,) numbers of rows that are held out together.
     """
 
-    @abc.abstractmethod
     def __init__(
-        self, described: Description, labels: Labels | None = None, notes: tuple[str, ...] = ()
+        self,
+        x: np.ndarray | Joined,
+        spec: DataSpec,
+        notes: tuple[str, ...] = (),
+        why: str = "",
+        observed: np.ndarray | None = None,
+        *,
+        labels: Labels | np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ) -> None:
-        self._x, self._observed = described.x, described.observed
-        self._values: np.ndarray | None = None if labels is None else labels.indices
-        """(N,) class numbers, or (N, *K) conditions that a subclass sets."""
-        self._spec = described.spec
-        if labels is not None:
-            self._spec = labelled(self._spec, labels)
-        self.notes = (*notes, *described.notes)
-        self.why = described.why
+        self._x, self._observed, self.notes, self.why, self.groups = x, observed, notes, why, groups
+        self._labels = labels.indices if isinstance(labels, Labels) else labels
+        self._spec = labelled(spec, labels) if isinstance(labels, Labels) else spec
 
     @property
     def spec(self) -> DataSpec:
@@ -63,15 +68,7 @@ class StoredSource(Source):
         return Rows(self._x[indices], self.labels(indices), observed)
 
     def labels(self, indices: Indices | None = None) -> np.ndarray | None:
-        return self._values if self._values is None or indices is None else self._values[indices]
-
-
-@final
-class InMemory(StoredSource):
-    """An array in memory, which is not copied, or a data set that was read into one."""
-
-    def __init__(self, described: Description, labels: Labels | None = None) -> None:
-        super().__init__(described, labels)
+        return self._labels if self._labels is None or indices is None else self._labels[indices]
 
 
 def labelled(spec: DataSpec, labels: Labels) -> DataSpec:

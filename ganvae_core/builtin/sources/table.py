@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ganvae_core.builtin.sources.describe import Description
+from ganvae_core.builtin.sources.describe import MOST_NOTES, first_of
 from ganvae_core.builtin.sources.storage import allocate
 from ganvae_core.builtin.sources.stored import StoredSource
 from ganvae_core.builtin.sources.table_fields import (
@@ -27,8 +27,6 @@ from ganvae_core.builtin.sources.table_fields import (
 from ganvae_core.builtin.sources.table_files import ReadTable, TextFormat, emptied, frame_table, read_table
 from ganvae_core.errors import DataError, did_you_mean, setting
 from ganvae_core.types import DataSpec, Field, Units
-
-_NOTES = 5
 
 
 @final
@@ -132,10 +130,13 @@ class Table(StoredSource):
             },
             condition_fields=condition_fields,
         )  # fmt: skip
-        described = Description(x, spec, observed=None if observed.all() else observed)
-        super().__init__(described, labels, (*read.notes, *reader.notes))
-        if values is not None:
-            self._values = values
+        super().__init__(
+            x,
+            spec,
+            (*read.notes, *reader.notes),
+            observed=None if observed.all() else observed,
+            labels=labels if values is None else values,
+        )
 
 
 class _Reader:
@@ -166,20 +167,18 @@ class _Reader:
         left_out = [each for each in found if isinstance(each, LeftOut)]
         fields = placed([each for each in found if isinstance(each, Field)])
         self.left_out += left_out
-        self.notes += [
+        absent = [
             f"column '{each.name}' is left out: {each.why}"
             + (f";  {setting(f'data.kinds.{each.name}', each.other)} learns it" if each.other else "")
-            for each in left_out[:_NOTES]
+            for each in left_out
         ]
-        if len(left_out) > _NOTES:
-            self.notes.append(f"{len(left_out) - _NOTES:,} more columns are left out likewise")
-        constant = [field for field in fields if not field.varies]
-        self.notes += [
+        constant = [
             f"column '{field.name}' is constant ({_constant(field)}): restored exactly"
-            for field in constant[:_NOTES]
+            for field in fields
+            if not field.varies
         ]
-        if len(constant) > _NOTES:
-            self.notes.append(f"{len(constant) - _NOTES:,} more columns are constant and treated likewise")
+        self.notes += first_of(absent, "columns are left out likewise")
+        self.notes += first_of(constant, "columns are constant and treated likewise")
         self.notes += [
             f"column '{field.name}' is text around numbers ('{field.categories[0]}'), each of which is a category:"
             f" write plain numbers to learn numbers{as_decimal(field.categories[-1])}"
@@ -189,7 +188,7 @@ class _Reader:
         if not fields:
             raise DataError(
                 none or f"{self.read.where} has no column that can be learned.",
-                *(f"'{each.name}' is left out: {each.why}" for each in left_out[:_NOTES]),
+                *(f"'{each.name}' is left out: {each.why}" for each in left_out[:MOST_NOTES]),
             )
         return fields
 
