@@ -44,6 +44,7 @@ from ganvae_core.builtin.resnet import ResNetEncoder as ResNetEncoder
 from ganvae_core.builtin.resnet import ResNetGenerator as ResNetGenerator
 from ganvae_core.builtin.schedule import as_schedule as as_schedule
 from ganvae_core.builtin.sources.arrays import as_source as as_source
+from ganvae_core.builtin.sources.stored import StoredSource as StoredSource
 from ganvae_core.builtin.sources.table_files import read_table as read_table
 from ganvae_core.builtin.spectral import normalise_spectrally as normalise_spectrally
 from ganvae_core.data.codec import in_own_units as in_own_units

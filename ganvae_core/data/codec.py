@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ganvae_core.data.fields import FieldCodec, rows_of_fields
 from ganvae_core.data.split import Split
-from ganvae_core.types import Batch, DataSpec, Rows, Units
+from ganvae_core.data.units import from_units
+from ganvae_core.types import Batch, DataSpec, Rows
 
 _INDEXABLE = {np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64", "bool")} | {
     np.dtype(name) for name in ("float16", "float32", "float64")
@@ -81,12 +82,8 @@ class Codec:
         if self._fields is not None:
             return self._fields.x(raw)
         x = raw.to(self._dtype)
-        if x is raw:  # never write into the source
-            x = x if self._offset is None else x - self._offset
-            x = x if self._scale is None else x / self._scale
-        else:
-            x = x if self._offset is None else x.sub_(self._offset)
-            x = x if self._scale is None else x.div_(self._scale)
+        x = x if self._offset is None else x - self._offset
+        x = x if self._scale is None else x / self._scale
         x = x.to(torch.get_default_dtype())
         return x if mask is None else x.where(mask, 0.0)
 
@@ -132,18 +129,3 @@ def as_tensor(array: np.ndarray) -> Tensor:
 def in_own_units(x: np.ndarray, spec: DataSpec) -> np.ndarray:
     """Outputs of a model (N, *X), in the source's units and type; of a table with fields (N, fields)."""
     return rows_of_fields(x, spec.fields) if spec.fields and spec.encoded else from_units(x, spec.units)
-
-
-def from_units(x: np.ndarray, units: Units) -> np.ndarray:
-    """(N, *X) in the units of which these are."""
-    scale = np.array(units.scale)
-    scale[list(units.constant)] = 0.0
-    offset = np.reshape(units.offset, units.shape(units.offset))
-    raw = x.astype(np.float64) * scale.reshape(units.shape(units.scale)) + offset
-    if units.whole:
-        raw[..., list(units.whole)] = np.rint(raw[..., list(units.whole)])
-    kind = np.dtype(units.dtype)
-    if kind.kind in "iu":
-        limits = np.iinfo(kind)
-        return np.clip(np.rint(raw), limits.min, limits.max).astype(kind)
-    return raw >= 0.5 if kind.kind == "b" else raw.astype(kind)

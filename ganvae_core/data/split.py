@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ganvae_core.data.randomness import mixed_seed, permuted, purpose
+from ganvae_core.data.units import to_x
 from ganvae_core.errors import DataError
 from ganvae_core.interfaces import Indices, Source
 from ganvae_core.types import DataSpec
@@ -100,19 +101,16 @@ def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditi
     if chosen == count:
         chosen = count - 1
     seed = mixed_seed(split_seed, SPLIT)
+    training: RowNumbers
     if group_of is None and count > MOST_STORED:
-        rows = (ComputedRows(count, seed, chosen, count - chosen), ComputedRows(count, seed, 0, chosen))
-        return _split(source, *rows, conditional)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(count, generator=generator).numpy()
-    if group_of is not None:
-        is_held_out = np.isin(group_of, order[:chosen])
-        return _split(source, np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), conditional)
-    return _split(source, np.sort(order[chosen:]), np.sort(order[:chosen]), conditional)
-
-
-def _split(source: Source, training: RowNumbers, held_out: RowNumbers, conditional: bool) -> Split:
-    return Split(source, training, held_out, conditional, _mean(source, training))
+        training = ComputedRows(count, seed, chosen, count - chosen)
+        return Split(
+            source, training, ComputedRows(count, seed, 0, chosen), conditional, _mean(source, training)
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).numpy()
+    is_held_out = np.isin(np.arange(count) if group_of is None else group_of, order[:chosen])
+    training = np.flatnonzero(~is_held_out)
+    return Split(source, training, np.flatnonzero(is_held_out), conditional, _mean(source, training))
 
 
 def _mean(source: Source, training: RowNumbers) -> float | None:
@@ -121,7 +119,6 @@ def _mean(source: Source, training: RowNumbers) -> float | None:
     if spec.range is None or source.is_lazy:
         return None
     places = np.linspace(0, len(training) - 1, min(len(training), MEAN_ROWS)).round().astype(np.int64)
-    rows, units = source.rows(training[places]), spec.units
-    offset, scale = (np.reshape(values, units.shape(values)) for values in (units.offset, units.scale))
-    x = (rows.x - offset) / scale
+    rows = source.rows(training[places])
+    x = to_x(rows.x, spec.units)
     return round(float(x.mean() if rows.mask is None else x[rows.mask].mean()), 3)

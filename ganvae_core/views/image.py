@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ganvae_core.data.units import from_units, to_x
 from ganvae_core.types import DataSpec, Drawing, View
 
 TILE = 56
@@ -45,12 +47,10 @@ class ImageView(View):
     def hidden(self, spec: DataSpec) -> np.ndarray:
         """Diagonal stripes of two greys, which no background has."""
         low, high = spec.range or (-1.0, 1.0)
-        offset, scale = (
-            np.reshape(each, spec.units.shape(each)) for each in (spec.units.offset, spec.units.scale)
-        )
         down, across = np.indices(spec.shape)[1:]
         stripes = (down + across) // max(1, min(spec.shape[1:]) // STRIPES) % 2
-        return offset + scale * (low + (high - low) * np.where(stripes, *GREYS))
+        x = low + (high - low) * np.broadcast_to(np.where(stripes, *GREYS), spec.shape)
+        return from_units(x, replace(spec.units, dtype="float64", whole=()))
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
         """A grid; originals stand above their reconstructions."""
@@ -78,9 +78,7 @@ class ImageView(View):
 
 def unit_range(rows: np.ndarray, spec: DataSpec) -> np.ndarray:
     """Rows in the source's units -> [0, 1], by the data's range, or by that of the rows where the data has none."""
-    units = spec.units
-    offset, scale = (np.reshape(each, units.shape(each)) for each in (units.offset, units.scale))
-    x = (rows - offset) / scale
+    x = to_x(rows, spec.units)
     low, high = spec.range or (float(x.min()), float(x.max()))
     return (x - low) / (high - low or 1.0)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ganvae_core.data.codec import from_units, in_own_units
+from ganvae_core.data.codec import in_own_units
+from ganvae_core.data.units import from_units
 from ganvae_core.errors import DataError
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.store.files import whole_path

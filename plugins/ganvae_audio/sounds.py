@@ -13,7 +13,7 @@ import numpy as np
 
 from ganvae_audio.spectrogram import LEVELS, Spectrogram
 from ganvae_audio.vae_plugin import ENDINGS
-from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, in_range
+from ganvae_core import ConfigurationError, DataError, DataSpec, StoredSource, Units, in_range
 
 PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "holdout"}
 """Sub-folders of these names alone are parts of a data set, and no classes."""
@@ -30,7 +30,7 @@ READERS = 4
 
 
 @final
-class Audio(Source):
+class Audio(StoredSource):
     """Sounds of one channel, rate and length, in 16 bits, or their log-mel spectrograms, in 8 bits.
 
     All .wav, .flac, .ogg, .mp3 and .aiff files under a folder, in the order of their paths, or one such file. Several
@@ -109,20 +109,19 @@ class Audio(Source):
         waveforms = np.zeros((len(sounds), length), np.int16)
         for row, sound in zip(waveforms, sounds, strict=True):
             row[: len(sound)] = _amplified(sound[:length], normalise)
-        self._mask = _observed(np.minimum(lengths, length), length) if padding == "missing" else None
+        mask = _observed(np.minimum(lengths, length), length) if padding == "missing" else None
         if representation == "mel":
-            self._x = _in_parts(spectrogram.of, waveforms)
+            x = _in_parts(spectrogram.of, waveforms)
             units = Units((LEVELS / 2,), (LEVELS / 2,), "uint8")
-            if self._mask is not None:
-                whole = self._mask.reshape(len(sounds), 1, -1, spectrogram.hop).all(-1)
-                self._mask = whole.repeat(mels, 1)
+            if mask is not None:
+                mask = mask.reshape(len(sounds), 1, -1, spectrogram.hop).all(-1).repeat(mels, 1)
         else:
-            self._x, units = waveforms[:, None], Units((0.0,), (float(FULL),), "int16")
-            self._mask = None if self._mask is None else self._mask[:, None]
+            x, units = waveforms[:, None], Units((0.0,), (float(FULL),), "int16")
+            mask = None if mask is None else mask[:, None]
         classes: tuple[str, ...] | None = None
-        self._labels: np.ndarray | None = None
+        numbers: np.ndarray | None = None
         if labels is not None:
-            found, self._labels = np.unique(labels, return_inverse=True)
+            found, numbers = np.unique(labels, return_inverse=True)
             classes = tuple(str(name) for name in found)
         details = {
             "sample_rate": int(rate),
@@ -130,30 +129,16 @@ class Audio(Source):
             "representation": representation,
             "mels": mels,
         }
-        self._spec = DataSpec(
-            self._x.shape[1:], (-1.0, 1.0), "audio", None if classes is None else (len(classes),), len(sounds),
+        spec = DataSpec(
+            x.shape[1:], (-1.0, 1.0), "audio", None if classes is None else (len(classes),), len(sounds),
             classes=classes, units=units, details=details,
         )  # fmt: skip
-        self.notes = tuple(notes)
-        self.why = (
+        why = (
             f"sounds of {rate:,} Hz and {length / rate:.3g} s"
             + (", each scaled to full amplitude (data.normalise=false leaves them)" if normalise else "")
             + ("; as spectrograms:  data.representation=mel" if representation == "waveform" else "")
         )
-
-    @property
-    def spec(self) -> DataSpec:
-        return self._spec
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    def rows(self, indices: np.ndarray | slice) -> Rows:
-        mask = None if self._mask is None else self._mask[indices]
-        return Rows(self._x[indices], self.labels(indices), mask)
-
-    def labels(self, indices: np.ndarray | slice | None = None) -> np.ndarray | None:
-        return self._labels if self._labels is None or indices is None else self._labels[indices]
+        super().__init__(x, spec, tuple(notes), why, mask, labels=numbers)
 
 
 def notes_of_four_kinds() -> tuple[list[np.ndarray], np.ndarray, int]:

@@ -13,7 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ganvae_core import ConfigurationError, DataError, DataSpec, Rows, Source, Units, in_range, read_table
+from ganvae_core import ConfigurationError, DataError, DataSpec, StoredSource, Units, in_range, read_table
 from ganvae_sequence.vocabulary import UNITS, Unit, Vocabulary, is_text
 from ganvae_sequence.windows import too_short, windows
 
@@ -24,41 +24,25 @@ MOST_WORDS = 2_000
 """Words that a vocabulary takes at most; rarer ones are spelled."""
 
 
-class _Texts(Source):
+class _Texts(StoredSource):
     """Texts in memory as rows of tokens."""
 
-    def __init__(self, texts: Sequence[str], unit: Unit, length: int, trained: DataSpec | None) -> None:
+    def __init__(
+        self, texts: Sequence[str], unit: Unit, length: int, trained: DataSpec | None, *,
+        notes: tuple[str, ...] = (), why: str = "", labels: Any = None, groups: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         found = None if trained is None or not is_text(trained) else Vocabulary.read(trained)
-        self.vocabulary = found or Vocabulary.of(texts, unit, MOST_OTHERS, MOST_WORDS)
-        self._x, mask, cut = self.vocabulary.encode(texts, length)
+        vocabulary = found or Vocabulary.of(texts, unit, MOST_OTHERS, MOST_WORDS)
+        x, mask, cut = vocabulary.encode(texts, length)
         if cut:
             tokens = "tokens" if unit == "words" else unit  # rare words are spelled
-            self.notes = (f"{cut:,} of {len(texts):,} texts are cut after {length} {tokens}:  data.length=",)
-        self._mask = None if mask.all() else mask
-        self._labels: np.ndarray | None = None
-        self._spec = DataSpec(
-            (length,),
-            (0.0, float(self.vocabulary.size - 1)),
-            "text",
-            None,
-            len(texts),
-            units=Units(dtype=str(self._x.dtype)),
-            details=self.vocabulary.details,
-        )
-
-    @property
-    def spec(self) -> DataSpec:
-        return self._spec
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    def rows(self, indices: Any) -> Rows:
-        mask = None if self._mask is None else self._mask[indices]
-        return Rows(self._x[indices], self.labels(indices), mask)
-
-    def labels(self, indices: Any = None) -> np.ndarray | None:
-        return self._labels if self._labels is None or indices is None else self._labels[indices]
+            notes += (f"{cut:,} of {len(texts):,} texts are cut after {length} {tokens}:  data.length=",)
+        bounds = (0.0, float(vocabulary.size - 1))
+        spec = DataSpec(
+            (length,), bounds, "text", None, len(texts), units=Units(dtype=str(x.dtype)), details=vocabulary.details
+        )  # fmt: skip
+        observed = None if mask.all() else mask
+        super().__init__(x, spec, notes, why, observed, labels=labels, groups=groups)
 
 
 @final
@@ -122,16 +106,19 @@ class Text(_Texts):
                 what = "rows without a text" if column else "empty lines"
                 notes.append(f"{len(texts) - len(kept):,} {what} are left out")
             texts = [texts[number] for number in kept]
-        super().__init__(texts, unit, length or USUAL_LENGTH[unit], data)
-        if labels is not None:
-            self._labels = labels.indices[kept]
-            classes: tuple[str, ...] = labels.classes
-            self._spec = replace(
-                self._spec, condition=(len(classes),), classes=classes, class_type=labels.type
-            )
+        why = ""
         if unit == "characters":
-            self.why = "each character is a token; frequent words as tokens read more like sentences:  data.unit=words"
-        self.notes, self.groups = (*notes, *self.notes, *too_short(groups)), groups
+            why = "each character is a token; frequent words as tokens read more like sentences:  data.unit=words"
+        super().__init__(
+            texts,
+            unit,
+            length or USUAL_LENGTH[unit],
+            data,
+            notes=(*notes, *too_short(groups)),
+            why=why,
+            labels=None if labels is None else replace(labels, indices=labels.indices[kept]),
+            groups=groups,
+        )
 
 
 @final

@@ -13,8 +13,9 @@ from toys import engine, images, regression, rows
 
 import ganvae_core as gv
 from ganvae_core.data import stream as engine_data
-from ganvae_core.data.codec import Codec, as_tensor, batch_of, from_units, in_own_units
+from ganvae_core.data.codec import Codec, as_tensor, batch_of, in_own_units
 from ganvae_core.data.stream import DataStream
+from ganvae_core.data.units import from_units
 from ganvae_core.interfaces import Indices
 from ganvae_core.types import Units
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from ganvae_core import as_source
-from ganvae_core.data.codec import Codec, as_tensor, from_units, in_own_units
+from ganvae_core.data.codec import Codec, as_tensor, in_own_units
+from ganvae_core.data.units import from_units
 
 
 def there_and_back(raw: np.ndarray) -> np.ndarray:
