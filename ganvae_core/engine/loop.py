@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any, TypeVar, final
 
 import torch
@@ -135,10 +136,7 @@ class Engine:
         self.saver = saver
         self.interrupted = False
         """Whether the last ``fit`` was interrupted, which may be in its last step."""
-        directory = None if saver is None else saver.directory
-        self._measurements = Measurements(
-            self.state, self.data, self.metrics, self.settings, self.device, directory
-        )
+        self._measurements = Measurements(self.state, self.data, self.metrics, self.settings, self.device)
         self._best: Snapshot | None = (
             None  # of the best measurement, until it is written with the next checkpoint
         )
@@ -196,7 +194,7 @@ class Engine:
             optimizer_settings={name: each.settings for name, each in state.optimizers.items()},
             metrics=self.metrics,
             device=self.device,
-            directory=None if self.saver is None else self.saver.directory,
+            directory=self._directory,
             results=state.results.values,
             results_step=state.results.step,
             saved_step=self.saved_step,
@@ -420,9 +418,9 @@ class Engine:
     def _measure(self, *, last: bool = False) -> Mapping[str, float]:
         """Measure held-out rows: a few hundred by the cheap metrics, or at the end all that the metrics ask for."""
         if last:
-            values = self._measurements.take_last()
+            values = self._measurements.take_last(self._directory)
         else:
-            values = self._measurements.take(more_steps=self.state.step < self.target_steps)
+            values = self._measurements.take(self._directory, more_steps=self.state.step < self.target_steps)
         if values:
             self._callbacks.call("on_results", values)
         return values
@@ -501,6 +499,10 @@ class Engine:
         found, requested, interrupted = self.world.from_first(work_and_request)
         self.stop_flag.adopt(requested, interrupted)
         return found
+
+    @property
+    def _directory(self) -> Path | None:
+        return None if self.saver is None else self.saver.directory
 
     @property
     def _channels_last(self) -> bool:

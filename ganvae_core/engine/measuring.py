@@ -63,7 +63,6 @@ class Measurements:
         metrics: the first figure of the first one is what the state is judged by.
         settings: of the engine.
         device: of the model.
-        directory: of the run, which a warning names; None for a training without one.
 
     Attributes:
         every: steps from one measurement to the next; None where nothing is measured.
@@ -76,7 +75,6 @@ class Measurements:
         metrics: Sequence[Metric],
         settings: EngineSettings,
         device: torch.device,
-        directory: Path | None,
     ) -> None:
         self.metrics = metrics
         self.every = steps_between(settings, metrics, len(data.held_out), state.batch_size)
@@ -84,7 +82,6 @@ class Measurements:
         self._data = data
         self._settings = settings
         self._device = device
-        self._directory = directory
 
     def due(self, *, saved: bool) -> bool:
         """Whether this step is measured; ``saved`` is whether a checkpoint is written after it."""
@@ -97,10 +94,11 @@ class Measurements:
         """Whether the state of now was just measured as the best so far."""
         return self._state.best is not None and self._state.best[1] == self._state.run_step
 
-    def take(self, *, more_steps: bool) -> Mapping[str, float]:
+    def take(self, directory: Path | None, *, more_steps: bool) -> Mapping[str, float]:
         """Measure a few hundred rows by the cheap metrics while training.
 
         Args:
+            directory: of the run, if it has one.
             more_steps: whether training goes on, so that a warning is of use.
         """
         values, gaps = self._evaluate(self.metrics, WATCHED_ROWS, cheap_only=True)
@@ -111,15 +109,19 @@ class Measurements:
         if worse:
             state.worse += 1
             if state.worse == WORSE_MEASUREMENTS and more_steps:
-                self._warn_of_worse(ended=False)
+                kept = ["Ctrl-C ends the run, and its best checkpoint is kept"]
+                self._warn_of_worse(kept if directory is not None else [])
         elif by is not None and judged is not None and self._is_better(judged, by[1]):
             state.best, state.worse = (judged, state.run_step), 0
         return values
 
-    def take_last(self) -> Mapping[str, float]:
+    def take_last(self, directory: Path | None) -> Mapping[str, float]:
         """Measure all that the metrics ask for, at the end of a stage.
 
         The best is not changed: a run that is trained for longer does not have this measurement.
+
+        Args:
+            directory: of the run, if it has one.
         """
         values, gaps = self._evaluate(self.metrics, None, cheap_only=False)
         by, few = judged_by(self.metrics, values), values
@@ -127,7 +129,10 @@ class Measurements:
             few, _ = self._evaluate(self.metrics[:1], WATCHED_ROWS, cheap_only=False)
         judged = None if by is None else few.get(by[0], values[by[0]])
         if self._store(values, gaps, judged):
-            self._warn_of_worse(ended=True)
+            best = (
+                f"sample the best checkpoint:  ganvae sample {shlex.quote(str(directory))} --checkpoint best"
+            )
+            self._warn_of_worse([best] if directory is not None else [])
         return values
 
     def _store(self, values: Mapping[str, float], gaps: Mapping[str, str], judged: float | None) -> bool:
@@ -152,24 +157,18 @@ class Measurements:
         )
         return values, gaps
 
-    def _warn_of_worse(self, *, ended: bool) -> None:
-        """Warn that a result is much worse than the best; where the run has ended, with the command for the best."""
+    def _warn_of_worse(self, hints: list[str]) -> None:
+        """Warn that a result is much worse than the best, with what can be done about it."""
         state, figure = self._state, self.metrics[0].figures[0]
         assert state.best is not None
         best, at = state.best
         now, then = (
             f"{each:.4g} {figure.unit}".rstrip().replace("-", "−") for each in (state.results.judged, best)
         )
-        hints: list[str] = []
         if isinstance(
             state.ema.model.prior, FittedPrior
         ):  # only the last checkpoint has one that can be sampled
             hints = [f"train for fewer steps:  engine.steps={at}"]
-        elif self._directory is not None and ended:
-            run = shlex.quote(str(self._directory))
-            hints = [f"sample the best checkpoint:  ganvae sample {run} --checkpoint best"]
-        elif self._directory is not None:
-            hints = ["Ctrl-C ends the run, and its best checkpoint is kept"]
         state.warn(
             f"step {state.run_step:,}: it is worse on held-out rows than before: {figure.label} {now},"
             f" and {then} at step {at:,}",
