@@ -56,6 +56,7 @@ from ganvae_core.distributions import TorchObserved as TorchObserved
 from ganvae_core.distributions import TorchPosterior as TorchPosterior
 from ganvae_core.distributions import TorchPrior as TorchPrior
 from ganvae_core.distributions import kl as kl
+from ganvae_core.distributions import reconstruction_error as reconstruction_error
 from ganvae_core.distributions import register_kl as register_kl
 from ganvae_core.distributions import squared_error as squared_error
 from ganvae_core.distributions import sum_event as sum_event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import Any, Literal, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -275,6 +275,18 @@ def sum_event(values: Tensor, event_dimensions: int, mask: Tensor | None = None)
     if mask is not None:
         values = values.where(mask, 0)
     return values.sum(tuple(range(-event_dimensions, 0))) if event_dimensions else values
+
+
+Reconstruction = Literal["squared-error", "likelihood"]
+
+
+def reconstruction_error(
+    observed: ObservedData, x: Tensor, mask: Tensor | None, how: Reconstruction
+) -> Tensor:
+    """() the squared error of the mean, or -log p(x|z) in nats, averaged over the batch; see ``squared_error``."""
+    if how == "likelihood":
+        return -observed.log_prob(x, mask).mean()
+    return squared_error(observed, x, mask)
 
 
 def squared_error(observed: ObservedData, x: Tensor, mask: Tensor | None = None) -> Tensor:

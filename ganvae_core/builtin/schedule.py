@@ -29,9 +29,8 @@ class Constant(Schedule):
         return self.value
 
 
-@final
-class Linear(Schedule):
-    """A straight line from one value to another, which is held afterwards.
+class _Ramp(Schedule):
+    """From one value to another.
 
     Args:
         from_: value at the start.
@@ -40,32 +39,44 @@ class Linear(Schedule):
     """
 
     def __init__(self, *, from_: float = 1.0, to: float = 0.0, samples: int | None = None) -> None:
-        self.from_, self.to, self.samples = from_, to, _length(samples)
+        self.from_, self.to = from_, to
+        self.samples = None if samples is None else int(positive_number("samples", samples))
 
-    def __call__(self, samples_seen: int, total_samples: int | None = None) -> float:
-        return self.from_ + (self.to - self.from_) * _progress(self, samples_seen, total_samples)
+    def progress(self, samples_seen: int, total_samples: int | None) -> float:
+        """How much of its rows the schedule has behind it, from 0 to 1.
+
+        Raises:
+            ConfigurationError: it lasts the whole training, whose length is not known.
+        """
+        total = total_samples if self.samples is None else self.samples
+        if total is None:
+            name = type(self).__name__.lower()
+            raise ConfigurationError(
+                f"the schedule '{name}' has no samples, and a loss does not depend on the length of the training.",
+                f"give its rows:  {{name: {name}, samples: 500000}}",
+            )
+        return min(1.0, samples_seen / max(1, total))
 
 
 @final
-class Cosine(Schedule):
-    """Half a period of a cosine from one value to another, which is held afterwards (Loshchilov & Hutter 2017).
-
-    Args:
-        from_: value at the start.
-        to: value at the end.
-        samples: rows from start to end; null: the whole training.
-    """
-
-    def __init__(self, *, from_: float = 1.0, to: float = 0.0, samples: int | None = None) -> None:
-        self.from_, self.to, self.samples = from_, to, _length(samples)
+class Linear(_Ramp):
+    """A straight line from one value to another, which is held afterwards."""
 
     def __call__(self, samples_seen: int, total_samples: int | None = None) -> float:
-        progress = _progress(self, samples_seen, total_samples)
+        return self.from_ + (self.to - self.from_) * self.progress(samples_seen, total_samples)
+
+
+@final
+class Cosine(_Ramp):
+    """Half a period of a cosine from one value to another, which is held afterwards (Loshchilov & Hutter 2017)."""
+
+    def __call__(self, samples_seen: int, total_samples: int | None = None) -> float:
+        progress = self.progress(samples_seen, total_samples)
         return self.to + (self.from_ - self.to) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 @final
-class Cyclical(Schedule):
+class Cyclical(_Ramp):
     """Several rises from one value to another, each followed by a plateau (cyclical annealing, Fu et al. 2019).
 
     Args:
@@ -85,11 +96,11 @@ class Cyclical(Schedule):
         cycles: int = 4,
         rising: float = 0.5,
     ) -> None:
-        self.from_, self.to, self.samples = from_, to, _length(samples)
+        super().__init__(from_=from_, to=to, samples=samples)
         self.cycles, self.rising = positive_number("cycles", cycles), positive_number("rising", rising)
 
     def __call__(self, samples_seen: int, total_samples: int | None = None) -> float:
-        progress = _progress(self, samples_seen, total_samples)
+        progress = self.progress(samples_seen, total_samples)
         within = 1.0 if progress == 1.0 else math.fmod(progress * self.cycles, 1.0)
         return self.from_ + (self.to - self.from_) * min(1.0, within / self.rising)
 
@@ -141,23 +152,3 @@ def as_schedule(value: Schedule | float, *, probe: bool = True) -> Schedule:
     if probe:
         schedule(0)
     return schedule
-
-
-def _length(samples: int | None) -> int | None:
-    return None if samples is None else int(positive_number("samples", samples))
-
-
-def _progress(schedule: Linear | Cosine | Cyclical, samples_seen: int, total_samples: int | None) -> float:
-    """How much of its rows a schedule has behind it, from 0 to 1.
-
-    Raises:
-        ConfigurationError: it lasts the whole training, whose length is not known.
-    """
-    total = total_samples if schedule.samples is None else schedule.samples
-    if total is None:
-        name = type(schedule).__name__.lower()
-        raise ConfigurationError(
-            f"the schedule '{name}' has no samples, and a loss does not depend on the length of the training.",
-            f"give its rows:  {{name: {name}, samples: 500000}}",
-        )
-    return min(1.0, samples_seen / max(1, total))

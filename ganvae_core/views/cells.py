@@ -84,9 +84,10 @@ def type_of(dtype: str) -> Any:
     decimal = re.fullmatch(r"decimal(\d+)\((\d+), (\d+)\)", dtype)
     if decimal:
         return pa.decimal128(int(decimal.group(2)), int(decimal.group(3)))
-    known = {"double": pa.float64(), "float": pa.float32(), "halffloat": pa.float16(), "string": pa.string(),
-             "bool": pa.bool_(), "date32[day]": pa.date32(), "date64[ms]": pa.date64()}  # fmt: skip
-    return known.get(dtype) or getattr(pa, dtype, pa.string)()
+    try:
+        return pa.type_for_alias(dtype)
+    except ValueError:
+        return pa.string()
 
 
 def table_of(rows: np.ndarray, spec: DataSpec, further: Mapping[str, np.ndarray]) -> Any:

@@ -19,10 +19,8 @@ PANELS = {
     "prior/log_likelihood": "log-likelihood of codes\n(nats)",
 }
 """Axes of quantities that are no losses, by the ending of their names."""
-WIDTH, PANEL, BETWEEN = 8.0, 1.7, 0.25
-"""Of the picture, and the height of a panel and of the gap to the next one, in inches."""
-TOP, BOTTOM, LEFT, RIGHT, LABEL = 0.25, 0.5, 1.05, 0.2, 0.42
-"""Margins, that on the right beside legends, and where the label of the vertical axis ends, in inches."""
+WIDTH, PANEL, AXIS = 8.0, 1.95, 0.5
+"""Of the picture, and the height of a panel and of the numbers below the last one, in inches."""
 SMALL = 0.1
 """Terms that stay below this share of the largest have axes of their own: beside it they would lie on zero."""
 
@@ -45,7 +43,7 @@ def draw_losses(
     panels = _panels(curves, f"\n({unit})" if unit else "", {HELD_OUT + each.name: each for each in figures})
     if not panels:
         return
-    picture = new_figure(WIDTH, TOP + BOTTOM + len(panels) * (PANEL + BETWEEN) - BETWEEN, layout=None)
+    picture = new_figure(WIDTH, len(panels) * PANEL + AXIS)
     grid = picture.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, shown) in zip(grid, panels.items(), strict=True):
         for name in shown:
@@ -55,39 +53,16 @@ def draw_losses(
         if figures and HELD_OUT + figures[0].name in shown:
             _mark_best(axes, curves[HELD_OUT + figures[0].name], figures[0])
         axes.set_ylabel(label)
+        axes.legend(**BESIDE_LINES)
         axes.grid(alpha=0.25)
         axes.locator_params(axis="y", nbins=5, min_n_ticks=3)
         axes.spines[["top", "right"]].set_visible(False)
         _mark_stages(axes, records, label=axes is grid[0])
     grid[-1].set_xlabel("steps")
     grid[-1].xaxis.get_major_locator().set_params(integer=True, nbins=7)
-    _lay_out(picture, grid)
+    picture.align_ylabels(grid)
     with whole_path(path) as draft:
         save_figure(picture, draft)
-
-
-def _lay_out(picture: Any, grid: Sequence[Any]) -> None:
-    """Legends beside the panels, and as much room for them as the widest takes. All else has a fixed size.
-
-    A layout engine of matplotlib would draw the picture several times to measure it.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.transforms import blended_transform_factory
-
-    renderer = FigureCanvasAgg(picture).get_renderer()
-    legends = [axes.legend(**BESIDE_LINES) for axes in grid]
-    beside = max(legend.get_window_extent(renderer).width for legend in legends) / picture.dpi
-    width, height = picture.get_size_inches()
-    picture.subplots_adjust(
-        left=LEFT / width,
-        right=max(1 - (beside + RIGHT) / width, 0.5),
-        bottom=BOTTOM / height,
-        top=1 - TOP / height,
-        hspace=BETWEEN / PANEL,
-    )
-    for axes in grid:
-        inches_across = blended_transform_factory(picture.dpi_scale_trans, axes.transAxes)
-        axes.yaxis.set_label_coords(LABEL, 0.5, inches_across)
 
 
 def _panels(curves: Mapping[str, Curve], unit: str, figures: Mapping[str, Figure]) -> dict[str, list[str]]:

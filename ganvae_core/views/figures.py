@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +14,11 @@ BESIDE_LINES: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0
 """Where a legend stands that covers nothing."""
 
 
-def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Any:
-    """A matplotlib figure, of inches. It needs no display, and no state of matplotlib's is changed.
-
-    Args:
-        width: in inches.
-        height: in inches.
-        layout: matplotlib's engine that gives axes their places, or None.
-    """
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib figure of inches. It needs no display, and no state of matplotlib's is changed."""
     from matplotlib.figure import Figure
 
-    return Figure((width, height), dpi=DPI, layout=layout)
+    return Figure((width, height), dpi=DPI, layout="constrained")
 
 
 def save_figure(figure: Any, path: Path) -> None:

@@ -17,12 +17,8 @@ TABLES = (".csv", ".parquet", ".feather", ".tsv")
 MOST_COLUMNS = 16
 """Columns that are drawn; more would be too small to read."""
 MOST_ACROSS = 4
-PANEL = (2.6, 1.65)
-"""Width and height of a column's axes, in inches, as are the following."""
-BETWEEN, TOP, BOTTOM = 0.45, 0.55, 0.3
-"""Between axes, above and below them, for names, numbers and the title."""
-BESIDE, HALF_A_NUMBER, LEGEND = 1.1, 0.3, 1.6
-"""Left of axes with names of categories and of others; right of all for the legend."""
+PANEL, NAMES, LEGEND = (2.9, 2.1), 0.8, 1.6
+"""Width and height of a column, and the further width of names of categories and of the legend, in inches."""
 BARS = 40
 MOST_BARS = 8
 """Categories that are drawn, the most frequent ones; the others are one bar."""
@@ -58,19 +54,10 @@ class TableView(View):
         shown = min(total, MOST_COLUMNS)
         down = math.ceil(shown / MOST_ACROSS)
         across = math.ceil(shown / down)
-        left = BESIDE if any(field.categories for field in fields[:shown]) else HALF_A_NUMBER
-        width = across * (PANEL[0] + left) + HALF_A_NUMBER + (LEGEND if len(kinds) > 1 else 0.0)
-        height = down * (PANEL[1] + BETWEEN) - BETWEEN + TOP + BOTTOM
-        figure = new_figure(width, height, layout=None)
+        named = any(field.categories for field in fields[:shown])
+        width = across * (PANEL[0] + NAMES * named) + LEGEND * (len(kinds) > 1)
+        figure = new_figure(width, down * PANEL[1] + 0.3)
         grid = figure.subplots(down, across, squeeze=False).flat
-        figure.subplots_adjust(
-            left=left / width,
-            right=across * (PANEL[0] + left) / width,
-            bottom=BOTTOM / height,
-            top=1 - TOP / height,
-            wspace=left / PANEL[0],
-            hspace=BETWEEN / PANEL[1],
-        )
         for axes in grid[shown:]:
             axes.set_visible(False)
         for number, (field, axes) in enumerate(zip(fields, grid, strict=False)):
@@ -83,10 +70,10 @@ class TableView(View):
             axes.tick_params(labelsize=7)
             axes.spines[["top", "right"]].set_visible(False)
         if len(kinds) > 1:
-            figure.legend(*grid[0].get_legend_handles_labels(), loc="upper right", frameon=False)
+            figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
         columns_shown = f", the first {shown} of {total} columns" if shown < total else ""
         title = f"{len(drawing.rows):,} {drawing.name}{columns_shown}: shares of rows"
-        figure.suptitle(title, x=left / width, ha="left", fontsize=10)
+        figure.suptitle(title, fontsize=10)
         save_figure(figure, path)
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:

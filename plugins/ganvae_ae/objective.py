@@ -18,7 +18,7 @@ from ganvae_core import (
     in_range,
     normalise_spectrally,
     penalties,
-    squared_error,
+    reconstruction_error,
 )
 
 
@@ -70,7 +70,8 @@ class Autoencoder(Objective):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.reconstruction, self.noise, self.masking = model, reconstruction, noise, masking
+        self.model, self.noise, self.masking = model, noise, masking
+        self.reconstruction: Literal["squared-error", "likelihood"] = reconstruction
         self.weights = {
             "code_length": code_weight, "contraction": contraction,
             "generator_length": generator_decay, "generator_gradient": generator_gradient,
@@ -97,10 +98,7 @@ class Autoencoder(Objective):
         x = self._corrupted(batch).requires_grad_(self.weights["contraction"] > 0)
         z = self.model.encode(x, batch.condition).mean  # (B, *Z)
         observed = self.model.decode(z, batch.condition)
-        if self.reconstruction == "likelihood":
-            error = -observed.log_prob(batch.x, batch.mask).mean()
-        else:
-            error = squared_error(observed, batch.x, batch.mask)
+        error = reconstruction_error(observed, batch.x, batch.mask, self.reconstruction)
         value, terms = error, {"reconstruction": error}
         for name, weight in self.weights.items():
             if weight:

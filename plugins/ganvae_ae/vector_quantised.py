@@ -15,7 +15,7 @@ from ganvae_core import (
     QuantisedCodes,
     QuantisedEncoder,
     in_range,
-    squared_error,
+    reconstruction_error,
 )
 
 
@@ -64,7 +64,8 @@ class VectorQuantised(Objective):
             )
         in_range("objective.", commitment=commitment)
         self.model, self.encoder = model, (model.encoder,)
-        self.reconstruction, self.commitment = reconstruction, commitment
+        self.reconstruction: Literal["squared-error", "likelihood"] = reconstruction
+        self.commitment = commitment
         if reconstruction == "likelihood":
             self.needs = frozenset({"encoder", "likelihood"})  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -78,10 +79,7 @@ class VectorQuantised(Objective):
         assert isinstance(posterior, QuantisedCodes)
         (encoder,) = self.encoder
         observed = self.model.decode(posterior.mean, batch.condition)
-        if self.reconstruction == "likelihood":
-            error = -observed.log_prob(batch.x, batch.mask).mean()
-        else:
-            error = squared_error(observed, batch.x, batch.mask)
+        error = reconstruction_error(observed, batch.x, batch.mask, self.reconstruction)
         terms = {"reconstruction": error, **encoder.usage()}
         value = error
         if encoder.learns:

@@ -225,19 +225,15 @@ def _table(
     if time is None:
         notes.append("no column has dates, so rows are taken in their order:  data.time=COLUMN")
         return values[None], names, {}, tuple(notes)
-    dated = not (pa.types.is_integer(kinds[time]) or pa.types.is_floating(kinds[time]))
-    try:
-        times: Any = read.times(time)
-        if times is None:
-            cells: Any = table.column(time)
-            cells = cells.cast(pa.timestamp("us"), safe=False) if dated else cells
-            times = cells.to_numpy().astype("datetime64[us]" if dated else np.float64)
-    except (pa.ArrowException, ValueError) as error:
+    times = read.times(time)
+    if times is None and time in numeric:
+        times = np.asarray(table.column(time).to_pylist(), np.float64)
+    if times is None:
         raise DataError(
-            f"data.time: column '{time}' of '{path}' has no times: {error}.",
+            f"data.time: column '{time}' of '{path}' has no times.",
             "times are written as 2024-01-31 or 2024-01-31 12:00:00, or are numbers",
-        ) from None
-    lacking = np.isnat(times) if dated else np.isnan(times)
+        )
+    lacking = np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)
     if lacking.any():
         notes.append(f"{lacking.sum():,} rows without a time are left out")
     values, times = values[~lacking], times[~lacking]

@@ -83,14 +83,7 @@ class TotalCorrelation(Objective):
             found.posterior, found.z, self.rows, sampling=self.sampling
         )
         value = found.reconstruction + found.divergence + (self.beta(batch.samples_seen) - 1) * correlation
-        return Loss(
-            value,
-            {
-                "reconstruction": found.reconstruction,
-                "kl": found.divergence,
-                "total_correlation": correlation,
-            },
-        )
+        return found.loss(value, total_correlation=correlation)
 
 
 @final
@@ -146,14 +139,7 @@ class Factor(Objective):
         found = bound_terms(self.model, batch)
         correlation = self.critic(found.z.flatten(1)).mean()
         value = found.reconstruction + found.divergence + self.weight(batch.samples_seen) * correlation
-        return Loss(
-            value,
-            {
-                "reconstruction": found.reconstruction,
-                "kl": found.divergence,
-                "total_correlation": correlation,
-            },
-        )
+        return found.loss(value, total_correlation=correlation)
 
 
 @final
@@ -214,10 +200,7 @@ class DIP(Objective):
             variances = variances + found.posterior.log_variance.flatten(1).exp().mean(0)
         penalty = self.off_diagonal * off_diagonal + self.diagonal * (variances - 1).square().sum()
         value = found.reconstruction + found.divergence + penalty
-        return Loss(
-            value,
-            {"reconstruction": found.reconstruction, "kl": found.divergence, "covariance": penalty},
-        )
+        return found.loss(value, covariance=penalty)
 
 
 def permuted(z: Tensor) -> Tensor:

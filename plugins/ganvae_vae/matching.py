@@ -24,8 +24,9 @@ from ganvae_core import (
     in_range,
     kl,
     losses,
+    reconstruction_error,
 )
-from ganvae_vae.terms import Reconstruction, needs_of, of_codes, reconstruction_error
+from ganvae_vae.terms import Reconstruction, needs_of, of_codes
 
 
 class MatchedCodes(Objective):
@@ -80,7 +81,9 @@ class MatchedCodes(Objective):
         """Reconstruction error () and the weighted distance."""
         posterior = self.model.encode(batch.x, batch.condition)
         z = posterior.rsample()
-        error = reconstruction_error(self.model.decode(z, batch.condition), batch, self.reconstruction)
+        error = reconstruction_error(
+            self.model.decode(z, batch.condition), batch.x, batch.mask, self.reconstruction
+        )
         distance = self.distance(z, self.model.prior.sample(len(z), batch.condition).to(z))
         value = error + self.weight(batch.samples_seen) * distance
         terms = {"reconstruction": error, "distance": distance}
@@ -170,7 +173,9 @@ class Adversarial(Objective):
     def loss(self, batch: Batch) -> Loss:
         """Reconstruction error () and the weighted adversarial term."""
         z = self.model.encode(batch.x, batch.condition).rsample()
-        error = reconstruction_error(self.model.decode(z, batch.condition), batch, self.reconstruction)
+        error = reconstruction_error(
+            self.model.decode(z, batch.condition), batch.x, batch.mask, self.reconstruction
+        )
         deception = losses.non_saturating_generator(self.critic(z.flatten(1)))
         value = error + self.weight(batch.samples_seen) * deception
         return Loss(value, {"reconstruction": error, "deception": deception})

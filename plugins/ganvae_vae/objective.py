@@ -86,26 +86,19 @@ class ELBO(Objective):
 
     def phases(self) -> list[Phase]:
         """One phase that trains the whole model; the batch's average of free bits ties its rows together."""
-        return [
-            Phase(
-                "elbo",
-                self.loss,
-                trains=[self.model],
-                couples_rows=self.free_bits > 0 or self.capacity is not None,
-            )
-        ]
+        couples_rows = self.free_bits > 0 or self.capacity is not None
+        return [Phase("elbo", self.loss, trains=[self.model], couples_rows=couples_rows)]
 
     def loss(self, batch: Batch) -> Loss:
         """Negative bound () in nats, with its two terms."""
         found = bound_terms(self.model, batch, self.reference)
-        divergence = found.divergence
-        cost = divergence
+        cost = found.divergence
         if self.free_bits:
             cost = _of_each_coordinate(found.posterior).mean(0).clamp(min=self.free_bits).sum()
         if self.capacity is not None:
-            cost = (divergence - self.capacity(batch.samples_seen)).abs()
+            cost = (found.divergence - self.capacity(batch.samples_seen)).abs()
         value = found.reconstruction + self.beta(batch.samples_seen) * cost
-        return Loss(value, {"reconstruction": found.reconstruction, "kl": divergence})
+        return found.loss(value)
 
 
 @final

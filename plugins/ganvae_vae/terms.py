@@ -12,11 +12,10 @@ from ganvae_core import (
     Batch,
     DataSpec,
     LatentPrior,
+    Loss,
     Model,
-    ObservedData,
     Posterior,
     kl,
-    squared_error,
 )
 
 Reconstruction = Literal["likelihood", "squared-error"]
@@ -38,6 +37,10 @@ class Terms:
     reconstruction: Tensor
     divergence: Tensor
 
+    def loss(self, value: Tensor, **further: Tensor) -> Loss:
+        """A loss () of which these are terms, and further ones."""
+        return Loss(value, {"reconstruction": self.reconstruction, "kl": self.divergence, **further})
+
 
 def bound_terms(model: Model, batch: Batch, prior: LatentPrior | None = None) -> Terms:
     """The evidence lower bound of a batch, in its parts, under the model's prior or another one."""
@@ -46,13 +49,6 @@ def bound_terms(model: Model, batch: Batch, prior: LatentPrior | None = None) ->
     reconstruction = -model.decode(z, batch.condition).log_prob(batch.x, batch.mask).mean()
     divergence = kl(posterior, model.prior if prior is None else prior, z=z, condition=batch.condition)
     return Terms(posterior, z, reconstruction, divergence.mean())
-
-
-def reconstruction_error(observed: ObservedData, batch: Batch, how: Reconstruction) -> Tensor:
-    """() -log p(x|z) in nats, or the squared error of the mean."""
-    if how == "squared-error":
-        return squared_error(observed, batch.x, batch.mask)
-    return -observed.log_prob(batch.x, batch.mask).mean()
 
 
 def needs_of(

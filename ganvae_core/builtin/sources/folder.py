@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -67,44 +66,26 @@ class Folder(Pictures):
             files, strays = _found(found)
         if not files:
             _refuse(root, strays)
-        places = _places([file.name for file in files], path, part)
-        encoded = _Files(root, files)
-        notes = places.notes
+        chosen, classes, notes = _places([name for name, *_ in files], path, part)
         if strays:
             count = f"{len(strays):,} other files are" if len(strays) > 1 else "1 other file is"
             notes += (f"{count} no image and left out: {root / min(strays)}",)
-
-        def label(numbers: np.ndarray) -> Labels | None:
-            if places.classes is None:
-                return None
-            values = places.classes[np.searchsorted(places.chosen, numbers)]
-            return encode_labels(values, len(numbers), f"'{path}'") if len(np.unique(values)) > 1 else None
-
-        super().__init__(encoded, treatment, label, places.chosen, notes)
+        super().__init__(_Files(root, files, chosen, classes), treatment, chosen, notes)
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file under a folder.
-
-    Args:
-        name: relative to the folder.
-        size: in bytes.
-        time: of its last change, in nanoseconds.
-    """
-
-    name: str
-    size: int
-    time: int
+_File = tuple[str, int, int]
+"""A file's name relative to the folder, its size in bytes, and the time of its last change in nanoseconds."""
 
 
 class _Files(Encoded):
-    """Files under a folder."""
+    """Files under a folder, and the classes of the chosen ones (sorted), if there are any."""
 
-    def __init__(self, root: Path, files: Sequence[_File]) -> None:
-        stamps = np.array([(file.size, file.time) for file in files], np.int64).reshape(-1, 2)
-        super().__init__([file.name for file in files], stamps, str(root.resolve()))
-        self._root = root
+    def __init__(
+        self, root: Path, files: Sequence[_File], chosen: np.ndarray, classes: np.ndarray | None
+    ) -> None:
+        stamps = np.array([stamp for _, *stamp in files], np.int64).reshape(-1, 2)
+        super().__init__([name for name, *_ in files], stamps, str(root.resolve()))
+        self._root, self._chosen, self._classes = root, chosen, classes
 
     def get(self, number: int) -> Path:
         return self._root / self.names[number]
@@ -112,24 +93,21 @@ class _Files(Encoded):
     def called(self, number: int) -> str:
         return str(self.get(number))
 
+    def labels(self, numbers: np.ndarray) -> Labels | None:
+        if self._classes is None:
+            return None
+        values = self._classes[np.searchsorted(self._chosen, numbers)]
+        return encode_labels(values, len(numbers), f"'{self.place}'") if len(np.unique(values)) > 1 else None
 
-@dataclass(frozen=True)
-class _Places:
-    """Which files are read, and the classes that their places say.
 
-    Args:
-        chosen: their numbers, sorted.
-        classes: a name for each of them; None where the places say none.
-        notes: sentences for users.
+def _places(
+    names: Sequence[str], path: str, part: str | None
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Go down through single folders and parts to the folders that are classes.
+
+    Returns:
+        (N,) sorted numbers of the files that are read, (N,) their classes if their places say any, and notes.
     """
-
-    chosen: np.ndarray
-    classes: np.ndarray | None
-    notes: tuple[str, ...]
-
-
-def _places(names: Sequence[str], path: str, part: str | None) -> _Places:
-    """Go down through single folders and parts to the folders that are classes."""
     places = [name.split("/") for name in names]
     chosen, depth, notes = np.arange(len(names)), 0, []
     while True:
@@ -160,7 +138,7 @@ def _places(names: Sequence[str], path: str, part: str | None) -> _Places:
     if depth and classes is not None:
         above = "/".join([path.rstrip("/"), *places[chosen[0]][:depth]])
         notes.append(f"the classes are the sub-folders of '{above}'")
-    return _Places(chosen, classes, tuple(notes))
+    return chosen, classes, tuple(notes)
 
 
 def _part(firsts: Sequence[str], part: str | None) -> tuple[str, str]:
@@ -185,26 +163,22 @@ def _part(firsts: Sequence[str], part: str | None) -> tuple[str, str]:
 def _found(path: Path) -> tuple[list[_File], list[str]]:
     """The image files under a folder, sorted by path, and the names of other files."""
     if not path.is_dir():
-        status = path.stat()
-        return [_File(path.name, status.st_size, status.st_mtime_ns)], []
+        return [_file(path.name, path.stat())], []
     files: list[_File] = []
     strays: list[str] = []
     endings = suffixes()
     for entry, name in _walk(str(path), "", set()):
         ending = os.path.splitext(name)[1].lower()
         if ending in endings or (not ending and _is_image(entry.path)):
-            files.append(_file(entry, name))
+            # A link to a file that is gone is said where it is read.
+            files.append(_file(name, entry.stat(follow_symlinks=os.path.exists(entry.path))))
         else:
             strays.append(name)
-    return sorted(files, key=lambda file: file.name.split("/")), strays
+    return sorted(files, key=lambda file: file[0].split("/")), strays
 
 
-def _file(entry: os.DirEntry[str], name: str) -> _File:
-    try:
-        status = entry.stat()
-    except OSError:  # a link to a file that is gone, which is said where it is read
-        status = entry.stat(follow_symlinks=False)
-    return _File(name, status.st_size, status.st_mtime_ns)
+def _file(name: str, status: os.stat_result) -> _File:
+    return name, status.st_size, status.st_mtime_ns
 
 
 def _is_image(path: str) -> bool:

@@ -69,11 +69,11 @@ def parts(
         return Packed(path)
     files = _files(folder)
     if any(file.suffix == ".tar" for file in files):
-        return _pictures(_Shards([file for file in files if file.suffix == ".tar"], folder), treatment, path)
+        return _pictures(_Shards([file for file in files if file.suffix == ".tar"], folder), treatment)
     with readable(folder, *_ERRORS):
         table = _table(folder, files, part, path)
     if table is not None:
-        return _pictures(_Column(table, folder, image, label), treatment, path)
+        return _pictures(_Column(table, folder, image, label), treatment)
     arrays = [
         file for file in files if file.suffix == ".npy" or "ubyte" in file.name or file.suffix == ".idx"
     ]
@@ -91,24 +91,28 @@ def _files(path: Path) -> list[Path]:
         return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
-def _pictures(encoded: _Shards | _Column, treatment: Treatment, path: str) -> Pictures:
-    def label(numbers: np.ndarray) -> Labels | None:
-        if encoded.label is None:
-            return None
-        labels = encode_labels(encoded.label[numbers], len(numbers), f"'{path}'")
-        if encoded.classes is None:
-            return labels
-        present = [encoded.classes[int(number)] for number in labels.classes]
-        return Labels(labels.indices, tuple(present))
+class _Labelled(Encoded):
+    """Pictures with a label each, or none, by number."""
 
-    return Pictures(encoded, treatment, label, np.arange(len(encoded)), encoded.notes)
-
-
-class _Shards(Encoded):
-    """The images in tar files, each beside its ``.cls``, a number. Where members lie is stored in the user's cache."""
-
+    label: np.ndarray | None
     classes: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
+
+    def labels(self, numbers: np.ndarray) -> Labels | None:
+        if self.label is None:
+            return None
+        found = encode_labels(self.label[numbers], len(numbers), f"'{self.place}'")
+        if self.classes is None:
+            return found
+        return Labels(found.indices, tuple(self.classes[int(number)] for number in found.classes))
+
+
+def _pictures(encoded: _Labelled, treatment: Treatment) -> Pictures:
+    return Pictures(encoded, treatment, np.arange(len(encoded)), encoded.notes)
+
+
+class _Shards(_Labelled):
+    """The images in tar files, each beside its ``.cls``, a number. Where members lie is stored in the user's cache."""
 
     def __init__(self, files: Sequence[Path], place: Path) -> None:
         state = _state(files)
@@ -123,7 +127,7 @@ class _Shards(Encoded):
         super().__init__(names, stamps, str(place.resolve()))
         self._files = files
         labels = found.column("label").to_numpy()
-        self.label: np.ndarray | None = labels if (labels >= 0).all() else None
+        self.label = labels if (labels >= 0).all() else None
         if self.label is None and (labels >= 0).any():
             self.notes = (
                 f"{(labels < 0).sum():,} of {len(labels):,} images have no .cls, so there are no labels",
@@ -140,23 +144,24 @@ class _Shards(Encoded):
 
 def _members(files: Sequence[Path]) -> pa.Table:
     """The images of tar files: name, shard, offset, size and label (-1 where there is none)."""
-    endings, rows, labels = suffixes(), [], dict[tuple[int, str], int]()
+    endings, rows, labels = suffixes(), list[dict[str, Any]](), dict[tuple[int, str], int]()
     for shard, file in enumerate(files):
         with readable(file, tarfile.TarError, ValueError), tarfile.open(file, "r:") as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
                 stem, _, ending = path.name.partition(".")
-                key = str(path.with_name(stem))
-                if not member.isfile() or stem == "":
+                key = (shard, str(path.with_name(stem) if stem else path))
+                if not member.isfile() or not stem:
                     continue
                 if f".{ending.rpartition('.')[2].lower()}" in endings:
-                    rows.append((member.name, key, shard, member.offset_data, member.size))
+                    place = {"shard": shard, "offset": member.offset_data, "size": member.size}
+                    rows.append({"name": member.name, "key": key, **place})
                 elif ending == "cls" and (stream := tar.extractfile(member)) is not None:
-                    labels[shard, key] = int(stream.read())
-    columns = dict(zip(("name", "key", "shard", "offset", "size"), zip(*rows, strict=True), strict=False))
-    whole = {name: np.array(columns.get(name, ()), np.int64) for name in ("shard", "offset", "size")}
-    known = np.array([labels.get((row[2], row[1]), -1) for row in rows], np.int64)
-    return pa.table({"name": pa.array(list(columns.get("name", ())), pa.string()), **whole, "label": known})
+                    labels[key] = int(stream.read())
+    for row in rows:
+        row["label"] = labels.get(row["key"], -1)
+    whole = [(name, pa.int64()) for name in ("shard", "offset", "size", "label")]
+    return pa.Table.from_pylist(rows, pa.schema([("name", pa.string()), *whole]))
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ def _unpack(files: Sequence[Path], into: Path) -> None:
                 writer.write_batch(batch)
 
 
-class _Column(Encoded):
+class _Column(_Labelled):
     """A column of encoded images, as bytes or as Hugging Face's ``{bytes, path}``."""
 
     def __init__(self, table: _Table, place: Path, image: str | None, label: str | None) -> None:
@@ -267,7 +272,7 @@ class _Column(Encoded):
                 f"data.label: '{place}' has no column '{chosen}'.{did_you_mean(chosen, schema.names)}",
                 f"columns: {', '.join(schema.names)}",
             )
-        self.label: np.ndarray | None = np.asarray(table.table.column(chosen).to_numpy()) if chosen else None
+        self.label = np.asarray(table.table.column(chosen).to_numpy()) if chosen else None
         self.classes = table.names.get(chosen)
         self.notes = table.notes
         if self.label is not None and self.classes is not None:

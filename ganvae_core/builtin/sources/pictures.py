@@ -105,9 +105,13 @@ class Encoded(abc.ABC):
     def get(self, number: int) -> Path | bytes:
         """A picture's file, or its bytes."""
 
+    @abc.abstractmethod
     def called(self, number: int) -> str:
         """The name of a picture in an error."""
-        return str(self.names[number])
+
+    @abc.abstractmethod
+    def labels(self, numbers: np.ndarray) -> Labels | None:
+        """The classes of chosen pictures; None where there are none."""
 
 
 class Pictures(Source):
@@ -116,7 +120,6 @@ class Pictures(Source):
     Args:
         encoded: the pictures.
         treatment: how they are read.
-        label: classes of chosen pictures, by their numbers in ``encoded``.
         chosen: the numbers of the pictures to read.
         notes: sentences for users.
 
@@ -128,7 +131,6 @@ class Pictures(Source):
         self,
         encoded: Encoded,
         treatment: Treatment,
-        label: Callable[[np.ndarray], Labels | None],
         chosen: np.ndarray,
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -154,7 +156,7 @@ class Pictures(Source):
         self._done: np.ndarray | None = None
         self._prepare_memory(reasons)
         left_out = _left_out(encoded, chosen, reasons, treatment)
-        labels = label(self._number)
+        labels = encoded.labels(self._number)
         scaling = self._scaling(treatment.scale)
         spec = DataSpec(self._shape, scaling.range, "image", None, len(self._number), units=scaling.units)
         self._labels = None if labels is None else labels.indices
@@ -352,7 +354,7 @@ def index(
         read(chosen.tolist(), headers)
         return pa.table(headers)
 
-    key = (encoded.place, max_pixels, list(encoded.names), encoded.stamps.tobytes(), chosen.tobytes())
+    key = (FIELDS, encoded.place, max_pixels, list(encoded.names), encoded.stamps.tobytes(), chosen.tobytes())
     cached = cached_table(key, table)
     headers = {name: np.array(cached.column(name)) for name in FIELDS}
     reasons = read(

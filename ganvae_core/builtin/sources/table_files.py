@@ -165,14 +165,10 @@ def emptied(table: Any, missing: Sequence[str]) -> Any:
 
 
 def frame_table(frame: Any) -> Any:
-    """A pandas or polars data frame, or a table of Arrow, as a table of Arrow; None for anything else."""
-    if isinstance(frame, pa.Table):
-        return checked(frame, "the table")
-    if type(frame).__module__.split(".")[0] == "pandas" and type(frame).__name__ == "DataFrame":
+    """A pandas or polars data frame, or a table of Arrow, as a table of Arrow."""
+    if type(frame).__module__.startswith("pandas"):
         return checked(pa.Table.from_pandas(frame, preserve_index=False), "the data frame")
-    if hasattr(frame, "__arrow_c_stream__") and hasattr(frame, "columns"):
-        return checked(pa.table(frame), "the data frame")
-    return None
+    return checked(pa.table(frame), "the data frame")
 
 
 def checked(table: Any, where: str) -> Any:
