@@ -43,11 +43,11 @@ class Elbo(Metric):
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """``elbo_nats``: averaged over rows."""
-
-        def bound(batch: Batch) -> Tensor:
-            return subject.model.log_likelihood_bound(batch.x, batch.condition, mask=batch.mask)
-
-        return {"elbo_nats": _mean(bound(batch) for batch in subject.held_out(self.rows))}
+        bounds = (
+            subject.model.log_likelihood_bound(batch.x, batch.condition, mask=batch.mask)
+            for batch in subject.held_out(self.rows)
+        )
+        return {"elbo_nats": _mean(bounds)}
 
 
 @final

@@ -57,8 +57,8 @@ class WithCritic(Objective):
         return Phase("critic", self.critic_loss, [self.critic], second_order=self.penalties.active)
 
     def judged(self, made: Tensor, batch: Batch) -> Tensor:
-        """(B,) logits of rows that were made; entries that were not observed are zero, as in the data."""
-        return self.critic(made if batch.mask is None else made.where(batch.mask, 0), batch.condition)
+        """(B,) logits of rows that were made."""
+        return self.critic(_as_observed(made, batch), batch.condition)
 
     @abc.abstractmethod
     def made(self, batch: Batch) -> Tensor:
@@ -222,9 +222,12 @@ class VAEGAN(WithCritic):
 
     def _error(self, z: Tensor, batch: Batch) -> Tensor:
         """() ½ ||f(x) - f(x̃)||², summed over the features."""
-        made = self.model.decode(z, batch.condition).mean
-        made = made if batch.mask is None else made.where(batch.mask, 0)
-        distance = self.critic.features(made, batch.condition) - self.critic.features(
-            batch.x, batch.condition
-        )
+        made = _as_observed(self.model.decode(z, batch.condition).mean, batch)
+        real = self.critic.features(batch.x, batch.condition)
+        distance = self.critic.features(made, batch.condition) - real
         return 0.5 * distance.square().sum(1).mean()
+
+
+def _as_observed(made: Tensor, batch: Batch) -> Tensor:
+    """Rows whose entries that were not observed are zero, as in the data."""
+    return made if batch.mask is None else made.where(batch.mask, 0)

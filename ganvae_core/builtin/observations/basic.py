@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvae_core.builtin.fields import Fields, chosen_fields, layout_of
+from ganvae_core.builtin.observations.further import bounds_of
 from ganvae_core.builtin.option_checks import one_of, positive_number
 from ganvae_core.distributions import LOG_2_PI, sum_event
 from ganvae_core.errors import ConfigurationError
@@ -60,14 +61,8 @@ class Bernoulli(Observation):
 
     def __init__(self, data: DataSpec | None = None) -> None:
         super().__init__()
-        bounds = (0.0, 1.0) if data is None else data.range
         refuse_choices(data)
-        if bounds is None:
-            raise ConfigurationError(
-                "a Bernoulli observation needs data between two bounds, and this data has none.",
-                "use observation=gaussian",
-            )
-        self.low, self.high = bounds
+        self.low, self.high = bounds_of(data, "a Bernoulli")
 
     def raw_shape(self, data: DataSpec) -> tuple[int, ...]:
         return data.shape

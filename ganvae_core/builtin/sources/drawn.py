@@ -123,7 +123,13 @@ class Stacked(Source):
     def __init__(self, *, source: Source | None = None, count: int = 128_000, seed: int = 0) -> None:
         self._source = Digits() if source is None else source
         given = self._source.spec
-        _check_stackable(given)
+        if given.modality != "image" or given.shape[0] != 1:
+            raise DataError(
+                f"data.source: images of one channel can be stacked, and its rows are {given.modality} of shape"
+                f" {given.shape}.",
+                "for example  data.source=digits",
+                "a folder of images can be read in grey:  {name: folder, path: FOLDER, grayscale: true}",
+            )
         self._members = _generator(count, seed, 8 * CHANNELS).integers(
             len(self._source), size=(count, CHANNELS)
         )
@@ -189,16 +195,3 @@ def _combinations(classes: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     joint = " | " if any("-" in name for name in classes) else "-"  # so that no two have one name
     return tuple(joint.join(names) for names in itertools.product(classes, repeat=CHANNELS))
-
-
-def _check_stackable(spec: DataSpec) -> None:
-    if spec.modality != "image":
-        raise DataError(
-            f"data.source: only images can be stacked, and its rows are {spec.modality} of shape {spec.shape}.",
-            "for example  data.source=digits",
-        )
-    if spec.shape[0] != 1:
-        raise DataError(
-            f"data.source: images of one channel can be stacked, and its images have {spec.shape[0]}.",
-            "a folder of images can be read in grey:  {name: folder, path: FOLDER, grayscale: true}",
-        )

@@ -152,7 +152,8 @@ class _Reader:
         self.read, self.encoding, self.kinds = read, encoding, kinds
         self.left_out: list[LeftOut] = []
         self.notes: list[str] = []
-        check_kinds(kinds, read.table.column_names, read.where)
+        _known("kinds", tuple(kinds), read.table.column_names, read, absent=False)
+        check_kinds(kinds)
 
     def fields(self, names: Sequence[str], none: str = "") -> tuple[Field, ...]:
         """The fields of columns, without those that are left out; ``none`` is what an error says if all are.

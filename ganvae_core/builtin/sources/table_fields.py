@@ -461,18 +461,13 @@ def is_number(text: str) -> bool:
         return False
 
 
-def check_kinds(kinds: Mapping[str, str], names: Sequence[str], where: str) -> None:
-    """Refuse kinds of columns that do not exist, and kinds that do not.
+def check_kinds(kinds: Mapping[str, str]) -> None:
+    """Refuse kinds that do not exist.
 
     Raises:
-        DataError: naming it.
+        DataError: naming one.
     """
     for name, kind in kinds.items():
-        if name not in names:
-            raise DataError(
-                f"data.kinds: {where} has no column '{name}'.{did_you_mean(name, names)}",
-                f"columns: {', '.join(names)}",
-            )
         if kind not in KINDS:
             raise DataError(
                 f"data.kinds.{name}: there is no kind '{kind}'.{did_you_mean(kind, KINDS)}",
