@@ -142,6 +142,7 @@ def _is_window(height: int, width: int) -> bool:
 def _scaled(values: _Values, modality: str, scale: Scale) -> Scaling:
     """Units and range of values, chosen by what they are unless a scale is asked for."""
     flat, dtype = len(values.event) == 1, values.x.dtype.name
+    unit = Scaling(Units(dtype=dtype), (0.0, 1.0), "")
     if scale == "pixels":
         return Scaling(Units(scale=(255.0,), dtype=dtype), (0.0, 1.0), "")
     if scale == "standardise":
@@ -151,23 +152,17 @@ def _scaled(values: _Values, modality: str, scale: Scale) -> Scaling:
     if scale == "none":
         return values.as_they_are()
     if dtype == "bool":
-        return Scaling(Units(dtype=dtype), (0.0, 1.0), "true and false")
+        return unit._replace(why="true and false")
     few = flat and values.event[0] < LEAST_PIXELS
     if dtype == "uint8" and not few and (values.beyond(HALF if flat else MOST_LEVELS) or values.high == 0):
-        return (
-            PIXELS._replace(why="flat rows of bytes, so flattened images", flattened=True) if flat else PIXELS
-        )
+        why = "flat rows of bytes, so flattened images" if flat else PIXELS.why
+        return PIXELS._replace(why=why, flattened=flat)
     low, high = values.low, values.high
     if (low, high) == (0, 1) and values.all(lambda piece: (piece == 0) | (piece == 1)):
-        return Scaling(Units(dtype=dtype), (0.0, 1.0), "0 and 1 and nothing between")
+        return unit._replace(why="0 and 1 and nothing between")
     if flat:
         if not few and low >= 0 and high <= 1 and values.all(_is_grey):
-            return Scaling(
-                Units(dtype=dtype),
-                (0.0, 1.0),
-                "flat rows of grey levels, so flattened images",
-                flattened=True,
-            )
+            return unit._replace(why="flat rows of grey levels, so flattened images", flattened=True)
         return values.standardised(-1)
     if modality == "array" and values.x.dtype.kind == "f":
         return values.standardised(values.axis_apart(modality))
@@ -221,12 +216,12 @@ class _Values:
     @property
     def low(self) -> float:
         """Lowest value."""
-        return float(self.extent()[0].min())
+        return float(self.along(None)[0])
 
     @property
     def high(self) -> float:
         """Highest value."""
-        return float(self.extent()[1].max())
+        return float(self.along(None)[1])
 
     def pieces(self) -> Iterator[np.ndarray]:
         """The rows in pieces small enough to compute with."""
