@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 
 from ganvae_core.interfaces import FittedPrior
 from ganvae_kit.calls import unplaced
 from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.networks import first_line
-from ganvae_kit.places import place_in_traceback, place_of
-from ganvae_kit.random_draws import drawn, other_generators, seedings
-from ganvae_kit.state import moved_by, same, state_of_generator
+from ganvae_kit.random_draws import drawn
+from ganvae_kit.state import moved_by, same
 from ganvae_kit.subjects import Component
 from ganvae_kit.trials import NETWORKS, PhaseTrial, Trial, trials, trials_in
 
@@ -33,7 +30,7 @@ def keeps_state(trial: Trial) -> None:
         if names := moved_by(trial.call, trial.state, partial(trial.in_mode, training)):
             what = "evaluating the loss" if isinstance(trial, PhaseTrial) else "a forward pass"
             hint = "what must change is changed by Phase(after=…), once an update; x.mul_(…) writes in place"
-            raise CheckFailure(f"{what} changes {names[0]}", None, hint)
+            raise CheckFailure(f"{what} changes {names[0]}", hint)
 
 
 @check(*NETWORKS, "objective", needs=["keeps-state"], each=trials)
@@ -41,26 +38,18 @@ def same_seed(trial: Trial) -> None:
     """All its randomness is torch's default generator: one seed gives one result, and no other generator is used."""
     trial.made.train()
     hint = "draw from torch's default generator, which the engine seeds for every phase of every step"
-    with drawn(trial.owns) as draws, seedings(trial.owns) as seeded_at:
+    with drawn(trial.owns) as draws:
         first = trial.run()
-    if seeded_at:
-        raise CheckFailure("it seeds torch's default generator", seeded_at[0], f"do not: {hint}")
+    if trial.is_reseeded:
+        raise CheckFailure("it seeds torch's default generator", f"do not: {hint}")
     own = next((draw for draw in draws if draw.own_generator), None)
     if own is not None:
-        raise CheckFailure("it draws from a generator of its own", own.place, hint)
-    if names := moved_by(trial.run, lambda: other_generators(trial.owns) | _generators_in(trial.made)):
-        raise CheckFailure(f"it draws from {names[0]}", None, hint)
+        raise CheckFailure("it draws from a generator of its own", hint, place=own.place)
     again = trial.run()
     for name, output in first.items():
         if not same(output.value, again[name].value):
-            message = f"{name} differs from one call to the next, though the seed is the same"
-            raise CheckFailure(message, place_of(output.method), hint)
-
-
-def _generators_in(made: torch.nn.Module) -> dict[str, Any]:
-    """The states of generators that a module keeps in its attributes."""
-    found = {name: state_of_generator(value) for part in made.modules() for name, value in vars(part).items()}
-    return {f"a generator of its own, {name}": state for name, state in found.items() if state is not None}
+            wrong = f"{name} differs from one call to the next, though torch's seed is the same"
+            raise CheckFailure(f"{wrong}: it draws from another generator", hint)
 
 
 @check(*NETWORKS, "objective", needs=["keeps-state"], each=trials)
@@ -70,7 +59,9 @@ def device(trial: Trial) -> None:
         trial.run()
     if found:
         hint = "say where:  device=x.device, or x.new_zeros(…); a prior keeps an empty buffer for it"
-        raise CheckFailure(f"{found[0].name} makes a tensor on the default device", found[0].place, hint)
+        raise CheckFailure(
+            f"{found[0].name} makes a tensor on the default device", hint, place=found[0].place
+        )
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None or isinstance(trial, PhaseTrial) or isinstance(trial.made, FittedPrior):
         return
@@ -78,9 +69,7 @@ def device(trial: Trial) -> None:
     trial.inputs = trial.inputs.each(lambda value: value.to(accelerator))
     for name, output in trial.run().items():
         if output.value.device.type != accelerator.type:
-            raise CheckFailure(
-                f"on {accelerator} {name} is on {output.value.device}", place_of(output.method)
-            )
+            raise CheckFailure(f"on {accelerator} {name} is on {output.value.device}")
 
 
 def _of_several_channels(component: Component) -> Iterator[Trial]:
@@ -109,8 +98,5 @@ def memory_layout(trial: Trial) -> None:
     try:
         trial.run()
     except RuntimeError as error:
-        raise CheckFailure(
-            f"in the memory format channels_last: {first_line(error)}",
-            place_in_traceback(error, trial.owns),
-            "x.flatten(1) and x.reshape(…) take every layout; x.view(…) does not",
-        ) from error
+        hint = "x.flatten(1) and x.reshape(…) take every layout; x.view(…) does not"
+        raise CheckFailure.of(error, hint, where="in the memory format channels_last") from error

@@ -143,7 +143,7 @@ def show(plugin: PluginUnderTest, outcomes: Sequence[Outcome], show_all: bool) -
     failed, left = by_state["failed"], by_state["not checked"]
     for outcome in failed:
         first, *rest = outcome.message.splitlines()
-        look = [f"look at {outcome.file}:{outcome.line}"] if outcome.file else []
+        look = [f"look at {outcome.place}"] if outcome.place else []
         click.echo("\n  ".join([f"failed: {outcome.check}", first, *look, *rest]) + "\n")
     for outcome in left:
         if outcome.check == "makes":

@@ -11,50 +11,43 @@ from typing import Any, Literal, TypeVar
 from ganvae_core.errors import GanvaeError
 from ganvae_core.plugins.specs import Kind
 from ganvae_kit.offline import offline
-from ganvae_kit.places import Owns, Place, place_in_traceback
+from ganvae_kit.places import Place, place_in_traceback
 
 Of = Kind | Literal["plugin", "recipe"]
 State = Literal["passed", "failed", "not checked"]
 
 
 class CheckFailure(AssertionError):  # noqa: N818 - it is what a failed assertion is
-    """A failed check.
+    """A failed check. It names the plugin's line that raised its cause, else where what is checked begins.
 
     Args:
         message: what is wrong.
-        place: the file and line to look at.
         hints: what to do.
+        place: the file and line to look at, where it is another one.
     """
 
-    def __init__(self, message: str, place: Place | None = None, *hints: str) -> None:
+    def __init__(self, message: str, *hints: str, place: Place | None = None) -> None:
         self.message = message
-        self.place = place
         self.hints = tuple(hint for hint in hints if hint)
-        where = (f"look at {place}",) if place else ()
-        super().__init__("\n  ".join((message, *where, *self.hints)))
+        self.place = place
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        where = (f"look at {self.place}",) if self.place else ()
+        return "\n  ".join((self.message, *where, *self.hints))
 
     @classmethod
-    def of(
-        cls,
-        error: BaseException,
-        place: Place | None = None,
-        *hints: str,
-        where: str = "",
-        owns: Owns | None = None,
-    ) -> CheckFailure:
+    def of(cls, error: BaseException, *hints: str, where: str = "") -> CheckFailure:
         """The failure that an error is.
 
         Args:
             error: with its own hints, if it is one of ganvae's.
-            place: to look at, unless the error came through a file that ``owns`` names.
             hints: further ones.
             where: what the message begins with.
-            owns: which files are the plugin's.
         """
         own = isinstance(error, GanvaeError)
         message = error.message if own else f"{type(error).__name__}: {error}"
-        place = (place_in_traceback(error, owns) if owns else None) or place
-        return cls(f"{where}: {message}" if where else message, place, *(error.hints if own else ()), *hints)
+        return cls(f"{where}: {message}" if where else message, *(error.hints if own else ()), *hints)
 
 
 class NotChecked(Exception):  # noqa: N818 - no error: it says why a check was left out
@@ -70,8 +63,6 @@ class Outcome:
         subject: ``plugin``, ``objective/elbo``, ``recipe/vae`` …
         state: whether the promise was kept.
         message: what was wrong, or why it was not checked.
-        file: to look at, or empty.
-        line: to look at, or 0.
         seconds: that it took.
         raised: the failure itself, with what caused it.
     """
@@ -80,20 +71,27 @@ class Outcome:
     subject: str
     state: State
     message: str = ""
-    file: str = ""
-    line: int = 0
     seconds: float = 0.0
     raised: CheckFailure | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def place(self) -> Place | None:
+        """The file and line to look at."""
+        return self.raised.place if self.raised else None
+
     def as_dict(self) -> dict[str, Any]:
         """This outcome as plain JSON values."""
-        return {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "raised"}
+        file, line = (self.place.file, self.place.line) if self.place else ("", 0)
+        return {
+            "check": self.check, "subject": self.subject, "state": self.state, "message": self.message,
+            "file": file, "line": line, "seconds": self.seconds,
+        }  # fmt: skip
 
 
 Subject = Any
-"""A plugin, one of its components, or one of its recipes: it has ``of``, ``label``, ``owns`` and ``outcomes``."""
+"""A plugin, one of its components or recipes: it has ``of``, ``label``, ``place``, ``owns`` and ``outcomes``."""
 Cases = Callable[[Any], Iterable[Any]]
-"""The cases in which a subject is checked; each has a ``label``, and a ``place`` for failures that name no line."""
+"""The cases in which a subject is checked; each has a ``label`` and a ``place``."""
 
 
 @dataclass(frozen=True)
@@ -117,29 +115,39 @@ class Check:
     each: Cases | None = None
 
     def run(self, subject: Any) -> None:
-        """Hold a subject to the promise, in each of its cases.
+        """Hold a subject to the promise, in each of its cases, without a network.
 
         Raises:
-            CheckFailure: it is not kept in one of them.
+            CheckFailure: it is not kept in one of them, or the plugin's code raised something on the way.
             NotChecked: it applies to none of them.
         """
-        if self.each is None:
-            self.function(subject)
-            return
         applies, reason = False, NotChecked("it was not made")
-        for case in self.each(subject):
-            try:
-                self.function(case)
-                applies = True
-            except NotChecked as other:
-                reason = other
-            except CheckFailure as failure:
-                hints = failure.hints
-                raise CheckFailure(
-                    f"{case.label}: {failure.message}", failure.place or case.place, *hints
-                ) from failure
+        with offline():
+            if self.each is None:
+                self._hold(subject, subject)
+                return
+            for case in self.each(subject):
+                try:
+                    self._hold(subject, case)
+                    applies = True
+                except NotChecked as other:
+                    reason = other
         if not applies:
             raise reason
+
+    def _hold(self, subject: Any, case: Any) -> None:
+        """Hold one case to the promise. A failure names it, and the line that raised the cause or where it begins."""
+        try:
+            self.function(case)
+        except NotChecked:
+            raise
+        except (Exception, SystemExit) as error:
+            found = error if isinstance(error, CheckFailure) else CheckFailure.of(error)
+            raised = error.__cause__ if error is found else error
+            place = (
+                found.place or (place_in_traceback(raised, subject.owns) if raised else None) or case.place
+            )
+            raise CheckFailure(f"{case.label}: {found.message}", *found.hints, place=place) from raised
 
 
 CHECKS: dict[str, Check] = {}
@@ -178,33 +186,11 @@ def _held(check: Check, subject: Subject) -> Outcome:
         if subject.of in CHECKS[name].of and held(CHECKS[name], subject).state != "passed":
             return Outcome(check.name, subject.label, "not checked", f"{name} comes first")
     started = time.perf_counter()
-    state, message, file, line, raised = "passed", "", "", 0, None
+    state, message, raised = "passed", "", None
     try:
-        enforce(check, subject)
+        check.run(subject)
     except NotChecked as reason:
         state, message = "not checked", str(reason)
     except CheckFailure as failure:
         state, message, raised = "failed", "\n".join((failure.message, *failure.hints)), failure
-        file, line = (failure.place.file, failure.place.line) if failure.place else ("", 0)
-    seconds = time.perf_counter() - started
-    return Outcome(check.name, subject.label, state, message, file, line, seconds, raised)
-
-
-def enforce(check: Check, subject: Subject) -> None:
-    """Run a check by itself, without a network.
-
-    Raises:
-        CheckFailure: the promise is not kept, or the plugin's code raised something on the way.
-        NotChecked: it does not apply.
-    """
-    try:
-        with offline():
-            check.run(subject)
-    except (CheckFailure, NotChecked):
-        raise
-    except (Exception, SystemExit) as error:
-        place = place_in_traceback(error, subject.owns) or getattr(subject, "place", None)
-        if place is None and not isinstance(error, GanvaeError):
-            what = f"outside of the plugin's own files, {type(error).__name__}: {error}"
-            raise CheckFailure(what, place_in_traceback(error, lambda file: True)) from error
-        raise CheckFailure.of(error, place) from error
+    return Outcome(check.name, subject.label, state, message, time.perf_counter() - started, raised)

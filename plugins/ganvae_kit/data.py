@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.randomness import mixed_seed, purpose
+from ganvae_core.data.randomness import seeded as seeded_on
 from ganvae_core.data.split import Split, split
 from ganvae_core.interfaces import Indices, Source
 from ganvae_core.types import DataSpec, Field, Rows, Units
@@ -49,11 +50,11 @@ DOWNLOADED = {
 
 
 @contextmanager
-def seeded(seed: int = 0) -> Generator[None]:
-    """A stretch in which torch's default generator of the CPU starts from a seed, and after which it is as before."""
-    with borrowed_randomness(torch.device("cpu")) as generator:
-        generator.manual_seed(mixed_seed(KIT, seed))
-        yield
+def seeded(seed: int = 0) -> Generator[int]:
+    """A stretch in which torch's default generator of the CPU starts from a seed, which is given."""
+    mixed = mixed_seed(KIT, seed)
+    with seeded_on(torch.device("cpu"), mixed):
+        yield mixed
 
 
 class RandomRows(Source):

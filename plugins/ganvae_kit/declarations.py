@@ -16,12 +16,10 @@ from ganvae_core.config.options import (
     settings_options,
     with_article,
 )
-from ganvae_core.errors import ConfigurationError, PluginError, did_you_mean
+from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_core.plugins.specs import KINDS, Kind
 from ganvae_core.types import View
 from ganvae_kit.checks import CheckFailure, NotChecked, check
-from ganvae_kit.places import Place, place_in_traceback, place_of
-from ganvae_kit.static import module_of, place_of_module
 from ganvae_kit.subjects import Component
 
 INTERFACES: Mapping[Kind, type] = {
@@ -53,25 +51,20 @@ FACTS: Mapping[Kind, set[str]] = {
 @check(*KINDS)
 def target(component: Component) -> None:
     """Its target can be imported, and is a class of its kind with every abstract method implemented."""
-    spec, written = component.spec, place_of_module(module_of(component.owner))
-    try:
-        made = component.target
-    except PluginError as error:
-        place = place_in_traceback(error.__cause__ or error, component.owns) or written
-        raise CheckFailure.of(error, place) from error
-    interface = INTERFACES[spec.kind]
+    spec = component.spec
+    made, interface = component.target, INTERFACES[spec.kind]
     if not inspect.isclass(made):
         if not callable(made):
-            raise CheckFailure(f"{spec.target} is neither a class nor a function that makes one", written)
+            raise CheckFailure(f"{spec.target} is neither a class nor a function that makes one")
         return
     if not issubclass(made, interface):
         message = (
             f"{made.__name__} is described as a {spec.kind}, and does not derive from {interface.__name__}"
         )
-        raise CheckFailure(message, place_of(made))
+        raise CheckFailure(message)
     if inspect.isabstract(made):
         missing = ", ".join(sorted(getattr(made, "__abstractmethods__", ())))
-        raise CheckFailure(f"{made.__name__} does not implement {missing}", place_of(made))
+        raise CheckFailure(f"{made.__name__} does not implement {missing}")
 
 
 @check(*KINDS, needs=["target"])
@@ -81,27 +74,27 @@ def methods(component: Component) -> None:
     if not inspect.isclass(made):
         return
     if component.spec.kind == "callback":
-        _refuse_unknown_events(component, made)
+        _refuse_unknown_events(made)
     for owner in inspect.getmro(made):
         if not (issubclass(owner, interface) and owner.__module__ == interface.__module__):
             continue
         for name, asked in vars(owner).items():
             own = inspect.getattr_static(made, name)
             if inspect.isfunction(asked) and inspect.isfunction(own) and own is not asked:
-                _refuse_signature(component, made, own, asked)
+                _refuse_signature(made, own, asked)
 
 
-def _refuse_unknown_events(component: Component, made: type) -> None:
+def _refuse_unknown_events(made: type) -> None:
     known = [name for name in vars(training.Callback) if name.startswith("on_")]
     for name in dir(made):
         function = getattr(made, name)
         if name.startswith("on_") and callable(function) and name not in known:
-            message = f"{component.label}: {made.__name__}.{name} is never called.{did_you_mean(name, known)}"
+            message = f"{made.__name__}.{name} is never called.{did_you_mean(name, known)}"
             hint = f"there are: {', '.join(known)}; a method of one's own has another name"
-            raise CheckFailure(message, place_of(function), hint)
+            raise CheckFailure(message, hint)
 
 
-def _refuse_signature(component: Component, made: type, own: FunctionType, asked: FunctionType) -> None:
+def _refuse_signature(made: type, own: FunctionType, asked: FunctionType) -> None:
     """With as many arguments as the interface asks for at least, and with all of them."""
     parameters = list(inspect.signature(asked).parameters.values())
     needed = [each for each in parameters if each.default is inspect.Parameter.empty]
@@ -112,16 +105,13 @@ def _refuse_signature(component: Component, made: type, own: FunctionType, asked
             written = ", ".join(each.name + ("" if each in needed else "=None") for each in parameters)
             message = f"{made.__name__}.{own.__name__} cannot be called as the core does: {error}"
             hint = f"def {own.__name__}({written})"
-            raise CheckFailure(f"{component.label}: {message}", place_of(own), hint) from None
+            raise CheckFailure(message, hint) from None
 
 
 @check(*KINDS, needs=["target"])
 def options(component: Component) -> None:
     """Each of its options has a type that a configuration can hold, and a default of that type."""
-    try:
-        found = component_options(component.target)
-    except PluginError as error:
-        raise CheckFailure.of(error, _constructor(component)) from error
+    found = component_options(component.target)
     taken = settings_options(DataSettings) if component.spec.kind == "source" else {}
     for name, option in found.items():
         wrong, hint = "", ""
@@ -134,7 +124,7 @@ def options(component: Component) -> None:
                 wrong = f"the default of an option is not of its type: {error.message}"
                 hint = "an option that may be None says so:  name: float | None = None"
         if wrong:
-            raise CheckFailure(f"{component.label}: {wrong}", _constructor(component), hint)
+            raise CheckFailure(wrong, hint)
 
 
 @check(*KINDS, needs=["target"])
@@ -146,8 +136,7 @@ def facts(component: Component) -> None:
             given = ", ".join(sorted(known)) or "none"
             kind = with_article(component.spec.kind)
             raise CheckFailure(
-                f"{component.label} asks for '{name}', which {kind} is not given.{did_you_mean(name, known)}",
-                _constructor(component),
+                f"it asks for '{name}', which {kind} is not given.{did_you_mean(name, known)}",
                 f"facts of {kind}: {given}; an option is keyword-only: put * before it",
             )
 
@@ -162,8 +151,7 @@ def makes(component: Component) -> None:
         crash = situation.refusal.crash if situation.refusal else None
         if situation.refusal and crash and (situation.refusal.in_forward or len(refusals) == len(tried)):
             raise CheckFailure(
-                f"{situation.label}: it is neither made nor refused: {situation.refusal.reason}",
-                place_in_traceback(crash, component.owns) or _constructor(component),
+                f"{situation.label} is neither made nor refused: {situation.refusal.reason}",
                 "data that it is not for is refused by a ConfigurationError when it is made, which says what it takes",
             ) from crash
     if len(refusals) < len(tried):
@@ -189,10 +177,4 @@ def _refuse_given_settings(component: Component) -> None:
         first = next((refusal for refusal in refusals if refusal), None)
         if settings and first and all(refusals):
             written = ", ".join(f"{key}={value}" for key, value in settings.items())
-            message = f"{component.label} cannot be made with {written}: {first.reason}"
-            raise CheckFailure(message, _constructor(component))
-
-
-def _constructor(component: Component) -> Place | None:
-    made = component.target
-    return place_of(made.__init__ if inspect.isclass(made) else made) or place_of(made)
+            raise CheckFailure(f"it cannot be made with {written}: {first.reason}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganvae_kit.checks import NotChecked
+from ganvae_kit.checks import CheckFailure, NotChecked
 
 DRAWS = 20_000
 FALSE_ALARMS = 1e-6
@@ -45,34 +45,21 @@ class Evidence:
     """The comparison of a density with draws.
 
     Args:
-        not_finite: share of the draws at which the density is not finite.
         mass: integral of the density over all cells.
         share: of the draws that lie in the cells.
         p_value: a bound from the chi-squared test: below p for at most a share p of the seeds.
         cells: how many there are.
-        on_support: whether all draws are on the sphere that they are said to be on.
     """
 
-    not_finite: float = 0.0
-    mass: float = 1.0
-    share: float = 1.0
-    p_value: float = 1.0
-    cells: int = 0
-    on_support: bool = True
-
-    @property
-    def of_density(self) -> bool:
-        """Whether the density is wrong by itself, and not only for these draws: it adds up to more than one."""
-        return self.mass > 1.01 + 5 * math.sqrt(self.share * (1 - self.share) / DRAWS)
+    mass: float
+    share: float
+    p_value: float
+    cells: int
 
     @property
     def message(self) -> str:
         """What is wrong, or nothing."""
-        if self.not_finite:
-            return f"log_prob is not finite for {self.not_finite:.2%} of its own draws"
-        if not self.on_support:
-            return "its support is a sphere, and its draws are not equally long"
-        if self.of_density:
+        if self.mass > 1.01 + 5 * math.sqrt(self.share * (1 - self.share) / DRAWS):
             return f"exp(log_prob) adds up to {self.mass:.4g} where {self.share:.1%} of its draws are"
         if self.p_value < FALSE_ALARMS:
             return (
@@ -91,25 +78,24 @@ def compared(sample: Sample, log_prob: LogProb, *, on_sphere: bool = False) -> E
         on_sphere: codes lie on a sphere around the origin, and the density is with respect to its area.
 
     Raises:
+        CheckFailure: the density is not finite at a draw, or a draw is not on the sphere.
         NotChecked: the codes have more continuous coordinates than are integrated over.
     """
     first, second = sample(DRAWS).flatten(1), sample(DRAWS)
     shape, flat = tuple(second.shape[1:]), second.flatten(1)
-    at_draws = _in_chunks(log_prob, second)
-    if not at_draws.isfinite().all():
-        return Evidence(not_finite=float((~at_draws.isfinite()).double().mean()))
+    if not_finite := float((~_in_chunks(log_prob, second).isfinite()).double().mean()):
+        raise CheckFailure(f"log_prob is not finite for {not_finite:.2%} of its own draws")
     space = _Sphere(first) if on_sphere else _Flat(first)
-    if not space.holds(flat):
-        return Evidence(on_support=False)
 
     def density(z: Tensor) -> Tensor:
         return _in_chunks(log_prob, z.reshape(-1, *shape).to(second.dtype)).double().exp()
 
     cells = list(space.cells(first))
-    counts = torch.stack([space.inside(cell, flat).sum() for cell in cells]).double()
+    keys, coordinates = space.coordinates(flat)
+    counts = torch.stack([cell.holds(keys, coordinates).sum() for cell in cells]).double()
     share = float(counts.sum()) / DRAWS
     masses = _integrals(cells, density, share)
-    return Evidence(0.0, float(masses.sum()), share, _p_value(masses, counts), len(cells))
+    return Evidence(float(masses.sum()), share, _p_value(masses, counts), len(cells))
 
 
 def _integrals(cells: Sequence[_Cell], density: Callable[[Tensor], Tensor], share: float) -> Tensor:
@@ -147,23 +133,20 @@ def _p_value(masses: Tensor, counts: Tensor) -> float:
 
     The smaller of the two, doubled: a correct density gives a value below p with a probability of at most p.
     """
+    from scipy.stats import chi2, poisson
+
     large = masses * DRAWS >= LEAST_EXPECTED
-    expected, observed = masses[large] * DRAWS, counts[large]
-    rest_expected = max(0.0, DRAWS - float(expected.sum()))
-    rest_observed = DRAWS - float(observed.sum())
+    expected, observed = (masses[large] * DRAWS).tolist(), counts[large].tolist()
+    rest_expected, rest_observed = max(0.0, DRAWS - sum(expected)), DRAWS - sum(observed)
     lowest = 1.0
     if rest_expected >= LEAST_EXPECTED:
-        expected = torch.cat([expected, expected.new_tensor([rest_expected])])
-        observed = torch.cat([observed, observed.new_tensor([rest_observed])])
-    elif rest_observed > 0:
-        # P(Poisson(expected) >= observed), with room for the error of integration.
-        rate = torch.tensor(rest_expected + 1e-3 * DRAWS, dtype=torch.float64)
-        lowest = 2 * float(torch.special.gammainc(torch.tensor(rest_observed, dtype=torch.float64), rate))
+        expected, observed = [*expected, rest_expected], [*observed, rest_observed]
+    elif rest_observed > 0:  # with room for the error of integration
+        lowest = 2 * float(poisson.sf(rest_observed - 1, rest_expected + 1e-3 * DRAWS))
     if len(expected) < 2:
         return lowest
-    statistic = ((observed - expected).square() / expected).sum()
-    freedom = torch.tensor(len(expected) - 1.0, dtype=torch.float64)
-    return min(lowest, 2 * float(torch.special.gammaincc(freedom / 2, statistic / 2)))
+    statistic = sum((found - due) ** 2 / due for found, due in zip(observed, expected, strict=True))
+    return min(lowest, 2 * float(chi2.sf(statistic, len(expected) - 1)))
 
 
 @dataclass(frozen=True)
@@ -193,9 +176,9 @@ class _Cell:
         weights = torch.cartesian_prod(*widths).reshape(-1, len(axes)).prod(1)
         return float((density(self.embed(at)) * weights).sum()) * self.area
 
-    def holds(self, coordinates: Tensor) -> Tensor:
-        """(B,) whether continuous coordinates (B, continuous coordinates) lie within the intervals."""
-        found = torch.ones(len(coordinates), dtype=torch.bool)
+    def holds(self, keys: Tensor, coordinates: Tensor) -> Tensor:
+        """(B,) whether codes are in the cell, by (B,) keys and (B, continuous coordinates)."""
+        found = keys == self.key
         for column, nodes in zip(coordinates.T, self.nodes, strict=True):
             found &= (column >= nodes[0]) & (column < nodes[-1])
         return found
@@ -205,7 +188,6 @@ class _Flat:
     """Codes as they are, some coordinates discrete and some continuous."""
 
     def __init__(self, draws: Tensor) -> None:
-        self._keyed: tuple[Tensor, Tensor] | None = None
         distinct = [len(column.unique()) for column in draws.T]
         self.discrete = [axis for axis, number in enumerate(distinct) if number <= FEW_VALUES]
         self.continuous = [axis for axis in range(draws.shape[1]) if axis not in self.discrete]
@@ -215,31 +197,20 @@ class _Flat:
             if most > 0.005 * len(draws):
                 raise NotChecked("one of its coordinates is both discrete and continuous")
 
-    def holds(self, draws: Tensor) -> bool:
-        """Whether all draws are codes of this space."""
-        return True
-
     def cells(self, draws: Tensor) -> Iterator[_Cell]:
         """Cells between quantiles of the draws, for each combination of discrete values."""
         values = draws[:, self.discrete]
-        keys, first, counts = _distinct(self._keys(draws))
+        keys, first, counts = _distinct(self.coordinates(draws)[0])
         most = counts.argsort(descending=True, stable=True)[:MOST_PATTERNS]
         boxes = _boxes([draws[:, axis] for axis in self.continuous])
         for number, box in itertools.product(most.tolist(), boxes):
             yield _Cell(keys[number], box, self._embedding(values[first[number]]))
 
-    def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
-        """(B,) whether each draw falls into a cell."""
-        return (self._keys(draws) == cell.key) & cell.holds(draws[:, self.continuous])
-
-    def _keys(self, draws: Tensor) -> Tensor:
-        """(B,) a number for the discrete values of each draw: the same for the same values, and else another."""
-        if self._keyed is None or self._keyed[0] is not draws:
-            weights = torch.rand(
-                len(self.discrete), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-            )
-            self._keyed = (draws, (draws[:, self.discrete].double() * weights).sum(1))
-        return self._keyed[1]
+    def coordinates(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) keys, a number for each combination of discrete values, and the continuous coordinates."""
+        generator = torch.Generator().manual_seed(0)
+        weights = torch.rand(len(self.discrete), dtype=torch.float64, generator=generator)
+        return (draws[:, self.discrete].double() * weights).sum(1), draws[:, self.continuous]
 
     def _embedding(self, pattern: Tensor) -> Callable[[Tensor], Tensor]:
         def embed(points: Tensor) -> Tensor:
@@ -262,22 +233,17 @@ class _Sphere:
         self.radius = float(draws.double().norm(dim=1).mean())
         self.size = draws.shape[1]
 
-    def holds(self, draws: Tensor) -> bool:
-        """Whether all draws have the radius, but for rounding."""
-        return bool(((draws.double().norm(dim=1) - self.radius).abs() <= 1e-4 * self.radius).all())
-
     def cells(self, draws: Tensor) -> Iterator[_Cell]:
         """Cells between quantiles of the coordinates."""
-        for box in _boxes(list(self._coordinates(draws).T)):
+        for box in _boxes(list(self.coordinates(draws)[1].T)):
             yield _Cell(torch.zeros(()), box, self._embed, self.radius)
 
-    def inside(self, cell: _Cell, draws: Tensor) -> Tensor:
-        """(B,) whether each draw falls into a cell."""
-        return cell.holds(self._coordinates(draws))
-
-    def _coordinates(self, draws: Tensor) -> Tensor:
+    def coordinates(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) zeros, and the angle, with the height if there are three coordinates."""
+        if not ((draws.double().norm(dim=1) - self.radius).abs() <= 1e-4 * self.radius).all():
+            raise CheckFailure("its support is a sphere, and its draws are not equally long")
         angle = torch.atan2(draws[:, 1], draws[:, 0])
-        return angle[:, None] if self.size == 2 else torch.stack([angle, draws[:, 2]], dim=1)
+        return torch.zeros(len(draws)), torch.column_stack([angle, draws[:, 2:]])
 
     def _embed(self, points: Tensor) -> Tensor:
         angle = points[:, 0]

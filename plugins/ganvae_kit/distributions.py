@@ -16,7 +16,7 @@ from ganvae_core.interfaces import ANY_SUPPORT, Encoder, FittedPrior, Posterior
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.data import seeded
 from ganvae_kit.densities import FEW_VALUES, compared
-from ganvae_kit.places import Place, place_of
+from ganvae_kit.situations import Situation, situations
 from ganvae_kit.state import changed, remembered
 from ganvae_kit.subjects import Component
 from ganvae_kit.trials import Trial, codes, one_condition, refuses_density, trials
@@ -29,7 +29,7 @@ def posterior(trial: Trial) -> None:
     found: Posterior = made(trial.inputs.main, trial.inputs.condition)
     if not hasattr(type(found), "__dataclass_fields__"):
         message = f"its posterior {type(found).__name__} is no dataclass: its tensors are not found"
-        raise CheckFailure(message, place_of(type(found)), "put @dataclass(frozen=True, eq=False) above it")
+        raise CheckFailure(message, "put @dataclass(frozen=True, eq=False) above it")
     refuses = refuses_density(lambda: found.log_prob(found.mean))
     if refuses != made.deterministic:
         said = "has no density" if refuses else "has a density"
@@ -44,13 +44,11 @@ def in_range(trial: Trial) -> None:
     with torch.no_grad(), seeded():
         observed = made(inputs.main * 3)
         low, high = trial.situation.data.range or (-torch.inf, torch.inf)
-        kind: Any = type(observed)
         for name, value in (("mean", observed.mean), ("sample()", observed.sample())):
             if not ((value >= low) & (value <= high)).all():
-                method = getattr(kind, name.removesuffix("()"))
                 reaches = f"from {float(value.min()):.4g} to {float(value.max()):.4g}"
                 message = f"{name} reaches {reaches}, and the data from {low:g} to {high:g}"
-                raise CheckFailure(message, place_of(getattr(method, "fget", method)))
+                raise CheckFailure(message)
     if refuses_density(lambda: observed.log_prob(inputs.x)) == made.has_likelihood:
         message = f"has_likelihood is {made.has_likelihood}, and log_prob says otherwise"
         raise CheckFailure(message)
@@ -77,7 +75,7 @@ def masks(trial: Trial) -> None:
     else:
         return
     hint = "gv.sum_event(terms, event_axes, mask) sums the observed entries of an event"
-    raise CheckFailure(wrong, place_of(type(observed).log_prob), hint)
+    raise CheckFailure(wrong, hint)
 
 
 @check("prior", needs=["makes"], each=trials)
@@ -89,7 +87,6 @@ def own_weights(trial: Trial) -> None:
         if isinstance(part, Encoder):
             raise CheckFailure(
                 f"it holds the encoder's weights as its own, as {name}",
-                None,
                 "keep it where torch does not look:  self.encoder = (encoder,)",
             )
 
@@ -121,7 +118,7 @@ def prior_gradients(trial: Trial) -> None:
     if value.requires_grad:
         (found,) = torch.autograd.grad(value.sum(), z, allow_unused=True)
         if found is not None and not found.isfinite().all():
-            raise CheckFailure("the gradient of log_prob is not finite", place_of(trial.made.log_prob))
+            raise CheckFailure("the gradient of log_prob is not finite")
 
 
 @check("prior", needs=["support", "same-seed"], each=trials)
@@ -134,7 +131,6 @@ def density(trial: Trial) -> None:
     _compare(
         lambda count: made.sample(count, one_condition(situation, count)),
         lambda z: made.log_prob(z, one_condition(situation, len(z))),
-        (place_of(made.sample), place_of(made.log_prob)),
         on_sphere=made.support == "sphere",
     )
 
@@ -150,11 +146,9 @@ def posterior_density(trial: Trial) -> None:
         raise NotChecked("its posterior is one point and has no density")
     with torch.no_grad():
         found: Any = made(inputs.main, inputs.condition)
-    kind: Any = type(found)
     _compare(
         lambda count: found.rsample((count,)).squeeze(1),
         lambda z: found.log_prob(z.unsqueeze(1)).squeeze(1),
-        (place_of(kind.rsample), place_of(kind.log_prob)),
     )
 
 
@@ -180,45 +174,38 @@ def likelihood(trial: Trial) -> None:
     _compare(
         lambda count: made(raw.expand(count, *raw.shape[1:])).sample(),
         lambda x: made(raw.expand(len(x), *raw.shape[1:])).log_prob(x),
-        (place_of(type(made).forward), place_of(type(made).forward)),
     )
 
 
-@check("prior", needs=["shapes"])
-def fit(component: Component) -> None:
+@check("prior", needs=["shapes"], each=situations)
+def fit(situation: Situation) -> None:
     """A prior that is fitted cannot be used before, finds the same for the same codes, and stores what it found."""
-    for situation in component.situations:
-        made, other = situation.make(), situation.make(seed=1)
-        if not isinstance(made, FittedPrior):
-            raise NotChecked("it is not fitted after training")
-        if made.fitted:
-            raise CheckFailure(f"{situation.label}: it is fitted from the start", place_of(type(made)))
-        z = codes(situation.shape, made.support)
-        for name, arguments in (("sample", (2,)), ("log_prob", (z[:2],))):
-            try:
-                getattr(made, name)(*arguments)
-            except NotFittedError:
-                continue
-            message = f"{situation.label}: {name} does not raise NotFittedError before it is fitted"
-            raise CheckFailure(message, place_of(getattr(made, name)))
-        for each in (made, other):
-            each.fit(z.clone(), one_condition(situation, len(z)))
-        differing = changed(remembered(made), remembered(other))
-        if differing or not made.fitted:
-            other_results = f"the same codes give another {differing[0]} the second time" if differing else ""
-            wrong = other_results or "it is not fitted after fit"
-            raise CheckFailure(f"{situation.label}: {wrong}", place_of(made.fit))
+    made, other = situation.make(), situation.make(seed=1)
+    if not isinstance(made, FittedPrior):
+        raise NotChecked("it is not fitted after training")
+    if made.fitted:
+        raise CheckFailure("it is fitted from the start")
+    z = codes(situation.shape, made.support)
+    for name, arguments in (("sample", (2,)), ("log_prob", (z[:2],))):
+        try:
+            getattr(made, name)(*arguments)
+        except NotFittedError:
+            continue
+        raise CheckFailure(f"{name} does not raise NotFittedError before it is fitted")
+    for each in (made, other):
+        each.fit(z.clone(), one_condition(situation, len(z)))
+    if differing := changed(remembered(made), remembered(other)):
+        raise CheckFailure(f"the same codes give another {differing[0]} the second time")
+    if not made.fitted:
+        raise CheckFailure("it is not fitted after fit")
 
 
 def _compare(
     sample: Callable[[int], Tensor],
     log_prob: Callable[[Tensor], Tensor],
-    places: tuple[Place | None, Place | None],
     on_sphere: bool = False,
 ) -> None:
     with torch.no_grad(), seeded():
         evidence = compared(sample, log_prob, on_sphere=on_sphere)
     if evidence.message:
-        place, other = places[::-1] if evidence.of_density else places
-        hint = "" if evidence.of_density else f"the density is computed at {other}"
-        raise CheckFailure(evidence.message, place, hint)
+        raise CheckFailure(evidence.message)

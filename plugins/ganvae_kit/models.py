@@ -22,7 +22,7 @@ from ganvae_core.training import Objective
 from ganvae_core.types import DataSpec
 from ganvae_kit.checks import CheckFailure
 from ganvae_kit.data import seeded, split_of
-from ganvae_kit.places import place_in_traceback, place_of
+from ganvae_kit.places import place_in_traceback
 
 if TYPE_CHECKING:
     from ganvae_kit.situations import Situation
@@ -100,7 +100,7 @@ def _check_phases(situation: Situation, objective: Objective) -> None:
     except (GanvaeError, TypeError) as error:
         if place_in_traceback(error, situation.component.owns) is not None:
             raise
-        raise CheckFailure.of(error, place_of(type(objective).phases), where=situation.label) from error
+        raise CheckFailure.of(error) from error
 
 
 def phases_of(objective: Objective) -> list[PreparedPhase]:

@@ -23,7 +23,6 @@ from ganvae_core.store.checkpoints import (
 )
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.data import seeded
-from ganvae_kit.places import place_in_traceback, place_of
 from ganvae_kit.random_draws import cut
 from ganvae_kit.state import changed, differ, remembered, same, statistics
 from ganvae_kit.subjects import Component
@@ -50,12 +49,11 @@ def shapes(trial: Trial) -> None:
             except CheckFailure:
                 raise
             except Exception as error:
-                message = f"a batch of {rows}: {type(error).__name__}: {first_line(error)}"
-                raise CheckFailure(message, place_in_traceback(error, trial.owns)) from error
+                raise CheckFailure.of(error, where=f"a batch of {rows}") from error
             for name, output in found.items():
                 if tuple(output.value.shape) != output.shape:
                     message = f"a batch of {rows}: {name} has the shape {tuple(output.value.shape)}, not {output.shape}"
-                    raise CheckFailure(message, place_of(output.method))
+                    raise CheckFailure(message)
 
 
 def refuse_lazy(trial: Trial) -> None:
@@ -68,7 +66,6 @@ def refuse_lazy(trial: Trial) -> None:
         if is_lazy(tensor):
             raise CheckFailure(
                 f"its parameter {name} has no shape before it has seen data",
-                None,
                 "the facts say how large it is: data.shape, latent_shape, raw_shape",
             )
 
@@ -89,13 +86,11 @@ def gradients(trial: Trial) -> None:
                 _refuse_constant(name, output, value, main)
             elif output.follows:
                 hint = "is something detached, or computed under no_grad?"
-                raise CheckFailure(f"{name} has no gradient", place_of(output.method), hint)
+                raise CheckFailure(f"{name} has no gradient", hint)
     if total.requires_grad:
         total.backward()
     if trial.component.of != "prior" and (main.grad is None or not main.grad.isfinite().all()):
-        raise CheckFailure(
-            "the gradient of what it is given is not finite", place_of(type(trial.made).forward)
-        )
+        raise CheckFailure("the gradient of what it is given is not finite")
     for name, parameter in trial.made.named_parameters():
         if not parameter.requires_grad or not parameter.numel():
             continue
@@ -105,7 +100,7 @@ def gradients(trial: Trial) -> None:
             message, hint = f"the gradient of its parameter {name} is not finite", ""
         else:
             continue
-        raise CheckFailure(message, None, hint)
+        raise CheckFailure(message, hint)
 
 
 def _refuse_constant(name: str, output: Output, value: Tensor, main: Tensor) -> None:
@@ -115,7 +110,7 @@ def _refuse_constant(name: str, output: Output, value: Tensor, main: Tensor) -> 
     found: Any = torch.autograd.grad(value, main, retain_graph=True, allow_unused=True)[0]
     if found is None or not found.any():
         message = f"{name} does not change with what it is given: its gradient is zero"
-        raise CheckFailure(message, place_of(output.method), "is something rounded, or detached?")
+        raise CheckFailure(message, "is something rounded, or detached?")
 
 
 @check(*NETWORKS, needs=["same-seed"], each=trials)
@@ -130,14 +125,14 @@ def state_round_trip(trial: Trial) -> None:
         for name in changed(remembered(made), remembered(restored)):
             if name not in statistics(made):
                 hint = "what must be kept is a parameter, or a buffer that is not persistent=False"
-                raise CheckFailure(f"when {what}, it has another {name}", None, hint)
+                raise CheckFailure(f"when {what}, it has another {name}", hint)
         other.made = restored
         made.eval()
         restored.eval()
         first, second = trial.call(), other.call()
         for name, output in first.items():
             if not same(output.value, second[name].value):
-                raise CheckFailure(f"when {what}, {name} differs", place_of(output.method))
+                raise CheckFailure(f"when {what}, {name} differs")
 
 
 @check("generator", "encoder", "critic", needs=["same-seed"], each=trials)
@@ -152,7 +147,7 @@ def conditions(trial: Trial) -> None:
     if all(same(output.value, second[name].value) for name, output in first.items()):
         message = "it takes a condition, and gives the same for another one"
         hint = "use it, or refuse it:  gv.check_condition(condition, None)"
-        raise CheckFailure(message, place_of(type(trial.made).forward), hint)
+        raise CheckFailure(message, hint)
 
 
 def _many_rows(component: Component) -> Any:
@@ -174,7 +169,7 @@ def rows_apart(trial: Trial) -> None:
         axis = next((n for n, size in enumerate(value.shape) if size != first.shape[n]), 0)
         if differ(value, torch.cat([first, second], axis), ROUNDING):
             hint = "axis 0 holds rows: sums, softmax and statistics are along the other axes"
-            raise CheckFailure(f"{name} of a row depends on the other rows", place_of(output.method), hint)
+            raise CheckFailure(f"{name} of a row depends on the other rows", hint)
 
 
 def _of_rows(trial: Trial, inputs: Inputs) -> Mapping[str, Output]:
@@ -183,10 +178,4 @@ def _of_rows(trial: Trial, inputs: Inputs) -> Mapping[str, Output]:
         trial.inputs = inputs
         return trial.call()
     with torch.no_grad(), seeded():
-        value = trial.made.log_prob(inputs.main, inputs.condition)
-    return {"log_prob": Output(value, (), type(trial.made).log_prob)}
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return str(error).strip().partition("\n")[0]
+        return {"log_prob": Output(trial.made.log_prob(inputs.main, inputs.condition), ())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -10,16 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganvae_kit.checks import CheckFailure, NotChecked
 from ganvae_kit.places import Owns, Place, place_of_caller
-from ganvae_kit.state import state_of_generator
 
-SEEDING = ("manual_seed", "seed")
 Input = TypeVar("Input")
 Output = TypeVar("Output")
 
@@ -82,29 +78,6 @@ def drawn(owns: Owns) -> Generator[list[Draw]]:
         yield mode.draws
 
 
-@contextmanager
-def seedings(owns: Owns) -> Generator[list[Place | None]]:
-    """While this lasts, the plugin's lines that seed torch's default generator are put into the list."""
-    places: list[Place | None] = []
-    before = {(module, name): getattr(module, name) for module in (torch, torch.random) for name in SEEDING}
-
-    def noticing(function: Callable[..., Any]) -> Callable[..., Any]:
-        def noticed(*arguments: Any, **named: Any) -> Any:
-            if owns(sys._getframe(1).f_code.co_filename):  # pyright: ignore[reportPrivateUsage]
-                places.append(place_of_caller(owns))
-            return function(*arguments, **named)
-
-        return noticed
-
-    for (module, name), function in before.items():
-        setattr(module, name, noticing(function))
-    try:
-        yield places
-    finally:
-        for (module, name), function in before.items():
-            setattr(module, name, function)
-
-
 def cut(
     owns: Owns, batches: Sequence[Input], rows: int, run: Callable[[Input], Output]
 ) -> list[Callable[[], Output]]:
@@ -159,7 +132,7 @@ def values_for(whole: Draw, half: Draw, rows: int, part: slice) -> Tensor:
     values, other, count = whole.values, half.values, part.stop - part.start
     if whole.operation.startswith("aten.randint") and rows in whole.numbers and whole.numbers != half.numbers:
         message = "it draws numbers of rows, which ties rows together"
-        raise CheckFailure(message, whole.place, "say so:  Phase(…, couples_rows=True)")
+        raise CheckFailure(message, "say so:  Phase(…, couples_rows=True)", place=whole.place)
     if whole.operation.startswith("aten.randperm") and whole.numbers != half.numbers:
         return torch.arange(count - 1, -1, -1)
     if values.shape == other.shape:
@@ -175,18 +148,3 @@ def values_for(whole: Draw, half: Draw, rows: int, part: slice) -> Tensor:
         return values.narrow(axis, part.start, count).clone()
     size = values.shape[axis] * count // rows
     return values.narrow(axis, 0, 1).repeat_interleave(size, axis)
-
-
-def other_generators(owns: Owns) -> dict[str, Any]:
-    """The states of NumPy's and Python's own generators, and of those that a plugin's modules keep as globals."""
-    states: dict[str, Any] = {
-        "NumPy's global generator": state_of_generator(np.random.mtrand._rand),  # pyright: ignore
-        "Python's global generator": random.getstate(),
-    }
-    for name, module in list(sys.modules.items()):
-        if owns(getattr(module, "__file__", None) or ""):
-            for attribute, value in list(vars(module).items()):
-                state = state_of_generator(value)
-                if state is not None:
-                    states[f"{name}.{attribute}"] = state
-    return states

@@ -27,9 +27,7 @@ def configuration(recipe: Recipe) -> None:
     made = recipe.configured()
     again = stored(recipe.owner.catalogue, parse_yaml(render(made), "config.yaml"))
     if again != made:
-        raise CheckFailure(
-            "the configuration that it makes is another when it is read from config.yaml", recipe.place
-        )
+        raise CheckFailure("the configuration that it makes is another when it is read from config.yaml")
 
 
 @check("recipe", needs=["configuration"])
@@ -43,11 +41,10 @@ def smoke_run(recipe: Recipe) -> None:
     with torch.no_grad():
         drawn = prepared.engine.model.sample(5)
     if tuple(drawn.shape) != (5, *spec.shape) or not drawn.isfinite().all():
-        found = f"five samples have the shape {tuple(drawn.shape)}, or are not finite"
-        raise CheckFailure(f"{recipe.label}: {found}", recipe.place)
+        raise CheckFailure(f"five samples have the shape {tuple(drawn.shape)}, or are not finite")
     low, high = spec.range or (-float("inf"), float("inf"))
     if not ((drawn >= low) & (drawn <= high)).all():
-        raise CheckFailure(f"{recipe.label}: samples are beyond the data's range {spec.range}", recipe.place)
+        raise CheckFailure(f"samples are beyond the data's range {spec.range}")
 
 
 def wait_for_components(recipe: Recipe, checks: Sequence[str] = ()) -> None:

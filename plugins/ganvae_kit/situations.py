@@ -21,7 +21,7 @@ from ganvae_core.plugins import Catalogue
 from ganvae_core.types import DataSpec
 from ganvae_kit.data import IMAGE, LARGER, USUAL, condition_of, in_model_units, seeded, split_of, x_of
 from ganvae_kit.models import objective_of, small_encoder
-from ganvae_kit.places import Place, place_of
+from ganvae_kit.places import Place
 
 if TYPE_CHECKING:
     from ganvae_kit.subjects import Component, Settings
@@ -80,8 +80,8 @@ class Situation:
 
     @property
     def place(self) -> Place | None:
-        """Where the component begins."""
-        return place_of(self.component.target)
+        """Where the component's class begins."""
+        return self.component.place
 
     def configuration(self, around: Settings | None = None) -> Configuration:
         """The settings around the component, itself included."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -104,10 +103,7 @@ def _leaves(name: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple
     if isinstance(value, CONSTANT) or depth == 0 or id(value) in seen:
         return
     seen = seen | {id(value)}
-    state = state_of_generator(value)
-    if state is not None:
-        yield name, state
-    elif isinstance(value, Tensor):
+    if isinstance(value, Tensor):
         yield name, value.detach().clone()
     elif isinstance(value, np.ndarray):
         yield name, value.copy()
@@ -127,15 +123,3 @@ def _leaves(name: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple
     else:
         for attribute, item in getattr(value, "__dict__", {}).items():
             yield from _leaves(f"{name}.{attribute}", item, seen, depth - 1)
-
-
-def state_of_generator(value: Any) -> Any:
-    """The state of a random number generator of torch, NumPy or Python; None for anything else."""
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, np.random.RandomState):
-        state: Any = value.get_state(legacy=False)
-        return state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"], state["gauss"]
-    return value.getstate() if isinstance(value, random.Random) else None

@@ -25,7 +25,7 @@ from ganvae_core.types import DataSpec
 from ganvae_kit.checks import NotChecked, Of, Outcome
 from ganvae_kit.data import DOWNLOADED, RandomRows, in_model_units
 from ganvae_kit.offline import wanted_network
-from ganvae_kit.places import Place
+from ganvae_kit.places import Place, place_of
 from ganvae_kit.situations import Situation, situations_of
 
 PROJECT = "pyproject.toml"
@@ -93,6 +93,12 @@ class PluginUnderTest:
         return found
 
     @property
+    def place(self) -> Place | None:
+        """The first line of the module that describes it, else of its project file."""
+        file = getattr(sys.modules.get(self.plugin.entry_point), "__file__", None) or self.described
+        return Place(str(file), 1) if file else None
+
+    @property
     def subjects(self) -> list[PluginUnderTest | Component | Recipe]:
         """Everything that is checked, the plugin itself first."""
         return [self, *self.components, *self.recipes]
@@ -154,6 +160,14 @@ class Component(Part):
         self.of: Of = spec.kind
         self.label = f"{spec.kind}/{spec.name}"
         self.id = f"{owner.plugin.name}/{spec.name}"
+
+    @property
+    def place(self) -> Place | None:
+        """Where its class begins, else the description that names it."""
+        try:
+            return place_of(self.target)
+        except PluginError:
+            return self.owner.place
 
     @functools.cached_property
     def target(self) -> Any:

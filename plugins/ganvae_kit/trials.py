@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ganvae_core.engine.phases import PreparedPhase
@@ -40,13 +40,11 @@ class Output:
     Args:
         value: the tensor.
         shape: that it must have.
-        method: that gave it.
         follows: whether it must follow the input, so that its gradient is not zero.
     """
 
     value: Tensor
     shape: tuple[int, ...]
-    method: Callable[..., Any]
     follows: bool = True
 
 
@@ -61,6 +59,9 @@ class Trial:
         rows: of the batch.
         seed: of its weights.
     """
+
+    is_reseeded = False
+    """Whether the last call has seeded torch's default generator."""
 
     def __init__(self, situation: Situation, rows: int = 7, seed: int = 0) -> None:
         self.situation, self.component = situation, situation.component
@@ -80,8 +81,10 @@ class Trial:
 
     def call(self) -> Outputs:
         """All outputs, without gradients and from a seed."""
-        with torch.no_grad(), seeded():
-            return self.outputs()
+        with torch.no_grad(), seeded() as seed:
+            found = self.outputs()
+            self.is_reseeded = torch.initial_seed() != seed
+            return found
 
     def outputs(self) -> Outputs:
         """All outputs.
@@ -89,7 +92,12 @@ class Trial:
         Raises:
             CheckFailure: one is of another type than its interface says.
         """
-        return _OUTPUTS[self.component.of](self.made, self.inputs, self.situation)
+        found = _OUTPUTS[self.component.of](self.made, self.inputs, self.situation)
+        for name, output in found.items():
+            kind = type(cast(object, output.value))
+            if not issubclass(kind, Tensor):
+                raise CheckFailure(f"{name} is {kind.__name__}, not a tensor")
+        return found
 
     def run(self) -> Outputs:
         """The same as ``call``, with the statistics of batch norm and its like as before afterwards."""
@@ -160,23 +168,19 @@ class PhaseTrial(Trial):
     @property
     def place(self) -> Place | None:
         """Where its loss begins."""
-        return place_of(self.function)
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function behind the loss."""
         loss: Any = self.prepared.phase.loss
-        return getattr(loss, "func", loss)  # of a functools.partial
+        return place_of(getattr(loss, "func", loss))  # of a functools.partial
 
     def loss(self, batch: Batch | None = None) -> Loss:
         """The loss as the engine computes it: from a seed, with a gradient for what the phase trains alone.
 
         The statistics of batch norm and its like are as before afterwards.
         """
-        with seeded(), self.prepared.only_training():
+        with seeded() as seed, self.prepared.only_training():
             try:
                 return self.prepared.phase.loss(batch or self.batch)
             finally:
+                self.is_reseeded = torch.initial_seed() != seed
                 self.prepared.moving.put_back()
 
     def call(self) -> Outputs:
@@ -190,7 +194,7 @@ class PhaseTrial(Trial):
 
     def _named(self, loss: Loss) -> Outputs:
         values = {"the loss": loss.value, **loss.terms}
-        return {name: Output(value.detach(), (), self.function) for name, value in values.items()}
+        return {name: Output(value.detach(), ()) for name, value in values.items()}
 
     @contextmanager
     def in_mode(self, training: bool = True) -> Generator[None]:
@@ -215,10 +219,6 @@ class PhaseTrial(Trial):
         """Lay the batch's images and the weights out in memory pixel by pixel."""
         self.made.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.batch = replace(self.batch, x=channels_last(self.batch.x))
-
-    def name_of(self, parameter: nn.Parameter) -> str:
-        """A parameter's name in the objective."""
-        return next(name for name, other in self.made.named_parameters() if other is parameter)
 
 
 def trials(component: Component) -> Iterator[Trial]:
@@ -274,88 +274,70 @@ def one_condition(situation: Situation, count: int) -> Tensor | None:
 
 
 def _generator(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
-    raw = _tensor(made(inputs.main, inputs.condition), made.forward)
-    return {"what forward returns": Output(raw, (len(inputs.main), *situation.data.shape), made.forward)}
+    raw = made(inputs.main, inputs.condition)
+    return {"what forward returns": Output(raw, (len(inputs.main), *situation.data.shape))}
 
 
 def _encoder(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
     posterior = made(inputs.main, inputs.condition)
     if not isinstance(posterior, Posterior):
         raise CheckFailure(
-            f"forward returned {type(posterior).__name__}, which is no Posterior", place_of(type(made).forward),
+            f"forward returned {type(posterior).__name__}, which is no Posterior",
             "return ganvae_core.DiagonalNormal(location, log_variance), or ganvae_core.Dirac(location)",
-        )  # fmt: skip
-    kind: Any = type(posterior)
-    own = place_of(kind)
-    mean, rsample, log_prob = (made.forward,) * 3
-    if own is not None and situation.component.owns(own.file):
-        mean, rsample, log_prob = getattr(kind.mean, "fget", kind.mean), kind.rsample, kind.log_prob
+        )
     shape = (len(inputs.main), *situation.shape)
-    drawn, several = _tensor(posterior.rsample(), rsample), _tensor(posterior.rsample((DRAWS,)), rsample)
+    drawn, several = posterior.rsample(), posterior.rsample((DRAWS,))
     found = {
-        "the posterior's mean": Output(_tensor(posterior.mean, mean), shape, mean),
-        "rsample()": Output(drawn, shape, rsample),
-        f"rsample(({DRAWS},))": Output(several, (DRAWS, *shape), rsample),
+        "the posterior's mean": Output(posterior.mean, shape),
+        "rsample()": Output(drawn, shape),
+        f"rsample(({DRAWS},))": Output(several, (DRAWS, *shape)),
     }
     if not made.deterministic:
         # The draws are taken as given, so that what is left is the gradient of the density itself.
         for name, z in (("log_prob(z)", drawn), ("log_prob of several draws", several)):
-            value = _tensor(posterior.log_prob(z.detach()), log_prob)
-            found[name] = Output(value, tuple(z.shape[: z.dim() - len(situation.shape)]), log_prob)
+            value = posterior.log_prob(z.detach())
+            found[name] = Output(value, tuple(z.shape[: z.dim() - len(situation.shape)]))
     return found
 
 
 def _critic(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
     size = getattr(made, "feature_size", None)
     if not isinstance(size, int):
-        raise CheckFailure(f"feature_size is {size!r}, not the width of the features", place_of(type(made)))
-    logits = _tensor(made(inputs.main, inputs.condition), made.forward)
-    features = _tensor(made.features(inputs.main, inputs.condition), made.features)
+        raise CheckFailure(f"feature_size is {size!r}, not the width of the features")
+    logits, features = (give(inputs.main, inputs.condition) for give in (made, made.features))
     return {
-        "what forward returns": Output(logits, (len(inputs.main),), made.forward),
-        "what features returns": Output(features, (len(inputs.main), size), made.features),
+        "what forward returns": Output(logits, (len(inputs.main),)),
+        "what features returns": Output(features, (len(inputs.main), size)),
     }
 
 
 def _observation(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
     observed = made(inputs.main)
     if not isinstance(observed, ObservedData):
-        name = f"forward returned {type(observed).__name__}, which is no ObservedData"
-        raise CheckFailure(name, place_of(type(made).forward))
-    kind: Any = type(observed)
-    mean = getattr(kind.mean, "fget", kind.mean)
+        raise CheckFailure(f"forward returned {type(observed).__name__}, which is no ObservedData")
     shape = (len(inputs.main), *situation.data.shape)
     found = {
-        "mean": Output(_tensor(observed.mean, mean), shape, mean),
-        "sample()": Output(_tensor(observed.sample(), kind.sample), shape, kind.sample, follows=False),
+        "mean": Output(observed.mean, shape),
+        "sample()": Output(observed.sample(), shape, follows=False),
     }
     if made.has_likelihood:
-        value = _tensor(observed.log_prob(inputs.x), kind.log_prob)
-        found["log_prob(x)"] = Output(value, shape[:1], kind.log_prob)
+        found["log_prob(x)"] = Output(observed.log_prob(inputs.x), shape[:1])
     return found
 
 
 def _prior(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
     rows = len(inputs.main)
-    z = _tensor(made.sample(rows, inputs.condition), made.sample)
+    z = made.sample(rows, inputs.condition)
     at = z.detach().to(inputs.main.dtype).requires_grad_(inputs.main.requires_grad)
-    log_prob = _tensor(made.log_prob(at, inputs.condition), made.log_prob)
     return {
-        "sample": Output(z, (rows, *situation.shape), made.sample, follows=False),
-        "log_prob": Output(log_prob, (rows,), made.log_prob, follows=False),
+        "sample": Output(z, (rows, *situation.shape), follows=False),
+        "log_prob": Output(made.log_prob(at, inputs.condition), (rows,), follows=False),
     }
 
 
 _OUTPUTS: dict[str, Callable[[Any, Inputs, Situation], Outputs]] = {
     "generator": _generator, "encoder": _encoder, "critic": _critic, "observation": _observation, "prior": _prior,
 }  # fmt: skip
-
-
-def _tensor(value: Any, method: Callable[..., Any]) -> Tensor:
-    if not isinstance(value, Tensor):
-        name = f"{method.__name__} returned {type(value).__name__}, not a tensor"
-        raise CheckFailure(name, place_of(method))
-    return value
 
 
 def refuses_density(call: Callable[[], object]) -> bool:

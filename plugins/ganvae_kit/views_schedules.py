@@ -19,7 +19,6 @@ from ganvae_core.interfaces import Source
 from ganvae_core.types import DataSpec, Drawing, Shown, View
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.data import LARGER, USUAL, RandomRows, seeded
-from ganvae_kit.places import place_of
 from ganvae_kit.situations import Situation, opened_from, situations
 from ganvae_kit.subjects import Component
 
@@ -38,15 +37,12 @@ def endings(component: Component) -> None:
     made: type[View] = component.target
     for ending in made.endings:
         if ending and (not ending.startswith(".") or ending != ending.lower()):
-            message = f"{component.label}: the ending {ending!r} matches no file"
-            raise CheckFailure(message, place_of(made), "write it as '.wav'")
+            raise CheckFailure(f"the ending {ending!r} matches no file", "write it as '.wav'")
         method = "draw" if ending == ".png" else "write"
         if getattr(made, method) is getattr(View, method):
-            message = f"{component.label}: its endings have {ending!r}, and it does not implement {method}"
-            raise CheckFailure(message, place_of(made))
+            raise CheckFailure(f"its endings have {ending!r}, and it does not implement {method}")
     if made.shown not in get_args(Shown):
-        message = f"{component.label}: shown is {made.shown!r}, and not 'mean' or 'draw'"
-        raise CheckFailure(message, place_of(made))
+        raise CheckFailure(f"shown is {made.shown!r}, and not 'mean' or 'draw'")
 
 
 @check("view", needs=["endings"], each=situations)
@@ -59,16 +55,14 @@ def pictures_and_files(situation: Situation) -> None:
     for spec, rows in found:
         described: Any = view.describe(spec)  # of whatever type
         if not isinstance(described, str):
-            raise CheckFailure("describe returns no text", place_of(type(view).describe))
+            raise CheckFailure("describe returns no text")
         for ending in view.endings:
             with tempfile.TemporaryDirectory() as folder:
                 kept, path = rows.copy(), Path(folder, f"rows{ending}")
                 (_draw if ending == ".png" else _write)(situation, view, spec, rows, path)
             if not np.array_equal(kept, rows):
                 method = "draw" if ending == ".png" else "write"
-                raise CheckFailure(
-                    f"{method} changes the rows that it is given", place_of(getattr(view, method))
-                )
+                raise CheckFailure(f"{method} changes the rows that it is given")
 
 
 def _shown(component: Component) -> Iterator[tuple[DataSpec, np.ndarray]]:
@@ -94,7 +88,7 @@ def _draw(situation: Situation, view: View, spec: DataSpec, rows: np.ndarray, pa
             with Image.open(path) as image:
                 image.verify()
         except OSError as error:
-            raise CheckFailure(f"draw writes no picture: {error}", place_of(view.draw)) from None
+            raise CheckFailure(f"draw writes no picture: {error}") from None
         path.unlink()
 
 
@@ -108,7 +102,7 @@ def _write(situation: Situation, view: View, spec: DataSpec, rows: np.ndarray, p
     view.write(rows, spec, path.with_name(f"further{path.suffix}"), {"number": np.arange(len(rows))})
     view.write(rows, spec, path, {})
     if not path.exists():
-        raise CheckFailure(f"write makes no {path.suffix or 'folder'}", place_of(view.write))
+        raise CheckFailure(f"write makes no {path.suffix or 'folder'}")
     owner = situation.component.owner
     for identity in owner.catalogue.sources_reading(str(path), owner.plugin.name)[:1]:
         try:
@@ -121,8 +115,7 @@ def _write(situation: Situation, view: View, spec: DataSpec, rows: np.ndarray, p
         atol = ROUNDING * float(np.ptp(written))
         same = read.shape == written.shape and np.allclose(read, written, rtol=0.0, atol=atol)
         if not same and np.array_equal(kept, rows):
-            message = f"'{identity}' reads other rows from {path.name} than were written"
-            raise CheckFailure(message, place_of(view.write))
+            raise CheckFailure(f"'{identity}' reads other rows from {path.name} than were written")
 
 
 def _comparable(spec: DataSpec, rows: np.ndarray) -> np.ndarray:
@@ -140,7 +133,6 @@ def schedule_values(situation: Situation) -> None:
     Without the length of the training it may refuse.
     """
     made, copy = situation.make(), situation.make(seed=1)
-    place = place_of(type(made).__call__)
     for total in (None, TOTAL):
         try:
             with seeded():
@@ -151,12 +143,10 @@ def schedule_values(situation: Situation) -> None:
             continue
         for seen, value in zip(SEEN, values, strict=True):
             if not isinstance(value, int | float) or not math.isfinite(value):
-                raise CheckFailure(f"after {seen:,} rows it is {value!r}, no finite number", place)
+                raise CheckFailure(f"after {seen:,} rows it is {value!r}, no finite number")
         for which in (made, copy):
             with seeded(1):
                 again = [which(seen, total) for seen in reversed(SEEN)][::-1]
             if again != values:
                 hint = "a schedule keeps no state and draws nothing: a resumed run asks it for any number of rows"
-                raise CheckFailure(
-                    f"its values are {values} and then {again}, after the same rows", place, hint
-                )
+                raise CheckFailure(f"its values are {values} and then {again}, after the same rows", hint)

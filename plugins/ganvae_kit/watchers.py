@@ -25,7 +25,6 @@ from ganvae_core.types import Batch, Better, DataSpec, Figure, Loss, Phase
 from ganvae_kit.checks import CheckFailure, NotChecked, check
 from ganvae_kit.data import IMAGE, TABLE, RandomRows, seeded, split_of
 from ganvae_kit.models import ENGINE, small_model
-from ganvae_kit.places import place_of
 from ganvae_kit.situations import Situation, situations
 from ganvae_kit.state import changed, remembered, same
 
@@ -52,7 +51,7 @@ def results(situation: Situation) -> None:
                 _check_results(metric, found, again, rows)
         moved = changed(before, remembered(model)) or ["its mode"] * model.training
         if moved:
-            raise CheckFailure(f"it changes the model: {moved[0]}", place_of(metric.measure))
+            raise CheckFailure(f"it changes the model: {moved[0]}")
     if len(reasons) == 4:
         raise NotChecked(reasons[0])
 
@@ -65,12 +64,12 @@ def _check_declarations(metric: Metric) -> None:
     """
     figures: Any = getattr(metric, "figures", ())  # of whatever type
     if unknown := metric.needs - set(get_args(Need)):
-        raise CheckFailure(f"needs names {sorted(unknown)}", None, f"needs: {', '.join(get_args(Need))}")
+        raise CheckFailure(f"needs names {sorted(unknown)}", f"needs: {', '.join(get_args(Need))}")
     if not figures or not all(isinstance(figure, Figure) for figure in figures):
-        raise CheckFailure(f"figures is {figures!r}", None, 'figures = (Figure("name", "label"),)')
+        raise CheckFailure(f"figures is {figures!r}", 'figures = (Figure("name", "label"),)')
     if wrong := {figure.better for figure in figures} - set(get_args(Better)):
         raise CheckFailure(
-            f"the direction of a figure is {sorted(map(str, wrong))}", None, "better: higher or lower"
+            f"the direction of a figure is {sorted(map(str, wrong))}", "better: higher or lower"
         )
 
 
@@ -80,20 +79,17 @@ def _check_results(metric: Metric, found: Any, again: Any, rows: int) -> None:
     Raises:
         CheckFailure: they are not.
     """
-    place = place_of(metric.measure)
     if not isinstance(found, dict) or (rows > 2 and not found):
-        raise CheckFailure(f"measure returned {found!r}, not numbers by name", place)
+        raise CheckFailure(f"measure returned {found!r}, not numbers by name")
     names = {figure.name for figure in metric.figures}
     if unknown := found.keys() - names - {f"{name}_error" for name in names}:
-        raise CheckFailure(f"'{min(unknown)}' is the name of none of its figures", place)
+        raise CheckFailure(f"'{min(unknown)}' is the name of none of its figures")
     for name, value in found.items():
         if isinstance(value, torch.Tensor) or not math.isfinite(value):
             message = f"'{name}' is {value!r} for {rows} rows, not a finite number"
-            raise CheckFailure(message, place, "a tensor becomes a number by float(x)")
+            raise CheckFailure(message, "a tensor becomes a number by float(x)")
         if not same(float(value), float(again[name])):
-            raise CheckFailure(
-                f"'{name}' is {value} and then {again[name]}, though the seed is the same", place
-            )
+            raise CheckFailure(f"'{name}' is {value} and then {again[name]}, though the seed is the same")
 
 
 def _measured(metric: Metric, model: Model, data: DataSpec, rows: int) -> Any:
@@ -164,14 +160,13 @@ def _plain(callback: Callback) -> dict[str, Any]:
         CheckFailure: it does not.
     """
     state: Any = callback.state_dict()  # of whatever type
-    place = place_of(callback.state_dict)
     try:
         plain = json.loads(json.dumps(state))
     except (TypeError, ValueError) as error:
-        raise CheckFailure(f"its state is no JSON: {error}", place) from None
+        raise CheckFailure(f"its state is no JSON: {error}") from None
     if not isinstance(state, dict) or plain != state:
         hint = "a dictionary of numbers, texts and lists, whose keys are texts"
-        raise CheckFailure(f"its state is {state!r}, and comes back from JSON as {plain!r}", place, hint)
+        raise CheckFailure(f"its state is {state!r}, and comes back from JSON as {plain!r}", hint)
     return plain
 
 
@@ -196,4 +191,4 @@ def callback_state(situation: Situation) -> None:
     found = _plain(restored)
     if found != wanted:
         message = f"after load_state_dict its state is {found}, and it was given {wanted}"
-        raise CheckFailure(message, place_of(restored.load_state_dict))
+        raise CheckFailure(message)

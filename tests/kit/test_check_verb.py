@@ -135,7 +135,8 @@ def test_a_component_is_given_settings_as_they_are_typed(say: Say) -> None:
     code, out, _ = say(gallery, "source/tones:data.length=long", "--only", "specification")
     assert code == 1
     assert (
-        "source/tones cannot be made with data.length=long: data.length: 'long' is not possible here" in out
+        "source/tones: it cannot be made with data.length=long: data.length: 'long' is not possible here"
+        in out
     )
 
 

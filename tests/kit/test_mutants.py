@@ -16,7 +16,7 @@ def test_a_broken_promise_is_noticed_by_its_check_and_no_other(mutant: Mutant, t
     project = mutant.write(tmp_path)
     failed = [outcome for outcome in outcomes(project, mutant) if outcome.state == "failed"]
     assert [outcome.check for outcome in failed] == [mutant.check], failed
-    assert (failed[0].file, failed[0].line) in mutant.places(project), failed[0].message
+    assert (failed[0].place.file, failed[0].place.line) in mutant.places(project), failed[0].message
     assert re.search(mutant.says, failed[0].message), failed[0].message
 
 

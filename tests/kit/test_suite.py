@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from ganvae_kit import CHECKS, CheckFailure, Given, held, open_plugins
-from ganvae_kit.checks import enforce
 from ganvae_kit.subjects import PluginUnderTest
 from mutants import write_project
 from warm import warm
@@ -106,7 +105,7 @@ def test_a_name_that_the_registry_reserves_for_others_is_refused(tmp_path: Path)
     catalogue = replace(plugin.catalogue, known=lambda: {"specimen": replace(known, distribution="other")})
     reserved = PluginUnderTest(plugin.plugin, catalogue, described=plugin.described)
     with pytest.raises(CheckFailure, match="is reserved for other") as failure:
-        enforce(CHECKS["entry-point"], reserved)
+        CHECKS["entry-point"].run(reserved)
     assert failure.value.place is not None
     assert Path(failure.value.place.file).name == "pyproject.toml"
 
