@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import ganvae_core as gv
+from ganvae_metrics.options import at_least
 
 ACTIVE_VARIANCE = 0.01
 MOST_INTEGRATIONS = 5_000
@@ -35,9 +36,7 @@ class ImportanceBound(gv.Metric):
     cheap = False
 
     def __init__(self, *, draws: int = 100, rows: int = 500) -> None:
-        for name, value in (("draws", draws), ("rows", rows)):
-            if value < 1:
-                raise gv.ConfigurationError(f"{name}={value} is not possible: it must be at least 1.")
+        at_least(1, draws=draws, rows=rows)
         self.draws, self.rows = draws, rows
         self.figures = (
             gv.Figure(f"iw{draws}_nats", f"log p(x), {draws} draws", "nats", "higher"),
@@ -95,8 +94,7 @@ class LatentUse(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        if rows < 2:
-            raise gv.ConfigurationError(f"rows={rows} is not possible: it must be at least 2.")
+        at_least(2, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -133,8 +131,7 @@ class AggregatePosterior(gv.Metric):
     figures = (gv.Figure("aggregate_mmd", "codes to prior, MMD × 1000", "", "lower"),)
 
     def __init__(self, *, rows: int = 1_000) -> None:
-        if rows < 2:
-            raise gv.ConfigurationError(f"rows={rows} is not possible: it must be at least 2.")
+        at_least(2, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:

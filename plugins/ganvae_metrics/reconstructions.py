@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import ganvae_core as gv
+from ganvae_metrics.options import at_least
 
 SMALLEST_SIDE = 11
 """Of the images that the structural similarity's window fits in."""
@@ -36,8 +37,7 @@ class Fidelity(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        if rows < 1:
-            raise gv.ConfigurationError(f"rows={rows} is not possible: it must be at least 1.")
+        at_least(1, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import ganvae_core as gv
+from ganvae_metrics.options import at_least
 
 
 @final
@@ -29,9 +30,7 @@ class Probe(gv.Metric):
     cheap = False
 
     def __init__(self, *, rows: int = 5_000, nearest: int = 5) -> None:
-        for name, value in (("rows", rows), ("nearest", nearest)):
-            if value < 1:
-                raise gv.ConfigurationError(f"{name}={value} is not possible: it must be at least 1.")
+        at_least(1, rows=rows, nearest=nearest)
         self.rows, self.nearest = rows, nearest
         self.figures = (
             gv.Figure("linear_probe", "linear probe", "%", "higher"),
@@ -88,8 +87,7 @@ class OwnClasses(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 5_000) -> None:
-        if rows < 2:
-            raise gv.ConfigurationError(f"rows={rows} is not possible: it must be at least 2.")
+        at_least(2, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -145,9 +143,7 @@ class Disentanglement(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 10_000, votes: int = 800) -> None:
-        for name, value in (("rows", rows), ("votes", votes)):
-            if value < 2:
-                raise gv.ConfigurationError(f"{name}={value} is not possible: it must be at least 2.")
+        at_least(2, rows=rows, votes=votes)
         self.rows, self.votes = rows, votes
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, final
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 import ganvae_core as gv
 from ganvae_metrics import distances
 from ganvae_metrics.nets import features, net_of
+from ganvae_metrics.options import at_least
 
 Net = Literal["pixels", "judge", "efficientnet-lite0", "inception"]
 NEEDS = frozenset(("prior",))
@@ -27,14 +30,30 @@ CHEAP: Net = "pixels"
 """The net in which distances of a few hundred rows are taken in a moment, while training."""
 
 
-def suffix(net: Net) -> str:
-    """The end of the name of every figure that is taken in the features of a net."""
-    return net.replace("-", "_")
+class InFeatures(gv.Metric, abc.ABC):
+    """A metric of samples against held-out rows, whose figures are named by the net that its features are of.
 
+    Args:
+        data: that is measured; None where it is not known yet.
+        net: pixels (their principal components), judge (a small classifier of the data's own labels),
+            efficientnet-lite0, or inception (the environment variable GANVAE_INCEPTION has its weights' path).
+    """
 
-def in_words(net: Net, data: gv.DataSpec | None) -> str:
-    """A net in words: data other than images has values in place of pixels."""
-    return "values" if net == "pixels" and data is not None and data.modality != "image" else net
+    needs = NEEDS
+    stems: Sequence[gv.Figure]
+    """The figures, without the net in their names and labels."""
+    is_quick = False
+    """Whether it takes a moment in the net ``CHEAP``, so that it may be measured while training."""
+
+    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
+        self.net: Net = net
+        self.cheap = self.is_quick and net == CHEAP
+        # Data other than images has values in place of pixels.
+        words = "values" if net == "pixels" and data is not None and data.modality != "image" else net
+        suffix = net.replace("-", "_")
+        self.figures = tuple(
+            replace(each, name=f"{each.name}_{suffix}", label=f"{each.label}, {words}") for each in self.stems
+        )
 
 
 def _compared(subject: gv.Subject, net: Net, fewest: int = FEWEST) -> tuple[Tensor, Tensor]:
@@ -57,24 +76,15 @@ def _reach(subject: gv.Subject, net: Net, real: Tensor, nearest: int) -> Tensor:
 
 
 @final
-class FrechetDistance(gv.Metric):
+class FrechetDistance(InFeatures):
     """The squared Fréchet distance of samples to held-out rows (Heusel et al. 2017, over features of the named net).
 
     It compares means and covariances alone, and is biased upwards by few rows: compare figures of equal counts and of
     one net. With fewer rows than features the covariances are singular, and the figure says little.
-
-    Args:
-        data: that is measured; None where it is not known yet.
-        net: pixels (their principal components), judge (a small classifier of the data's own labels),
-            efficientnet-lite0, or inception (the environment variable GANVAE_INCEPTION has its weights' path).
     """
 
-    needs = NEEDS
-
-    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
-        self.net: Net = net
-        self.cheap = net == CHEAP
-        self.figures = (gv.Figure(f"fd_{suffix(net)}", f"FD, {in_words(net, data)}", "", "lower"),)
+    stems = (gv.Figure("fd", "FD", "", "lower"),)
+    is_quick = True
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``fd_NET``."""
@@ -83,23 +93,15 @@ class FrechetDistance(gv.Metric):
 
 
 @final
-class KernelDistance(gv.Metric):
+class KernelDistance(InFeatures):
     """The squared maximum mean discrepancy of samples to held-out rows (Bińkowski et al. 2018), times 1,000.
 
     Unlike Fréchet's it is unbiased, so it may be compared across counts; about zero, and negative at times, where both
     are of one distribution. ``NAME_error`` is its standard error.
-
-    Args:
-        data: as ``frechet``'s.
-        net: as ``frechet``'s.
     """
 
-    needs = NEEDS
-    cheap = False  # of a few hundred rows its errors are as large as the differences of good models
-
-    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
-        self.net: Net = net
-        self.figures = (gv.Figure(f"kd_{suffix(net)}", f"KD × 1000, {in_words(net, data)}", "", "lower"),)
+    # It is not quick: of a few hundred rows its errors are as large as the differences of good models.
+    stems = (gv.Figure("kd", "KD × 1000", "", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``kd_NET`` and ``kd_NET_error``."""
@@ -111,7 +113,7 @@ class KernelDistance(gv.Metric):
 
 
 @final
-class Manifolds(gv.Metric):
+class Manifolds(InFeatures):
     """Precision, recall, density and coverage of samples against held-out rows, in the features of the named net.
 
     Precision and recall are Kynkäänniemi et al.'s (2019), density and coverage Naeem et al.'s (2020). Recall rewards a
@@ -123,22 +125,17 @@ class Manifolds(gv.Metric):
     sample does.
 
     Args:
-        data: as ``frechet``'s.
-        net: as ``frechet``'s.
         nearest: k, the neighbour that a row's ball reaches to.
     """
 
-    needs = NEEDS
-    cheap = False
+    stems = tuple(
+        gv.Figure(name, name, "", "higher") for name in ("precision", "recall", "density", "coverage")
+    )
 
     def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", nearest: int = 5) -> None:
-        _at_least("nearest", nearest, 1)
-        self.net: Net = net
+        super().__init__(data, net=net)
+        at_least(1, nearest=nearest)
         self.nearest = nearest
-        self.figures = tuple(
-            gv.Figure(f"{name}_{suffix(net)}", f"{name}, {in_words(net, data)}", "", "higher")
-            for name in ("precision", "recall", "density", "coverage")
-        )
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """The four figures."""
@@ -149,30 +146,25 @@ class Manifolds(gv.Metric):
 
 
 @final
-class SlicedWasserstein(gv.Metric):
+class SlicedWasserstein(InFeatures):
     """The sliced 2-Wasserstein distance of samples to held-out rows, not squared (Bonneel et al. 2015).
 
     It sees all moments of projections, and is biased upwards by few rows. Of unequal numbers the first of the larger
     one are taken.
 
     Args:
-        data: as ``frechet``'s.
-        net: as ``frechet``'s.
         directions: random projections.
     """
 
-    needs = NEEDS
+    stems = (gv.Figure("sw", "sliced Wasserstein", "", "lower"),)
+    is_quick = True
 
     def __init__(
         self, data: gv.DataSpec | None = None, *, net: Net = "pixels", directions: int = 512
     ) -> None:
-        _at_least("directions", directions, 1)
-        self.net: Net = net
-        self.cheap = net == CHEAP
+        super().__init__(data, net=net)
+        at_least(1, directions=directions)
         self.directions = directions
-        self.figures = (
-            gv.Figure(f"sw_{suffix(net)}", f"sliced Wasserstein, {in_words(net, data)}", "", "lower"),
-        )
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``sw_NET``."""
@@ -181,29 +173,16 @@ class SlicedWasserstein(gv.Metric):
 
 
 @final
-class TwoSample(gv.Metric):
+class TwoSample(InFeatures):
     """How often the nearest other row of a sample or held-out row is of its own kind (Lopez-Paz and Oquab 2017).
 
     50 % where samples are like data, 100 % where they are apart, and less than 50 % where they are copies of
     the data. It sees single defects that means and covariances miss, and soon reaches 100 %. Noise that surrounds the
     data has 50 % too, since the nearest rows of all are data: look at that floor. Of unequal numbers the first of the
     larger one are taken. It needs 50 held-out rows and samples, with which its standard error is 5 %.
-
-    Args:
-        data: as ``frechet``'s.
-        net: as ``frechet``'s.
     """
 
-    needs = NEEDS
-    cheap = False
-
-    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
-        self.net: Net = net
-        self.figures = (
-            gv.Figure(
-                f"nn_{suffix(net)}", f"1-NN two-sample (50 ideal), {in_words(net, data)}", "%", "lower"
-            ),
-        )
+    stems = (gv.Figure("nn", "1-NN two-sample (50 ideal)", "%", "lower"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``nn_NET`` in percent."""
@@ -215,28 +194,21 @@ class TwoSample(gv.Metric):
 
 
 @final
-class DifferentBins(gv.Metric):
+class DifferentBins(InFeatures):
     """Share of clusters of the training rows that samples fill otherwise than held-out rows do (NDB / K).
 
     Richardson and Weiss 2018. About 5 % for samples of the data's own distribution. Few rows make it insensitive: a bin
     differs from 4 rows against none on. It needs as many held-out rows and samples as there are bins.
 
     Args:
-        data: as ``frechet``'s.
-        net: as ``frechet``'s.
         bins: K, clusters of k-means.
     """
 
-    needs = NEEDS
-    cheap = False
-
     def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", bins: int = 100) -> None:
-        _at_least("bins", bins, 2)
-        self.net: Net = net
+        at_least(2, bins=bins)
         self.bins = bins
-        self.figures = (
-            gv.Figure(f"ndb_{suffix(net)}", f"NDB of {bins}, {in_words(net, data)}", "%", "lower"),
-        )
+        self.stems = (gv.Figure("ndb", f"NDB of {bins}", "%", "lower"),)
+        super().__init__(data, net=net)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``ndb_NET`` in percent."""
@@ -250,24 +222,13 @@ class DifferentBins(gv.Metric):
 
 
 @final
-class Diversity(gv.Metric):
+class Diversity(InFeatures):
     """The mean distance of two samples over that of two held-out rows: 1 where samples are as diverse as the data.
 
     A model that repeats itself is far below 1. Noise is above 1, so read it with a distance.
-
-    Args:
-        data: as ``frechet``'s.
-        net: as ``frechet``'s.
     """
 
-    needs = NEEDS
-    cheap = False
-
-    def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels") -> None:
-        self.net: Net = net
-        self.figures = (
-            gv.Figure(f"diversity_{suffix(net)}", f"diversity, {in_words(net, data)}", "", "higher"),
-        )
+    stems = (gv.Figure("diversity", "diversity", "", "higher"),)
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``diversity_NET``."""
@@ -276,7 +237,7 @@ class Diversity(gv.Metric):
 
 
 @final
-class Memorisation(gv.Metric):
+class Memorisation(InFeatures):
     """Whether samples are copies of training rows: how near their nearest training row is.
 
     ``distance_to_record`` is the median distance of samples to their closest training row over that of held-out rows:
@@ -289,30 +250,19 @@ class Memorisation(gv.Metric):
     so, where the mean or a Gaussian has a large share, too. The ceiling is held-out rows in place of samples.
 
     Args:
-        data: as ``frechet``'s.
-        net: as ``frechet``'s.
         rows: training rows that are compared with, at most, evenly spread. A copy of a row that is left out is missed.
     """
 
-    needs = NEEDS
-    cheap = False
     ceiling = "held-out"  # training rows are their own closest ones
+    stems = (
+        gv.Figure("distance_to_record", "distance to record", "", "higher"),
+        gv.Figure("copies", "near copies (1 expected)", "%", "lower"),
+    )
 
     def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", rows: int = 50_000) -> None:
-        _at_least("rows", rows, 1)
-        self.net: Net = net
+        super().__init__(data, net=net)
+        at_least(1, rows=rows)
         self.rows = rows
-        self.figures = (
-            gv.Figure(
-                f"distance_to_record_{suffix(net)}",
-                f"distance to record, {in_words(net, data)}",
-                "",
-                "higher",
-            ),
-            gv.Figure(
-                f"copies_{suffix(net)}", f"near copies (1 expected), {in_words(net, data)}", "%", "lower"
-            ),
-        )
 
     def features(self, subject: gv.Subject) -> Callable[[Tensor], Tensor]:
         """(B, *X) -> (B, F) what distances are taken in, for whatever else compares rows.
@@ -359,7 +309,7 @@ class Modes(gv.Metric):
     )
 
     def __init__(self, *, samples: int = 2_500) -> None:
-        _at_least("samples", samples, 1)
+        at_least(1, samples=samples)
         self.samples = samples
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -417,7 +367,7 @@ class AsAsked(gv.Metric):
     figures = (gv.Figure("as_asked", "classes as asked", "%", "higher"),)
 
     def __init__(self, *, samples: int = 2_000) -> None:
-        _at_least("samples", samples, 1)
+        at_least(1, samples=samples)
         self.samples = samples
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -434,8 +384,3 @@ class AsAsked(gv.Metric):
             right += int((net.classify(batch.x) == wanted.cpu()).sum())
             rows += len(batch.x)
         return {"as_asked": 100 * right / rows}
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise gv.ConfigurationError(f"{name}={value} is not possible: it must be at least {least}.")
