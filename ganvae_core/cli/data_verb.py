@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,6 +166,9 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
     ganvae data prepare photos/ data.resize=64 -o photos-64
     ganvae run --plugin vae --data photos-64
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     layer = read_arguments(source, overrides)
     with said_if_slow(f"reading {source}"):
         catalogue = current_catalogue()
@@ -177,8 +179,9 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
 
         _, split = open_data(catalogue, layer)
     typed = shlex.join([source, *overrides])
-    with counting(len(split.source)) as advance:
-        pack(split.source, typed, folder, advance)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("preparing", total=len(split.source))
+        pack(split.source, typed, folder, lambda done: progress.update(task, completed=done))
     for remark in split.source.notes:
         note(f"note: {remark}")
     spec = split.source.spec
@@ -186,20 +189,6 @@ def prepare(source: str, overrides: tuple[str, ...], folder: Path) -> None:
     plugin = "table-vae" if spec.fields else _plugin_for(view_of(spec, catalogue).plugin, catalogue)
     note(f"next:  ganvae run --plugin {plugin} --data {shlex.quote(str(folder))}")
     click.echo(str(folder))
-
-
-@contextmanager
-def counting(total: int) -> Generator[Callable[[int], None]]:
-    """A progress bar in a terminal; a function that is called with what is done."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("preparing", total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Progress(Callback):
         self.noun = noun
         self._bar: _StepsBar | None = None
         self.smaller = smaller
-        self._remaining = Remaining()
+        self._said_how_long = False
         self._last_line = 0.0
         self._above = _Above(console)
 
@@ -54,7 +54,6 @@ class Progress(Callback):
         if training.step >= training.target_steps:
             return
         self._last_line = time.monotonic()
-        self._remaining = Remaining(training.step, self._last_line)
         logging.getLogger("ganvae").addHandler(self._above)
         if self.console.is_terminal:
             self._bar = _StepsBar(training.target_steps, self.steps_done, self.console)
@@ -66,12 +65,14 @@ class Progress(Callback):
             return
         speed = f"{record['samples_per_second']:,.0f} {self.noun}/s"
         losses = main_terms(record, "likelihood" in training.objective.needs)
-        first = self._remaining.seconds is None
-        left = self._remaining.after(record["step"], training.target_steps, time.monotonic())
-        if first and left >= LONG_SECONDS:
+        batch_size = min(training.settings.batch_size, len(training.data.training))
+        seconds_a_step = batch_size / record["samples_per_second"]  # in the last interval
+        left = seconds_a_step * (training.target_steps - record["step"])
+        if left >= LONG_SECONDS and not self._said_how_long:
             self._say(f"this takes about {duration(left)}")
             if self.smaller is not None:
                 self._say(f"a smaller recipe takes a few minutes:  {self.smaller}")
+        self._said_how_long = True
         if self._bar is not None:
             self._bar.update(self._bar.task, speed=speed, losses=losses)
         elif time.monotonic() - self._last_line >= LINE_SECONDS or record["step"] == training.target_steps:
@@ -95,33 +96,6 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-@final
-class Remaining:
-    """Estimates how long training still takes, from the time of all steps after the first logging interval.
-
-    That interval is counted as long as there is no other, since it may hold what is done once.
-
-    Args:
-        step: steps done before.
-        now: seconds, of a clock that goes on steadily.
-
-    Attributes:
-        seconds: the newest estimate; None before the first.
-    """
-
-    def __init__(self, step: int = 0, now: float = 0.0) -> None:
-        self.seconds: float | None = None
-        self._since = (step, now)
-
-    def after(self, step: int, target: int, now: float) -> float:
-        """The seconds that are left after a step of ``target``."""
-        begin, then = self._since
-        if self.seconds is None:
-            self._since = (step, now)
-        self.seconds = (now - then) / max(1, step - begin) * max(0, target - step)
-        return self.seconds
 
 
 def duration(seconds: float) -> str:

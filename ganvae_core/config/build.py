@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ganvae_core.config.configuration import OF_OPTIMIZERS, Draft
 from ganvae_core.config.options import component_facts, component_options, with_article
 from ganvae_core.config.settings import Choice, Configuration, StageSettings, choices
 from ganvae_core.data.codec import Codec
-from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.randomness import mixed_seed, purpose, seeded
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.optimizers import OptimizerSettings
 from ganvae_core.engine.phases import check_needs
@@ -263,11 +263,9 @@ class Builder:
         """
         return self._make(choice, Facts(facts or {}))
 
-    @contextmanager
-    def _seeded(self, *purposes: int) -> Generator[None]:
-        with borrowed_randomness(torch.device("cpu")) as generator:
-            generator.manual_seed(mixed_seed(self.configuration.engine.seed, INITIAL, *purposes))
-            yield
+    def _seeded(self, *purposes: int) -> AbstractContextManager[None]:
+        seed = mixed_seed(self.configuration.engine.seed, INITIAL, *purposes)
+        return seeded(torch.device("cpu"), seed)
 
     def _model(self, spec: DataSpec, conditions: tuple[Tensor, Tensor] | None) -> Model:
         components = self.configuration.components

@@ -77,3 +77,11 @@ def borrowed_randomness(device: torch.device) -> Generator[torch.Generator]:
         yield generator
     finally:
         generator.set_state(state)
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Generator[None]:
+    """A context in which the device's default generator starts from a seed, and after which it is as before."""
+    with borrowed_randomness(device) as generator:
+        generator.manual_seed(seed)
+        yield

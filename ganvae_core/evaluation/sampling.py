@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import batch_of
-from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.randomness import mixed_seed, purpose, seeded
 from ganvae_core.data.split import RowNumbers, Split
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import FittedPrior
@@ -135,17 +135,15 @@ def sample_rows(
     limit = RowLimit()
     x: Tensor | None = None
     conditions: list[Tensor] = []
-    with torch.no_grad(), borrowed_randomness(device) as generator:
-        for start in range(0, count, CHUNK):
-            given = None if condition is None else condition[start : start + CHUNK].to(device)
-            generator.manual_seed(mixed_seed(seed, SAMPLING, start))
-            part = _next_chunk(model, given, noise=noise, limit=limit)
-            if x is None:
-                x = torch.empty(count, *part.x.shape[1:], dtype=part.x.dtype)
-            x[start : start + CHUNK] = part.x[: count - start]
-            if part.condition is not None:
-                conditions.append(part.condition[: count - start].cpu())
-            del part  # the next one takes its memory, which is still in the cache
+    for start in range(0, count, CHUNK):
+        given = None if condition is None else condition[start : start + CHUNK]
+        part = sample_chunk(model, start, count - start, seed, device, given, noise=noise, limit=limit)
+        if x is None:
+            x = torch.empty(count, *part.x.shape[1:], dtype=part.x.dtype)
+        x[start : start + CHUNK] = part.x
+        if part.condition is not None:
+            conditions.append(part.condition.cpu())
+        del part  # the next one takes its memory, which is still in the cache
     assert x is not None
     return Samples(x, torch.cat(conditions) if conditions else None)
 
@@ -165,23 +163,17 @@ def sample_chunk(
 
     Their codes do not depend on ``limit``, which lowers the rows that the generator is given at once. Noise does.
     """
-    with torch.no_grad(), borrowed_randomness(device) as generator:
-        generator.manual_seed(mixed_seed(seed, SAMPLING, start))
-        given = None if condition is None else condition.to(device)
-        x, given = _next_chunk(model, given, noise=noise, limit=limit or RowLimit())
+    limit = limit or RowLimit()
+    with torch.no_grad(), seeded(device, mixed_seed(seed, SAMPLING, start)):
+        codes, given = _codes_of_chunk(model, None if condition is None else condition.to(device))
+
+        def observed(rows: slice) -> Tensor:
+            made = model.decode(codes[rows], None if given is None else given[rows])
+            return made.sample() if noise else made.mean
+
+        parts = list(in_parts(observed, CHUNK, limit))
+    x = parts[0] if len(parts) == 1 else torch.cat(parts)
     return Samples(x[:count], None if given is None else given[:count])
-
-
-def _next_chunk(model: Model, condition: Tensor | None, *, noise: bool, limit: RowLimit) -> Samples:
-    """The next ``CHUNK`` samples."""
-    codes, given = _codes_of_chunk(model, condition)
-
-    def observed(rows: slice) -> Tensor:
-        made = model.decode(codes[rows], None if given is None else given[rows])
-        return made.sample() if noise else made.mean
-
-    parts = list(in_parts(observed, CHUNK, limit))
-    return Samples(parts[0] if len(parts) == 1 else torch.cat(parts), given)
 
 
 def sample_codes(
@@ -200,8 +192,7 @@ def sample_codes(
     conditions: list[Tensor] = []
     for start in range(0, count, CHUNK):
         given = None if condition is None else condition[start : start + CHUNK].to(device)
-        with torch.no_grad(), borrowed_randomness(device) as generator:
-            generator.manual_seed(mixed_seed(seed, SAMPLING, start))
+        with torch.no_grad(), seeded(device, mixed_seed(seed, SAMPLING, start)):
             drawn, given = _codes_of_chunk(model, given)
         codes.append(drawn)
         conditions += [] if given is None else [given]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import as_tensor, batch_of
-from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.randomness import mixed_seed, purpose, seeded
 from ganvae_core.data.split import RowNumbers, Split
 from ganvae_core.evaluation.sampling import CHUNK, RowLimit, evenly, in_parts, sample_chunk
 from ganvae_core.model import Model
@@ -172,10 +172,8 @@ class ModelSubject(Subject):
         key = (name, id(batch))
         if key in self._values:
             return self._values[key]
-        with torch.no_grad(), borrowed_randomness(self.device) as generator:
-            generator.manual_seed(
-                mixed_seed(self.seed, ENCODING)
-            )  # for networks that draw in evaluation mode
+        # The seed is for networks that draw in evaluation mode.
+        with torch.no_grad(), seeded(self.device, mixed_seed(self.seed, ENCODING)):
             value = compute()
         # An id identifies a batch only as long as the batch exists.
         if any(batch is kept for kept in self._batches.values()) and self._fits(value):

@@ -151,7 +151,7 @@ def loaded(plugin: Plugin) -> Plugin:
             api = declared_api(module)
             plugin = replace(plugin, package=module.__package__ or "", api=api)
             check_api(api)
-            components, recipes, commands = description(plugin.name, module)
+            components, recipes, commands = description(module)
     except KeyboardInterrupt:
         raise
     except RefusalError as refusal:

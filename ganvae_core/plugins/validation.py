@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
-import pluggy
-
 from ganvae_core.errors import did_you_mean
-from ganvae_core.plugins import hookspecs
 from ganvae_core.plugins.catalogue import State
 from ganvae_core.plugins.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, RecipeSpec
 
@@ -20,6 +17,7 @@ MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 TARGET = re.compile(MODULE.pattern + r":[^\W\d]\w*")
 
 Spec = TypeVar("Spec", ComponentSpec, RecipeSpec, CommandSpec)
+Description = tuple[tuple[ComponentSpec, ...], tuple[RecipeSpec, ...], tuple[CommandSpec, ...]]
 
 
 class RefusalError(Exception):
@@ -69,17 +67,17 @@ def check_api(api: int) -> None:
 
 
 def description(
-    name: str, module: ModuleType
+    module: ModuleType,
 ) -> tuple[tuple[ComponentSpec, ...], tuple[RecipeSpec, ...], tuple[CommandSpec, ...]]:
     """The components, recipes and commands of a plugin's module.
 
     Raises:
         RefusalError: a hook has the wrong name or signature, raises, or returns a wrong description.
     """
-    manager = hooked(name, module)
-    components = answer(manager, "ganvae_components", ComponentSpec)
-    recipes = answer(manager, "ganvae_recipes", RecipeSpec)
-    commands = answer(manager, "ganvae_commands", CommandSpec)
+    check_hooks(module)
+    components = answer(module, "ganvae_components", ComponentSpec)
+    recipes = answer(module, "ganvae_recipes", RecipeSpec)
+    commands = answer(module, "ganvae_commands", CommandSpec)
     for component in components:
         check_component(component)
     for recipe in recipes:
@@ -92,39 +90,26 @@ def description(
     return components, recipes, commands
 
 
-def hooked(name: str, module: ModuleType) -> pluggy.PluginManager:
-    """A plugin manager with this module alone, so that plugins do not affect each other.
-
-    Raises:
-        RefusalError: a hook has the wrong name or signature, or lacks its ``@hookimpl``.
-    """
+def check_hooks(module: ModuleType) -> None:
+    """Refuse a function of a module that is called like a hook and is none, or is one without its mark."""
     for attribute, value in vars(module).items():
         options = getattr(value, "ganvae_impl", None) if callable(value) else None  # set by @hookimpl
         if options is None and not (callable(value) and attribute.startswith("ganvae_")):
             continue
         if attribute not in HOOKS and not (options and options["optionalhook"]):
             raise RefusalError(f"there is no hook {attribute}.{did_you_mean(attribute, HOOKS)}")
-        if options is None:  # pluggy would ignore it in silence
+        if options is None:
             raise RefusalError(f"{attribute} is no hook implementation: put @hookimpl above it")
-    manager = pluggy.PluginManager("ganvae")
-    manager.add_hookspecs(hookspecs)
-    try:
-        manager.register(module, name)
-    except pluggy.PluginValidationError as error:
-        raise RefusalError(str(error)) from error
-    return manager
 
 
-def answer(manager: pluggy.PluginManager, hook: str, expected: type[Spec]) -> tuple[Spec, ...]:
-    """The descriptions that a plugin's implementation of a hook returns."""
-    caller: pluggy.HookCaller = getattr(manager.hook, hook)
-    if not caller.get_hookimpls():
+def answer(module: ModuleType, hook: str, expected: type[Spec]) -> tuple[Spec, ...]:
+    """The descriptions that a plugin's implementation of a hook returns; none where it has no such hook."""
+    if not hasattr(module, hook):
         return ()
     try:
-        returned: list[Any] = caller()
+        value: Any = getattr(module, hook)()
     except Exception as error:
         raise RefusalError(f"{hook}: {type(error).__name__}: {error}") from error
-    value = returned[0] if returned else None  # pluggy leaves out None
     if not isinstance(value, (list, tuple)):
         raise RefusalError(f"{hook} returned {type(value).__name__}, not a list of {expected.__name__}")
     for item in cast(Sequence[Any], value):

@@ -19,7 +19,7 @@ from ganvae_core.config.configuration import FRAME, IN_MEMORY, Configuration, st
 from ganvae_core.config.layers import nest, parse_yaml
 from ganvae_core.config.options import Text
 from ganvae_core.data.codec import in_own_units
-from ganvae_core.data.randomness import borrowed_randomness
+from ganvae_core.data.randomness import seeded
 from ganvae_core.data.specifications import stored_specs
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.devices import precision_here, select_device
@@ -204,8 +204,7 @@ class Run:
             )
             return found.cpu().numpy()
 
-        with borrowed_randomness(self.device) as generator:
-            generator.manual_seed(seed)
+        with seeded(self.device, seed):
             return np.concatenate(self._of_batches(scores, data, indices, condition))
 
     def _of_batches(

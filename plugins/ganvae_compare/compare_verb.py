@@ -231,42 +231,34 @@ class Display:
     """Shows all runs at once: live in a terminal, a line now and then in a pipe."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self._said = {job.name: state_of(job, None)[0] for job in jobs}
-        self._live: Any = None
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._is_live = sys.stderr.isatty()
+        columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[state]}"))
+        self._bars = Progress(
+            *columns, console=Console(stderr=True), transient=True, disable=not self._is_live
+        )
+        self._states = {job.name: state_of(job, None)[0] for job in jobs}
+        self._tasks = {
+            job: self._bars.add_task(job.name, total=1.0, state=self._states[job.name]) for job in jobs
+        }
 
     def __enter__(self) -> Display:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
-            self._live.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._bars.stop()
 
     def __call__(self, workers: list[Worker]) -> None:
         found = {worker.job.name: worker for worker in workers}
-        states = {job.name: state_of(job, found.get(job.name)) for job in self.jobs}
-        if self._live is not None:
-            self._live.update(self._table(states))
-            return
-        for name, (state, _) in states.items():
-            if self._said[name] != state:
-                note(f"{name}: {state}")
-                self._said[name] = state
-
-    def _table(self, states: dict[str, tuple[str, float]]) -> object:
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-
-        table = Table.grid(padding=(0, 2))
-        for name, (state, share) in states.items():
-            table.add_row(name, ProgressBar(total=1.0, completed=share, width=24), state)
-        return table
+        for job, task in self._tasks.items():
+            state, share = state_of(job, found.get(job.name))
+            self._bars.update(task, completed=share, state=state)
+            if not self._is_live and self._states[job.name] != state:
+                note(f"{job.name}: {state}")
+            self._states[job.name] = state
 
 
 def state_of(job: Job, worker: Worker | None) -> tuple[str, float]:

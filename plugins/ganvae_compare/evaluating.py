@@ -23,7 +23,7 @@ from ganvae_core.config.build import Builder, has
 from ganvae_core.config.configuration import Configuration, stored
 from ganvae_core.config.layers import nest
 from ganvae_core.config.settings import Choice
-from ganvae_core.data.randomness import borrowed_randomness, mixed_seed
+from ganvae_core.data.randomness import mixed_seed, seeded
 from ganvae_core.evaluation.measuring import MEASURING
 from ganvae_core.evaluation.references import CEILING, references
 from ganvae_core.evaluation.sampling import CHUNK, can_sample, sample_chunk
@@ -200,8 +200,7 @@ def built_metrics(
 
 def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:
     """The results of one metric by the names of its figures; a reason where it cannot be had."""
-    with torch.no_grad(), borrowed_randomness(subject.device) as generator:
-        generator.manual_seed(mixed_seed(subject.seed, MEASURING))
+    with torch.no_grad(), seeded(subject.device, mixed_seed(subject.seed, MEASURING)):
         try:
             values = metric.measure(subject)
         except gv.NotApplicable as error:

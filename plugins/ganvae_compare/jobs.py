@@ -38,7 +38,6 @@ class Worker:
         self._lacks_references = lacks_references
         self.state = "trains"
         self.error = ""
-        self._tries = 0
         job.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = self._start_training()
 
@@ -81,13 +80,7 @@ class Worker:
         elif process.returncode == 0:
             self._process = self._start_measuring()
             return True
-        error = last_error(self.job.log)
-        if "in use" in error and self._tries < SAVING_SECONDS:  # its owner was killed, and saves
-            self._tries += 1
-            time.sleep(1.0)
-            self._process = self._start_training()
-            return True
-        self.state, self.error = "failed", error
+        self.state, self.error = "failed", last_error(self.job.log)
         return False
 
     def stop(self) -> None:
@@ -107,8 +100,7 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
     """Train and measure all jobs that are not done, so many at once.
 
     Args:
-        jobs: in the order in which they are begun. The first one that comes so far is measured with the references, and
-            another one again where it fails.
+        jobs: in the order in which they are begun. The first one that comes so far is measured with the references.
         processes: at once.
         show: called again and again with all workers so far.
 
@@ -134,8 +126,6 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
                 running.append(Worker(waiting.pop(0), threads, lacks_references))
                 workers.append(running[-1])
             running[:] = [worker for worker in running if worker.step()]
-            if not waiting and not running:
-                waiting += _for_references(workers)
             show(workers)
             time.sleep(POLL_SECONDS)
     finally:
@@ -144,15 +134,6 @@ def work_through(jobs: list[Job], processes: int, show: Callable[[list[Worker]],
         for worker in running:
             worker.wait()
     return [worker for worker in workers if worker.error]
-
-
-def _for_references(workers: list[Worker]) -> list[Job]:
-    """A job to be measured again, with the references, where all that were to be measured with them failed."""
-    asked = [worker for worker in workers if worker.with_references]
-    if not asked or not all(worker.error for worker in asked):
-        return []
-    tried = {worker.job.name for worker in asked}
-    return [worker.job for worker in workers if not worker.error and worker.job.name not in tried][:1]
 
 
 def is_finished(run: Path) -> bool:

@@ -172,7 +172,7 @@ def _short(text: str) -> str:
 
 def nearest(run: Run, made: Tensor) -> str | Table:
     """Samples with the training rows that are nearest to them."""
-    made = made[: across(run) if run.view.as_grid else JOINED if is_plane(run) else FEW]
+    made = made[: paired_rows(run)]
     data = run.open_data()
     best = torch.full((len(made),), torch.inf)
     closest = made.clone()
@@ -181,34 +181,39 @@ def nearest(run: Run, made: Tensor) -> str | Table:
         better = distances[:, 0] < best
         best[better] = distances[better, 0]
         closest[better] = batch.x.cpu()[places[better, 0]]
-    if run.view.as_grid:
-        return picture(run, Drawing(_rows(run, torch.cat([made, closest])), columns=across(run)))
-    if is_plane(run):
-        return _joined(run, made, closest, "samples")
-    return table(run, [((f"sample {number}", "nearest row"), torch.stack(pair))
-                       for number, pair in enumerate(zip(made, closest, strict=True), 1)])  # fmt: skip
+    return paired(run, made, closest, "samples", ("sample", "nearest row"))
 
 
 def reconstruction(run: Run) -> str | Table:
     """Held-out rows with their reconstructions."""
     data = run.open_data()
-    count = 2 * across(run) if run.view.as_grid else JOINED if is_plane(run) else FEW
-    batch = batch_of(data, evenly(data.held_out, count), run.device)
+    batch = batch_of(data, evenly(data.held_out, paired_rows(run)), run.device)
     with torch.no_grad():
         made = run.model.reconstruct(batch.x, batch.condition)
-    if run.view.as_grid:
-        return picture(run, Drawing(_rows(run, made), "reconstructions", originals=_rows(run, batch.x),
-                                    columns=across(run)))  # fmt: skip
-    if is_plane(run):
-        return _joined(run, made, batch.x, "reconstructions")
-    return table(run, [((f"row {number}", "reconstruction"), torch.stack(pair))
-                       for number, pair in enumerate(zip(batch.x, made, strict=True), 1)])  # fmt: skip
+    return paired(run, made, batch.x, "reconstructions", ("reconstruction", "row"))
 
 
-def _joined(run: Run, made: Tensor, real: Tensor, name: str) -> str:
-    """Points joined to the rows of the data that belong to them, over the density of the data."""
-    return picture(run, Drawing(_rows(run, made), name, real=_real(run, "training", POINTS),
-                                originals=_rows(run, real)))  # fmt: skip
+def paired_rows(run: Run) -> int:
+    """Rows that are shown with others that belong to them."""
+    return 2 * across(run) if run.view.as_grid else JOINED if is_plane(run) else FEW
+
+
+def paired(run: Run, made: Tensor, real: Tensor, name: str, labels: tuple[str, str]) -> str | Table:
+    """What was made, with the rows of the data that belong to it; points are joined to theirs, over the data's density.
+
+    Args:
+        run: that has made it.
+        made: (N, *X).
+        real: (N, *X).
+        name: of what was made.
+        labels: of one of either.
+    """
+    if is_table(run):
+        return table(run, [((f"{labels[0]} {number}", labels[1]), torch.stack(pair))
+                           for number, pair in enumerate(zip(made, real, strict=True), 1)])  # fmt: skip
+    density = _real(run, "training", POINTS) if is_plane(run) else None
+    drawing = Drawing(_rows(run, made), name, real=density, originals=_rows(run, real), columns=across(run))
+    return picture(run, drawing)
 
 
 def interpolation(run: Run) -> str | Table:

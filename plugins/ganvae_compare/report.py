@@ -269,7 +269,7 @@ def next_steps(
     for entry in entries:
         if entry.name.partition("/")[0] == "ae" and entry.name not in leading(best) and entry.runs:
             run = shlex.quote(str(entry.runs[0]))
-            steps.append(f"give {entry.name} a stronger prior:  ganvae fit-prior {run} --prior latent-flow")
+            steps.append(f"give {entry.name} a stronger prior:  ganvae run --from {run} --prior latent-flow")
             break
     return steps
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import io
 import re
 import time
@@ -17,7 +16,7 @@ from filelock import FileLock, Timeout
 
 import ganvae_core as gv
 from ganvae_core.cli.output import four_digits
-from ganvae_core.config.layers import Text, as_overrides, nest
+from ganvae_core.config.layers import Text
 from ganvae_core.store.files import whole_file
 from ganvae_core.store.manifests import texts
 
@@ -201,8 +200,8 @@ class Pruning(gv.Callback):
 def run_trials(sweep: Sweep, say: Any) -> None:
     """Ask for trials, train them and report them, until as many have ended as there are to be.
 
-    A trial of the same values as another is not trained again: it waits until that one has ended, and ends as it did.
-    While other processes run the last trials this one waits, since one that is killed leaves its trial to be claimed.
+    A trial of the same values as one that has ended is not trained again, and ends as it did. While other processes run
+    the last trials this one waits, since one that is killed leaves its trial to be claimed.
 
     Args:
         sweep: what is searched.
@@ -220,10 +219,7 @@ def run_trials(sweep: Sweep, say: Any) -> None:
         trial, held = claimed
         with held:
             drawn = {key: found.drawn(trial, key) for key, found in sweep.ranges.items()}
-            words = " ".join(as_overrides(nest(list(drawn.items()))))
-            # The locks of a process that is killed are free: what it trained is trained again.
-            with FileLock(sweep.folder / LOCKS / hashlib.sha256(words.encode()).hexdigest()[:16]):
-                said = _run_trial(sweep, study, trial, drawn)
+            said = _run_trial(sweep, study, trial, drawn)
         settings = " ".join(f"{key}={short(value)}" for key, value in drawn.items())
         say(f"trial {trial.number}: {said}   {settings}")
 

@@ -194,10 +194,9 @@ def _marginals(run: Run, rows: np.ndarray) -> list[dict[str, Any]] | None:
 def _axes(run: Run, rows: Any) -> list[dict[str, Any]]:
     """The ranked dimensions, with the ends of their sliders: wider than the 2nd and the 98th percentile by a half."""
     from ganvae_core import latent
-    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.data.randomness import seeded
 
-    with borrowed_randomness(run.device) as generator, run.computing():
-        generator.manual_seed(0)
+    with seeded(run.device, 0), run.computing():
         condition = run.model.draw_conditions(CHANGED_CODES)
         codes = run.model.prior.sample(CHANGED_CODES, condition)
         if rows is not None and run.spec.condition is None:

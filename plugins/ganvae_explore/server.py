@@ -138,11 +138,10 @@ def _encode(run: Run, values: Tensor, condition: Tensor | None) -> Tensor:
 
 
 def _invert(run: Run, values: Tensor, condition: Tensor | None) -> Tensor:
-    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.data.randomness import seeded
     from ganvae_core.latent import invert
 
-    with borrowed_randomness(run.device) as generator:
-        generator.manual_seed(0)
+    with seeded(run.device, 0):
         return invert(run.model, values.reshape(-1, *run.spec.shape), _conditions(run, condition)).z
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from ganvae_core.cli.frame import PathName, WholeNumber, current_catalogue
-from ganvae_core.cli.model_verbs import CHECKPOINT, DATA, DEVICE
-from ganvae_core.cli.output import note, said_if_slow, warn, warnings_as_notes
+from ganvae_core.cli.frame import PathName, WholeNumber
+from ganvae_core.cli.output import note, said_if_slow, warnings_as_notes
+from ganvae_core.cli.request import CHECKPOINT, DATA, DEVICE, load
 from ganvae_core.errors import ConfigurationError
 
 MOST_RUNS = 2
@@ -54,18 +54,13 @@ def explore(
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(f"explore needs {', '.join(missing)}, which is not installed.", EXTRA)
-    from ganvae_core.runs.loading import read_run
     from ganvae_core.views.files import check_output
     from ganvae_explore.content import content_of
     from ganvae_explore.page import page_file, page_of_server
 
     if output is not None:
         check_output(output, "pages", (".html",))
-    runs = [read_run(each, checkpoint=checkpoint, device="cpu" if output else device,
-                     catalogue=current_catalogue()) for each in paths]  # fmt: skip
-    for run in runs:
-        for passed_over in run.damage:
-            warn(passed_over)
+    runs = [load(each, checkpoint, "cpu" if output else device)[0] for each in paths]
     with said_if_slow("encoding and ranking"), warnings_as_notes():
         contents = [content_of(run, data, count) for run in runs]
     if len(runs) > 1:

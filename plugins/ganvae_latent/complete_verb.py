@@ -12,8 +12,9 @@ import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.output import counted, note, said_if_slow, table
+from ganvae_core.cli.request import open_data
 from ganvae_core.errors import ConfigurationError
-from ganvae_latent.giving import FILES, RESIZE, ROWS, Chosen, Request, open_data, requested
+from ganvae_latent.giving import FILES, RESIZE, ROWS, Chosen, Request, requested
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +80,7 @@ def complete(
     import torch
 
     from ganvae_core import latent
-    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.data.randomness import seeded
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.interfaces import SequentialData
     from ganvae_core.views.showing import shown_rows
@@ -108,14 +109,13 @@ def complete(
     if is_whole or bool(visible.all()):
         raise ConfigurationError("nothing is missing in these rows.", "hide something:  --mask random:0.5")
     wants_mean, noise = noise is False, run.model.shown == "draw" if noise is None else noise
-    with said_if_slow("completing rows"), borrowed_randomness(run.device) as generator:
+    with said_if_slow("completing rows"), seeded(run.device, seed):
         one = None if batch.condition is None else batch.condition[:1]
         code = torch.zeros(1, *run.model.prior.latent_shape, device=run.device)
         if isinstance(run.model.decode(code, one), SequentialData):
             if wants_mean:
                 raise ConfigurationError("--mean: each entry is drawn given those before it; leave it out.")
             noise = True
-        generator.manual_seed(seed)
         made, z = latent.complete(
             run.model, batch.x, visible, batch.condition, draws=draws, steps=steps, method=method, noise=noise
         )
@@ -131,8 +131,7 @@ def complete(
         _report_tokens(run, batch.x, visible, hidden, made)
     elif bool(hidden.any()):
         entries = shown if run.spec.fields else np.stack([entries_of(run, each) for each in made])
-        with borrowed_randomness(run.device) as generator:
-            generator.manual_seed(seed)
+        with seeded(run.device, seed):
             again = (
                 None if noise else partial(latent.drawn_at, run.model, z, batch.x, visible, batch.condition)
             )

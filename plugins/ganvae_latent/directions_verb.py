@@ -11,9 +11,10 @@ import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.output import four_digits, note, said_if_slow, table
+from ganvae_core.cli.request import open_data
 from ganvae_core.errors import ConfigurationError, did_you_mean
 from ganvae_latent.features import classifier_of
-from ganvae_latent.giving import Request, open_data, requested
+from ganvae_latent.giving import Request, requested
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

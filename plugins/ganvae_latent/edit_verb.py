@@ -11,8 +11,9 @@ import click
 
 from ganvae_core.cli.frame import PathName, WholeNumber
 from ganvae_core.cli.output import counted, note
+from ganvae_core.cli.request import need_encoder, open_data
 from ganvae_core.errors import ConfigurationError, did_you_mean
-from ganvae_latent.giving import RESIZE, ROWS, Given, Request, need_encoder, open_data, requested
+from ganvae_latent.giving import RESIZE, ROWS, Given, Request, requested
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganvae_core.cli.frame import PathName
-from ganvae_core.cli.model_verbs import CHECKPOINT, RUN
 from ganvae_core.cli.output import counted, note, said_if_slow
+from ganvae_core.cli.request import CHECKPOINT, RUN, load, open_data, refuse_output
 from ganvae_core.errors import ConfigurationError, TrainingError
-from ganvae_latent.giving import load_run, open_data
-from ganvae_latent.showing import refuse_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +57,8 @@ def export(path: Path, part: str, quantise: Any, checkpoint: str | None, output:
     from ganvae_core.store.files import whole_path
     from ganvae_core.views.files import ending_of
 
-    run = load_run(path, checkpoint, "cpu")
-    refuse_output(run, output, "exports", None, ENDINGS)
+    run, _ = load(path, checkpoint, "cpu")
+    refuse_output(run, output, "exports", ENDINGS)
     critic = parts.critic_of(run.objective()) if part == "critic" else None
 
     def made(rounds: bool) -> ExportedPart:

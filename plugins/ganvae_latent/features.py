@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ganvae_core.cli.request import need_encoder, open_data
 from ganvae_core.errors import ConfigurationError, NotApplicable
-from ganvae_latent.giving import need_encoder, open_data
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import numpy as np
 
-from ganvae_core.cli.frame import PathName, WholeNumber
-from ganvae_core.cli.model_verbs import CHECKPOINT, CONDITION, DATA, DEVICE, OUTPUT, RUN, load, open_with
-from ganvae_core.cli.output import counted, note, said_if_slow, warnings_as_notes
+from ganvae_core.cli import request
+from ganvae_core.cli.frame import PathName
+from ganvae_core.cli.output import counted, note, said_if_slow
+from ganvae_core.cli.request import CONDITION, DATA, SEED, open_data
 from ganvae_core.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -26,14 +26,9 @@ if TYPE_CHECKING:
 
 DATA_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 """Of files that hold arrays or tables, which are read as they are."""
-SEED = click.option(
-    "--seed", type=WholeNumber(min=0), default=0, metavar="N", help="Other draws for another seed."
-)
 ROWS = click.option("--rows", metavar="N,…", help="Numbers of rows of the data.")
 RESIZE = click.option("--resize", is_flag=True, help="Scale images to the size that the model takes.")
 FILES = click.argument("files", nargs=-1, metavar="[FILE]...", type=PathName())
-LOADED = ("path", "checkpoint", "device", "overrides")
-"""Parameters by which the run is loaded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,27 +66,15 @@ class Chosen(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
-    """What is asked for by the parameters that all verbs share.
+class Request(request.Request):
+    """What is asked for by the parameters that verbs share, and which rows.
 
     Args:
-        run: with its model.
-        options: of data, by KEY=VALUE.
-        data: other than the run's.
-        asked: by ``--condition``.
-        seed: of draws.
-        output: the file to write; None for the usual one.
         files: whose rows are taken.
         rows: numbers of rows of the data, as they are typed.
         resize: whether pictures are scaled.
     """
 
-    run: Run
-    options: Mapping[str, Any]
-    data: str | None
-    asked: tuple[str, ...]
-    seed: int
-    output: Path | None
     files: tuple[Path, ...] = ()
     rows: str | None = None
     resize: bool = False
@@ -100,14 +83,6 @@ class Request:
     def names_rows(self) -> bool:
         """Whether rows are given, by files or by number."""
         return bool(self.files) or self.rows is not None
-
-    def condition(self, count: int) -> Tensor | None:
-        """(count, *K) what ``--condition`` says, or None without it."""
-        return self.run.condition(self.asked, count, seed=self.seed) if self.asked else None
-
-    def open_data(self) -> Split:
-        """The data, which needs no labels where a condition is asked for."""
-        return open_data(self.run, self.data, self.asked, self.options)
 
     def chosen(self, held_out: int = 0) -> list[Chosen]:
         """The rows that are given by files or by number; otherwise so many held-out ones, or the first two.
@@ -169,7 +144,7 @@ class Request:
         """The codes of rows: the encoder's, or those that optimisation finds where there is no encoder."""
         import torch
 
-        from ganvae_core.data.randomness import borrowed_randomness
+        from ganvae_core.data.randomness import seeded
         from ganvae_core.latent import invert
 
         run, batch = self.run, self.batch(chosen)
@@ -177,8 +152,7 @@ class Request:
             with torch.no_grad():
                 return Given(run.model.encode(batch.x, batch.condition).mean, batch.condition, batch.x)
         note(f"{run.path} has no encoder: codes are found by optimisation")
-        with borrowed_randomness(run.device) as generator, said_if_slow("looking for codes"):
-            generator.manual_seed(self.seed)
+        with seeded(run.device, self.seed), said_if_slow("looking for codes"):
             found = invert(run.model, batch.x, batch.condition, mask=batch.mask)
         return Given(found.z, batch.condition, batch.x)
 
@@ -218,11 +192,6 @@ class Request:
             given = torch.tensor(kept, device=run.device).reshape(1, *run.spec.condition)
         return Given(torch.tensor(values, device=run.device).reshape(1, *shape), given)
 
-    def written(self, output: Path, what: str, more: str = "") -> None:
-        """Say what was made, and print where it is."""
-        note(f"{what} by {self.run.path} at step {self.run.step:,}{more}")
-        click.echo(str(output))
-
     def _file(self, file: Path) -> Chosen:
         """All rows of a picture, or of any other file of data, as the run's model can take it.
 
@@ -254,51 +223,12 @@ class Request:
 def requested(
     *more: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> Callable[..., Callable[..., None]]:
-    """Give a verb the parameters that all verbs share, as one ``Request``.
+    """Give a verb a ``Request`` with data, seed and condition.
 
     Args:
-        more: further parameters of a ``Request``: which rows are taken, or KEY=VALUE.
+        more: further parameters: which rows are taken, or KEY=VALUE.
     """
-
-    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(verb)
-        def run_verb(**values: Any) -> None:
-            run, options = load(**{name: values.pop(name) for name in LOADED if name in values})
-            shared = {field.name for field in dataclasses.fields(Request)} & values.keys()
-            verb(Request(run, options, **{name: values.pop(name) for name in shared}), **values)
-
-        with_parameters: Callable[..., None] = run_verb
-        for add in reversed((RUN, *more, DATA, SEED, CONDITION, CHECKPOINT, DEVICE, OUTPUT)):
-            with_parameters = add(with_parameters)
-        return with_parameters
-
-    return decorate
-
-
-def load_run(path: Path, checkpoint: str | None, device: str) -> Run:
-    """The run, with a warning for each damaged checkpoint that was passed over."""
-    return load(path, checkpoint, device)[0]
-
-
-def need_encoder(run: Run) -> None:
-    """Refuse a run without an encoder.
-
-    Raises:
-        ConfigurationError: it has none.
-    """
-    if run.model.encoder is None:
-        raise ConfigurationError(
-            f"{run.path} has no encoder: {run.configuration.plugin} makes data from codes and not codes from data.",
-            "train a model that has one:  ganvae run --plugin vae",
-        )
-
-
-def open_data(
-    run: Run, data: str | None = None, asked: Sequence[str] = (), options: Mapping[str, Any] | None = None
-) -> Split:
-    """The run's data, or other data that its model can take; warnings are printed as notes."""
-    with warnings_as_notes():
-        return open_with(run, data, options or {}, asked)
+    return request.requested(*more, DATA, SEED, CONDITION, kind=Request)
 
 
 def row_numbers(text: str) -> np.ndarray:

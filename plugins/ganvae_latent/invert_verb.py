@@ -63,7 +63,7 @@ def invert(
     import torch
 
     from ganvae_core import latent
-    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.data.randomness import seeded
     from ganvae_core.types import Drawing
     from ganvae_core.views.showing import show, shown_rows
     from ganvae_latent.showing import output_for
@@ -83,8 +83,7 @@ def invert(
     else:
         batch = request.batch(request.chosen(held_out=count))
         x, conditions, mask = batch.x, batch.condition, batch.mask
-    with said_if_slow("looking for codes"), borrowed_randomness(run.device) as generator:
-        generator.manual_seed(request.seed + 1)
+    with said_if_slow("looking for codes"), seeded(run.device, request.seed + 1):
         found = latent.invert(
             run.model, x, conditions, mask=mask, starts=starts, steps=steps, prior_weight=prior_weight,
             features=_features(run, space or "critic", x, conditions) if weight else None, feature_weight=weight,

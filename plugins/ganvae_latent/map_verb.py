@@ -10,7 +10,8 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.output import counted, note, said_if_slow
-from ganvae_latent.giving import Request, need_encoder, open_data, requested
+from ganvae_core.cli.request import need_encoder, open_data
+from ganvae_latent.giving import Request, requested
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,12 +55,12 @@ def draw_map(
     from ganvae_core.store.files import whole_path
     from ganvae_core.views.files import ending_of
     from ganvae_core.views.showing import shown_rows
-    from ganvae_latent.showing import need_images, refuse_output, write
+    from ganvae_latent.showing import need_images, write
 
     run = request.run
-    output = request.output or run.path / f"maps/{f'grid-{grid}' if grid else by}.png"
     need_encoder(run)
-    refuse_output(run, output, "maps", request.data, (".png",) if grid else (".png", ".parquet"))
+    usual = f"maps/{f'grid-{grid}' if grid else by}.png"
+    output = request.output_for("maps", usual, (".png",) if grid else (".png", ".parquet"))
     if thumbnails or grid:
         need_images(run, "grids" if grid else "thumbnails")
     split = open_data(run, request.data)

@@ -49,48 +49,65 @@ def read_mask(text: str, spec: DataSpec, view: View, rows: int, seed: int) -> np
         ConfigurationError: it is none of these, or does not fit the data.
     """
     kind, colon, values = text.partition(":")
-    visible = np.ones((rows, *spec.shape), bool)
-    if colon and kind == "box":
-        left, top, width, height = _numbers(text, values, 4)
-        _need_image(text, spec)
-        _, high, wide = spec.shape
-        if min(left, top) < 0 or min(width, height) < 1 or left + width > wide or top + height > high:
-            raise ConfigurationError(f"--mask {text}: such a box is not within images of {high} × {wide}.")
-        visible[:, :, top : top + height, left : left + width] = False
-        return visible
+    kinds = {"box": _box, "columns": _columns_of, "span": _span}
     if colon and kind == "random":
-        try:
-            share = float(values)
-        except ValueError:
-            share = -1.0
-        if not 0 < share < 1:
-            raise ConfigurationError(
-                f"--mask {text}: the share of hidden entries lies between 0 and 1.", EXAMPLES
-            )
-        drawn = np.random.default_rng(seed).random((rows, *_places(spec)))
-        if spec.fields:  # the positions of a column are hidden together
-            drawn = np.repeat(drawn, [field.width for field in spec.fields], axis=1)
-        return np.broadcast_to(drawn >= share, visible.shape).copy()
-    if colon and kind == "span":
-        return visible & _span(text, values, spec, view)
-    if colon and kind == "columns":
-        columns = _columns(spec)
-        names = [values] if values in columns else next(csv.reader([values], skipinitialspace=True))
-        for name in map(str.strip, names):  # a name with a comma may be quoted
-            places = columns.get(name)
-            if places is None:
-                near = did_you_mean(name, columns)
-                raise ConfigurationError(
-                    f"--mask {text}: this data has no column '{name}'.{near}",
-                    f"columns: {', '.join(columns)}" if columns else "this data has no named columns",
-                )
-            visible[..., places] = False
-        if not visible.any():
-            raise ConfigurationError(f"--mask {text}: all columns are hidden.")
-        return visible
-    if not Path(text).is_file():
+        visible = _random(text, values, spec, rows, seed)
+    elif colon and kind in kinds:
+        visible = np.broadcast_to(kinds[kind](text, values, spec, view), (rows, *spec.shape))
+    elif Path(text).is_file():
+        visible = np.broadcast_to(~_picture(Path(text), spec), (rows, *spec.shape))
+    else:
         raise ConfigurationError(f"--mask: '{text}' is neither a mask nor a file.", EXAMPLES)
-    return visible & ~_picture(Path(text), spec)
+    if not visible.any():
+        raise ConfigurationError(f"--mask {text}: all of a row is hidden.")
+    return visible.copy()
+
+
+def _box(text: str, values: str, spec: DataSpec, view: View) -> np.ndarray:
+    """(*X) bool, false within a box of pixels."""
+    parts = values.split(",")
+    if len(parts) != 4 or not all(part.strip().lstrip("-").isdecimal() for part in parts):
+        raise ConfigurationError(f"--mask {text}: a box has 4 whole numbers.", EXAMPLES)
+    _need_image(text, spec)
+    left, top, width, height = map(int, parts)
+    _, high, wide = spec.shape
+    if min(left, top) < 0 or min(width, height) < 1 or left + width > wide or top + height > high:
+        raise ConfigurationError(f"--mask {text}: such a box is not within images of {high} × {wide}.")
+    visible = np.ones(spec.shape, bool)
+    visible[:, top : top + height, left : left + width] = False
+    return visible
+
+
+def _random(text: str, values: str, spec: DataSpec, rows: int, seed: int) -> np.ndarray:
+    """(rows, *X) bool, false in a share of the pixels with all of their channels, or of the cells of a table."""
+    try:
+        share = float(values)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise ConfigurationError(
+            f"--mask {text}: the share of hidden entries lies between 0 and 1.", EXAMPLES
+        )
+    places = (1, *spec.shape[1:]) if spec.modality == "image" else spec.shape
+    drawn = np.random.default_rng(seed).random((rows, *((len(spec.fields),) if spec.fields else places)))
+    if spec.fields:  # the positions of a column are hidden together
+        drawn = np.repeat(drawn, [field.width for field in spec.fields], axis=1)
+    return np.broadcast_to(drawn >= share, (rows, *spec.shape))
+
+
+def _columns_of(text: str, values: str, spec: DataSpec, view: View) -> np.ndarray:
+    """(*X) bool, false in columns that are named."""
+    columns = _columns(spec)
+    names = [values] if values in columns else next(csv.reader([values], skipinitialspace=True))
+    visible = np.ones(spec.shape, bool)
+    for name in map(str.strip, names):  # a name with a comma may be quoted
+        if name not in columns:
+            raise ConfigurationError(
+                f"--mask {text}: this data has no column '{name}'.{did_you_mean(name, columns)}",
+                f"columns: {', '.join(columns)}" if columns else "this data has no named columns",
+            )
+        visible[..., columns[name]] = False
+    return visible
 
 
 def _picture(file: Path, spec: DataSpec) -> np.ndarray:
@@ -109,11 +126,7 @@ def _picture(file: Path, spec: DataSpec) -> np.ndarray:
         raise ConfigurationError(
             f"--mask: '{file}' has {size[1]} × {size[0]} pixels, and the model's images {height} × {width}."
         )
-    hidden = pixels[None] >= WHITE
-    if not hidden.any() or hidden.all():
-        which = "every" if hidden.any() else "no"
-        raise ConfigurationError(f"--mask: {which} pixel of '{file}' is white, which is what is hidden.")
-    return hidden
+    return pixels[None] >= WHITE
 
 
 def _columns(spec: DataSpec) -> dict[str, slice]:
@@ -140,18 +153,9 @@ def _span(text: str, values: str, spec: DataSpec, view: View) -> np.ndarray:
         raise ConfigurationError(
             f"--mask {text}: such a span is not within {size / scale:g}: {view.describe(spec)}."
         )
-    if last - first == size:
-        raise ConfigurationError(f"--mask {text}: all of a row is hidden.")
     visible = np.ones(spec.shape, bool)
     np.moveaxis(visible, view.along, 0)[first:last] = False
     return visible
-
-
-def _places(spec: DataSpec) -> Sequence[int]:
-    """The shape of what is hidden by itself: pixels with all of their channels, and columns of a table."""
-    if spec.fields:
-        return (len(spec.fields),)
-    return (1, *spec.shape[1:]) if spec.modality == "image" else spec.shape
 
 
 def _need_image(what: str, spec: DataSpec) -> None:
@@ -159,10 +163,3 @@ def _need_image(what: str, spec: DataSpec) -> None:
         raise ConfigurationError(
             f"a mask {what} is for images, and rows have the shape {spec.shape}.", EXAMPLES
         )
-
-
-def _numbers(text: str, values: str, count: int) -> list[int]:
-    parts = values.split(",")
-    if len(parts) != count or not all(part.strip().lstrip("-").isdecimal() for part in parts):
-        raise ConfigurationError(f"--mask {text}: a box has {count} whole numbers.", EXAMPLES)
-    return [int(part) for part in parts]

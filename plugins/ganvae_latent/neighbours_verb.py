@@ -8,8 +8,9 @@ import click
 
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.output import counted, note, said_if_slow
+from ganvae_core.cli.request import open_data
 from ganvae_latent.features import SPACES, features_of
-from ganvae_latent.giving import FILES, RESIZE, ROWS, Request, open_data, requested
+from ganvae_latent.giving import FILES, RESIZE, ROWS, Request, requested
 
 if TYPE_CHECKING:
     from torch import Tensor

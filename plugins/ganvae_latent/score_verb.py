@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from ganvae_core.cli.frame import WholeNumber
-from ganvae_core.cli.model_verbs import OVERRIDES
 from ganvae_core.cli.output import counted, four_digits, note, percent, said_if_slow, table, warnings_as_notes
+from ganvae_core.cli.request import OVERRIDES
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_latent.giving import Request, requested
 
@@ -59,14 +59,12 @@ def score(
     from ganvae_core.views.files import ending_of
     from ganvae_core.views.showing import show, shown_rows
     from ganvae_core.views.table import TABLES
-    from ganvae_latent.showing import refuse_output
 
     run, seed = request.run, request.seed
-    output = request.output or run.path / "scores.csv"
-    drawn = ending_of(output) == ".png"
-    refuse_output(
-        run, output, "scores", request.data, (*TABLES, *([".png"] if ".png" in run.view.endings else []))
+    output = request.output_for(
+        "scores", "scores.csv", (*TABLES, *([".png"] if ".png" in run.view.endings else []))
     )
+    drawn = ending_of(output) == ".png"
     how = method or scorings_of(run.model)[0]
     if how != "likelihood" and not run.view.quantities:
         raise ConfigurationError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganvae_core.cli.request import usual_ending
 from ganvae_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,32 +30,14 @@ def endings(run: Run, *, films: bool = False) -> tuple[str, ...]:
     return (*(ending for ending in run.view.endings if drawn or ending != ".png"), *film, *ARRAYS)
 
 
-def refuse_output(run: Run, output: Path, what: str, data: str | None, endings: tuple[str, ...]) -> None:
-    """Refuse an output that cannot be written, the run's own data, and the data to be read.
-
-    Raises:
-        ConfigurationError: it is one of these.
-    """
-    from ganvae_core.views.files import check_output
-
-    check_output(output, what, endings)
-    learned_from = run.configuration.components["data"].options.get("path")
-    read = [Path(each).expanduser().resolve() for each in (learned_from, data) if isinstance(each, str)]
-    if output.resolve() in read:
-        raise ConfigurationError(f"-o {output}: this is data that is read; name another file.")
-
-
 def output_for(request: Request, what: str, name: str | None = None, *, films: bool = False) -> Path:
     """Where rows are written: as is asked, or WHAT/NAME in the run with the usual ending of its data.
 
     Raises:
         ConfigurationError: it cannot be written, or is data that is read.
     """
-    run = request.run
-    usual = run.view.endings[0] if run.view.endings else ".npz"
-    chosen = request.output or run.path / what / f"{name or f'seed-{request.seed}'}{usual}"
-    refuse_output(run, chosen, what, request.data, endings(run, films=films))
-    return chosen
+    usual = f"{what}/{name or f'seed-{request.seed}'}{usual_ending(request.run.view)}"
+    return request.output_for(what, usual, endings(request.run, films=films))
 
 
 def write(

@@ -8,8 +8,9 @@ import click
 
 from ganvae_core.cli.frame import PathName, WholeNumber
 from ganvae_core.cli.output import counted, note, said_if_slow, table
+from ganvae_core.cli.request import open_data
 from ganvae_core.errors import DataError, RunError
-from ganvae_latent.giving import RESIZE, ROWS, Request, open_data, requested
+from ganvae_latent.giving import RESIZE, ROWS, Request, requested
 
 RANKED_ROWS = 2_000
 """Rows by whose posterior dimensions are ranked."""
@@ -46,7 +47,7 @@ def traverse(
     import torch
 
     from ganvae_core import latent
-    from ganvae_core.data.randomness import borrowed_randomness
+    from ganvae_core.data.randomness import seeded
     from ganvae_core.evaluation.sampling import evenly
     from ganvae_core.views.files import ending_of
     from ganvae_latent.showing import output_for, write
@@ -62,8 +63,7 @@ def traverse(
             x = run.batch(split, evenly(split.training, RANKED_ROWS)).x
         except (DataError, RunError) as error:
             note(f"note: ranked by the change of the output: {error.message}")
-    with said_if_slow("ranking dimensions"), borrowed_randomness(run.device) as generator:
-        generator.manual_seed(request.seed)
+    with said_if_slow("ranking dimensions"), seeded(run.device, request.seed):
         found = latent.axes(run.model, several.z, steps=steps, x=x, condition=several.condition, by=by)
     shown = found[:count]
     columns = max(len(axis.values) for axis in shown)

@@ -13,7 +13,7 @@ import torch
 from toys import engine, regression, same, state
 
 import ganvae_core as gv
-from ganvae_core.cli.progress import Remaining, duration
+from ganvae_core.cli.progress import duration
 from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
 from ganvae_core.engine.measuring import steps_between
@@ -164,10 +164,6 @@ def test_a_checkpoint_of_two_threads_is_resumed_with_two(tmp_path: Path) -> None
     assert preparation.warnings == ()
 
 
-def test_the_time_that_is_left_is_that_of_the_steps_after_the_first_interval() -> None:
-    left = Remaining(0, 100.0)
-    assert left.after(50, 1000, 200.0) == pytest.approx(1900)  # the first interval, while there is no other
-    assert left.after(100, 1000, 250.0) == pytest.approx(900)
-    assert left.after(1000, 1000, 1150.0) == 0
+def test_durations_in_words() -> None:
     assert [duration(each) for each in (0.2, 40, 720, 4980)] == ["1 s", "40 s", "12 min", "83 min"]
     assert duration(6000) == "1 h 40 min"

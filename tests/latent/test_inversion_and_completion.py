@@ -371,7 +371,7 @@ def test_missing_cells_of_a_table_are_filled_in_by_default(runs: Path, tmp_path:
         ("vae", "columns:a", "no column 'a'"),
         ("vae", "half", "neither a mask nor a file"),
         ("table", "columns:hight", "Did you mean 'height'?"),
-        ("table", "columns:height,weight,legs", "all columns are hidden"),
+        ("table", "columns:height,weight,legs", "all of a row is hidden"),
         ("table", "box:0,0,1,1", "for images"),
         ("table", "span:0,1", "of series, texts and sounds"),
     ],

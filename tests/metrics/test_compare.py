@@ -207,27 +207,6 @@ def test_the_first_run_that_is_trained_is_measured_with_the_references(
     assert measured == ["vae --json", "ae --no-references"]
 
 
-def test_references_are_measured_with_another_run_where_the_first_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both are measured at once: the second without references, before the first fails."""
-    measured: list[str] = []
-
-    def start(worker: Worker, words: list[str], output: int) -> Ended:
-        measured.append(f"{worker.job.candidate} {words[-1]}")
-        worker.job.log.write_text("error: out of memory.\n")
-        part = {"references": {} if "--no-references" in words else {"noise": {}}}
-        return Ended(int(worker.job.candidate == "one"), json.dumps([{"measured": [part]}]).encode())
-
-    monkeypatch.setattr(Worker, "_start", start)
-    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.0)
-    plan = Plan(tmp_path, runs=("one", "two"))
-    failed = work_through(plan.jobs, 2, lambda workers: None)
-    assert [worker.job.candidate for worker in failed] == ["one"]
-    assert measured == ["one --json", "two --no-references", "two --json"]
-    assert plan.jobs[1].has_references
-
-
 def test_runs_on_other_data_are_refused_before_they_are_measured(tmp_path: Path, say: Say) -> None:
     runs = [train(tmp_path / str(share), "--plugin", "gan", f"data.held_out={share}", "critic.hidden=[4]", *TINY)
             for share in (0.1, 0.2)]  # fmt: skip

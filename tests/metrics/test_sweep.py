@@ -144,32 +144,6 @@ def test_values_that_were_drawn_before_are_not_trained_again(
     assert all(0 <= float(row["active_units"]) <= int(row["latent.shape"]) for row in rows)
 
 
-def test_a_value_that_another_process_trains_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two threads stand for two processes; there is one value to draw."""
-    sweep = Sweep(tmp_path, "vae", "", "", (("generator", "any:mlp"),), "elbo_nats", "maximize", 2, 0)
-    study_of(sweep)
-    trained: list[Path] = []
-
-    def train(*_: object, out: Path, **__: object) -> SimpleNamespace:
-        trained.append(out)
-        for _try in range(500):  # until the other has drawn the value
-            if len(study_of(sweep).get_trials(deepcopy=False)) == 2:
-                break
-            time.sleep(0.01)
-        return SimpleNamespace(results={"elbo_nats": 1.0}, path=out, step=3)
-
-    monkeypatch.setattr(gv, "train", train)
-    said: list[str] = []
-    with ThreadPoolExecutor(2) as threads:
-        for ended in [threads.submit(run_trials, sweep, said.append) for _ in range(2)]:
-            ended.result(20)
-    assert len(trained) == 1
-    assert {trial.value for trial in study_of(sweep).get_trials()} == {1.0}
-    assert any("not trained again" in line for line in said)
-
-
 def test_processes_do_not_claim_more_trials_than_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
