@@ -26,8 +26,7 @@ class Budget(gv.Callback):
     def __init__(self, *, seconds: float = 60.0, stages: int = 1) -> None:
         if seconds <= 0:
             raise gv.ConfigurationError(f"budget: seconds={seconds} is not possible: it must be positive.")
-        if stages < 1:
-            raise gv.ConfigurationError(f"budget: stages={stages} is not possible: it must be at least 1.")
+        gv.in_range("budget.", least=1, stages=stages)
         self.seconds = seconds
         self.stages = stages
         self._stage = 0

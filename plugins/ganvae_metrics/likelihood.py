@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import ganvae_core as gv
-from ganvae_metrics.options import at_least
 
 ACTIVE_VARIANCE = 0.01
 MOST_INTEGRATIONS = 5_000
@@ -36,7 +35,7 @@ class ImportanceBound(gv.Metric):
     cheap = False
 
     def __init__(self, *, draws: int = 100, rows: int = 500) -> None:
-        at_least(1, draws=draws, rows=rows)
+        gv.in_range(least=1, draws=draws, rows=rows)
         self.draws, self.rows = draws, rows
         self.figures = (
             gv.Figure(f"iw{draws}_nats", f"log p(x), {draws} draws", "nats", "higher"),
@@ -94,7 +93,7 @@ class LatentUse(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        at_least(2, rows=rows)
+        gv.in_range(least=2, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -131,7 +130,7 @@ class AggregatePosterior(gv.Metric):
     figures = (gv.Figure("aggregate_mmd", "codes to prior, MMD × 1000", "", "lower"),)
 
     def __init__(self, *, rows: int = 1_000) -> None:
-        at_least(2, rows=rows)
+        gv.in_range(least=2, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import ganvae_core as gv
-from ganvae_metrics.options import at_least
 
 SMALLEST_SIDE = 11
 """Of the images that the structural similarity's window fits in."""
@@ -37,7 +36,7 @@ class Fidelity(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 2_000) -> None:
-        at_least(1, rows=rows)
+        gv.in_range(least=1, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import ganvae_core as gv
-from ganvae_metrics.options import at_least
 
 
 @final
@@ -30,7 +29,7 @@ class Probe(gv.Metric):
     cheap = False
 
     def __init__(self, *, rows: int = 5_000, nearest: int = 5) -> None:
-        at_least(1, rows=rows, nearest=nearest)
+        gv.in_range(least=1, rows=rows, nearest=nearest)
         self.rows, self.nearest = rows, nearest
         self.figures = (
             gv.Figure("linear_probe", "linear probe", "%", "higher"),
@@ -87,7 +86,7 @@ class OwnClasses(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 5_000) -> None:
-        at_least(2, rows=rows)
+        gv.in_range(least=2, rows=rows)
         self.rows = rows
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -143,7 +142,7 @@ class Disentanglement(gv.Metric):
     )
 
     def __init__(self, *, rows: int = 10_000, votes: int = 800) -> None:
-        at_least(2, rows=rows, votes=votes)
+        gv.in_range(least=2, rows=rows, votes=votes)
         self.rows, self.votes = rows, votes
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:

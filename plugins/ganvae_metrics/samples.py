@@ -14,7 +14,6 @@ from torch import Tensor
 import ganvae_core as gv
 from ganvae_metrics import distances
 from ganvae_metrics.nets import features, net_of
-from ganvae_metrics.options import at_least
 
 Net = Literal["pixels", "judge", "efficientnet-lite0", "inception"]
 NEEDS = frozenset(("prior",))
@@ -134,7 +133,7 @@ class Manifolds(InFeatures):
 
     def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", nearest: int = 5) -> None:
         super().__init__(data, net=net)
-        at_least(1, nearest=nearest)
+        gv.in_range(least=1, nearest=nearest)
         self.nearest = nearest
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -163,7 +162,7 @@ class SlicedWasserstein(InFeatures):
         self, data: gv.DataSpec | None = None, *, net: Net = "pixels", directions: int = 512
     ) -> None:
         super().__init__(data, net=net)
-        at_least(1, directions=directions)
+        gv.in_range(least=1, directions=directions)
         self.directions = directions
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -205,7 +204,7 @@ class DifferentBins(InFeatures):
     """
 
     def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", bins: int = 100) -> None:
-        at_least(2, bins=bins)
+        gv.in_range(least=2, bins=bins)
         self.bins = bins
         self.stems = (gv.Figure("ndb", f"NDB of {bins}", "%", "lower"),)
         super().__init__(data, net=net)
@@ -261,7 +260,7 @@ class Memorisation(InFeatures):
 
     def __init__(self, data: gv.DataSpec | None = None, *, net: Net = "pixels", rows: int = 50_000) -> None:
         super().__init__(data, net=net)
-        at_least(1, rows=rows)
+        gv.in_range(least=1, rows=rows)
         self.rows = rows
 
     def features(self, subject: gv.Subject) -> Callable[[Tensor], Tensor]:
@@ -309,7 +308,7 @@ class Modes(gv.Metric):
     )
 
     def __init__(self, *, samples: int = 2_500) -> None:
-        at_least(1, samples=samples)
+        gv.in_range(least=1, samples=samples)
         self.samples = samples
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
@@ -367,7 +366,7 @@ class AsAsked(gv.Metric):
     figures = (gv.Figure("as_asked", "classes as asked", "%", "higher"),)
 
     def __init__(self, *, samples: int = 2_000) -> None:
-        at_least(1, samples=samples)
+        gv.in_range(least=1, samples=samples)
         self.samples = samples
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
