@@ -277,7 +277,7 @@ def test_runs_on_other_data_are_not_compared(vae: Path, tmp_path: Path, say: Say
         ("frechett", "frechet"),
         ("{name: frechet, net: vgg}", "net"),
         ("{name: frechet", "is no list of metrics"),
-        ("{name: manifolds, nearest: 0}", "nearest=0"),
+        ("{name: manifolds, nearest: 0}", "nearest: 0"),
     ],
 )
 def test_a_metric_that_does_not_exist_is_refused(vae: Path, say: Say, metrics: str, expected: str) -> None:
