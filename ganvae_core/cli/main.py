@@ -37,6 +37,7 @@ class Verb:
 
 VERBS = {
     "run": Verb("Train", "run_verb:run", "train a model, or resume a run"),
+    "fit-prior": Verb("Train", "run_verb:fit_prior", "give a trained autoencoder another prior"),
     "config": Verb("Train", "config_verb:config", "print the complete configuration, commented"),
     "sample": Verb("Use", "model_verbs:sample", "draw new samples from a trained model"),
     "reconstruct": Verb("Use", "model_verbs:reconstruct", "pass data through the encoder and the generator"),

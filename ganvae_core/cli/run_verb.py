@@ -147,6 +147,36 @@ def run(
 configuration_options(run)
 
 
+@click.command("fit-prior")
+@click.argument("path", metavar="RUN", type=PathName())
+@click.option("--prior", required=True, metavar="P", help="The new prior's name.")
+@click.option("--steps", metavar="N", help="Steps to train it for.")
+@click.option("--out", type=PathName(), metavar="DIR", help="The new run's directory itself.")
+@click.option("--quiet", is_flag=True, help="Print the run directory and nothing else.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.pass_context
+def fit_prior(
+    context: click.Context,
+    path: Path,
+    prior: str,
+    steps: str | None,
+    out: Path | None,
+    quiet: bool,
+    overrides: tuple[str, ...],
+) -> int:
+    """Give a trained autoencoder another prior, in a new run: short for ganvae run --from RUN --prior P.
+
+    \b
+    ganvae fit-prior runs/ae-digits-1 --prior latent-flow
+    ganvae fit-prior runs/ae-digits-1 --prior gaussian-mixture prior.components=20
+    """
+    return context.invoke(
+        run, initial=path, prior=prior, steps=steps, out=out, quiet=quiet, overrides=overrides,
+        plugin=None, recipe=None, file=None, resume=None, epochs=None, processes=None, dry_run=False,
+        data=None, seed=None, device=None, precision=None,
+    )  # fmt: skip
+
+
 def prior_alone(catalogue: Catalogue, prior: str, given: list[str]) -> list[tuple[str, Any]]:
     """Settings of a run that gives a trained model another prior and leaves the rest as it is.
 

@@ -227,7 +227,7 @@ def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = F
         raise ConfigurationError(
             f"{name} uses its prior while training, and the density of {type(model.prior).__name__} costs too much for"
             " that.",
-            "train it afterwards, on the codes:  ganvae run --from RUN --prior latent-flow",
+            "train it afterwards, on the codes:  ganvae fit-prior RUN --prior latent-flow",
             "take another:  prior=flow",
         )
     if isinstance(model.prior, FittedPrior) and model.encoder is None:

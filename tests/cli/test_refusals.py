@@ -97,7 +97,7 @@ WORDS = [
     ("run --plugin vae observation=point", "needs an observation with a likelihood", "observation=bernoulli"),
     ("run --plugin vae prior=uniform", "the support of its codes is bounded", "prior=normal"),
     ("run --plugin gan prior=gaussian-mixture", "is fitted only after it"),
-    ("run --plugin vae prior=latent-flow", "train it afterwards, on the codes:  ganvae run --from RUN"),
+    ("run --plugin vae prior=latent-flow", "train it afterwards, on the codes:  ganvae fit-prior RUN"),
     ("run --plugin gan objective=elbo", "needs an encoder", "encoder=mlp"),
     ("run --plugin vae objective=non-saturating", "needs a critic", "critic=mlp"),
     ("run --plugin vae data.resize=3", "'builtin/digits' has no option 'resize'"),

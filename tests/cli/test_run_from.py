@@ -38,9 +38,9 @@ def test_what_a_new_run_cannot_begin_with_is_refused(vae: Path, refused: Refused
     assert not Path("new").exists()
 
 
-def test_prior_gives_a_trained_model_another_prior_and_leaves_the_rest(vae: Path, done: Say) -> None:
+def test_fit_prior_gives_a_trained_model_another_prior_and_leaves_the_rest(vae: Path, done: Say) -> None:
     done("run", "--plugin", "ae", "--steps", 1, "--out", "ae", "generator.hidden=[4]", "encoder.hidden=[4]")
-    done("run", "--from", vae, "--prior", "latent-flow", "--steps", 3, "--out", "flow", "--quiet",
+    done("fit-prior", vae, "--prior", "latent-flow", "--steps", 3, "--out", "flow", "--quiet",
          "prior.width=8", "prior.layers=1", "prior.steps=2")  # fmt: skip
     done("run", "--from", "ae", "--prior", "gaussian-mixture", "--out", "fitted", "prior.components=2")
     flow, fitted = gv.load("flow").model, gv.load("fitted").model
