@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.errors import NotApplicable
-from ganvae_core.interfaces import Need
+from ganvae_core.interfaces import MatchedPrior, Need
 from ganvae_core.training import Metric, Subject
 from ganvae_core.types import Batch, Figure
 
@@ -42,7 +42,16 @@ class Elbo(Metric):
         self.rows = rows
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
-        """``elbo_nats``: averaged over rows."""
+        """``elbo_nats``: averaged over rows.
+
+        Raises:
+            NotApplicable: the density of the prior costs an integration for each row (``MatchedPrior``).
+        """
+        if isinstance(subject.model.prior, MatchedPrior):
+            raise NotApplicable(
+                "the prior's density costs an integration for each row; of a few rows it is measured by "
+                " ganvae evaluate RUN --metrics '{name: importance-bound, draws: 1, rows: 100}'"
+            )
         bounds = (
             subject.model.log_likelihood_bound(batch.x, batch.condition, mask=batch.mask)
             for batch in subject.held_out(self.rows)

@@ -12,7 +12,7 @@ import torch
 
 from ganvae_core.data.split import Split
 from ganvae_core.engine.settings import EngineSettings
-from ganvae_core.engine.state import Results, TrainingState
+from ganvae_core.engine.state import LOGGER, Results, TrainingState
 from ganvae_core.evaluation.measuring import evaluate, figures_of, judged_by
 from ganvae_core.interfaces import FittedPrior
 from ganvae_core.store.manifests import is_better, much_worse
@@ -82,6 +82,7 @@ class Measurements:
         self._data = data
         self._settings = settings
         self._device = device
+        self._left_out: set[str] = set()  # names of metrics of which it was said
 
     def due(self, *, saved: bool) -> bool:
         """Whether this step is measured; ``saved`` is whether a checkpoint is written after it."""
@@ -155,6 +156,12 @@ class Measurements:
         values = evaluate(
             model, self._data, metrics, seed, self._device, cheap_only=cheap_only, most_rows=most, gaps=gaps
         )
+        for metric in metrics:
+            name = type(metric).__name__
+            reason = gaps.get(metric.figures[0].name)
+            if reason is not None and name not in self._left_out:
+                LOGGER.warning("the metric %s is left out: %s", name, reason)
+                self._left_out.add(name)
         return values, gaps
 
     def _warn_of_worse(self, hints: list[str]) -> None:
@@ -165,9 +172,8 @@ class Measurements:
         now, then = (
             f"{each:.4g} {figure.unit}".rstrip().replace("-", "−") for each in (state.results.judged, best)
         )
-        if isinstance(
-            state.ema.model.prior, FittedPrior
-        ):  # only the last checkpoint has one that can be sampled
+        # Only the last checkpoint has a fitted prior, and so one that can be sampled.
+        if isinstance(state.ema.model.prior, FittedPrior):
             hints = [f"train for fewer steps:  engine.steps={at}"]
         state.warn(
             f"step {state.run_step:,}: it is worse on held-out rows than before: {figure.label} {now},"

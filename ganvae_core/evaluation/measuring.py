@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -16,7 +15,6 @@ from ganvae_core.model import Model
 from ganvae_core.training import Metric
 from ganvae_core.types import Better, Figure
 
-LOGGER = logging.getLogger("ganvae")
 MEASURING = purpose("random numbers of measuring")
 
 
@@ -61,7 +59,6 @@ def evaluate(
                     except NotApplicable as error:
                         if gaps is not None:
                             gaps.update({figure.name: error.message for figure in metric.figures})
-                        LOGGER.warning("the metric %s is left out: %s", type(metric).__name__, error.message)
                         break
                     except torch.OutOfMemoryError:
                         if subject.rows_at_once == 1:

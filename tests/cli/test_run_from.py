@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from command_line import Refused, Say
@@ -38,10 +39,16 @@ def test_what_a_new_run_cannot_begin_with_is_refused(vae: Path, refused: Refused
     assert not Path("new").exists()
 
 
-def test_fit_prior_gives_a_trained_model_another_prior_and_leaves_the_rest(vae: Path, done: Say) -> None:
+def test_fit_prior_gives_a_trained_model_another_prior_and_leaves_the_rest(
+    vae: Path, done: Say, caplog: pytest.LogCaptureFixture
+) -> None:
     done("run", "--plugin", "ae", "--steps", 1, "--out", "ae", "generator.hidden=[4]", "encoder.hidden=[4]")
-    done("fit-prior", vae, "--prior", "latent-flow", "--steps", 3, "--out", "flow", "--quiet",
-         "prior.width=8", "prior.layers=1", "prior.steps=2")  # fmt: skip
+    with caplog.at_level("WARNING", "ganvae"):
+        done("fit-prior", vae, "--prior", "latent-flow", "--steps", 3, "--out", "flow", "--quiet",
+             "prior.width=8", "prior.layers=1", "prior.steps=2",
+             "metrics=[elbo]", "engine.evaluate_every=1")  # fmt: skip
+    assert caplog.text.count("the prior's density costs an integration for each row") == 1
+    assert not gv.load("flow").results
     done("run", "--from", "ae", "--prior", "gaussian-mixture", "--out", "fitted", "prior.components=2")
     flow, fitted = gv.load("flow").model, gv.load("fitted").model
     for old, made in ((gv.load(vae).model, flow), (gv.load("ae").model, fitted)):
