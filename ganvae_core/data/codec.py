@@ -82,8 +82,12 @@ class Codec:
         if self._fields is not None:
             return self._fields.x(raw)
         x = raw.to(self._dtype)
-        x = x if self._offset is None else x - self._offset
-        x = x if self._scale is None else x / self._scale
+        if x is raw:  # never write into the source
+            x = x if self._offset is None else x - self._offset
+            x = x if self._scale is None else x / self._scale
+        else:  # a copy already: no further one
+            x = x if self._offset is None else x.sub_(self._offset)
+            x = x if self._scale is None else x.div_(self._scale)
         x = x.to(torch.get_default_dtype())
         return x if mask is None else x.where(mask, 0.0)
 

@@ -170,8 +170,11 @@ def _found(path: Path) -> tuple[list[_File], list[str]]:
     for entry, name in _walk(str(path), "", set()):
         ending = os.path.splitext(name)[1].lower()
         if ending in endings or (not ending and _is_image(entry.path)):
-            # A link to a file that is gone is said where it is read.
-            files.append(_file(name, entry.stat(follow_symlinks=os.path.exists(entry.path))))
+            try:
+                status = entry.stat()
+            except OSError:  # a link to a file that is gone, which is said where it is read
+                status = entry.stat(follow_symlinks=False)
+            files.append(_file(name, status))
         else:
             strays.append(name)
     return sorted(files, key=lambda file: file[0].split("/")), strays
