@@ -424,7 +424,7 @@ def test_a_shift_invariant_critic_is_judged_by_its_margin(kind: Any) -> None:
     ("options", "said"),
     [
         ({"augmentation_target": 0.6, "data": gv.DataSpec((3,), None, "table")}, "only images"),
-        ({"augmentation_target": 1.5}, "between -1 and 1"),
+        ({"augmentation_target": 1.5}, "at least -1 and below 1"),
         ({"rotation_weight": 1.0, "packing": 2}, "packing"),
         ({"rotation_weight": -1.0}, "negative"),
     ],
