@@ -355,10 +355,10 @@ def test_the_data_is_never_written_over(folder: Path, done: Say, refused: Refuse
         np.savez(folder / name, x=np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8))
     done(*VAE, "--data", "own.npz", "--out", "run", "--quiet")
     for verb in ("sample", "reconstruct", "encode"):
-        assert "the data that the run learned from" in refused(verb, "run", "-o", "own.npz")
+        assert "reads its data from there" in refused(verb, "run", "-o", "own.npz")
     for verb in ("reconstruct", "encode"):
         said = refused(verb, "run", "--data", "other.npz", "-o", "./other.npz")
-        assert "the data that is to be read" in said
+        assert "reads its data from there" in said
 
 
 @pytest.mark.parametrize(
