@@ -164,7 +164,9 @@ def refuse_output(
     learned_from = run.configuration.components["data"].options.get("path")
     read = [Path(each).expanduser().resolve() for each in (learned_from, data) if isinstance(each, str)]
     if output.resolve() in read:
-        raise ConfigurationError(f"-o {output}: the run or this command reads its data from there; name another file.")
+        raise ConfigurationError(
+            f"-o {output}: the run or this command reads its data from there; name another file."
+        )
 
 
 def open_data(
