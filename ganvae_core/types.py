@@ -227,7 +227,7 @@ class Drawing:
         rows: (N, *X) what a model has made, or rows of data.
         name: what ``rows`` are, for a legend: ``samples``, ``reconstructions``, ``rows``.
         real: (M, *X) rows of data to compare them with.
-        originals: (N, *X) the rows that ``rows`` reconstruct.
+        originals: (N, *X) the rows that ``rows`` reconstruct, or that are nearest to samples.
         labels: (N,) the position of each row's class in ``DataSpec.classes``.
         columns: of a grid; 0 leaves the choice to the view.
         headings: a text above each column of a grid; they also say how many columns there are.

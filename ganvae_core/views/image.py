@@ -53,15 +53,16 @@ class ImageView(View):
         return from_units(x, replace(spec.units, dtype="float64", whole=()))
 
     def draw(self, drawing: Drawing, spec: DataSpec, path: Path) -> None:
-        """A grid; originals stand above their reconstructions."""
+        """A grid; originals stand above their reconstructions, and rows of data above samples near them."""
         images = unit_range(drawing.rows, spec)
         if drawing.originals is None:
             columns = drawing.columns or len(drawing.headings) or columns_for(len(images))
             grid = image_grid(images, columns, drawing.headings, drawing.rows_together)
         else:
             made = drawing.name.removesuffix("s")
+            names = ("nearest row" if made == "sample" else "original", made)
             originals = unit_range(drawing.originals, spec)
-            grid = pair_grid(originals, images, drawing.columns or PAIRS_ACROSS, ("original", made))
+            grid = pair_grid(originals, images, drawing.columns or PAIRS_ACROSS, names)
         grid.save(path, format="PNG")
 
     def write(self, rows: np.ndarray, spec: DataSpec, path: Path, further: Mapping[str, np.ndarray]) -> None:
