@@ -38,6 +38,7 @@ class Worker:
         self._lacks_references = lacks_references
         self.state = "trains"
         self.error = ""
+        self._tries = 0
         job.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = self._start_training()
 
@@ -77,10 +78,18 @@ class Worker:
                 return False
         elif process.poll() is None:
             return True
-        elif process.returncode == 0:
+        elif process.returncode == 0 or is_finished(
+            self.job.run
+        ):  # by a process of a comparison that was killed
             self._process = self._start_measuring()
             return True
-        self.state, self.error = "failed", last_error(self.job.log)
+        error = last_error(self.job.log)
+        if "in use" in error and self._tries < SAVING_SECONDS:  # such a process saves it still
+            self._tries += 1
+            time.sleep(1.0)
+            self._process = self._start_training()
+            return True
+        self.state, self.error = "failed", error
         return False
 
     def stop(self) -> None:
