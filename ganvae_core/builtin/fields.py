@@ -19,7 +19,7 @@ from ganvae_core.types import DataSpec, Field
 
 LOWEST_LOG_SCALE = -4.0
 """Numbers in x have deviation 1; below exp(-4) of that a scale only measures how exactly they are reproduced."""
-LEAST_SCALE = 0.02
+LEAST_SCALE = 0.0184
 """From which a learned scale may start: above exp(-4)."""
 
 

@@ -50,7 +50,7 @@ class Elbo(Metric):
         if isinstance(subject.model.prior, MatchedPrior):
             raise NotApplicable(
                 "the prior's density costs an integration for each row; of a few rows it is measured by "
-                " ganvae evaluate RUN --metrics '{name: importance-bound, draws: 1, rows: 100}'"
+                "ganvae evaluate RUN --metrics '{name: importance-bound, draws: 1, rows: 100}'"
             )
         bounds = (
             subject.model.log_likelihood_bound(batch.x, batch.condition, mask=batch.mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,9 @@ def refuse_output(
 
     check_output(output, what, (*run.view.endings, *ARRAYS) if endings is None else endings)
     learned_from = run.configuration.components["data"].options.get("path")
-    read = [Path(each).expanduser().resolve() for each in (learned_from, data) if isinstance(each, str)]
+    read = [
+        Path(os.path.expanduser(each)).resolve() for each in (learned_from, data) if isinstance(each, str)
+    ]
     if output.resolve() in read:
         raise ConfigurationError(
             f"-o {output}: the run or this command reads its data from there; name another file."

@@ -228,11 +228,16 @@ def _table(
     times = read.times(time)
     if times is None and time in numeric:
         times = np.asarray(table.column(time).to_pylist(), np.float64)
-    if times is None:
-        raise DataError(
-            f"data.time: column '{time}' of '{path}' has no times.",
-            "times are written as 2024-01-31 or 2024-01-31 12:00:00, or are numbers",
-        )
+    if times is None:  # texts of other files than .csv
+        try:
+            times = (
+                table.column(time).cast(pa.timestamp("us"), safe=False).to_numpy().astype("datetime64[us]")
+            )
+        except (pa.ArrowException, ValueError) as error:
+            raise DataError(
+                f"data.time: column '{time}' of '{path}' has no times: {error}.",
+                "times are written as 2024-01-31 or 2024-01-31 12:00:00, or are numbers",
+            ) from None
     lacking = np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)
     if lacking.any():
         notes.append(f"{lacking.sum():,} rows without a time are left out")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ganvae_core.builtin.sources.arrays import NPY_MAGIC, Arrays
-from ganvae_core.builtin.sources.describe import Scale
+from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.digits import Digits
 from ganvae_core.data.codec import Codec, in_own_units
 from ganvae_core.data.specifications import read_spec
@@ -452,3 +452,15 @@ def test_archives_that_numpy_did_not_write_are_refused(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(DataError, match="does not begin like an array"):
         Arrays(path=str(tmp_path / "y.npz"))
+
+
+def test_a_column_that_is_masked_in_a_whole_piece_is_scaled_by_its_other_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sensor that starts later; values are summed in pieces of two rows."""
+    monkeypatch.setattr("ganvae_core.builtin.sources.describe._PIECE_VALUES", 4)
+    x = np.ma.array([[float(row), 100.0 + row] for row in range(6)])
+    x[:2, 1] = np.ma.masked
+    units = describe(x, "x").spec.units
+    assert units.offset == pytest.approx((2.5, 103.5))
+    assert units.scale == pytest.approx((np.std(np.arange(6)), np.std(np.arange(4))))

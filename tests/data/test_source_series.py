@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import torch
 from command_line import Say
@@ -242,3 +243,20 @@ def test_fine_features_of_the_code_reach_the_times_that_they_are_of() -> None:
     assert torch.equal(changed, torch.arange(10) >= 7)  # the last convolution sees two times on each side
     with pytest.raises(gv.ConfigurationError, match="for convolutions"):
         SeriesGenerator([4], (10, 2), network="recurrent", fine=3)
+
+
+def test_times_that_are_texts_in_a_parquet_file_are_read(hours: str, tmp_path: Path) -> None:
+    table = pyarrow.csv.read_csv(hours)
+    when = table["when"].cast(pyarrow.string())
+    for name, column in (("text", when), ("coded", when.dictionary_encode())):
+        path = tmp_path / f"{name}.parquet"
+        pyarrow.parquet.write_table(table.set_column(0, "when", column), path)
+        read = Series(path=str(path), time="when", window=4, stride=4)
+        assert np.array_equal(
+            read.rows(slice(None)).x, Series(path=hours, window=4, stride=4).rows(slice(None)).x
+        )
+    pyarrow.parquet.write_table(
+        table.set_column(0, "when", pyarrow.array(["soon"] * len(table))), tmp_path / "no.parquet"
+    )
+    with pytest.raises(gv.DataError, match=r"has no times: .*soon"):
+        Series(path=str(tmp_path / "no.parquet"), time="when", window=4)

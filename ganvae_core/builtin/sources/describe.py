@@ -353,4 +353,6 @@ class _Values:
         self, axes: tuple[int, ...], change: Callable[[np.ndarray], np.ndarray] = np.asanyarray
     ) -> np.ndarray:
         """The sum over some axes of the values, or of a function of them."""
-        return np.asarray(sum(change(piece).sum(axis=axes, dtype=np.float64) for piece in self.pieces()))
+        # A position that is masked in a whole piece has the sum 0 there; as a masked value it would end the sum.
+        sums = (change(piece).sum(axis=axes, dtype=np.float64) for piece in self.pieces())
+        return np.asarray(sum(np.ma.filled(each, 0.0) for each in sums))

@@ -160,10 +160,22 @@ def _scaled(image: Image.Image, form: Form) -> Image.Image:
     """The picture scaled to a square with antialiasing."""
     if form.side is None:
         return image
-    size, method = (form.side, form.side), Image.Resampling.LANCZOS
-    if form.fit == "pad":
-        return ImageOps.pad(image, size, method, color=0)
-    return ImageOps.fit(image, size, method) if form.fit == "crop" else image.resize(size, method)
+    side, (width, height) = form.side, image.size
+    box = (0.0, 0.0, float(width), float(height))
+    size = (side, side)
+    if form.fit == "crop":
+        shorter = min(width, height)
+        left, top = (width - shorter) / 2, (height - shorter) / 2
+        box = (left, top, left + shorter, top + shorter)
+    elif form.fit == "pad":
+        share = side / max(width, height)
+        size = (max(1, round(width * share)), max(1, round(height * share)))
+    scaled = image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    if size == (side, side):
+        return scaled
+    square = Image.new(image.mode, (side, side))
+    square.paste(scaled, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return square
 
 
 def _eight_bits(image: Image.Image, mode: str) -> Image.Image:

@@ -182,7 +182,7 @@ class Pictures(Source):
         """Images by number, and the numbers of those that were read, which may be substitutes."""
         if self._x is not None and self._done is None:
             return self._x[indices], indices
-        rows = np.arange(len(self))[indices]
+        rows = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices)
         x, read = np.empty((len(rows), *self._shape), self._form.dtype), rows.copy()
         known = np.zeros(len(rows), bool)
         if self._x is not None and self._done is not None:
