@@ -29,7 +29,7 @@ class Objective(nn.Module, abc.ABC):
     loss: ``prior`` (it samples or evaluates the prior, so the prior must be ready before training),
     ``encoder``, ``posterior`` (an encoder whose posterior has a density), ``likelihood`` (an observation with one).
     A wrong pairing is an error before the first step. ``batches`` is the content of ``Batch.x``: rows of the data, or
-    codes, the means (B, *Z) that the averaged encoder gives for them.
+    codes (B, *Z), one draw from the averaged encoder's posterior for each of them.
     """
 
     batches: ClassVar[Literal["rows", "codes"]] = "rows"

@@ -20,8 +20,8 @@ from ganvae_core.types import Batch, Loss, Phase
 class PriorLikelihood(Objective):
     """Trains the prior, and nothing else, on the codes of a trained encoder.
 
-    Minimises -E log p(z | condition) in nats, over the codes z that the averaged encoder gives for the data (two-stage
-    training: Dai and Wipf, Diagnosing and Enhancing VAE Models, 2019; Ghosh et al. 2020). A
+    Minimises -E log p(z | condition) in nats, over codes z that are drawn from the averaged encoder's posteriors of the
+    data (two-stage training: Dai and Wipf, Diagnosing and Enhancing VAE Models, 2019; Ghosh et al. 2020). A
     ``gv.MatchedPrior``, such as ``latent-flow``, has a loss of its own in place of the likelihood. Its place is a stage
     after that of the autoencoder, with a prior that has parameters, such as ``flow`` or ``mixture``.
 

@@ -358,14 +358,14 @@ class Engine:
         return record
 
     def _batch(self, generator: torch.Generator) -> Batch:
-        """This rank's rows of the next batch; for a stage on codes, their codes."""
+        """This rank's rows of the next batch; for a stage on codes, a draw from each row's posterior."""
         batch = self._stream.batch_at(self.state.samples_seen)
         if self.objective.batches == "codes":
             generator.manual_seed(mixed_seed(self._seed, CODES, self.state.step))
 
             def encoded(rows: slice) -> Tensor:
                 condition = None if batch.condition is None else batch.condition[rows]
-                return self.model.encode(batch.x[rows], condition).mean
+                return self.model.encode(batch.x[rows], condition).rsample()
 
             with torch.no_grad():
                 parts = list(in_parts(encoded, len(batch.x), self._encoded_rows))

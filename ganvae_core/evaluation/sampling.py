@@ -89,21 +89,6 @@ def batches(
         yield batch_of(data, indices[start : start + rows_at_once], torch.device(device))
 
 
-def encode_rows(
-    model: Model, data: Split, indices: np.ndarray, device: torch.device
-) -> tuple[Tensor, Tensor | None]:
-    """(N, *Z) means of the posterior for chosen rows, and their conditions (N, *K) where the model takes any."""
-
-    def encoded(rows: slice) -> tuple[Tensor, Tensor | None]:
-        batch = batch_of(data, indices[rows], device)
-        return model.encode(batch.x, batch.condition).mean, batch.condition
-
-    with torch.no_grad():
-        parts = list(in_parts(encoded, len(indices), RowLimit()))
-    conditions = [condition for _, condition in parts if condition is not None]
-    return torch.cat([codes for codes, _ in parts]), torch.cat(conditions) if conditions else None
-
-
 def sample_rows(
     model: Model,
     count: int,
@@ -215,16 +200,31 @@ def can_sample(model: Model) -> bool:
 
 
 def fit_prior(model: Model, data: Split, device: torch.device) -> float:
-    """Fit the model's prior to the codes of training rows, at most ``FITTED_ROWS`` of them.
+    """Fit the model's prior to ``FITTED_ROWS`` codes or fewer: draws from posteriors of training rows.
+
+    Where rows are few, several codes are drawn for each: a single draw does not show how wide its posterior is.
 
     Returns:
         Mean of log p(z) over these codes, in nats.
     """
-    assert isinstance(model.prior, FittedPrior)
-    codes, condition = encode_rows(model, data, evenly(data.training, FITTED_ROWS), device)
-    model.prior.fit(codes, condition)
+    prior, encoder = model.prior, model.encoder
+    assert isinstance(prior, FittedPrior)
+    assert encoder is not None
+    indices = evenly(data.training, FITTED_ROWS)
+    if not encoder.deterministic:
+        indices = indices.repeat(max(1, FITTED_ROWS // len(indices)))
+
+    def encoded(rows: slice) -> tuple[Tensor, Tensor | None]:
+        batch = batch_of(data, indices[rows], device)
+        return model.encode(batch.x, batch.condition).rsample(), batch.condition
+
     with torch.no_grad():
-        return model.prior.log_prob(codes, condition).mean().item()
+        parts = list(in_parts(encoded, len(indices), RowLimit()))
+        codes = torch.cat([codes for codes, _ in parts])
+        conditions = [condition for _, condition in parts if condition is not None]
+        condition = torch.cat(conditions) if conditions else None
+        prior.fit(codes, condition)
+        return prior.log_prob(codes, condition).mean().item()
 
 
 def evenly(indices: RowNumbers, count: int) -> np.ndarray:
