@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganvae_core.builtin.sources.arrays import NPY_MAGIC, Arrays
+from ganvae_core.builtin.sources.arrays import NPY_MAGIC, Arrays, as_source
 from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.digits import Digits
 from ganvae_core.data.codec import Codec, in_own_units
@@ -82,6 +82,15 @@ def test_the_shape_tells_what_data_is(
     assert source.spec.shape == event
     assert source.spec.modality == modality
     assert source.rows(slice(None)).x.shape == (9, *event)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_halves_are_read_without_a_warning(missing: bool) -> None:
+    x = RNG.normal(size=(50, 3)).astype(np.float16)
+    source = as_source(np.ma.masked_greater(x, 1.0) if missing else x)  # warnings are errors
+    assert source.spec.units.offset == pytest.approx(
+        np.ma.masked_greater(x, 1.0 if missing else np.inf).mean(0, dtype=float)
+    )
 
 
 def test_channels_last_are_moved_to_the_front_without_a_copy(tmp_path: Path) -> None:

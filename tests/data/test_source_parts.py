@@ -18,6 +18,7 @@ from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.builtin.sources.parts import parts
 from ganvae_core.data.packed import RECORD, pack
 from ganvae_core.errors import DataError
+from ganvae_core.store.files import cache_folder
 
 IMAGES = [np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8) for number in range(7)]
 ROWS = np.stack(IMAGES).transpose(0, 3, 1, 2)
@@ -102,6 +103,16 @@ def test_headers_of_a_replaced_file_are_read_again(tmp_path: Path) -> None:
     assert parts(path=str(tmp_path)).spec.shape == (3, 4, 4)
     write(5)
     assert parts(path=str(tmp_path)).spec.shape == (3, 5, 5)
+
+
+def test_members_of_a_replaced_shard_are_found_again(tmp_path: Path) -> None:
+    shards(tmp_path)
+    assert len(parts(path=str(tmp_path))) == 7
+    indexes = sorted(cache_folder().glob("indexes/*"))
+    (tmp_path / "1.tar").unlink()
+    source = parts(path=str(tmp_path))
+    assert np.array_equal(source.rows(slice(None)).x, ROWS[:4])
+    assert sorted(cache_folder().glob("indexes/*")) == indexes
 
 
 def test_slices_of_one_part_are_views(tmp_path: Path) -> None:

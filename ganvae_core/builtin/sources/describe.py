@@ -243,6 +243,8 @@ class _Values:
             lows: list[np.ndarray] = []
             highs: list[np.ndarray] = []
             for number, piece in enumerate(self.pieces()):
+                if piece.dtype == np.float16:  # it cannot hold numpy's filling value of masked arrays
+                    piece = piece.astype(np.float32)
                 lows.append(piece.min(axis=0))
                 highs.append(piece.max(axis=0))
                 if not np.ma.filled(np.isfinite(lows[-1]) & np.isfinite(highs[-1]), True).all():

@@ -18,7 +18,14 @@ from ganvae_core.builtin.sources.describe import Scale, describe
 from ganvae_core.builtin.sources.idx import read_idx
 from ganvae_core.builtin.sources.images import Fit, suffixes
 from ganvae_core.builtin.sources.paths import existing, existing_file, existing_folder, readable
-from ganvae_core.builtin.sources.pictures import Encoded, Pictures, Treatment, cached_table, digest
+from ganvae_core.builtin.sources.pictures import (
+    Encoded,
+    Pictures,
+    Treatment,
+    digest,
+    store_table,
+    stored_table,
+)
 from ganvae_core.builtin.sources.storage import Joined
 from ganvae_core.builtin.sources.stored import Labels, StoredSource, encode_labels
 from ganvae_core.data.packed import GROUPS, LABELS, MASK, RECORD, X
@@ -116,7 +123,11 @@ class _Shards(_Labelled):
 
     def __init__(self, files: Sequence[Path], place: Path) -> None:
         state = _state(files)
-        found = cached_table(state, lambda: _members(files))
+        version = {b"version": digest(state).encode()}
+        found = stored_table(str(place.resolve()))
+        if found is None or found.schema.metadata != version:
+            found = _members(files).replace_schema_metadata(version)
+            store_table(str(place.resolve()), found)
         names: list[str] = found.column("name").to_pylist()
         if not names:
             raise DataError(f"there is no image in the tar files of '{place}'.")

@@ -1,7 +1,7 @@
 """Pictures that are decoded as they are asked for: in a folder, in tar files, in columns of bytes.
 
-What is known of each picture without its pixels is stored in the user's cache, so that only the first start reads all
-headers. Pictures that fit in memory are decoded once.
+What is known of each picture without its pixels is stored in the user's cache, so that a further start reads the
+headers of new and changed ones alone. Pictures that fit in memory are decoded once.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ DEPTHS = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 LOOKED_AT = 64
 """Pictures from which this value is found, and whether values are pixels."""
 FIELDS = ("height", "width", "gray", "wide", "frames")
+STAMPS = ("size", "time")
 
 
 @dataclass(frozen=True)
@@ -336,31 +337,37 @@ def index(
 
     Headers that were read before, of pictures with the same names and stamps, come from the user's cache.
     """
-
-    def read(numbers: list[int], headers: dict[str, np.ndarray]) -> dict[int, str]:
-        reasons: dict[int, str] = {}
-        with quiet_pillow():
-            found = in_threads(lambda number: _header(encoded, number, max_pixels), numbers)
-        for number, header in zip(numbers, found, strict=True):
-            if isinstance(header, str):
-                reasons[number] = header
-            else:
-                for name in FIELDS:
-                    headers[name][number] = int(getattr(header, name))
-        return reasons
-
-    def table() -> Any:
-        headers = {name: np.zeros(len(encoded), np.int64) for name in FIELDS}
-        read(chosen.tolist(), headers)
-        return pa.table(headers)
-
-    key = (FIELDS, encoded.place, max_pixels, list(encoded.names), encoded.stamps.tobytes(), chosen.tobytes())
-    cached = cached_table(key, table)
-    headers = {name: np.array(cached.column(name)) for name in FIELDS}
-    reasons = read(
-        chosen[headers["frames"][chosen] == 0].tolist(), headers
-    )  # those that could not be read before
+    place = (FIELDS, encoded.place, max_pixels)
+    headers = _known(stored_table(place), encoded)
+    missing = chosen[headers["frames"][chosen] == 0].tolist()  # new, changed, or unreadable before
+    with quiet_pillow():
+        found = in_threads(lambda number: _header(encoded, number, max_pixels), missing)
+    reasons: dict[int, str] = {}
+    for number, header in zip(missing, found, strict=True):
+        if isinstance(header, str):
+            reasons[number] = header
+        else:
+            for name in FIELDS:
+                headers[name][number] = int(getattr(header, name))
+    if len(reasons) < len(missing):
+        stamps = dict(zip(STAMPS, encoded.stamps.T, strict=True))
+        store_table(place, pa.table({"name": list(encoded.names), **stamps, **headers}))
     return headers | {name: headers[name].astype(bool) for name in ("gray", "wide")}, reasons
+
+
+def _known(table: Any, encoded: Encoded) -> dict[str, np.ndarray]:
+    """The headers of pictures that a stored table has with the same stamps; those of others are 0."""
+    headers = {name: np.zeros(len(encoded), np.int64) for name in FIELDS}
+    if table is None:
+        return headers
+    columns = (table.column(name).to_pylist() for name in ("name", *STAMPS))
+    row_of = {key: row for row, key in enumerate(zip(*columns, strict=True))}
+    keys = zip(encoded.names, *encoded.stamps.T.tolist(), strict=True)
+    rows = np.array([row_of.get(key, -1) for key in keys], np.int64)
+    same = rows >= 0
+    for name in FIELDS:
+        headers[name][same] = table.column(name).to_numpy()[rows[same]]
+    return headers
 
 
 def digest(key: object) -> str:
@@ -368,18 +375,24 @@ def digest(key: object) -> str:
     return hashlib.sha256(repr(key).encode()).hexdigest()
 
 
-def cached_table(key: object, make: Callable[[], Any]) -> Any:
-    """The table of a key in the user's cache; it is made where it is not there, and stored where that is possible."""
-    file = cache_folder() / "indexes" / f"{digest(key)}.arrow"
-    try:
-        return pyarrow.feather.read_table(file, memory_map=True)
-    except (OSError, pa.ArrowException):
-        table = make()
+def stored_table(place: object) -> Any:
+    """The table of a place in the user's cache, or None."""
+    with suppress(OSError, pa.ArrowException):
+        return pyarrow.feather.read_table(_index(place), memory_map=False)
+    return None
+
+
+def store_table(place: object, table: Any) -> None:
+    """Store the table of a place in the user's cache, in place of the one from before."""
+    file = _index(place)
     with suppress(OSError, GanvaeError):  # without a cache the next start takes longer, and nothing else
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_path(file) as draft:
             pyarrow.feather.write_feather(table, str(draft), compression="uncompressed")
-    return table
+
+
+def _index(place: object) -> Path:
+    return cache_folder() / "indexes" / f"{digest(place)}.arrow"
 
 
 def _header(encoded: Encoded, number: int, max_pixels: int | None) -> Header | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import final
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class Labels:
 
 
 class StoredSource(Source):
-    """Rows of one array, in memory or mapped; a slice of them is a view. It is used as it is, or as a base.
+    """Rows of one array, in memory or mapped; a slice of them is a view. It is used as it is, or as a base whose
+    constructor reads the array; its methods are final.
 
     Args:
         x: (N, *X), which is not copied.
@@ -57,16 +59,20 @@ class StoredSource(Source):
         self._spec = labelled(spec, labels) if isinstance(labels, Labels) else spec
 
     @property
+    @final
     def spec(self) -> DataSpec:
         return self._spec
 
+    @final
     def __len__(self) -> int:
         return len(self._x)
 
+    @final
     def rows(self, indices: Indices) -> Rows:
         observed = None if self._observed is None else self._observed[indices]
         return Rows(self._x[indices], self.labels(indices), observed)
 
+    @final
     def labels(self, indices: Indices | None = None) -> np.ndarray | None:
         return self._labels if self._labels is None or indices is None else self._labels[indices]
 
