@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -123,31 +124,36 @@ class Check:
         """
         applies, reason = False, NotChecked("it was not made")
         with offline():
-            if self.each is None:
-                self._hold(subject, subject)
-                return
-            for case in self.each(subject):
+            for case in self._cases(subject):
                 try:
-                    self._hold(subject, case)
+                    with _failures_of(subject, case):
+                        self.function(case)
                     applies = True
                 except NotChecked as other:
                     reason = other
         if not applies:
             raise reason
 
-    def _hold(self, subject: Any, case: Any) -> None:
-        """Hold one case to the promise. A failure names it, and the line that raised the cause or where it begins."""
-        try:
-            self.function(case)
-        except NotChecked:
-            raise
-        except (Exception, SystemExit) as error:
-            found = error if isinstance(error, CheckFailure) else CheckFailure.of(error)
-            raised = error.__cause__ if error is found else error
-            place = (
-                found.place or (place_in_traceback(raised, subject.owns) if raised else None) or case.place
-            )
-            raise CheckFailure(f"{case.label}: {found.message}", *found.hints, place=place) from raised
+    def _cases(self, subject: Any) -> Iterator[Any]:
+        if self.each is None:
+            yield subject
+            return
+        with _failures_of(subject, subject):
+            yield from self.each(subject)
+
+
+@contextmanager
+def _failures_of(subject: Any, case: Any) -> Generator[None]:
+    """Errors become failures, each of which names the case, and the line that raised the cause or where it begins."""
+    try:
+        yield
+    except NotChecked:
+        raise
+    except (Exception, SystemExit) as error:
+        found = error if isinstance(error, CheckFailure) else CheckFailure.of(error)
+        raised = error.__cause__ if error is found else error
+        place = found.place or (place_in_traceback(raised, subject.owns) if raised else None) or case.place
+        raise CheckFailure(f"{case.label}: {found.message}", *found.hints, place=place) from raised
 
 
 CHECKS: dict[str, Check] = {}

@@ -22,7 +22,7 @@ from ganvae_kit.data import seeded
 from ganvae_kit.models import engine_of, phases_of
 from ganvae_kit.random_draws import cut
 from ganvae_kit.situations import Situation, situations
-from ganvae_kit.state import changed, differ, remembered
+from ganvae_kit.state import changed, differ, moved_by, remembered
 from ganvae_kit.subjects import Component
 from ganvae_kit.trials import PhaseTrial, trials, trials_in
 
@@ -84,6 +84,18 @@ def second_order(trial: PhaseTrial) -> None:
     if found and not trial.prepared.phase.second_order:
         message = "it differentiates a gradient, and does not say so"
         raise CheckFailure(message, "Phase(…, second_order=True)", place=found[0].place)
+
+
+@check("objective", needs=["losses", "keeps-state", "work-of-the-engine"], each=trials)
+def trains_what_it_says(trial: PhaseTrial) -> None:
+    """Computing a phase's gradients changes nothing, so that an update changes what is in its `trains` alone."""
+
+    def gradients() -> None:
+        with seeded():
+            trial.prepared.phase.loss(trial.batch).value.backward()
+
+    if names := moved_by(gradients, trial.state, trial.in_mode):
+        raise CheckFailure(f"computing the gradients changes {names[0]}")
 
 
 @check("objective", needs=["losses", "work-of-the-engine"], each=situations)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ganvae_kit import CHECKS, CheckFailure, Given, held, open_plugins
+from ganvae_kit.checks import Check
 from ganvae_kit.subjects import PluginUnderTest
 from mutants import write_project
 from warm import warm
@@ -108,6 +111,18 @@ def test_a_name_that_the_registry_reserves_for_others_is_refused(tmp_path: Path)
         CHECKS["entry-point"].run(reserved)
     assert failure.value.place is not None
     assert Path(failure.value.place.file).name == "pyproject.toml"
+
+
+def test_an_error_while_cases_are_made_is_a_failure_with_their_subject() -> None:
+    def cases(subject: object) -> Iterator[object]:
+        yield subject
+        raise ValueError("no such size")
+
+    subject = SimpleNamespace(
+        of="source", label="source/tones", place=None, owns=lambda file: False, outcomes={}
+    )
+    outcome = held(Check("made", ("source",), "It is made.", lambda case: None, each=cases), subject)
+    assert (outcome.state, outcome.message) == ("failed", "source/tones: ValueError: no such size")
 
 
 def test_without_pytest_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
