@@ -39,7 +39,7 @@ class AdaptiveAugmentation(nn.Module):
 
     Args:
         data: what the data is: images.
-        target: of the mean sign, from -1 to 1.
+        target: of the mean sign, between -1 and 1.
 
     Raises:
         ConfigurationError: the data is no images, or the target is out of its range.
@@ -55,7 +55,7 @@ class AdaptiveAugmentation(nn.Module):
                 f"objective.augmentation_target: only images are augmented, and this data is {data.modality}.",
                 "turn it off:  objective.augmentation_target=null",
             )
-        in_range("objective.", least=-1, below=1, augmentation_target=target)
+        in_range("objective.", above=-1, below=1, augmentation_target=target)
         self.target = target
         self.low, self.high = data.range or (-1.0, 1.0)
         self.register_buffer("strength", torch.zeros(()))

@@ -32,24 +32,39 @@ def positive_number(name: str, value: float) -> float:
 
 
 def in_range(
-    where: str = "", *, least: float = 0.0, below: float = math.inf, **options: Schedule | float | None
+    where: str = "",
+    *,
+    least: float = 0.0,
+    above: float | None = None,
+    below: float = math.inf,
+    hint: str = "",
+    **options: Schedule | float | None,
 ) -> None:
     """Check numbers among options, by default that none is negative. A schedule and None are not checked.
 
     Args:
         where: begins the names in an error: ``objective.``.
         least: the least value that is possible.
-        below: a bound that is not reached.
+        above: a lower bound that is not reached, in place of ``least``.
+        below: an upper bound that is not reached.
+        hint: what to do, for an error.
         options: by name.
 
     Raises:
         ConfigurationError: a number is out of its range.
     """
     for name, value in options.items():
-        if isinstance(value, int | float) and not least <= value < below:
-            bound = f" and below {below:g}" if below < math.inf else ""
+        if not isinstance(value, int | float):
+            continue
+        enough = value >= least if above is None else value > above
+        if not (enough and value < below):
+            bounds = [f"at least {least:g}" if above is None else f"above {above:g}"]
+            if below < math.inf:
+                bounds.append(f"below {below:g}")
+            elif not math.isfinite(value):
+                bounds.append("finite")
             raise ConfigurationError(
-                f"{where}{name}: {value} is not possible: it must be at least {least:g}{bound}."
+                f"{where}{name}: {value} is not possible: it must be {' and '.join(bounds)}.", hint
             )
 
 

@@ -20,13 +20,12 @@ class Budget(gv.Callback):
         stages: of the recipe; each has an equal part of the seconds.
 
     Raises:
-        ConfigurationError: the budget is not positive.
+        ConfigurationError: the seconds are not positive, or there is no stage.
     """
 
     def __init__(self, *, seconds: float = 60.0, stages: int = 1) -> None:
-        if seconds <= 0:
-            raise gv.ConfigurationError(f"budget: seconds={seconds} is not possible: it must be positive.")
-        gv.in_range("budget.", least=1, stages=stages)
+        gv.in_range("budget: ", above=0, seconds=seconds)
+        gv.in_range("budget: ", least=1, stages=stages)
         self.seconds = seconds
         self.stages = stages
         self._stage = 0

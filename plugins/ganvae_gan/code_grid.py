@@ -14,6 +14,7 @@ from ganvae_core import (
     LatentPrior,
     Model,
     TrainingView,
+    in_range,
     save_picture,
 )
 
@@ -37,8 +38,7 @@ class CodeGrid(Callback):
     """
 
     def __init__(self, *, rows: int = 8) -> None:
-        if rows < 1:
-            raise ConfigurationError(f"rows: {rows} is not possible: it must be at least 1.")
+        in_range("code-grid: ", least=1, rows=rows)
         self.rows = rows
 
     def on_start(self, training: TrainingView) -> None:

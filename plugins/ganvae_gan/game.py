@@ -21,6 +21,7 @@ from ganvae_core import (
     Objective,
     Phase,
     Schedule,
+    in_range,
     normalise_spectrally,
     penalties,
 )
@@ -80,6 +81,10 @@ class AdversarialGame(Objective):
         augmentation_target: float | None = None,
     ) -> None:
         super().__init__()
+        in_range("objective.", least=1, critic_steps=critic_steps, packing=packing)
+        in_range("objective.", r1_weight=r1_weight, r2_weight=r2_weight, lipschitz_weight=lipschitz_weight)
+        in_range("objective.", dragan_weight=dragan_weight, clip_weights=clip_weights)
+        in_range("objective.", rotation_weight=rotation_weight, information_weight=information_weight)
         self.critic_steps = int(self._chosen("critic_steps", critic_steps, 1))
         self.penalties = penalties.Penalties(
             r1=self._weight("r1_weight", r1_weight),
@@ -89,8 +94,6 @@ class AdversarialGame(Objective):
         )
         self.clip_weights = self._chosen("clip_weights", clip_weights)
         self.packing = packing
-        if self.critic_steps < 1 or packing < 1:
-            raise ConfigurationError("objective: critic_steps and packing must be at least 1.")
         self.model = model
         judged = _with_codes(data, model) if self.judges_codes else data
         self.critic = critic(packed_spec(judged, packing))
@@ -237,10 +240,7 @@ class AdversarialGame(Objective):
         return given if isinstance(given, Schedule) else self._chosen(name, given)
 
     def _chosen(self, name: str, given: float | None, default: float = 0.0) -> float:
-        value = self.paper_defaults.get(name, default) if given is None else given
-        if value < 0:
-            raise ConfigurationError(f"objective.{name}: {value} is not possible: it must not be negative.")
-        return value
+        return self.paper_defaults.get(name, default) if given is None else given
 
 
 def _with_codes(data: DataSpec, model: Model) -> DataSpec:

@@ -126,7 +126,7 @@ class ImportanceWeighted(Objective):
 
     def __init__(self, model: Model, *, draws: int = 5, doubly_reparameterised: bool = False) -> None:
         super().__init__()
-        in_range("objective.", least=1, draws=draws)
+        in_range("objective.", least=1, hint="take  objective.draws=5", draws=draws)
         self.model, self.draws, self.doubly = model, draws, doubly_reparameterised
 
     def phases(self) -> list[Phase]:

@@ -210,4 +210,4 @@ def test_what_an_observation_cannot_take_is_refused() -> None:
     ):
         with pytest.raises(gv.ConfigurationError) as refusal:
             make()
-        assert refusal.value.hints or "levels: 1" in refusal.value.message
+        assert refusal.value.hints

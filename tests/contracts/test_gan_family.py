@@ -424,9 +424,9 @@ def test_a_shift_invariant_critic_is_judged_by_its_margin(kind: Any) -> None:
     ("options", "said"),
     [
         ({"augmentation_target": 0.6, "data": gv.DataSpec((3,), None, "table")}, "only images"),
-        ({"augmentation_target": 1.5}, "at least -1 and below 1"),
+        ({"augmentation_target": 1.5}, "above -1 and below 1"),
         ({"rotation_weight": 1.0, "packing": 2}, "packing"),
-        ({"rotation_weight": -1.0}, "negative"),
+        ({"rotation_weight": -1.0}, "must be at least 0"),
     ],
 )
 def test_impossible_options_of_the_family_are_refused(options: dict[str, Any], said: str) -> None:

@@ -455,7 +455,7 @@ def test_the_critics_of_images_pair_rows_and_the_encoder_is_judged_by_features()
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: ImportanceWeighted(model(), draws=0), "must be at least 1"),
+        (lambda: ImportanceWeighted(model(), draws=0), "must be at least 1\\.\n  take  objective.draws=5"),
         (lambda: ELBO(model(), beta=-1.0), "must be at least 0"),
         (lambda: ELBO(model(prior=gv.Mixture(Z)), free_bits=1.0), "only the normal prior"),
         (lambda: ELBO(model(), free_bits=1.0, capacity=2.0), "both"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -271,3 +272,37 @@ def test_settings_out_of_range_are_refused_by_name(
 ) -> None:
     with pytest.raises(gv.ConfigurationError, match=message):
         settings(**values)
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (lambda: gv.in_range(weight=-1.0), "weight: -1.0 is not possible: it must be at least 0."),
+        (
+            lambda: gv.in_range(weight=math.inf),
+            "weight: inf is not possible: it must be at least 0 and finite.",
+        ),
+        (
+            lambda: gv.in_range(weight=math.nan),
+            "weight: nan is not possible: it must be at least 0 and finite.",
+        ),
+        (lambda: gv.in_range("data.", above=0, rate=0), "data.rate: 0 is not possible: it must be above 0."),
+        (
+            lambda: gv.in_range(above=-1, below=1, target=-1),
+            "target: -1 is not possible: it must be above -1 and below 1.",
+        ),
+        (
+            lambda: gv.in_range(least=2, hint="8-bit images have 256", levels=1),
+            "levels: 1 is not possible: it must be at least 2.\n  8-bit images have 256",
+        ),
+    ],
+)
+def test_a_number_out_of_its_range_is_named_with_the_bounds(check: Callable[[], None], said: str) -> None:
+    with pytest.raises(gv.ConfigurationError) as refusal:
+        check()
+    assert str(refusal.value) == said
+
+
+def test_numbers_within_their_range_schedules_and_none_are_taken() -> None:
+    gv.in_range(least=1, below=3, one=1, two=2.5, three=None, four=gv.schedule.Linear(samples=5))
+    gv.in_range(above=0, rate=1e-9)

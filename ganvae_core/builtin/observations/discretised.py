@@ -122,7 +122,7 @@ class DiscretisedLogistic(Observation):
     def __init__(self, data: DataSpec, *, levels: int = 256, components: int = 1) -> None:
         super().__init__()
         self.bounds = bounds_of(data, "a discretised")
-        in_range(least=2, levels=levels)
+        in_range(least=2, hint="8-bit images have 256", levels=levels)
         (self.components,) = positive_sizes("components", [components])
         self.levels, self.shape = levels, data.shape
         self.channels = data.shape[0] if data.modality == "image" and data.shape[0] <= 4 else 1

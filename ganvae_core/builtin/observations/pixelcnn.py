@@ -122,7 +122,7 @@ class PixelCNN(Observation):
                 f"a pixelcnn observation is for images, and this data has shape {data.shape}.",
                 "use observation=auto",
             )
-        in_range(least=2, levels=levels)
+        in_range(least=2, hint="8-bit images have 256", levels=levels)
         positive_sizes("width and layers", [width, layers])
         self.shape, self.levels, self.width = data.shape, levels, width
         self.first = _MaskedConvolution(data.shape[0], width, 5, first=True)
