@@ -52,6 +52,7 @@ from ganvae_core.data.split import Split as Split
 from ganvae_core.data.split import split as split
 from ganvae_core.distributions import DiagonalNormal as DiagonalNormal
 from ganvae_core.distributions import Dirac as Dirac
+from ganvae_core.distributions import Reconstruction as Reconstruction
 from ganvae_core.distributions import TorchObserved as TorchObserved
 from ganvae_core.distributions import TorchPosterior as TorchPosterior
 from ganvae_core.distributions import TorchPrior as TorchPrior

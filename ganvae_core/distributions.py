@@ -278,6 +278,7 @@ def sum_event(values: Tensor, event_dimensions: int, mask: Tensor | None = None)
 
 
 Reconstruction = Literal["squared-error", "likelihood"]
+"""How an objective measures reconstructions: its option ``reconstruction``."""
 
 
 def reconstruction_error(

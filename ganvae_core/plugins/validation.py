@@ -17,7 +17,6 @@ MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 TARGET = re.compile(MODULE.pattern + r":[^\W\d]\w*")
 
 Spec = TypeVar("Spec", ComponentSpec, RecipeSpec, CommandSpec)
-Description = tuple[tuple[ComponentSpec, ...], tuple[RecipeSpec, ...], tuple[CommandSpec, ...]]
 
 
 class RefusalError(Exception):

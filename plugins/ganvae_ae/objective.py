@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ganvae_core import (
     Objective,
     Phase,
     QuantisedEncoder,
+    Reconstruction,
     in_range,
     normalise_spectrally,
     penalties,
@@ -60,7 +61,7 @@ class Autoencoder(Objective):
         self,
         model: Model,
         *,
-        reconstruction: Literal["squared-error", "likelihood"] = "squared-error",
+        reconstruction: Reconstruction = "squared-error",
         code_weight: float = 0.0,
         noise: float = 0.0,
         masking: float = 0.0,
@@ -71,7 +72,7 @@ class Autoencoder(Objective):
     ) -> None:
         super().__init__()
         self.model, self.noise, self.masking = model, noise, masking
-        self.reconstruction: Literal["squared-error", "likelihood"] = reconstruction
+        self.reconstruction: Reconstruction = reconstruction
         self.weights = {
             "code_length": code_weight, "contraction": contraction,
             "generator_length": generator_decay, "generator_gradient": generator_gradient,

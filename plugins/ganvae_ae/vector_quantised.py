@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 from ganvae_core import (
     Batch,
@@ -14,6 +14,7 @@ from ganvae_core import (
     Phase,
     QuantisedCodes,
     QuantisedEncoder,
+    Reconstruction,
     in_range,
     reconstruction_error,
 )
@@ -49,7 +50,7 @@ class VectorQuantised(Objective):
         self,
         model: Model,
         *,
-        reconstruction: Literal["squared-error", "likelihood"] = "squared-error",
+        reconstruction: Reconstruction = "squared-error",
         commitment: float = 0.25,
     ) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class VectorQuantised(Objective):
             )
         in_range("objective.", commitment=commitment)
         self.model, self.encoder = model, (model.encoder,)
-        self.reconstruction: Literal["squared-error", "likelihood"] = reconstruction
+        self.reconstruction: Reconstruction = reconstruction
         self.commitment = commitment
         if reconstruction == "likelihood":
             self.needs = frozenset({"encoder", "likelihood"})  # pyright: ignore[reportAttributeAccessIssue]

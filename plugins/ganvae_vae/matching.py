@@ -18,6 +18,7 @@ from ganvae_core import (
     Model,
     Objective,
     Phase,
+    Reconstruction,
     Schedule,
     as_schedule,
     divergences,
@@ -26,7 +27,7 @@ from ganvae_core import (
     losses,
     reconstruction_error,
 )
-from ganvae_vae.terms import Reconstruction, needs_of, of_codes
+from ganvae_vae.terms import needs_of, of_codes
 
 
 class MatchedCodes(Objective):

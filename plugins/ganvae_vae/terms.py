@@ -15,10 +15,9 @@ from ganvae_core import (
     Loss,
     Model,
     Posterior,
+    Reconstruction,
     kl,
 )
-
-Reconstruction = Literal["likelihood", "squared-error"]
 
 
 @dataclass(frozen=True)
