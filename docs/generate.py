@@ -222,12 +222,25 @@ def stub(found: Definition, members: Collection[str] | None) -> str:
         lines += textwrap.indent(f'"""{first}"""', "    ").splitlines()
     if isinstance(node, ast.FunctionDef):
         return "\n".join(lines) if first else "\n".join(lines) + " ..."
-    for below in node.body:
+    for below in (*node.body, *inherited_options(node, source)):
         if isinstance(below, ast.AnnAssign) and is_dataclass(node):
             lines += source.lines[below.lineno - 1 : below.end_lineno]
         elif isinstance(below, ast.FunctionDef) and is_shown(below.name, members):
             lines += ["", *textwrap.indent(stub((below, source), None), "    ").splitlines()]
     return "\n".join(lines)
+
+
+def inherited_options(node: ast.ClassDef, source: Source) -> list[ast.FunctionDef]:
+    """The constructor that a class without one has from a private base of its module, which is not on the page."""
+    private = {ast.unparse(base) for base in node.bases if ast.unparse(base).startswith("_")}
+    bases = [each for each in source.tree.body if isinstance(each, ast.ClassDef) and each.name in private]
+    found = [
+        below
+        for each in (node, *bases)
+        for below in each.body
+        if isinstance(below, ast.FunctionDef) and below.name == "__init__"
+    ]
+    return [] if found and found[0] in node.body else found[:1]
 
 
 SHOWN_DECORATORS = {"property", "classmethod", "dataclass(frozen=True)"}

@@ -152,6 +152,14 @@ def test_a_generated_page_is_what_the_generator_writes(page: str, function: str)
     assert (DOCS / page).read_text("utf-8") == getattr(generator(), function)(), "python docs/generate.py"
 
 
+def test_options_that_a_class_has_from_a_private_base_are_on_the_page() -> None:
+    for name in ("Linear", "Cosine"):
+        stub = generator().stub(generator().definition(getattr(ganvae_core.schedule, name)), None)
+        assert (
+            "def __init__(self, *, from_: float = 1.0, to: float = 0.0, samples: int | None = None)" in stub
+        )
+
+
 def test_the_readme_names_every_verb() -> None:
     from ganvae_core.cli.main import VERBS
 
