@@ -8,9 +8,12 @@ from typing import Any, final
 
 from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.errors import ConfigurationError
-from ganvae_core.evaluation.measuring import judging_figure, measurable
+from ganvae_core.evaluation.measuring import evaluate, judging_figure, measurable
 from ganvae_core.training import Callback, TrainingView
 from ganvae_core.types import HELD_OUT
+
+MEASURED_ROWS = 512
+"""Rows that are measured before the first step, to know that there is a result to follow."""
 
 
 @final
@@ -26,7 +29,7 @@ class EarlyStopping(Callback):
         min_improvement: how much better a result must be to count as one, in the metric's units.
 
     Raises:
-        ConfigurationError: an option is out of its range, or the run has no metric that is measured while it trains.
+        ConfigurationError: an option is out of its range, or the first metric is not measured while this run trains.
     """
 
     def __init__(self, *, patience: int = 5, min_improvement: float = 0.0) -> None:
@@ -39,7 +42,7 @@ class EarlyStopping(Callback):
         self.stage = 0
 
     def on_start(self, training: TrainingView) -> None:
-        """Refuse a run without a metric; begin anew in a further stage, and end one at once that was ended before."""
+        """Refuse a run without a result; begin anew in a further stage, and end one at once that was ended before."""
         first = training.metrics[0] if training.metrics else None
         if first is None or not len(training.data.held_out):
             raise ConfigurationError(
@@ -50,6 +53,15 @@ class EarlyStopping(Callback):
         if not first.cheap or not measurable(first, training.model):
             raise ConfigurationError(
                 f"early-stopping follows {type(first).__name__}, which is measured only after training.",
+                "measure another one first:  metrics=[reconstruction]",
+                "or leave it out:  callbacks=[]",
+            )
+        gaps: dict[str, str] = {}
+        evaluate(training.model, training.data, [first], training.settings.seed, training.device,
+                 most_rows=MEASURED_ROWS, gaps=gaps)  # fmt: skip
+        if gaps:
+            raise ConfigurationError(
+                f"early-stopping follows {first.figures[0].label}, which cannot be had: {next(iter(gaps.values()))}.",
                 "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from statistics import fmean
 from typing import Any, final
 
 from rich.console import Console, RenderableType
@@ -22,6 +24,8 @@ LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal."""
 LONG_SECONDS = 600.0
 """Seconds left from which the estimate has a line of its own, with the command of a smaller recipe."""
+AVERAGED = 10
+"""The last intervals whose speed the time left follows: a single one may have measured, saved or waited."""
 MAIN_TERMS = 4
 NOT_LOSSES = ("gradient_norm", "accuracy")
 
@@ -47,10 +51,12 @@ class Progress(Callback):
         self.smaller = smaller
         self._said_how_long = False
         self._last_line = 0.0
+        self._seconds_a_step: deque[float] = deque(maxlen=AVERAGED)
         self._above = _Above(console)
 
     def on_start(self, training: TrainingView) -> None:
         """Draw the bar, unless no step is left, as where a prior is fitted in closed form."""
+        self._seconds_a_step.clear()  # those of the stage before
         if training.step >= training.target_steps:
             return
         self._last_line = time.monotonic()
@@ -66,8 +72,8 @@ class Progress(Callback):
         speed = f"{record['samples_per_second']:,.0f} {self.noun}/s"
         losses = main_terms(record, "likelihood" in training.objective.needs)
         batch_size = min(training.settings.batch_size, len(training.data.training))
-        seconds_a_step = batch_size / record["samples_per_second"]  # in the last interval
-        left = seconds_a_step * (training.target_steps - record["step"])
+        self._seconds_a_step.append(batch_size / record["samples_per_second"])
+        left = fmean(self._seconds_a_step) * (training.target_steps - record["step"])
         if left >= LONG_SECONDS and not self._said_how_long:
             self._say(f"this takes about {duration(left)}")
             if self.smaller is not None:

@@ -82,7 +82,7 @@ class Measurements:
         self._data = data
         self._settings = settings
         self._device = device
-        self._left_out: set[str] = set()  # names of metrics of which it was said
+        self._left_out: set[str] = set()  # first figures of metrics of which it was said
 
     def due(self, *, saved: bool) -> bool:
         """Whether this step is measured; ``saved`` is whether a checkpoint is written after it."""
@@ -157,11 +157,11 @@ class Measurements:
             model, self._data, metrics, seed, self._device, cheap_only=cheap_only, most_rows=most, gaps=gaps
         )
         for metric in metrics:
-            name = type(metric).__name__
-            reason = gaps.get(metric.figures[0].name)
-            if reason is not None and name not in self._left_out:
-                LOGGER.warning("the metric %s is left out: %s", name, reason)
-                self._left_out.add(name)
+            figure = metric.figures[0]
+            reason = gaps.get(figure.name)
+            if reason is not None and figure.name not in self._left_out:
+                LOGGER.warning("the metric of %s is left out: %s", figure.label, reason)
+                self._left_out.add(figure.name)
         return values, gaps
 
     def _warn_of_worse(self, hints: list[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
+from ganvae_core.data.randomness import mixed_seed, purpose, seeded
 from ganvae_core.data.split import Split
 from ganvae_core.errors import NotApplicable
 from ganvae_core.evaluation.sampling import can_sample
@@ -45,29 +45,33 @@ def evaluate(
         return {}
     subject = ModelSubject(model, data, seed=seed, device=device, most_rows=most_rows)
     results: dict[str, float] = {}
-    with torch.no_grad(), borrowed_randomness(device) as generator:
-        for metric in metrics:
-            if measurable(metric, model) and (metric.cheap or not cheap_only):
-                while True:
-                    generator.manual_seed(mixed_seed(seed, MEASURING))
-                    try:
-                        found = metric.measure(subject)
-                        results.update(
-                            {one.name: found[one.name] for one in metric.figures if one.name in found}
-                        )
-                        break
-                    except NotApplicable as error:
-                        if gaps is not None:
-                            gaps.update({figure.name: error.message for figure in metric.figures})
-                        break
-                    except torch.OutOfMemoryError:
-                        if subject.rows_at_once == 1:
-                            raise
-                    rows = -(-subject.rows_at_once // 2)
-                    subject = ModelSubject(
-                        model, data, seed=seed, device=device, rows_at_once=rows, most_rows=most_rows
-                    )
+    for metric in metrics:
+        if measurable(metric, model) and (metric.cheap or not cheap_only):
+            try:
+                found = results_of(metric, subject)
+                results.update({one.name: found[one.name] for one in metric.figures if one.name in found})
+            except NotApplicable as error:
+                if gaps is not None:
+                    gaps.update({figure.name: error.message for figure in metric.figures})
     return results
+
+
+def results_of(metric: Metric, subject: ModelSubject) -> Mapping[str, float]:
+    """The results of one metric, which is measured again with fewer rows at once where memory runs out.
+
+    Raises:
+        NotApplicable: the figures cannot be had.
+        torch.OutOfMemoryError: a single row is too many.
+    """
+    while True:
+        try:
+            with torch.no_grad(), seeded(subject.device, mixed_seed(subject.seed, MEASURING)):
+                return metric.measure(subject)
+        except torch.OutOfMemoryError:
+            if subject.rows_at_once == 1:
+                raise
+        # Outside of the except block: the traceback keeps tensors in memory.
+        subject.halve_rows()
 
 
 def measurable(metric: Metric, model: Model) -> bool:

@@ -133,6 +133,11 @@ class ModelSubject(Subject):
 
         return self.of_batch("reconstructions", batch, lambda: self._in_parts(reconstructions, batch))
 
+    def halve_rows(self) -> None:
+        """Give batches of half as many rows from now on, and free those that are kept, where memory runs out."""
+        self.rows_at_once = self._limit.rows = -(-self.rows_at_once // 2)
+        self._batches, self._values, self._room = {}, {}, KEPT_BYTES
+
     def rows_of(self, indices: np.ndarray) -> Batch:
         """Chosen rows of the source by their numbers (B,), as the model takes them; they are not kept."""
         return batch_of(self.data, indices, self.device)

@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import ganvae_core as gv
 from ganvae_compare.evaluate_verb import NOT_FOR_DATA
 from ganvae_core.cli.run_files import outline
@@ -23,8 +21,7 @@ from ganvae_core.config.build import Builder, has
 from ganvae_core.config.configuration import Configuration, stored
 from ganvae_core.config.layers import nest
 from ganvae_core.config.settings import Choice
-from ganvae_core.data.randomness import mixed_seed, seeded
-from ganvae_core.evaluation.measuring import MEASURING
+from ganvae_core.evaluation.measuring import results_of
 from ganvae_core.evaluation.references import CEILING, references
 from ganvae_core.evaluation.sampling import CHUNK, can_sample, sample_chunk
 from ganvae_core.evaluation.subject import ModelSubject
@@ -200,11 +197,10 @@ def built_metrics(
 
 def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:
     """The results of one metric by the names of its figures; a reason where it cannot be had."""
-    with torch.no_grad(), seeded(subject.device, mixed_seed(subject.seed, MEASURING)):
-        try:
-            values = metric.measure(subject)
-        except gv.NotApplicable as error:
-            return {figure.name: Result(None, reason=error.message) for figure in metric.figures}
+    try:
+        values = results_of(metric, subject)
+    except gv.NotApplicable as error:
+        return {figure.name: Result(None, reason=error.message) for figure in metric.figures}
     found: dict[str, Result] = {}
     for figure in metric.figures:
         value, error = values.get(figure.name), values.get(f"{figure.name}_error")

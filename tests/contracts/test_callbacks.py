@@ -39,8 +39,9 @@ class Scripted(gv.Metric):
 
 
 def stopped(folder: Path, values: list[float], **options: Any) -> gv.Engine:
+    before = 0.0  # early stopping measures once before the first step
     made = engine(
-        regression(), steps=20, checkpoint_every=2, metrics=[Scripted(*values, *[9.0] * 20)],
+        regression(), steps=20, checkpoint_every=2, metrics=[Scripted(before, *values, *[9.0] * 20)],
         callbacks=[EarlyStopping(**options)], directory=folder,
     )  # fmt: skip
     return made.fit()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from toys import engine, regression, same, state
 
 import ganvae_core as gv
+from ganvae_core.cli import progress
 from ganvae_core.cli.progress import duration
 from ganvae_core.config.configuration import configure
 from ganvae_core.config.layers import nest
@@ -44,6 +48,23 @@ class Log(gv.Callback):
 
     def on_step(self, training: gv.TrainingView, record: Mapping[str, Any]) -> None:
         self.records.append(dict(record))
+
+
+def test_the_time_left_follows_the_last_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    out = StringIO()
+    shown = progress.Progress(Console(file=out), "rows", lambda: 0)
+    training: Any = SimpleNamespace(
+        step=0, target_steps=1_100, objective=regression(),
+        settings=SimpleNamespace(batch_size=10), data=SimpleNamespace(training=range(100)),
+    )  # fmt: skip
+    shown.on_start(training)
+    for number, seconds_a_step in enumerate([0.1, 0.3, *[0.1] * 10], 1):  # one interval of a measurement
+        shown.on_step(training, {"step": 10 * number, "samples_per_second": 10 / seconds_a_step})
+    shown.on_end(training)
+    left = [line.split(" · ")[2].removesuffix(" left") for line in out.getvalue().splitlines()]
+    assert left[:3] == ["2 min", "4 min", "3 min"]  # 109 s, 216 s, 178 s
+    assert left[-2:] == ["2 min", "2 min"]  # the slow one is among the last ten, and is not
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from ganvae_core.builtin.metrics import (
     coverage,
     neighbour_accuracy,
 )
+from ganvae_core.builtin.prior_likelihood import PriorLikelihood
 from ganvae_core.cli.describe import results as in_words
 from ganvae_core.data.randomness import mixed_seed
 from ganvae_core.evaluation import subject as subjects
@@ -213,6 +214,31 @@ def test_a_metric_that_is_not_cheap_is_measured_when_training_ends(tmp_path: Pat
 def test_early_stopping_does_not_follow_a_metric_that_is_measured_at_the_end() -> None:
     with pytest.raises(gv.ConfigurationError, match="Slow, which is measured only after training"):
         engine(regression(), metrics=[Slow()], callbacks=[EarlyStopping()]).fit()
+
+
+def test_early_stopping_does_not_follow_a_figure_that_cannot_be_had() -> None:
+    own = model()
+    own.prior = gv.LatentFlow([2], width=4, layers=1, steps=2)
+    with pytest.raises(
+        gv.ConfigurationError, match="follows ELBO, which cannot be had: the prior's density costs"
+    ):
+        engine(PriorLikelihood(own), metrics=[Elbo()], callbacks=[EarlyStopping()]).fit()
+
+
+class Never(gv.Metric):
+    """A figure that cannot be had."""
+
+    def __init__(self, name: str) -> None:
+        self.figures = (gv.Figure(name, name),)
+
+    def measure(self, subject: gv.Subject) -> dict[str, float]:
+        raise gv.NotApplicable("there is none")
+
+
+def test_each_metric_that_is_left_out_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    engine(regression(), metrics=[Never("one"), Never("two")], evaluate_every=1).fit()
+    said = ["the metric of one is left out: there is none", "the metric of two is left out: there is none"]
+    assert [record.getMessage() for record in caplog.records if "left out" in record.getMessage()] == said
 
 
 def test_a_metric_that_does_not_apply_is_left_out_and_said(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import Say, train, write_table
-from ganvae_compare.evaluating import COSTS, default_metrics, evaluate, write
+from ganvae_compare.evaluating import COSTS, default_metrics, evaluate, measure, write
 from ganvae_metrics import efficientnet
 from ganvae_metrics.nets import net_of
 from ganvae_metrics.samples import FrechetDistance, JudgeAccuracy
@@ -42,6 +42,22 @@ def vae(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 @pytest.fixture(scope="module")
 def gan(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return train(tmp_path_factory.mktemp("runs") / "gan", "--plugin", "gan", "critic.hidden=[4]", *TINY)
+
+
+def test_a_metric_is_measured_with_fewer_rows_at_once_where_memory_is_short(vae: Path) -> None:
+    class Wide(gv.Metric):
+        figures = (gv.Figure("rows", "rows"),)
+
+        def measure(self, subject: gv.Subject) -> dict[str, float]:
+            sizes = [len(batch.x) for batch in subject.held_out()]
+            if max(sizes) > 100:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return {"rows": sum(sizes)}
+
+    run = gv.load(vae)
+    subject = ModelSubject(run.model, run.open_data())
+    assert measure(Wide(), subject)["rows"].value == len(subject.data.held_out) > 100
+    assert subject.rows_at_once == 64
 
 
 def test_a_vae_has_every_kind_of_figure_and_equal_seeds_give_equal_ones(vae: Path) -> None:
