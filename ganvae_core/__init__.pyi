@@ -72,6 +72,7 @@ from ganvae_core.errors import NotFittedError as NotFittedError
 from ganvae_core.errors import PluginError as PluginError
 from ganvae_core.errors import RunError as RunError
 from ganvae_core.errors import TrainingError as TrainingError
+from ganvae_core.errors import name_of as name_of
 from ganvae_core.evaluation.sampling import batches as batches
 from ganvae_core.evaluation.subject import ModelSubject as ModelSubject
 from ganvae_core.interfaces import Critic as Critic

@@ -16,6 +16,12 @@ _PLAIN = re.compile(r"\w([\w ./()%+-]*[\w./()%+-])?")
 """A text that YAML reads as it is, in a list, too."""
 
 
+def name_of(component: object) -> str:
+    """What a message calls a component: its id in quotes where a run made it, else the name of its class."""
+    identity = getattr(component, "component_id", None)
+    return type(component).__name__ if identity is None else f"'{identity}'"
+
+
 class GanvaeError(Exception):
     """Base class of ganvae's errors.
 

@@ -124,12 +124,14 @@ class Figure:
         label: for a table's heading and an axis.
         unit: ``nats``, ``dB`` …; empty where there is none.
         better: which direction is good.
+        only_for: what it is of, where a metric gives it for some models or data alone: ``images``.
     """
 
     name: str
     label: str
     unit: str = ""
     better: Better = "higher"
+    only_for: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from ganvae_core.builtin.option_checks import in_range
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, name_of
 from ganvae_core.evaluation.measuring import evaluate, judging_figure, measurable
 from ganvae_core.training import Callback, TrainingView
 from ganvae_core.types import HELD_OUT
@@ -52,7 +52,7 @@ class EarlyStopping(Callback):
             )
         if not first.cheap or not measurable(first, training.model):
             raise ConfigurationError(
-                f"early-stopping follows {type(first).__name__}, which is measured only after training.",
+                f"early-stopping follows {name_of(first)}, which is measured only after training.",
                 "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.builtin.priors.standardised import StandardisedPrior
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, name_of
 from ganvae_core.interfaces import MatchedPrior
 from ganvae_core.model import Model
 from ganvae_core.training import Objective
@@ -36,7 +36,7 @@ class PriorLikelihood(Objective):
         super().__init__()
         if not any(True for _ in model.prior.parameters()):
             raise ConfigurationError(
-                f"prior-likelihood trains a prior, and {type(model.prior).__name__} has no parameters.",
+                f"prior-likelihood trains a prior, and {name_of(model.prior)} has no parameters.",
                 "take another:  prior=flow",
             )
         self.model = model

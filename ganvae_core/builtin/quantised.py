@@ -107,10 +107,10 @@ class QuantisedEncoder(Encoder):
         self.decay = decay
         size = self.latent_shape[0]
         if self.learns:
-            (entries,) = positive_sizes("codes", [codes])
-            codebook = torch.randn(entries, size)
+            in_range(least=1, codes=codes)
+            codebook = torch.randn(codes, size)
         else:
-            codebook = _grid(positive_sizes("levels", levels), size)
+            codebook = _grid(levels, self.latent_shape)
         self.levels = None if self.learns else levels
         self.places = math.prod(self.latent_shape[1:])
         self.register_buffer("codebook", codebook)  # (K, d)
@@ -194,15 +194,25 @@ def _at_least_fp32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _grid(levels: Sequence[int], size: int) -> Tensor:
+def _grid(levels: Sequence[int], latent_shape: Sequence[int]) -> Tensor:
     """(K, d) all codes of a scalar quantiser, within [-1, 1]."""
-    if len(levels) != size or min(levels) < 2:
+    size, *grid = latent_shape
+    possible = bool(levels) and min(levels) >= 2
+    if not possible or len(levels) != size:
+        enough = [max(2, count) for count in [*levels, *[5] * size][:size]]
         raise ConfigurationError(
-            f"levels: a scalar quantiser of {size} numbers has {size} levels of 2 or more, not {list(levels)}.",
-            f"make the codes fit:  latent.shape=[{len(levels)}, 4, 4]",
+            f"levels: {_listed(levels)} is not possible: each number of a code has a count of levels, of 2 or more, and"
+            f" latent.shape={_listed(latent_shape)} has {size} numbers at each place.",
+            f"give as many:  encoder.levels={_listed(enough)}",
+            f"or make the codes fit:  latent.shape={_listed([len(levels), *grid])}" if possible else "",
         )
     values = [[(step - count // 2) / (count // 2) for step in range(count)] for count in levels]
     return torch.tensor(list(itertools.product(*values)))
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """A list as it is typed: ``[4,8,8]``."""
+    return f"[{','.join(map(str, numbers))}]"
 
 
 def _bounded(vectors: Tensor, levels: Sequence[int]) -> Tensor:

@@ -284,7 +284,7 @@ def _sizes(size: Size, latent_shape: Sequence[int]) -> list[Size]:
 
 def _widths(filters: int, blocks: int, stages: int) -> list[int]:
     """Channels after each stage, from the image on."""
-    positive_sizes("filters", [filters])
+    in_range(least=1, filters=filters)
     in_range(blocks=blocks)
     return [filters * min(2**stage, MOST_WIDENING) for stage in range(stages)]
 

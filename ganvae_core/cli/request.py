@@ -65,7 +65,8 @@ class Request:
 
     def condition(self, count: int) -> Tensor | None:
         """(count, *K) what ``--condition`` says, or None without it."""
-        return self.run.condition(self.asked, count, seed=self.seed) if self.asked else None
+        with warnings_as_notes():
+            return self.run.condition(self.asked, count, seed=self.seed) if self.asked else None
 
     def open_data(self) -> Split:
         """The data, which needs no labels where a condition is asked for; warnings are printed as notes."""

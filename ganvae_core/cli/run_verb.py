@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -33,6 +33,8 @@ SMALL = "small"
 """The name of recipes for short trainings on a CPU."""
 PRIOR_OBJECTIVE = "builtin/prior-likelihood"
 """What trains a prior alone."""
+PLAIN_OBJECTIVE = "ae/autoencoder"
+"""What needs no prior while it trains."""
 DIGITS = "builtin/digits"
 """Data sets for which the next command suggests data of one's own."""
 
@@ -99,21 +101,21 @@ def run(
         if processes is not None:
             check_count(processes)
         further: list[tuple[str, Any]] = []
+        base = file
         if initial is not None:
+            if plugin is None and file is None:
+                base = RunDirectory.open(initial).path / CONFIG
             further.append(("from.path", str(initial)))
             if short["prior"] is not None:
-                further += prior_alone(
-                    catalogue, short["prior"], [*overrides, *(["steps"] if short["steps"] else [])]
-                )
+                own = chosen_configuration(catalogue, plugin, recipe, base, {}).components["objective"].id
+                given = [*overrides, *(["steps"] if short["steps"] else [])]
+                further += prior_alone(catalogue, short["prior"], own, given)
         layer = typed_layer(overrides, short, further)
         if resume is not None:
             new_runs = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs,
                         "--from": initial}  # fmt: skip
             _refuse_with_resume(resume, new_runs)
             return prepare_resume(resume, catalogue=catalogue, layer=layer)
-        base = file
-        if initial is not None and plugin is None and file is None:
-            base = RunDirectory.open(initial).path / CONFIG
         configuration = chosen_configuration(catalogue, plugin, recipe, base, layer)
         if epochs is not None and "steps" in layer.get("engine", ()):
             raise ConfigurationError("--epochs and --steps both say how long; give one of them.")
@@ -132,7 +134,7 @@ def run(
             directory, preparation = world().together(prepared)
         for passed_over in preparation.damage if first else ():
             warn(passed_over)
-        further = _shorter(preparation, short["steps"] is not None)
+        further = "" if short["steps"] is None else _shorter(preparation, overrides)
         if dry_run:
             _print_dry_run(preparation, further)
             return 0
@@ -177,15 +179,17 @@ def fit_prior(
     )  # fmt: skip
 
 
-def prior_alone(catalogue: Catalogue, prior: str, given: list[str]) -> list[tuple[str, Any]]:
+def prior_alone(catalogue: Catalogue, prior: str, own: str, given: list[str]) -> list[tuple[str, Any]]:
     """Settings of a run that gives a trained model another prior and leaves the rest as it is.
 
     A prior with parameters is trained on the codes. One that is fitted in closed form takes no training: its run has
-    one step of the model's own objective, with a learning rate of zero.
+    one step with a learning rate of zero, of the model's own objective, or of the plain autoencoder's where that
+    one uses its prior.
 
     Args:
-        catalogue: where the prior is looked up.
-        prior: its name.
+        catalogue: where components are looked up.
+        prior: the name of the new one.
+        own: the id of the model's objective.
         given: what was typed as KEY=VALUE, which is left as it was; ``steps`` for an option of that name.
     """
     from ganvae_core.interfaces import FittedPrior
@@ -196,6 +200,10 @@ def prior_alone(catalogue: Catalogue, prior: str, given: list[str]) -> list[tupl
             "engine.steps": 1, "optimizers.default.lr": 0, "engine.ema_half_life_samples": 0,
             "stages": [],
         }  # fmt: skip
+        trained: Any = catalogue.load(catalogue.component("objective", own)[1])
+        uses_prior = "prior" in trained.needs and trained.needs & {"encoder", "posterior"}
+        if uses_prior and not any(word.startswith(("objective=", "objective.")) for word in given):
+            alone["objective"] = PLAIN_OBJECTIVE
     else:
         alone = {"objective": PRIOR_OBJECTIVE, "train": ["prior"], "stages": []}
     typed = {"engine.steps" if word == "steps" else word.partition("=")[0] for word in given}
@@ -219,15 +227,15 @@ def _resume_command(path: Path) -> str:
     return f"ganvae run --resume {shlex.quote(str(path))}"
 
 
-def _shorter(preparation: Preparation, typed: bool) -> str:
-    """How to set the steps of later stages, where ``--steps`` has set those of the first alone."""
+def _shorter(preparation: Preparation, typed: Sequence[str]) -> str:
+    """How to set the steps of later stages, where ``--steps`` has set those of the first and ``typed`` no other's."""
     configuration = preparation.configuration
+    keys = {f"stages.{number}.steps": stage.steps for number, stage in enumerate(configuration.stages)}
     later = [
-        f"stages.{number}.steps={configuration.engine.steps}"
-        for number, stage in enumerate(configuration.stages)
-        if stage.steps
+        key for key, steps in keys.items() if steps and not any(each.startswith(f"{key}=") for each in typed)
     ]
-    return f"--steps is of the first stage; of the others:  {' '.join(later)}" if typed and later else ""
+    shown = " ".join(f"{key}={configuration.engine.steps}" for key in later)
+    return f"--steps is of the first stage; of the others:  {shown}" if later else ""
 
 
 def _announce(preparation: Preparation, further: str = "") -> None:

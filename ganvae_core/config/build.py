@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ganvae_core.data.randomness import mixed_seed, purpose, seeded
 from ganvae_core.data.split import Split, split
 from ganvae_core.engine.optimizers import OptimizerSettings
 from ganvae_core.engine.phases import check_needs
-from ganvae_core.errors import ConfigurationError, DataError, GanvaeError
+from ganvae_core.errors import ConfigurationError, DataError, GanvaeError, name_of
 from ganvae_core.interfaces import Critic, FittedPrior, Need, Source
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue
@@ -34,6 +35,8 @@ MOST_CONDITIONS = 20_000
 DRAWN_CONDITIONS = 1_000
 """Number of training conditions to draw from where they are no labels."""
 WITH_ENCODER: frozenset[Need] = frozenset({"encoder", "posterior"})
+OF_AN_OPTION = re.compile(r"(\w+)(?=:| must be | cannot be )")
+"""The beginning of an error that names an option."""
 UNFIT = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
 """Exceptions of a component for impossible options, and of torch for sizes beyond the memory."""
 
@@ -105,9 +108,14 @@ class Builder:
             for choice in self._objectives()
         )
         if not holds_codes and not self.fits_prior:
+            real = all("real" in getattr(self._class(choice), "accepts", ()) for choice in self._objectives())
+            way = (
+                "prior=gaussian-mixture is fitted to the codes instead"
+                if real
+                else "a second stage trains a prior on them, as that of  ganvae run --plugin ae --recipe vq-vae  does"
+            )
             remarks.append(
-                f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise;"
-                " prior=gaussian-mixture is fitted to the codes instead"
+                f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise; {way}"
             )
         if self.configuration.data.condition and self.fits_prior:
             remarks.append(
@@ -125,9 +133,10 @@ class Builder:
         for stage in (None, *self.configuration.stages):
             self.optimizers(stage)
         for choice in self._objectives():
-            for value in choice.options.values():
+            for name, value in choice.options.items():
                 if isinstance(value, Choice) and value.kind == "schedule":
-                    self._make(value, Facts({}))(0)  # a loss does not depend on the length of the training
+                    # A loss does not depend on the length of the training.
+                    self._make(value, Facts({}), f"objective.{name}")(0)
 
     def split(
         self, source: Source | None = None, *, frame: Any = None, trained: DataSpec | None = None
@@ -314,7 +323,7 @@ class Builder:
         shared = {name: value for name, value in choice.options.items() if name in OF_OPTIMIZERS}
         own = {name: value for name, value in choice.options.items() if name not in OF_OPTIMIZERS}
         algorithm = self._make(dataclasses.replace(choice, options=own), Facts({}), key)
-        shared["schedule"] = self._made(shared["schedule"], Facts({}))
+        shared["schedule"] = self._made(shared["schedule"], Facts({}), f"{key}.schedule")
         return OptimizerSettings(optimizer=algorithm, **shared)
 
     def _latent_shape(self, spec: DataSpec) -> tuple[int, ...]:
@@ -340,10 +349,10 @@ class Builder:
     def _class(self, choice: Choice) -> Callable[..., Any]:
         return self.catalogue.load(self.catalogue.component(choice.kind, choice.id)[1])
 
-    def _critic_factory(self, choice: Choice) -> Callable[[DataSpec], Critic]:
+    def _critic_factory(self, choice: Choice, key: str = "") -> Callable[[DataSpec], Critic]:
         def critic(data: DataSpec) -> Critic:
             facts = Facts({"data": data, "condition_shape": data.condition})
-            made = self._make(choice, facts)
+            made = self._make(choice, facts, key)
             _check_critic(made, data)
             return made
 
@@ -374,26 +383,31 @@ class Builder:
                 self._raise_missing(key, choice.id, name)
         known = component_options(component)
         options = {
-            known[name].parameter: self._made(value, facts, factory=known[name].factory)
+            known[name].parameter: self._made(value, facts, f"{key}.{name}", factory=known[name].factory)
             for name, value in choice.options.items()
         }
         try:
             made = component(**given, **options)
-        except GanvaeError:
-            raise
+        except GanvaeError as error:
+            named = OF_AN_OPTION.match(error.message)
+            if named is None or named[1] not in known:
+                raise
+            raise type(error)(f"{key}.{error.message}", *error.hints) from error  # it does not know its place
         except UNFIT as error:
             raise ConfigurationError(f"{key}: '{choice.id}' could not be made: {_reason(error)}") from error
+        with suppress(AttributeError, TypeError):  # of classes that take no further attribute
+            made.component_id = choice.id
         if isinstance(made, Objective) and hasattr(made, "model"):
             check_needs(made, f"objective '{choice.id}'")
         return made
 
-    def _made(self, value: Any, facts: Facts, *, factory: bool = False) -> Any:
-        """The value of an option, with the components in it made."""
+    def _made(self, value: Any, facts: Facts, key: str, *, factory: bool = False) -> Any:
+        """The value of the option ``key``, with the components in it made."""
         if isinstance(value, list):
-            return [self._made(item, facts) for item in value]
+            return [self._made(item, facts, f"{key}[{at}]") for at, item in enumerate(value)]
         if not isinstance(value, Choice):
             return value
-        return self._critic_factory(value) if factory else self._make(value, facts)
+        return self._critic_factory(value, key) if factory else self._make(value, facts, key)
 
     def _raise_missing(self, slot: str, identity: str, name: str) -> None:
         if name not in ("encoder", "critic"):
@@ -509,7 +523,7 @@ def _tried(slot: str, module: Callable[..., Any], *inputs: Any) -> Any:
     except (RuntimeError, ValueError, IndexError) as error:
         shapes = ", ".join(str(tuple(value.shape[1:])) for value in inputs if value is not None)
         raise ConfigurationError(
-            f"{slot}: {type(module).__name__} cannot take inputs of shape {shapes}: {_reason(error)}"
+            f"{slot}: {name_of(module)} cannot take inputs of shape {shapes}: {_reason(error)}"
         ) from error
 
 
@@ -520,6 +534,6 @@ def _reason(error: Exception) -> str:
 def _expect(slot: str, module: Any, got: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
     if got != wanted:
         raise ConfigurationError(
-            f"{slot}: {type(module).__name__} gives the shape {got}, and {why} {wanted}.",
+            f"{slot}: {name_of(module)} gives the shape {got}, and {why} {wanted}.",
             f"take another {slot}, or change latent.shape",
         )

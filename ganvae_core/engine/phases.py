@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.engine.flat import FlatTensors
-from ganvae_core.errors import ConfigurationError, TrainingError, did_you_mean
+from ganvae_core.errors import ConfigurationError, TrainingError, did_you_mean, name_of
 from ganvae_core.interfaces import FittedPrior, MatchedPrior, Need, Support
 from ganvae_core.training import Objective
 from ganvae_core.types import Loss, Phase
@@ -151,7 +151,7 @@ def prepare_phases(objective: Objective, *, freeze_unclaimed: bool = False) -> l
     unclaimed = {parameter: key for parameter, key in trainable.items() if parameter not in claimed}
     if unclaimed and not freeze_unclaimed:
         raise ConfigurationError(
-            f"{type(objective).__name__}: no phase trains {', '.join([*unclaimed.values()][:3])}"
+            f"{name_of(objective)}: no phase trains {', '.join([*unclaimed.values()][:3])}"
             f"{' …' if len(unclaimed) > 3 else ''}.",
             "name its module in the `trains` of a phase, or freeze it with requires_grad_(False)",
         )
@@ -201,38 +201,41 @@ def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = F
 
     Args:
         objective: with its model.
-        name: what to call it in messages; its class's name by default.
+        name: what to call it in messages; its id or its class's name by default.
         fitted_before: whether a stage before has fitted the prior.
 
     Raises:
         ConfigurationError: something is missing, or the prior's support is one that the loss cannot work with; or
             ``needs`` or ``accepts`` has a word that means nothing, which would have no effect.
     """
-    model, name = objective.model, name or type(objective).__name__
+    model, name = objective.model, name or f"objective {name_of(objective)}"
     for attribute in WORDS:
         check_words(objective, attribute, name)
     if model.prior.support not in objective.accepts:
         raise ConfigurationError(
-            f"{name} cannot work with the prior {type(model.prior).__name__}: the support of its codes is"
+            f"{name} cannot work with the prior {name_of(model.prior)}: the support of its codes is"
             f" {model.prior.support}, and this loss takes {' or '.join(sorted(objective.accepts))} codes.",
             f"take another:  prior={EXAMPLES['real' if 'real' in objective.accepts else min(objective.accepts)]}",
         )
     waits = isinstance(model.prior, FittedPrior) and not model.prior.fitted and not fitted_before
     if "prior" in objective.needs and waits:
         raise ConfigurationError(
-            f"{name} uses its prior while training, and {type(model.prior).__name__} is fitted only after it.",
+            f"{name} uses its prior while training, and {name_of(model.prior)} is fitted only after it.",
             "take another:  prior=normal",
+            "or fit it to the codes of the trained model:  ganvae fit-prior RUN --prior gaussian-mixture"
+            if uses_encoder(objective)
+            else "",
         )
     if "prior" in objective.needs and isinstance(model.prior, MatchedPrior):
         raise ConfigurationError(
-            f"{name} uses its prior while training, and the density of {type(model.prior).__name__} costs too much for"
+            f"{name} uses its prior while training, and the density of {name_of(model.prior)} costs too much for"
             " that.",
             "train it afterwards, on the codes:  ganvae fit-prior RUN --prior latent-flow",
             "take another:  prior=flow",
         )
     if isinstance(model.prior, FittedPrior) and model.encoder is None:
         raise ConfigurationError(
-            f"{type(model.prior).__name__} is fitted on an encoder's codes, and this model has no encoder.",
+            f"{name_of(model.prior)} is fitted on an encoder's codes, and this model has no encoder.",
             "add one (encoder=mlp) or take another prior (prior=normal)",
         )
     if uses_encoder(objective) and model.encoder is None:
@@ -246,7 +249,7 @@ def check_needs(objective: Objective, name: str = "", *, fitted_before: bool = F
         )
     if "likelihood" in objective.needs and not model.observation.has_likelihood:
         raise ConfigurationError(
-            f"{name} needs an observation with a likelihood, and {type(model.observation).__name__} has none.",
+            f"{name} needs an observation with a likelihood, and {name_of(model.observation)} has none.",
             "take one that has:  observation=bernoulli  or  observation=gaussian",
         )
 

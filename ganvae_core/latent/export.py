@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, name_of
 from ganvae_core.model import DecodeModule, EncodeModule, Model
 from ganvae_core.training import Objective
 from ganvae_core.types import DataSpec, Units
@@ -137,14 +137,12 @@ class ExportedPart(nn.Module):
             raise ConfigurationError("this run has no critic.", f"parts: {', '.join(PARTS[:-1])}")
         if part == "sample" and not isinstance(model.prior, MadeOfNoise):
             raise ConfigurationError(
-                f"the prior {type(model.prior).__name__} is no function of normal noise, so whole samples are not"
+                f"the prior {name_of(model.prior)} is no function of normal noise, so whole samples are not"
                 " exported.",
                 "export the generator, and give it codes:  --part generator",
             )
         if not self.takes_rows and self.latent_shape is None:
-            raise ConfigurationError(
-                f"the prior {type(model.prior).__name__} does not say the shape of its codes."
-            )
+            raise ConfigurationError(f"the prior {name_of(model.prior)} does not say the shape of its codes.")
 
     def forward(self, given: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, …) rows, codes or noise, (B, *K)? -> (B, …) rows, codes or logits."""

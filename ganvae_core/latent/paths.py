@@ -8,7 +8,7 @@ from typing import Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import Tensor
 
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, name_of
 from ganvae_core.model import Model
 
 Path = Literal["auto", "linear", "spherical", "prior"]
@@ -83,7 +83,7 @@ def _chosen(model: Model, path: Path, size: int) -> Literal["linear", "spherical
     on_sphere = model.prior.support == "sphere"
     if path == "prior" and not (transports or on_sphere):
         raise ConfigurationError(
-            f"the prior {type(model.prior).__name__} is neither a sphere nor a flow, so it has no path of its own.",
+            f"the prior {name_of(model.prior)} is neither a sphere nor a flow, so it has no path of its own.",
             "take another path:  linear or spherical",
         )
     if path == "linear" or (

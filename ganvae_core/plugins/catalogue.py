@@ -215,10 +215,18 @@ class Catalogue:
             )
         recipe = recipes.get(name or plugin)
         if recipe is None:
+            owners, whose = list[str](), "its recipes"
             message = f"plugin '{plugin}' has no default recipe"
             if name is not None:
-                message = f"plugin '{plugin}' has no recipe '{name}'.{did_you_mean(name, recipes)}"
-            raise ConfigurationError(message, f"its recipes: {', '.join(sorted(recipes))}")
+                owners = [other for other, recipe in self.recipes() if recipe == name]
+                near = f" '{owners[0]}' has one." if owners else did_you_mean(name, recipes)
+                message = f"plugin '{plugin}' has no recipe '{name}'.{near}"
+                whose = f"recipes of '{plugin}'" if owners else whose
+            raise ConfigurationError(
+                message,
+                *(f"take it:  --plugin {other} --recipe {name}" for other in owners),
+                f"{whose}: {', '.join(sorted(recipes))}",
+            )
         try:
             return recipe, files(owner.package).joinpath(recipe.resource).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:

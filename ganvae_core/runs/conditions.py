@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ganvae_core.data.codec import Codec
+from ganvae_core.data.fields import rows_of_fields
 from ganvae_core.errors import ConfigurationError, did_you_mean, setting
 from ganvae_core.model import Model
 from ganvae_core.types import DataSpec, Field
@@ -65,6 +67,7 @@ def condition_of_columns(texts: Sequence[str], count: int, spec: DataSpec, model
     assert model.condition_weights is not None
     known, weights = model.conditions.cpu().clone(), model.condition_weights.cpu()
     columns = {field.name: field for field in spec.condition_fields or ()}
+    rows = rows_of_fields(known.numpy(), spec.condition_fields or ())
     fits, wanted = torch.ones(len(known), dtype=torch.bool), torch.zeros(len(columns), dtype=torch.float64)
     for text in texts:
         name, sign, value = text.partition("=")
@@ -76,10 +79,12 @@ def condition_of_columns(texts: Sequence[str], count: int, spec: DataSpec, model
                 f"--condition: {wrong}.{did_you_mean(name, columns)}", f"columns: {', '.join(columns)}"
             )
         field = columns[name]
-        wanted[list(columns).index(name)] = number_of(value, field)
+        at = list(columns).index(name)
+        wanted[at] = number_of(value, field)
         one = Codec(spec, torch.device("cpu")).condition(wanted[None])
         assert one is not None
         part = slice(field.start, field.start + field.width)
+        warn_if_beyond(text, wanted[at].item(), rows[:, at], field)
         if field.choices == field.width:
             fits &= (known[:, part] == one[:, part]).all(1)
         else:
@@ -90,6 +95,24 @@ def condition_of_columns(texts: Sequence[str], count: int, spec: DataSpec, model
         )
     generator = torch.Generator().manual_seed(seed)
     return known[torch.multinomial(weights * fits, count, replacement=True, generator=generator)]
+
+
+def warn_if_beyond(text: str, value: float, rows: np.ndarray, field: Field) -> None:
+    """Warn of a number or a date beyond those of the training rows (N,), which a model has not learned."""
+    there = rows[~np.isnan(rows)]
+    if field.categories or not len(there):
+        return
+    low, high = there.min(), there.max()
+    around = max(field.step, 1e-4 * (high - low))  # conditions are kept in fp32
+    if not low - around <= value <= high + around:
+        shown = [
+            str(np.datetime64(int(each), "s"))[:10] if field.kind == "date" else f"{each:g}"
+            for each in (low, high)
+        ]
+        warnings.warn(
+            f"the condition {text} is beyond training rows, which have {shown[0]} to {shown[1]}: samples are a guess",
+            stacklevel=4,
+        )
 
 
 def number_of(text: str, field: Field) -> float:

@@ -36,7 +36,7 @@ from ganvae_core.latent.scores import Scoring, anomaly_scores
 from ganvae_core.model import Model
 from ganvae_core.plugins import Catalogue, installed_plugins
 from ganvae_core.plugins.lock import refuse_missing
-from ganvae_core.runs.conditions import condition_of, condition_of_columns, unconditional
+from ganvae_core.runs.conditions import condition_of, condition_of_columns, unconditional, warn_if_beyond
 from ganvae_core.runs.fitting import batch_for
 from ganvae_core.runs.resuming import resume
 from ganvae_core.runs.stages import prior_waits
@@ -45,7 +45,7 @@ from ganvae_core.runs.weights import find_checkpoint
 from ganvae_core.store.checkpoints import load_tensors
 from ganvae_core.store.directory import CONFIG, LOCK, RunDirectory
 from ganvae_core.training import Callback, Objective
-from ganvae_core.types import Batch, DataSpec, View
+from ganvae_core.types import Batch, DataSpec, Field, View
 from ganvae_core.views.finding import view_of
 
 T = TypeVar("T")
@@ -361,7 +361,11 @@ class Run:
         elif len(texts) > 1:
             raise ConfigurationError("--condition: this model takes one condition, and several are given.")
         else:
-            made = condition_of(texts[0], self.spec).expand(count, *self.spec.condition)
+            one = condition_of(texts[0], self.spec)
+            if not self.spec.classes and self.model.conditions is not None:
+                for value, known in zip(one.flatten(), self.model.conditions.cpu().flatten(1).T, strict=True):
+                    warn_if_beyond(texts[0], value.item(), known.numpy(), Field("condition"))
+            made = one.expand(count, *self.spec.condition)
         return made.to(self.device)
 
     def resume(

@@ -12,7 +12,7 @@ from ganvae_core.data.specifications import stored_specs
 from ganvae_core.data.split import Split
 from ganvae_core.engine.devices import subnormals_as_zero
 from ganvae_core.engine.loop import Engine
-from ganvae_core.errors import DataError
+from ganvae_core.errors import DataError, name_of
 from ganvae_core.interfaces import Source
 from ganvae_core.plugins import Catalogue
 from ganvae_core.runs.stages import Stages, check_later_stages, stage_engine
@@ -113,7 +113,7 @@ def prepare(
     model = objective.model
     if builder.fits_prior and len(data.training) < 2:
         raise DataError(
-            f"{type(model.prior).__name__} is fitted on the codes of two rows or more, and there is one to learn from.",
+            f"{name_of(model.prior)} is fitted on the codes of two rows or more, and there is one to learn from.",
             "take another prior (prior=normal) or more data",
         )
     trainable = {parameter for parameter in model.parameters() if parameter.requires_grad}

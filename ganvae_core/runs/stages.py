@@ -11,7 +11,7 @@ from ganvae_core.engine.devices import computing_threads
 from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.optimizers import make_optimizers
 from ganvae_core.engine.phases import check_needs, prepare_phases, uses_encoder
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, name_of
 from ganvae_core.evaluation.sampling import fit_prior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, tensors_of
@@ -242,9 +242,9 @@ def check_trained(objective: Objective, parts: Sequence[str] | None) -> None:
     unused = set[str]() if objective.batches == "codes" or "prior" in objective.needs else {"prior"}
     unused |= set[str]() if uses_encoder(objective) else {"encoder"}
     if parts is not None and not set(parts) - unused:
-        name = type(objective).__name__
         raise ConfigurationError(
-            f"train=[{', '.join(parts)}]: {name} does not train {' and '.join(f'the {part}' for part in parts)}.",
+            f"train=[{', '.join(parts)}]: {name_of(objective)} does not train"
+            f" {' and '.join(f'the {part}' for part in parts)}.",
             "leave train out, or name parts that its loss uses",
             "an objective of its own trains a prior on codes:  objective=prior-likelihood  with --from RUN"
             if "prior" in parts

@@ -24,6 +24,9 @@ MOST_BARS = 8
 """Categories that are drawn, the most frequent ones; the others are one bar."""
 LONGEST = 14
 """Letters of a category's name that are drawn."""
+LONGEST_TITLE = 36
+BETWEEN = 0.12
+"""Inches around each column."""
 DAY = 86_400.0
 
 _Kinds = Sequence[tuple[str, np.ndarray]]
@@ -57,6 +60,7 @@ class TableView(View):
         named = any(field.categories for field in fields[:shown])
         width = across * (PANEL[0] + NAMES * named) + LEGEND * (len(kinds) > 1)
         figure = new_figure(width, down * PANEL[1] + 0.3)
+        figure.get_layout_engine().set(w_pad=BETWEEN, h_pad=BETWEEN)
         grid = figure.subplots(down, across, squeeze=False).flat
         for axes in grid[shown:]:
             axes.set_visible(False)
@@ -66,7 +70,7 @@ class TableView(View):
                 _draw_categories(axes, columns, field)
             else:
                 _draw_numbers(axes, columns, field, drawing.name)
-            axes.set_title(field.name, fontsize=9)
+            axes.set_title(_shortened(field.name, LONGEST_TITLE), fontsize=9)
             axes.tick_params(labelsize=7)
             axes.spines[["top", "right"]].set_visible(False)
         if len(kinds) > 1:
@@ -101,17 +105,28 @@ def _draw_numbers(axes: Any, columns: _Kinds, field: Field, made: str) -> None:
     axes.spines["left"].set_visible(False)
     if field.kind != "date":
         axes.locator_params(axis="x", nbins=4)
+        axes.ticklabel_format(
+            axis="x", scilimits=(-4, 7)
+        )  # a power of ten beside the axis takes a line of its own
         return
     ticks = np.linspace(there[0].min(), there[0].max(), 3) if len(there[0]) else []
     axes.set(xticks=ticks, xticklabels=[str(np.datetime64(int(tick), "D")) for tick in ticks])
+
+
+def _shortened(name: str, longest: int) -> str:
+    return name[:longest] + ("…" if len(name) > longest else "")
 
 
 def bar_edges(low: float, high: float, step: float) -> np.ndarray:
     """The edges of bars, all as many steps of the values wide: else every third bar, say, had one value more."""
     if step < 1e-6 * (high - low):
         return np.linspace(low, high, BARS + 1)
-    width = step * math.ceil((high - low) / step / BARS)
-    return np.arange(math.floor(low / step) * step + step / 2, high + width, width)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    if last < first:  # no value of this step is between them
+        return np.linspace(low, high, BARS + 1)
+    together = math.ceil((high - low) / step / BARS)
+    count = math.ceil((last - first + 1) / together)
+    return (first - 0.5 + together * np.arange(count + 1)) * step
 
 
 def _draw_categories(axes: Any, columns: _Kinds, field: Field) -> None:
@@ -127,7 +142,7 @@ def _draw_categories(axes: Any, columns: _Kinds, field: Field) -> None:
         at for at in np.argsort(-shares[0], kind="stable") if at < count or max(s[count] for s in shares) > 0
     ]
     kept, others = order[:MOST_BARS], order[MOST_BARS:]
-    labels = [names[at][:LONGEST] + ("…" if len(names[at]) > LONGEST else "") for at in kept]
+    labels = [_shortened(names[at], LONGEST) for at in kept]
     labels += [f"{len(others)} other{'s' if len(others) > 1 else ''}"] if others else []
     height = 0.8 / len(columns)
     for position, ((name, _), share) in enumerate(zip(columns, shares, strict=True)):

@@ -56,7 +56,9 @@ class VectorQuantised(Objective):
         super().__init__()
         if not isinstance(model.encoder, QuantisedEncoder):
             raise ConfigurationError(
-                "objective 'vq' needs an encoder with a codebook.", "take it:  encoder=quantised"
+                "objective 'vq' needs an encoder with a codebook.",
+                "take the recipe that has one, with a prior for it:  ganvae run --plugin ae --recipe vq-vae",
+                "or set it:  encoder=quantised prior=autoregressive",
             )
         if isinstance(model.prior, Categorical):
             raise ConfigurationError(

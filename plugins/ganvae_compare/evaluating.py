@@ -195,6 +195,11 @@ def built_metrics(
     return list(zip(found.lists["metrics"], made, strict=True))
 
 
+def _without(figure: gv.Figure) -> str:
+    """The reason for a figure that a metric leaves out."""
+    return f"{NOT_FOR_DATA}: it is of {figure.only_for}" if figure.only_for else NOT_FOR_DATA
+
+
 def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:
     """The results of one metric by the names of its figures; a reason where it cannot be had."""
     try:
@@ -205,7 +210,7 @@ def measure(metric: gv.Metric, subject: ModelSubject) -> dict[str, Result]:
     for figure in metric.figures:
         value, error = values.get(figure.name), values.get(f"{figure.name}_error")
         if value is None or not math.isfinite(value):
-            found[figure.name] = Result(None, reason=NOT_FOR_DATA if value is None else f"it is {value}")
+            found[figure.name] = Result(None, reason=_without(figure) if value is None else f"it is {value}")
         else:
             found[figure.name] = Result(value, None if error is None or not math.isfinite(error) else error)
     return found

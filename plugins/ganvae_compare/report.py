@@ -379,7 +379,7 @@ def gaps(report: Report) -> list[str]:
     for figure in _matching(report.figures, MAIN):
         if measured and not any(entry.figure(figure.name) for entry in measured):
             reasons = dict.fromkeys(entry.reason(figure.name) for entry in measured)
-            if NOT_FOR_DATA not in reasons:
+            if not any(reason.startswith(NOT_FOR_DATA) for reason in reasons):
                 lacking.setdefault("; ".join(reasons), []).append(figure.label)
     return [*found, *(f"no candidate has {listed(labels)}: {reason}" for reason, labels in lacking.items())]
 

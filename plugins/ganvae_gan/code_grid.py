@@ -15,6 +15,7 @@ from ganvae_core import (
     Model,
     TrainingView,
     in_range,
+    name_of,
     save_picture,
 )
 
@@ -106,7 +107,7 @@ def _values(part: LatentPrior, size: int) -> Tensor:
 def _composite(model: Model) -> Composite:
     if not isinstance(model.prior, Composite):
         raise ConfigurationError(
-            f"code-grid draws the parts of a composite prior, and this one is {type(model.prior).__name__}.",
+            f"code-grid draws the parts of a composite prior, and this one is {name_of(model.prior)}.",
             "leave it out:  callbacks=[]",
         )
     return model.prior

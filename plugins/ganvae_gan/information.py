@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvae_core import Composite, ConfigurationError, Critic, DiagonalNormal, LatentPrior
+from ganvae_core import Composite, ConfigurationError, Critic, DiagonalNormal, LatentPrior, name_of
 from ganvae_gan.rows import Rows, Task
 
 HIDDEN = 128
@@ -48,7 +48,7 @@ class Information(Task):
         for part, is_code in zip(prior.parts, prior.has_meaning, strict=True):
             if is_code and (isinstance(part, Composite) or any(True for _ in part.parameters())):
                 raise ConfigurationError(
-                    f"prior: {type(part).__name__} cannot be a code: the distribution of a code is fixed.",
+                    f"prior: {name_of(part)} cannot be a code: the distribution of a code is fixed.",
                     "say which parts are codes, one for each part:  'prior.meaning=[false, …]'",
                 )
         self.weight = weight

@@ -39,7 +39,13 @@ class ImportanceBound(gv.Metric):
         self.draws, self.rows = draws, rows
         self.figures = (
             gv.Figure(f"iw{draws}_nats", f"log p(x), {draws} draws", "nats", "higher"),
-            gv.Figure(f"iw{draws}_bits", f"bits per dimension, {draws} draws", "bits", "lower"),
+            gv.Figure(
+                f"iw{draws}_bits",
+                f"bits per dimension, {draws} draws",
+                "bits",
+                "lower",
+                only_for="observations of levels, like discretised-logistic",
+            ),
         )
 
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:

@@ -31,8 +31,10 @@ class Fidelity(gv.Metric):
     cheap = False
     figures = (
         gv.Figure("mse", "MSE", "", "lower"),
-        gv.Figure("psnr", "PSNR", "dB", "higher"),
-        gv.Figure("ssim", "SSIM", "", "higher"),
+        gv.Figure("psnr", "PSNR", "dB", "higher", "data within a range"),
+        gv.Figure(
+            "ssim", "SSIM", "", "higher", f"images of {SMALLEST_SIDE} × {SMALLEST_SIDE} pixels and more"
+        ),
     )
 
     def __init__(self, *, rows: int = 2_000) -> None:

@@ -267,6 +267,11 @@ def test_files_say_which_numbers_each_sample_was_made_for(folder: Path, done: Sa
     made = pyarrow.csv.read_csv("x.csv")
     assert made.column_names[-2:] == ["condition_0", "condition_1"]
     assert made.column("condition_1").to_pylist() == [1, 1, 1]
+    assert "beyond" not in done("sample", "run", "-n", "3", "--condition", "0.5,1", "-o", "x.csv").err
+    assert (
+        "the condition 0.5,50 is beyond training rows"
+        in done("sample", "run", "-n", "3", "--condition", "0.5,50", "-o", "x.csv").err
+    )
     done("sample", "run", "-n", "3", "-o", "x.npz")
     conditions = np.load("x.npz", allow_pickle=False)["conditions"]
     assert conditions.shape == (3, 2)

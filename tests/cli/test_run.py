@@ -100,6 +100,8 @@ def test_steps_of_the_first_stage_are_said_to_be_that(words: list[str], folder: 
     note = "note: --steps is of the first stage; of the others:  stages.0.steps=3"
     assert (note in outcome.err.splitlines()) is (words[0] == "--steps")
     assert yaml.safe_load(outcome.out)["stages"][0]["steps"] != 3
+    given = done("run", "--plugin", "table-vae", "--data", "x.csv", *words, "stages.0.steps=2", "--dry-run")
+    assert "--steps is of the first stage" not in given.err
 
 
 def test_a_dry_run_finds_the_mistakes_that_a_run_would(vae: Path, refused: Refused) -> None:

@@ -60,3 +60,18 @@ def test_fit_prior_gives_a_trained_model_another_prior_and_leaves_the_rest(
     assert isinstance(fitted.prior, gv.GaussianMixture)
     assert fitted.prior.fitted
     assert fitted.prior.components == 2
+
+
+@pytest.mark.parametrize("further", [(), ("objective.reference=normal",)])
+def test_fit_prior_fits_a_mixture_to_the_codes_of_a_vae(
+    vae: Path, done: Say, further: tuple[str, ...]
+) -> None:
+    done("fit-prior", vae, "--prior", "gaussian-mixture", "--out", "mixture", "prior.components=2", *further)
+    old, made = gv.load(vae).model, gv.load("mixture").model
+    assert isinstance(made.prior, gv.GaussianMixture)
+    assert made.prior.fitted
+    for part in ("generator", "encoder"):
+        before, after = getattr(old, part).state_dict(), getattr(made, part).state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    objective = yaml.safe_load(Path("mixture/config.yaml").read_text("utf-8"))["objective"]["name"]
+    assert objective == ("vae/elbo" if further else "ae/autoencoder")

@@ -519,7 +519,7 @@ def test_objectives_metrics_schedules_and_a_second_critic_are_options_too() -> N
 def test_what_an_objective_inside_another_accepts_is_checked_too() -> None:
     made = configured("objective=toy/sum", "objective.parts=[elbo]", "prior=uniform")
     with pytest.raises(
-        gv.ConfigurationError, match="objective 'vae/elbo' cannot work with the prior Uniform"
+        gv.ConfigurationError, match="objective 'vae/elbo' cannot work with the prior 'builtin/uniform'"
     ):
         Builder(made, CATALOGUE).objective(gv.DataSpec((20,)))
 

@@ -43,6 +43,13 @@ def test_bars_hold_equally_many_values_of_a_rounded_column() -> None:
         assert len(np.trim_zeros(counts)) <= 41
 
 
+def test_the_bar_of_a_constant_column_is_in_the_middle() -> None:
+    for value, step in ((7.0, 1.0), (0.0, 1.0), (3.5, 0.1), (700.0, 100.0)):
+        low, high = span(np.array([value]))
+        edges = bar_edges(low, high, step)
+        assert edges[0] + edges[-1] == pytest.approx(2 * value, abs=1e-6)
+
+
 def test_a_grid_has_a_tile_for_each_image_with_gaps_between() -> None:
     grid = np.asarray(image_grid(tiles(6), columns=3))
     assert grid.shape == (2 * TILE + GAP, 3 * TILE + 2 * GAP)

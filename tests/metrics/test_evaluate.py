@@ -339,6 +339,14 @@ def test_bits_per_dimension_are_those_of_levels(tmp_path: Path) -> None:
     assert bits == pytest.approx(-nats / (64 * np.log(2)))
 
 
+def test_a_figure_that_is_left_out_says_what_it_is_of(tmp_path: Path) -> None:
+    run = train(
+        tmp_path / "run", "--plugin", "vae", "encoder.hidden=[4]", "generator=mlp", "encoder=mlp", *TINY
+    )
+    found = evaluate(gv.load(run), [{"name": "importance-bound", "draws": 2}], with_references=False)
+    assert "it is of observations of levels" in found.result("iw2_bits").reason
+
+
 def test_a_metric_that_is_not_applicable_ends_no_training(tmp_path: Path) -> None:
     run = gv.train("vae", steps=2, out=tmp_path / "run", overrides={
         "generator": {"name": "mlp", "hidden": [4]}, "encoder": {"name": "mlp", "hidden": [4]}, "engine.device": "cpu",

@@ -251,7 +251,9 @@ def test_other_stages_are_named_by_their_settings(whole: Path) -> None:
 def test_an_objective_that_does_not_train_what_is_asked_is_refused_before_the_first_step(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    with pytest.raises(gv.ConfigurationError, match=r"train=\[prior\]: Autoencoder does not train the prior"):
+    with pytest.raises(
+        gv.ConfigurationError, match=r"train=\[prior\]: 'ae/autoencoder' does not train the prior"
+    ):
         train(tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 

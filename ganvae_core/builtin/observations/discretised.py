@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvae_core.builtin.observations.further import bounds_of
-from ganvae_core.builtin.option_checks import in_range, positive_sizes
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.distributions import sum_event
 from ganvae_core.interfaces import Observation, ObservedData
 from ganvae_core.types import DataSpec
@@ -123,7 +123,8 @@ class DiscretisedLogistic(Observation):
         super().__init__()
         self.bounds = bounds_of(data, "a discretised")
         in_range(least=2, hint="8-bit images have 256", levels=levels)
-        (self.components,) = positive_sizes("components", [components])
+        in_range(least=1, components=components)
+        self.components = components
         self.levels, self.shape = levels, data.shape
         self.channels = data.shape[0] if data.modality == "image" and data.shape[0] <= 4 else 1
         self.couples = components > 1 and self.channels > 1

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvae_core.builtin.observations.further import bounds_of
-from ganvae_core.builtin.option_checks import in_range, positive_sizes
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.distributions import sum_event
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Observation, SequentialData
@@ -123,7 +123,7 @@ class PixelCNN(Observation):
                 "use observation=auto",
             )
         in_range(least=2, hint="8-bit images have 256", levels=levels)
-        positive_sizes("width and layers", [width, layers])
+        in_range(least=1, width=width, layers=layers)
         self.shape, self.levels, self.width = data.shape, levels, width
         self.first = _MaskedConvolution(data.shape[0], width, 5, first=True)
         self.layers = nn.ModuleList(_MaskedConvolution(width, width, 3) for _ in range(layers))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvae_core.builtin.layers import check_condition
-from ganvae_core.builtin.option_checks import positive_number, positive_sizes
+from ganvae_core.builtin.option_checks import in_range, positive_number, positive_sizes
 from ganvae_core.builtin.quantised import QuantisedEncoder
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, LatentPrior, Support
@@ -59,7 +59,7 @@ class Autoregressive(LatentPrior):
                 "take one that has:  encoder=quantised objective=vq",
             )
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        positive_sizes("width, layers and heads", [width, layers, heads])
+        in_range(least=1, width=width, layers=layers, heads=heads)
         if width % heads:
             raise ConfigurationError(f"width ({width}) must be a multiple of heads ({heads}).")
         self.temperature = positive_number("temperature", temperature)

@@ -9,10 +9,10 @@ from typing import ClassVar, cast, final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.option_checks import positive_number, positive_sizes
+from ganvae_core.builtin.option_checks import in_range, positive_number, positive_sizes
 from ganvae_core.builtin.priors.continuous import PlacedPrior
 from ganvae_core.distributions import LOG_2_PI
-from ganvae_core.errors import ConfigurationError
+from ganvae_core.errors import ConfigurationError, name_of
 from ganvae_core.interfaces import FittedPrior, LatentPrior, MixturePrior, Support
 
 
@@ -77,7 +77,8 @@ class Mixture(MixturePrior):
     def __init__(self, latent_shape: Sequence[int], *, components: int = 10, spread: float = 1.0) -> None:
         super().__init__()
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        (self.components,) = positive_sizes("components", [components])
+        in_range(least=1, components=components)
+        self.components = components
         shape = (components, math.prod(self.latent_shape))
         self.means = nn.Parameter(torch.randn(shape) * positive_number("spread", spread))  # (K, D)
         self.log_scales = nn.Parameter(torch.zeros(shape))  # (K, D)
@@ -146,7 +147,7 @@ class Composite(LatentPrior):
         for part in parts:
             if isinstance(part, FittedPrior):
                 raise ConfigurationError(
-                    f"{type(part).__name__} is fitted to whole codes after training, so it cannot be a part.",
+                    f"{name_of(part)} is fitted to whole codes after training, so it cannot be a part.",
                     "take another part, like  mixture, whose Gaussians are trained with the model",
                 )
         self.parts = cast("Sequence[LatentPrior]", nn.ModuleList(parts))
@@ -191,9 +192,7 @@ class Composite(LatentPrior):
         for part, shape, given in zip(self.parts, self.shapes, self.split(noise), strict=True):
             make = getattr(part, "from_noise", None)
             if make is None:
-                raise ConfigurationError(
-                    f"the part {type(part).__name__} of the prior is no function of noise."
-                )
+                raise ConfigurationError(f"the part {name_of(part)} of the prior is no function of noise.")
             codes.append(make(given.reshape(-1, *shape), condition).flatten(1))
         return torch.cat(codes, dim=1)
 

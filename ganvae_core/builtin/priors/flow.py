@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 from torch import Tensor, nn
 
 from ganvae_core.builtin.layers import check_condition
-from ganvae_core.builtin.option_checks import one_of, positive_sizes
+from ganvae_core.builtin.option_checks import in_range, one_of, positive_sizes
 from ganvae_core.builtin.priors.standardised import StandardisedPrior
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Support
@@ -58,7 +58,8 @@ class Flow(StandardisedPrior):
         flows = _zuko_flows()
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         one_of("transform", transform, ("spline", "affine"))
-        positive_sizes("transforms, hidden and bins", [transforms, *hidden, bins])
+        in_range(least=1, transforms=transforms, bins=bins)
+        positive_sizes("hidden", hidden)
         size = math.prod(self.latent_shape)
         options: dict[str, Any] = {"bins": bins} if transform == "spline" else {}
         if coupling and size > 1:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvae_core.builtin.option_checks import one_of, positive_sizes
+from ganvae_core.builtin.option_checks import in_range, one_of, positive_sizes
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.errors import NotFittedError, TrainingError
 from ganvae_core.interfaces import FittedPrior, MixturePrior, Normals, NormalsPrior, Support
@@ -52,7 +52,8 @@ class GaussianMixture(FittedPrior, MixturePrior, NormalsPrior):
     ) -> None:
         super().__init__()
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        (self.components,) = positive_sizes("components", [components])
+        in_range(least=1, components=components)
+        self.components = components
         self.covariance = one_of("covariance", covariance, ("full", "diagonal"))
         size = math.prod(self.latent_shape)
         self.register_buffer("weights", torch.zeros(components))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.layers import check_condition
-from ganvae_core.builtin.option_checks import in_range, positive_sizes
+from ganvae_core.builtin.option_checks import in_range
 from ganvae_core.builtin.priors.standardised import StandardisedPrior
 from ganvae_core.distributions import LOG_2_PI
 from ganvae_core.interfaces import MatchedPrior, Support
@@ -62,7 +62,7 @@ class LatentFlow(StandardisedPrior, MatchedPrior):
     ) -> None:
         super().__init__(latent_shape)
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
-        positive_sizes("width, layers and steps", [width, layers, steps])
+        in_range(least=1, width=width, layers=layers, steps=steps)
         in_range(below=1, drop_condition=drop_condition)
         in_range(guidance=guidance)
         self.steps, self.guidance, self.drop_condition = steps, guidance, drop_condition

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ganvae_core.builtin.option_checks import positive_sizes
+from ganvae_core.builtin.option_checks import in_range, positive_sizes
 from ganvae_core.engine.phases import has_batch_norm
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, LatentPrior, Posterior, Support
@@ -58,7 +58,8 @@ class Vamp(LatentPrior):
                 "turn it off:  encoder.batch_norm=false",
             )
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
-        (self.components,) = positive_sizes("components", [components])
+        in_range(least=1, components=components)
+        self.components = components
         self.encoder = (encoder,)  # a tuple, so that its weights are not stored twice
         self.bounds = data.range
         self.inputs = nn.Parameter(torch.randn(components, *data.shape))

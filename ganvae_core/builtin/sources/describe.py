@@ -260,6 +260,10 @@ class _Values:
         raise DataError(
             f"{self.where}: {place} {piece[tuple(first)]}.",
             "leave such rows out, or put numbers in their place, before training",
+            "empty cells of a table are missing values, which models of tables learn:  ganvae run --plugin table-vae"
+            " --data x.csv"
+            if piece.ndim == 2
+            else "",
             "from Python, missing values may be masked:  gv.train(…, data=np.ma.masked_invalid(x))",
         )
 

@@ -109,7 +109,12 @@ def encode_labels(values: np.ndarray, count: int, where: str) -> Labels:
     if values.dtype.kind == "f":
         whole = np.isfinite(values) & (values == np.rint(values))
         if not whole.all():
-            raise DataError(f"labels must be integers or strings; {where} has {values[~whole][0]:g}.")
+            raise DataError(
+                f"labels must be integers or strings; {where} has {values[~whole][0]:g}.",
+                "numbers are a condition as columns of a table:  --data FILE.csv data.condition=[COLUMN]",
+                "of other rows, such as images, from Python:"
+                "  gv.StoredSource(x, gv.DataSpec(x.shape[1:], condition=(1,)), labels=numbers[:, None])",
+            )
         values = values.astype(np.int64)
     if values.dtype.kind not in "iubU":
         raise DataError(
