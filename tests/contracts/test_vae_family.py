@@ -459,7 +459,7 @@ def test_the_critics_of_images_pair_rows_and_the_encoder_is_judged_by_features()
         (lambda: ELBO(model(), beta=-1.0), "must be at least 0"),
         (lambda: ELBO(model(prior=gv.Mixture(Z)), free_bits=1.0), "only the normal prior"),
         (lambda: ELBO(model(), free_bits=1.0, capacity=2.0), "both"),
-        (lambda: quantised(codes=0), "codes must be positive"),
+        (lambda: quantised(codes=0), "codes: 0 is not possible"),
         (lambda: quantised(quantiser="scalar", levels=(4, 4, 4)), "levels"),
         (lambda: VectorQuantised(model("dirac")), "needs an encoder with a codebook"),
         (lambda: gv.Autoregressive(Z, gv.MLPEncoder(SPEC, Z)), "has none"),
