@@ -450,7 +450,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 def test_a_latent_shape_that_the_generator_cannot_take_is_refused(refused: Refused, say: Say) -> None:
     run = ("run", "--plugin", "vae", *SMALL, "engine.steps=2", "generator=flat", "encoder.hidden=[4]")
     said = refused(*run, "latent.shape=[4,4]")
-    assert "generator: FlatGenerator cannot take inputs of shape (4, 4)" in said
+    assert "generator: 'flat/flat' cannot take inputs of shape (4, 4)" in said
     assert say(*run, "latent.shape=[4]").code == 0
 
 
