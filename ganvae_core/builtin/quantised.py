@@ -19,8 +19,9 @@ from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, Posterior
 from ganvae_core.types import DataSpec
 
-DEAD = 0.1
-"""A code is dead where its share of the places is below this, in units of the mean share."""
+DEAD, MOVED, USED = 0.1, 0.2, 0.25
+"""Shares of the places, in units of the mean share. A code below the first is dead, and moved with the second; codes
+above the third are in use, so that those that were moved count only once data has come to them."""
 NEARBY = 0.1
 """A dead code is moved to a used one, with noise of this many deviations of the encoder's output."""
 
@@ -59,10 +60,10 @@ class QuantisedEncoder(Encoder):
 
     ``codebook``: each vector becomes the nearest entry (van den Oord, Vinyals and Kavukcuoglu, Neural Discrete
     Representation Learning, 2017). The entries follow moving averages of the vectors that they stand for, which
-    ``learn`` keeps, run by the objective ``vq`` after each update. They start as k-means does: at the first batch
-    they are spread over it, and for ``1 / (1 - decay)`` updates the averages are those since the start (MacQueen 1967).
-    An entry that stands for less than a tenth of its share is moved next to one in use, drawn in proportion to its
-    share.
+    ``learn`` keeps, run by the objective ``vq`` after each update. At the first batch they are spread over it by its
+    mean and deviation, and for ``1 / (1 - decay)`` updates the averages are those since the start, which is online
+    k-means (MacQueen 1967). An entry that stands for less than a tenth of its share is moved next to one in use, drawn
+    in proportion to its share.
 
     ``scalar``: each number is rounded to one of a few levels, so the codebook is a fixed grid and nothing is learned
     (finite scalar quantisation: Mentzer et al., 2024).
@@ -150,9 +151,11 @@ class QuantisedEncoder(Encoder):
 
     def usage(self) -> dict[str, Tensor]:
         """``usage`` (): the share of codes in use; ``perplexity`` (): exp of the entropy of their shares."""
-        shares = self.shares / self.shares.sum()
+        used = self.shares * len(self.shares) > USED
+        shares = torch.where(used, self.shares, 0)
+        shares = shares / shares.sum().clamp(min=1e-12)
         entropy = -(shares * shares.clamp(min=1e-12).log()).sum()
-        return {"usage": (shares * len(shares) > DEAD).to(shares.dtype).mean(), "perplexity": entropy.exp()}
+        return {"usage": used.to(shares.dtype).mean(), "perplexity": entropy.exp()}
 
     def learn(self, averages: Mapping[str, Tensor]) -> None:
         """Move the codebook, and the shares of its entries, by the averaged ``statistics``."""
@@ -173,7 +176,7 @@ class QuantisedEncoder(Encoder):
         used = entries[torch.multinomial(self.shares, len(self.shares), replacement=True)]
         moved = used + NEARBY * deviation * torch.randn_like(used)
         self.codebook.copy_(torch.where(dead, moved, entries))
-        self.shares.copy_(torch.where(dead[:, 0], 1 / len(self.shares), self.shares))
+        self.shares.copy_(torch.where(dead[:, 0], MOVED / len(self.shares), self.shares))
         self.totals.copy_(self.codebook * self.shares[:, None])
 
     def _by_place(self, z: Tensor) -> Tensor:

@@ -95,7 +95,8 @@ class Factor(Objective):
 
         -E_q(z|x)[log p(x|z)] + KL(q(z|x) || p(z)) + weight E C(z)
 
-    Kim and Mnih, Disentangling by Factorising, 2018.
+    Kim and Mnih, Disentangling by Factorising, 2018, who permute the codes of a second batch; here those of the same
+    batch are permuted.
 
     Args:
         weight: of the total correlation, γ in the paper; or a schedule of it.

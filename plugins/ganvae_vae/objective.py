@@ -134,18 +134,19 @@ class ImportanceWeighted(Objective):
         return [Phase("iwae", self.loss, trains=[self.model])]
 
     def loss(self, batch: Batch) -> Loss:
-        """Negative bound () in nats; ``effective_draws`` is (Σ w)² / Σ w² of the weights w."""
+        """Negative bound () in nats; ``effective_draws`` is (Σ w)² / Σ w² of the weights w, ``kl`` an estimate."""
         posterior = self.model.encode(batch.x, batch.condition)
         z = posterior.rsample((self.draws,))  # (K, B, *Z)
         density = _without_gradient(posterior) if self.doubly else posterior
-        log_weights = (
-            self.model.decode(z, batch.condition).log_prob(batch.x, batch.mask)
-            + self.model.log_prior(z, batch.condition)
-            - density.log_prob(z)
-        )  # (K, B)
+        log_ratio = density.log_prob(z) - self.model.log_prior(z, batch.condition)  # (K, B)
+        log_weights = self.model.decode(z, batch.condition).log_prob(batch.x, batch.mask) - log_ratio
         bound = (log_weights.logsumexp(0) - math.log(self.draws)).mean()
         weights = log_weights.detach().softmax(0)
-        terms = {"effective_draws": (1 / weights.square().sum(0)).mean(), "bound": bound.detach()}
+        terms = {
+            "effective_draws": (1 / weights.square().sum(0)).mean(),
+            "bound": bound.detach(),
+            "kl": log_ratio.detach().mean(),
+        }
         if self.doubly and z.requires_grad:
             # What reaches the encoder through z is weighted once more; the generator's gradient is that of the bound.
             z.register_hook(lambda gradient: gradient * weights.reshape(*weights.shape, *[1] * (z.dim() - 2)))

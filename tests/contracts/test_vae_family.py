@@ -348,7 +348,30 @@ def test_the_codebook_follows_moving_averages_and_dead_entries_are_moved() -> No
     torch.testing.assert_close(encoder.codebook[:2], entries[:2])
     assert number((encoder.codebook[2] - entries[:2]).norm(dim=1).min()) < 0.1, "next to one that is used"
     assert not torch.equal(before[2], encoder.codebook[2])
-    assert number(encoder.shares[2]) == pytest.approx(1 / 3)
+    assert number(encoder.shares[2]) == pytest.approx(0.2 / 3)
+
+
+def test_entries_that_are_moved_are_in_use_only_once_data_comes_to_them() -> None:
+    torch.manual_seed(0)
+    encoder = quantised(codes=64)
+    x = torch.randn(2, 3).repeat(50, 1)  # 2 rows of 3 places: six vectors at most
+    usage = []
+    for _ in range(300):
+        encoder.learn(encoder.statistics(encoder(x)))
+        usage.append(number(encoder.usage()["usage"]))
+    assert max(usage[150:]) < 0.2, "six, and some that others have just replaced"
+    assert number(encoder.usage()["perplexity"]) < 8
+
+
+def test_a_codebook_starts_spread_over_the_first_batch() -> None:
+    torch.manual_seed(0)
+    encoder = quantised(codes=1_000)
+    mean, deviation = torch.tensor([3.0, -2.0]), torch.tensor([0.5, 2.0])
+    encoder.learn({"shares": torch.full((1_000,), 1e-3), "totals": torch.zeros(1_000, 2),
+                   "mean": mean, "square": mean.square() + deviation.square()})  # fmt: skip
+    # Five standard errors of a mean, and six of a deviation.
+    torch.testing.assert_close(encoder.codebook.mean(0), mean, atol=0.32, rtol=0)
+    torch.testing.assert_close(encoder.codebook.std(0), deviation, atol=0, rtol=0.14)
 
 
 def test_vq_weighs_commitment_and_logs_the_use_of_the_codebook() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from toys import FromPhases, Watcher, engine, model, only_stage, squared_error
 
 import ganvae_core as gv
-from ganvae_core.runs.collapse import ALIKE_STEPS, WON_UPDATES, CollapseMonitor, distances
+from ganvae_core.runs.collapse import ALIKE_STEPS, CODE_STEPS, WON_UPDATES, CollapseMonitor, distances
 from ganvae_core.runs.observers import Recorder
 from ganvae_core.store.directory import RunDirectory
 from ganvae_core.types import COST_OF_TRAINING
@@ -95,8 +95,12 @@ class Watched:
 
     def accuracy(self, step: int, accuracy: float, phase: str = "judge") -> list[str]:
         """What is warned of after an interval."""
+        return self.term(step, f"{phase}/accuracy", accuracy)
+
+    def term(self, step: int, name: str, value: float) -> list[str]:
+        """What is warned of after an interval with this average of a term."""
         self.engine.state.step = step
-        self.watch.on_step(self.engine.view(), {"step": step, f"{phase}/accuracy": accuracy})
+        self.watch.on_step(self.engine.view(), {"step": step, name: value})
         return self.engine.state.take_pending().get("warnings", [])
 
 
@@ -229,6 +233,28 @@ def test_a_prior_that_is_fitted_after_training_is_not_sampled_before() -> None:
     only_stage(trained).fit()
     assert not any("samples/spread" in record for record in watcher.records)
     assert trained.state.pending["samples/spread"] > 0, "at the end it is"
+
+
+@pytest.mark.parametrize(
+    ("term", "collapsed", "sound", "said", "remedy"),
+    [
+        ("kl", 0.01, 5.0, "the posterior has collapsed", "objective.free_bits=0.1"),
+        ("usage", 0.05, 0.9, "the codebook has collapsed: 5% of its entries are in use", "encoder.codes=64"),
+    ],
+)
+def test_codes_that_have_collapsed_are_said_once_until_they_recover(
+    term: str, collapsed: float, sound: float, said: str, remedy: str
+) -> None:
+    objective = FromPhases(model(), lambda own: [gv.Phase("judge", squared_error(own), trains=[own.model])])
+    watched = Watched(objective)
+    heard = {step: watched.term(step, f"judge/{term}", collapsed) for step in range(100, 2 * CODE_STEPS, 100)}
+    ((step, (warning,)),) = [(step, warnings) for step, warnings in heard.items() if warnings]
+    assert step == 100 + CODE_STEPS
+    assert said in warning
+    assert remedy in warning
+    assert not watched.term(2 * CODE_STEPS, f"judge/{term}", sound)
+    again = [watched.term(step, f"judge/{term}", collapsed) for step in (3 * CODE_STEPS, 4 * CODE_STEPS)]
+    assert [len(warnings) for warnings in again] == [0, 1]
 
 
 def trained(plugin: str, out: Path, steps: int, **changes: Any) -> tuple[gv.Run, list[str]]:
