@@ -47,6 +47,31 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What a row should reach, in one column: a value, or a part of the value of another row.
+
+    Args:
+        says: the aim in words.
+        row: whose value it is.
+        column: which.
+        below: it is reached by smaller values than this number, or than those of the row of this name.
+        above: the same for larger values.
+        times: factor of the other row's value.
+        plus: added to it after that.
+        each: every seed has to reach it, against the other row's same seed; otherwise means are compared.
+    """
+
+    says: str = ""
+    row: str = ""
+    column: str = ""
+    below: float | str | None = None
+    above: float | str | None = None
+    times: float = 1.0
+    plus: float = 0.0
+    each: bool = False
+
+
+@dataclass(frozen=True)
 class Row:
     """A row of ours: a recipe with its overrides, trained once for each seed. Without a plugin, real data is measured.
 
@@ -99,6 +124,7 @@ class Figure:
         protocol: how the published figures were taken, and how ours.
         notes: further remarks for readers.
         columns: by the name of the measured value.
+        aims: what our rows should reach.
         published: rows of papers.
         rows: our rows.
     """
@@ -110,6 +136,7 @@ class Figure:
     protocol: str = ""
     notes: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict[str, Column])
+    aims: Sequence[Aim] = ()
     published: Sequence[Published] = ()
     rows: Sequence[Row] = ()
 
@@ -142,12 +169,13 @@ def read_figure(name: str) -> Figure:
     tree = dict(parse_yaml(path.read_text(encoding="utf-8"), path.name))
     shared = {key: _mapping(tree.pop(key, {}), f"{name}.{key}") for key in ("overrides", "data", "measures")}
     columns = _mapping(tree.pop("columns", {}), f"{name}.columns")
-    published = tree.pop("published", [])
+    published, aims = tree.pop("published", []), tree.pop("aims", [])
     rows = _mapping(tree.pop("rows", {}), f"{name}.rows")
     figure = _read(Figure, {**tree, "name": name}, name)
     return dataclasses.replace(
         figure,
         columns={key: _read(Column, value, f"{name}.columns.{key}") for key, value in columns.items()},
+        aims=[_read(Aim, value, f"{name}.aims") for value in aims],
         published=[_read(Published, value, f"{name}.published") for value in published],
         rows=_rows(rows, shared, name),
     )

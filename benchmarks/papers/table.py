@@ -74,6 +74,8 @@ def section(figure: Figure, rows: Sequence[Measured]) -> str:
         _filled(f"**Protocol.** {figure.protocol}"),
         "\n".join(table(figure, rows)),
     ]
+    if figure.aims:
+        parts += ["\n".join(aims(figure, rows))]
     if any(len(found.seeds) > 1 for found in rows):
         parts += ["\n".join(every_seed(figure, rows))]
     parts += pictures_of(figure, rows)
@@ -102,6 +104,33 @@ def table(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
         seeds = str(count) if count >= wanted else f"{count} of {wanted}"
         is_real = found.row.plugin is None
         yield _line([label, *values, *(["", "", ""] if is_real else [seeds, found.row.budget, _time(found)])])
+
+
+def aims(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
+    """Each aim, and whether it is met by what was measured."""
+    by_name = {found.row.name: found.seeds for found in rows}
+
+    def values(row: str, column: str) -> dict[int, float]:
+        return {seed: float(result["values"][column]) for seed, result in by_name[row].items()}
+
+    yield "Aims:"
+    yield ""
+    for aim in figure.aims:
+        bound, sign = (aim.above, 1) if aim.below is None else (aim.below, -1)
+        found, digits = values(aim.row, aim.column), figure.columns[aim.column].digits
+        other = values(bound, aim.column) if isinstance(bound, str) else dict.fromkeys(found, float(bound or 0))
+        wanted = {seed: aim.times * value + aim.plus for seed, value in other.items()}
+        seeds = sorted(found.keys() & wanted.keys())
+        if not seeds:
+            yield f"- {aim.says}: *not run*"
+            continue
+        if aim.each:
+            reached = sum(sign * (found[seed] - wanted[seed]) > 0 for seed in seeds)
+            met, of = reached == len(seeds), f"in {reached} of {len(seeds)} seeds"
+        else:
+            mean, limit = statistics.fmean(found.values()), statistics.fmean(wanted.values())
+            met, of = sign * (mean - limit) > 0, f"{mean:,.{digits}f}, and {limit:,.{digits}f} is asked for"
+        yield f"- {aim.says}: **{'met' if met else 'missed'}** ({of})"
 
 
 def every_seed(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
