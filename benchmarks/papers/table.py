@@ -118,7 +118,9 @@ def aims(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
     for aim in figure.aims:
         bound, sign = (aim.above, 1) if aim.below is None else (aim.below, -1)
         found, digits = values(aim.row, aim.column), figure.columns[aim.column].digits
-        other = values(bound, aim.column) if isinstance(bound, str) else dict.fromkeys(found, float(bound or 0))
+        other = (
+            values(bound, aim.column) if isinstance(bound, str) else dict.fromkeys(found, float(bound or 0))
+        )
         wanted = {seed: aim.times * value + aim.plus for seed, value in other.items()}
         seeds = sorted(found.keys() & wanted.keys())
         if not seeds:

@@ -90,7 +90,7 @@ class AdversarialAutoencoder(WithCritic):
 
         E || x - made ||² + critic_weight D E -log sigmoid(C(made) - C(x)) + kl_weight KL(q(z|x) || p(z))
 
-    with D the number of values of x. The squared error is a sum over them, so that one weight serves images of any size.
+    with D the number of values of x: the squared error is a sum over them, and so one weight serves images of any size.
     Esser et al., Taming Transformers, 2021, and Rombach et al., Latent Diffusion, 2022, with the loss and the penalties
     of R3GAN (Huang et al. 2024) in place of a hinge loss that starts at a tuned step.
 

@@ -396,6 +396,33 @@ def test_every_seed_is_listed(folder: Path) -> None:
     assert "Taken on a CPU, 2 cores, 1 thread a run, Python 3.11, torch 2, 2026-01-01." in text
 
 
+AIMS = """\
+aims:
+  - {says: seven, row: small, column: modes, above: 7}
+  - {says: fewer than seven, row: small, column: modes, below: 7}
+  - {says: half of the other, row: small, column: modes, below: other, times: 0.5, each: true}
+  - {says: one more than the other, row: small, column: modes, above: other, plus: 1}
+  - {says: more than the large one, row: small, column: modes, above: large}
+"""
+
+
+def test_each_aim_is_met_or_missed_by_what_was_measured(folder: Path) -> None:
+    (folder / "figures" / "small.yaml").write_text(SMALL.replace("published:", AIMS + "published:"))
+    rows = [measured("small", 4.0, 8.0), measured("other", 9.0, 10.0, 1.0), measured("large")]
+    assert list(table.aims(read_figure("small"), rows))[2:] == [
+        "- seven: **missed** (6.0, and 7.0 is asked for)",
+        "- fewer than seven: **met** (6.0, and 7.0 is asked for)",
+        "- half of the other: **missed** (in 1 of 2 seeds)",
+        "- one more than the other: **missed** (6.0, and 7.7 is asked for)",
+        "- more than the large one: *not run*",
+    ]
+    (folder / "figures" / "small.yaml").write_text(
+        SMALL.replace("published:", AIMS.replace("row: small", "rows: small") + "published:")
+    )
+    with pytest.raises(ConfigurationError):
+        read_figure("small")
+
+
 def test_values_of_different_judges_are_told_apart(folder: Path) -> None:
     same = list(table.remarks([measured("small", 4.0, against=98.0), measured("other", 5.0, against=98.0)]))
     assert same[0] == "Judged by `a-judge` (98.0), which is right on 98.00 % of 450 held-out real images."
