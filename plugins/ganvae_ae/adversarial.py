@@ -88,14 +88,14 @@ class AdversarialAutoencoder(WithCritic):
 
     Minimises
 
-        E || x - made ||² + critic_weight D E -log sigmoid(C(made) - C(x)) + kl_weight KL(q(z|x) || p(z))
+        E || x - made ||² + weight D E -log sigmoid(C(made) - C(x)) + kl_weight KL(q(z|x) || p(z))
 
     with D the number of values of x: the squared error is a sum over them, and so one weight serves images of any size.
     Esser et al., Taming Transformers, 2021, and Rombach et al., Latent Diffusion, 2022, with the loss and the penalties
     of R3GAN (Huang et al. 2024) in place of a hinge loss that starts at a tuned step.
 
     Args:
-        critic_weight: of the critic's term, for each value of x; or a schedule of it.
+        weight: of the critic's term, for each value of x; or a schedule of it.
         kl_weight: of the KL term, for an encoder with a density; 0 leaves it out.
         r1_weight: γ of γ/2 E ||∇C||² on real rows, or a schedule of it.
         r2_weight: the same on reconstructions.
@@ -112,14 +112,14 @@ class AdversarialAutoencoder(WithCritic):
         data: DataSpec,
         critic: Callable[[DataSpec], Critic],
         *,
-        critic_weight: Schedule | float = 0.05,
+        weight: Schedule | float = 0.05,
         kl_weight: float = 0.0,
         r1_weight: Schedule | float = 1.0,
         r2_weight: Schedule | float = 1.0,
     ) -> None:
         super().__init__(model, data, critic, r1_weight, r2_weight)
         in_range("objective.", kl_weight=kl_weight)
-        self.critic_weight, self.kl_weight = as_schedule(critic_weight), kl_weight
+        self.weight, self.kl_weight = as_schedule(weight), kl_weight
         self.values = math.prod(data.shape)
         if kl_weight:
             self.needs = frozenset({"prior", "posterior"})  # pyright: ignore[reportAttributeAccessIssue]
@@ -142,7 +142,7 @@ class AdversarialAutoencoder(WithCritic):
         error = squared_error(observed, batch.x, batch.mask)
         real, fake = self.critic(batch.x, batch.condition), self.judged(observed.mean, batch)
         deception = losses.relativistic_generator(real, fake)
-        value = error + self.critic_weight(batch.samples_seen) * self.values * deception
+        value = error + self.weight(batch.samples_seen) * self.values * deception
         terms = {"reconstruction": error, "deception": deception}
         if self.kl_weight:
             terms["kl"] = kl(posterior, self.model.prior, z=z, condition=batch.condition).mean()

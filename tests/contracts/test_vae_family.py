@@ -459,9 +459,7 @@ def test_guidance_of_one_is_the_conditional_flow_and_more_goes_beyond_it() -> No
 
 def test_the_critics_of_images_pair_rows_and_the_encoder_is_judged_by_features() -> None:
     rows = batch()
-    objective = AdversarialAutoencoder(
-        model("dirac"), SPEC, critic, critic_weight=2.0, r1_weight=0.0, r2_weight=0.0
-    )
+    objective = AdversarialAutoencoder(model("dirac"), SPEC, critic, weight=2.0, r1_weight=0.0, r2_weight=0.0)
     assert [phase.name for phase in objective.phases()] == ["critic", "autoencoder"]
     for parameter in objective.critic.parameters():
         nn.init.zeros_(parameter)
