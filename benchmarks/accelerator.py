@@ -203,7 +203,7 @@ def resumes_bitwise(works: list[Work], device: torch.device, folder: Path) -> st
         whole = make_engine(work, device, **options).fit(6)
         place = folder / work.name
         first = make_engine(work, device, **options)
-        first.saver = gv.CheckpointWriter(place)
+        first.attach(gv.CheckpointWriter(place), [])
         first.fit(3)
         second = make_engine(work, device, **options)
         (checkpoint,) = place.rglob("step-000003")

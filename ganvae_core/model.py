@@ -269,3 +269,8 @@ def _folded(z: Tensor, condition: Tensor | None, sample_axes: int) -> tuple[Tens
     """(*S, B, *Z), (B, *K)? -> (S · B, *Z), (S · B, *K)?"""
     repeated = None if condition is None else _repeated(condition, tuple(z.shape[:sample_axes]))
     return z.flatten(0, sample_axes), repeated
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether the rows of a batch are normalised together somewhere in a module."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())  # pyright: ignore

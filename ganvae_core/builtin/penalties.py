@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.schedule import as_schedule
-from ganvae_core.engine.phases import has_batch_norm
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Schedule
+from ganvae_core.model import has_batch_norm
 
 
 def r1(real_logits: Tensor, real: Tensor) -> Tensor:

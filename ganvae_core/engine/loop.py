@@ -12,6 +12,7 @@ from typing import Any, TypeVar, final
 import torch
 from torch import Tensor, nn
 
+from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.data.memory import keep_freed_memory
 from ganvae_core.data.randomness import borrowed_randomness, mixed_seed, purpose
 from ganvae_core.data.split import Split, split
@@ -21,7 +22,7 @@ from ganvae_core.engine.devices import Precision, peak_memory, runtime, select_d
 from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.measuring import Measurements
 from ganvae_core.engine.optimizers import OptimizerSettings, make_optimizers
-from ganvae_core.engine.phases import check_needs, has_batch_norm, is_frozen, prepare_phases
+from ganvae_core.engine.phases import check_needs, is_frozen, prepare_phases
 from ganvae_core.engine.precision import Computing
 from ganvae_core.engine.processes import world
 from ganvae_core.engine.settings import EngineSettings
@@ -31,7 +32,7 @@ from ganvae_core.engine.stopping import StopFlag
 from ganvae_core.engine.updates import Updates
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.evaluation.sampling import RowLimit, in_parts
-from ganvae_core.model import Model
+from ganvae_core.model import Model, has_batch_norm
 from ganvae_core.store.checkpoints import Checkpoint, Snapshot
 from ganvae_core.store.writer import CheckpointWriter
 from ganvae_core.training import Callback, Metric, Objective, TrainingView
@@ -82,7 +83,7 @@ class Engine:
         stage: int = 0,
         first_step: int = 0,
     ) -> None:
-        self.data = _as_split(data)
+        self.data = data if isinstance(data, Split) else split(as_source(data))
         self.settings = (settings or EngineSettings()).for_rows(len(self.data.training))
         self.world = world()
         self.device = self.world.own_device(select_device(self.settings.device))
@@ -204,6 +205,23 @@ class Engine:
             interrupt=self.interrupt,
             log=state.pending.update,
         )
+
+    def attach(
+        self,
+        saver: CheckpointWriter | None,
+        callbacks: Sequence[Callback],
+        states: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Take what belongs to a run, before training starts.
+
+        Args:
+            saver: writes the checkpoints.
+            callbacks: further ones.
+            states: of callbacks, that a checkpoint held and no callback has taken yet.
+        """
+        self.saver = saver
+        self.callbacks.extend(callbacks)
+        self.state.callback_states.extend(states)
 
     def fit(self, steps: int | None = None, *, before: Before | None = None) -> Engine:
         """Train until ``steps`` steps have been done in all (default: the settings'), and return the engine.
@@ -508,11 +526,3 @@ class Engine:
     def _channels_last(self) -> bool:
         wanted = self.settings.channels_last
         return self.precision == "bf16" if wanted is None else wanted
-
-
-def _as_split(data: Any) -> Split:
-    if isinstance(data, Split):
-        return data
-    from ganvae_core import as_source
-
-    return split(as_source(data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ganvae_core.engine.phases import PreparedPhase
@@ -20,7 +21,7 @@ class OptimizerSettings:
 
     Args:
         lr: learning rate, before schedule and warm-up.
-        optimizer: the algorithm with its options; None: ``Adam()``.
+        optimizer: the algorithm with its options; None: Adam as torch sets it, fused.
         schedule: factor of the learning rate; null: constant.
         warmup_samples: rows over which the learning rate rises from zero.
         clip_norm: gradients are scaled down to this norm; null never clips.
@@ -54,12 +55,13 @@ class ScheduledOptimizer:
     def __init__(
         self, settings: OptimizerSettings, parameters: Sequence[nn.Parameter], total_samples: int
     ) -> None:
-        from ganvae_core import Adam
-
         self.settings = settings
         self.parameters = parameters
         self.total_samples = total_samples
-        self.torch_optimizer = (settings.optimizer or Adam()).make(parameters, settings.lr)
+        if settings.optimizer is None:
+            self.torch_optimizer = torch.optim.Adam(parameters, settings.lr, fused=True)
+        else:
+            self.torch_optimizer = settings.optimizer.make(parameters, settings.lr)
         # Set by torch in what is fused, for its own gradient scaler.
         fused = bool(getattr(self.torch_optimizer, "_step_supports_amp_scaling", False))
         self.masks_updates = fused and parameters[0].device.type != "cpu"

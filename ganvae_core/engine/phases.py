@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ganvae_core.engine.flat import FlatTensors
 from ganvae_core.errors import ConfigurationError, TrainingError, did_you_mean, name_of
 from ganvae_core.interfaces import FittedPrior, MatchedPrior, Need, Support
+from ganvae_core.model import has_batch_norm
 from ganvae_core.training import Objective
 from ganvae_core.types import Loss, Phase
 
@@ -312,8 +313,3 @@ def is_frozen(module: nn.Module) -> bool:
     """Whether a module has parameters, and none of them is trained."""
     parameters = list(module.parameters())
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
-
-
-def has_batch_norm(module: nn.Module) -> bool:
-    """Whether the rows of a batch are normalised together somewhere in a module."""
-    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())  # pyright: ignore

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvae_core import __version__
 from ganvae_core.engine.ema import EMA
 from ganvae_core.engine.log import StepLog
 from ganvae_core.engine.optimizers import ScheduledOptimizer
@@ -110,6 +111,10 @@ class TrainingState:
         """Whether nothing of this stage is left to do."""
         return self.ended and not self.awaits_fit
 
+    def mark_fitted(self) -> None:
+        """Note that the prior is fitted to the codes of this step."""
+        self.fitted_step = self.run_step
+
     def warn(self, message: str, *hints: str) -> None:
         """Log a warning at once, and add it to the next record under ``warnings``."""
         text = "\n  ".join((message, *hints))
@@ -134,8 +139,6 @@ class TrainingState:
             callback_states: as ``callbacks.states_of`` gives them.
             runtime: what rounding depends on beside configuration and data.
         """
-        import ganvae_core
-
         objective = {OBJECTIVE + name: tensor for name, tensor in tensors_of(self.objective).items()}
         name, better = self.results.judged_by or (None, None)
         manifest = {
@@ -159,7 +162,7 @@ class TrainingState:
             "micro_batch_size": self.micro_batch_size,
             "log": self.log.state(),
             "pending": copy.deepcopy(self.pending),  # written while training goes on
-            "versions": {"ganvae": ganvae_core.__version__, "torch": torch.__version__},
+            "versions": {"ganvae": __version__, "torch": torch.__version__},
             "runtime": dict(runtime),
         }
         return Snapshot(tensors_of(self.ema.model), objective | self._optimizer_tensors(), manifest)

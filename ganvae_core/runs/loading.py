@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.config.build import Builder, open_data
 from ganvae_core.config.configuration import FRAME, IN_MEMORY, Configuration, stored, with_sampling_options
 from ganvae_core.config.layers import nest, parse_yaml
@@ -305,8 +306,6 @@ class Run:
     def _other_data(self, data: Any, options: Mapping[str, Any]) -> Split:
         """Data other than the run's, all of it, read with the run's options where the same source reads it."""
         if data is not None and not isinstance(data, str | Path):
-            from ganvae_core import as_source
-
             if self.spec.fields:
                 builder = Builder(self.configuration, self.catalogue)
                 found = builder.split(frame=data, trained=self.source_spec)

@@ -125,9 +125,8 @@ def prepare(
     if stage:
         objective = builder.stage_objective(stage - 1, model, data.spec)
     check_later_stages(builder, data.spec, model, trainable, after=stage)
-    engine = stage_engine(
-        builder, data, objective, trainable, stage=stage, first_step=first_step, callbacks=builder.callbacks()
-    )
+    engine = stage_engine(builder, data, objective, trainable, stage=stage, first_step=first_step)
+    engine.callbacks.extend(builder.callbacks())
     stages = Stages(builder, data, engine, trainable)
     return Preparation(configuration, catalogue, builder, data, stages, warnings)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.config.build import Builder
 from ganvae_core.config.configuration import (
     FRAME,
@@ -153,8 +154,6 @@ def _refuse_finished(path: Path, checkpoint: Checkpoint, before: Configuration, 
 def _source_again(configuration: Configuration, directory: RunDirectory, data: Any) -> Source | None:
     choice = configuration.components["data"]
     if data is not None:
-        from ganvae_core import as_source
-
         return as_source(data)
     if choice.id in (FRAME, IN_MEMORY) and choice.options.get("path") is None:
         raise RunError(

@@ -15,7 +15,7 @@ from ganvae_core.errors import ConfigurationError, name_of
 from ganvae_core.evaluation.sampling import fit_prior
 from ganvae_core.model import Model
 from ganvae_core.store.checkpoints import Checkpoint, load_tensors, tensors_of
-from ganvae_core.training import Callback, Objective
+from ganvae_core.training import Objective
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +120,7 @@ class Stages:
             self.engine.fit(steps_in(self.builder.configuration, self.engine.state.stage))
         state = self.engine.state
         if state.ended and state.awaits_fit and not self._stops():
-            state.fitted_step = state.run_step  # on all ranks; where the fit fails nothing is saved
+            state.mark_fitted()  # on all ranks; where the fit fails nothing is saved
             self.engine.fit(state.step, before=self._fit_prior)
         return self.engine.state.complete and not self._stops()
 
@@ -162,11 +162,9 @@ class Stages:
             self._trainable,
             stage=stage,
             first_step=before.step_index,
-            callbacks=before.callbacks,
         )
-        # States that no callback has taken yet: those of a stage that was complete when training went on.
-        engine.state.callback_states = before.state.callback_states
-        engine.saver = before.saver
+        # No callback has taken the states of a stage that was complete when training went on.
+        engine.attach(before.saver, before.callbacks, before.state.callback_states)
         return engine
 
 
@@ -183,7 +181,6 @@ def stage_engine(
     *,
     stage: int,
     first_step: int,
-    callbacks: Sequence[Callback],
 ) -> Engine:
     """The engine of a stage.
 
@@ -194,7 +191,6 @@ def stage_engine(
         trainable: the parameters that the components of the model leave trainable.
         stage: its number, from 0.
         first_step: steps of the stages before.
-        callbacks: of the run.
     """
     configuration = builder.configuration
     settings = configuration.stages[stage - 1] if stage else None
@@ -210,7 +206,6 @@ def stage_engine(
         ),
         optimizers=builder.optimizers(settings),
         metrics=builder.metrics(objective.model, data.source.spec),
-        callbacks=callbacks,
         stage=stage,
         first_step=first_step,
     )

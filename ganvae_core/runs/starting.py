@@ -87,9 +87,11 @@ def go_on(directory: RunDirectory, preparation: Preparation, callbacks: Sequence
 def attach(preparation: Preparation, directory: RunDirectory, callbacks: Sequence[Callback] = ()) -> None:
     """Let an engine write its checkpoints, metrics and pictures into a run directory."""
     engine = preparation.engine
-    engine.saver = CheckpointWriter(directory.path, engine.settings.keep_checkpoints)
     view = view_of(preparation.data.spec, preparation.catalogue)
-    engine.callbacks.extend([Recorder(directory), Pictures(directory, view), CollapseMonitor(), *callbacks])
+    engine.attach(
+        CheckpointWriter(directory.path, engine.settings.keep_checkpoints),
+        [Recorder(directory), Pictures(directory, view), CollapseMonitor(), *callbacks],
+    )
 
 
 def data_name(configuration: Configuration) -> str:

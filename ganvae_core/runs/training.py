@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ganvae_core.builtin.sources.arrays import as_source
 from ganvae_core.config.configuration import FRAME, IN_MEMORY, configure
 from ganvae_core.config.layers import nest
 from ganvae_core.data.frames import is_frame
@@ -66,8 +67,6 @@ def train(
         frame = data
         pairs.insert(0, ("data", FRAME))
     elif data is not None:
-        from ganvae_core import as_source
-
         source = as_source(data, labels)
         pairs.append(("data", IN_MEMORY))
     directory = None if out is None else Path(out)

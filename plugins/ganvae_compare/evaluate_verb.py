@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ganvae_core.types import Figure
 
 NOT_AVAILABLE = "n/a"
-NOT_FOR_DATA = "not for this data"
-"""The reason where a metric leaves a figure out, which has no meaning for the data."""
 
 
 @click.command()

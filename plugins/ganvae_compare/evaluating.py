@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import ganvae_core as gv
-from ganvae_compare.evaluate_verb import NOT_FOR_DATA
 from ganvae_core.cli.run_files import outline
 from ganvae_core.config.build import Builder, has
 from ganvae_core.config.configuration import Configuration, stored
@@ -30,6 +29,8 @@ from ganvae_core.plugins.lock import versions_here
 from ganvae_core.store.files import whole_file
 
 METRICS_FOLDER = "metrics"
+NOT_FOR_DATA = "not for this data"
+"""The reason where a metric leaves a figure out, which has no meaning for the data."""
 TIMED_SECONDS = 0.3
 COSTS = (
     gv.Figure("parameters", "parameters", "", "lower"),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import ganvae_core as gv
 from ganvae_compare.evaluating import timed
+from ganvae_compare.rules import Entry
 from ganvae_core import latent
 from ganvae_core.data.codec import batch_of
 from ganvae_core.evaluation.sampling import can_sample, evenly, sample_codes
@@ -27,8 +28,6 @@ from ganvae_core.views.showing import show, shown_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Chart
-
-    from ganvae_compare.report import Entry
 
 POINTS, FEW, CODES = 1_000, 4, 2_000
 JOINED = 100

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import ganvae_core as gv
-from ganvae_compare.evaluate_verb import NOT_AVAILABLE, NOT_FOR_DATA, number, titled, with_spread
+from ganvae_compare.evaluate_verb import NOT_AVAILABLE, number, titled, with_spread
+from ganvae_compare.evaluating import NOT_FOR_DATA
 from ganvae_compare.pictures import Pictures, drawn
 from ganvae_compare.plan import Job, Plan, typed
-from ganvae_compare.rules import Summary, Verdict, is_telling, pareto_front, reaches, summary, verdict
+from ganvae_compare.rules import Entry, Summary, Verdict, is_telling, pareto_front, reaches, verdict
 from ganvae_core.cli.output import aligned
 from ganvae_core.cli.run_files import outline
 from ganvae_core.evaluation.references import CEILING, NOISE
@@ -39,37 +40,6 @@ MAIN = ("classifier_auc", "kd_", "coverage_", "nn_", "modes", "high_quality", "m
         "psnr", "mse", "neighbours", "as_asked")  # fmt: skip
 """Figures of the leaderboard beside those that decide; all of them are in the full table below."""
 MAIN_COSTS = ("training_seconds", "samples_per_second", "megabytes", "peak_megabytes")
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One candidate with the evaluations of its seeds.
-
-    Args:
-        name: of the candidate.
-        evaluations: as ``ganvae evaluate --json`` prints them.
-        runs: their directories.
-        commands: that made them.
-        failures: of seeds that were not trained or measured.
-    """
-
-    name: str
-    evaluations: Sequence[Mapping[str, Any]]
-    runs: Sequence[Path]
-    commands: Sequence[str]
-    failures: Sequence[str]
-
-    def figure(self, name: str) -> Summary | None:
-        """A figure over the seeds."""
-        found = [result for one in self.evaluations for part in one["measured"]
-                 if (result := part["results"].get(name)) and result["value"] is not None]  # fmt: skip
-        return summary([result["value"] for result in found], [result["error"] for result in found])
-
-    def reason(self, name: str) -> str:
-        """Why a figure is missing."""
-        reasons = [part["results"][name]["reason"] for one in self.evaluations for part in one["measured"]
-                   if name in part["results"]]  # fmt: skip
-        return next((reason for reason in reasons if reason), "; ".join(self.failures) or "not measured")
 
 
 @dataclasses.dataclass(frozen=True)

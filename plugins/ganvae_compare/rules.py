@@ -6,6 +6,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from ganvae_core.types import Better
 
@@ -44,6 +46,37 @@ def summary(values: Sequence[float], errors: Sequence[float | None]) -> Summary 
     if len(values) == 1:
         return Summary(values[0], errors[0], 1, measuring)
     return Summary(statistics.mean(values), statistics.stdev(values), len(values), measuring)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate with the evaluations of its seeds.
+
+    Args:
+        name: of the candidate.
+        evaluations: as ``ganvae evaluate --json`` prints them.
+        runs: their directories.
+        commands: that made them.
+        failures: of seeds that were not trained or measured.
+    """
+
+    name: str
+    evaluations: Sequence[Mapping[str, Any]]
+    runs: Sequence[Path]
+    commands: Sequence[str]
+    failures: Sequence[str]
+
+    def figure(self, name: str) -> Summary | None:
+        """A figure over the seeds."""
+        found = [result for one in self.evaluations for part in one["measured"]
+                 if (result := part["results"].get(name)) and result["value"] is not None]  # fmt: skip
+        return summary([result["value"] for result in found], [result["error"] for result in found])
+
+    def reason(self, name: str) -> str:
+        """Why a figure is missing."""
+        reasons = [part["results"][name]["reason"] for one in self.evaluations for part in one["measured"]
+                   if name in part["results"]]  # fmt: skip
+        return next((reason for reason in reasons if reason), "; ".join(self.failures) or "not measured")
 
 
 def is_ahead(first: Summary, second: Summary, better: Better) -> bool:

@@ -18,7 +18,8 @@ from ganvae_core.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
     from ganvae_kit.checks import Check, Outcome, Subject
-    from ganvae_kit.subjects import PluginUnderTest, Settings
+    from ganvae_kit.models import Settings
+    from ganvae_kit.subjects import PluginUnderTest
 
 
 @click.command("check")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,22 +12,14 @@ from torch import nn
 from ganvae_core.builtin.networks import MLPEncoder, MLPGenerator
 from ganvae_core.builtin.observations.basic import Bernoulli, Gaussian
 from ganvae_core.builtin.priors.continuous import StandardNormal
-from ganvae_core.config.build import Builder, conditions_of
-from ganvae_core.engine.loop import Engine
 from ganvae_core.engine.phases import PreparedPhase, prepare_phases
-from ganvae_core.engine.settings import EngineSettings
-from ganvae_core.errors import GanvaeError
 from ganvae_core.model import Model
 from ganvae_core.training import Objective
 from ganvae_core.types import DataSpec
-from ganvae_kit.checks import CheckFailure
-from ganvae_kit.data import seeded, split_of
-from ganvae_kit.places import place_in_traceback
+from ganvae_kit.data import seeded
 
-if TYPE_CHECKING:
-    from ganvae_kit.situations import Situation
-    from ganvae_kit.subjects import Settings
-
+Settings = Mapping[str, Any]
+"""Settings by dotted key, as ``gv.train(overrides=…)`` takes them."""
 SMALL: Settings = {
     f"{part}{key}": value for part in ("generator", "encoder", "critic")
     for key, value in {"": "builtin/mlp", ".hidden": [8]}.items()
@@ -63,46 +55,6 @@ def small_model(data: DataSpec) -> Model:
         return Model(generator, StandardNormal([4]), observation, encoder, conditions=conditions)
 
 
-def objective_of(situation: Situation, seed: int = 0) -> Objective:
-    """The objective around the smallest model that it accepts, with weights that follow from the seed.
-
-    Raises:
-        GanvaeError: it accepts none; of several refusals the last, which is that of the model that offers most.
-        CheckFailure: the engine can do nothing with its phases.
-    """
-    found = situation.model is not None or situation.recipe
-    refusal: GanvaeError | CheckFailure | None = None
-    for around in [situation.model or {}] if found else models_for(situation.component.target):
-        configuration = situation.configuration({**around, "engine.seed": seed})
-        builder = Builder(configuration, situation.component.owner.catalogue)
-        try:
-            objective = builder.objective(situation.data, conditions_of(split_of(situation.data)))
-            _check_phases(situation, objective)
-        except GanvaeError as error:
-            refusal = refusal if isinstance(refusal, CheckFailure) else error
-        except CheckFailure as failure:
-            refusal = failure
-        else:
-            situation.model = around  # no other has to be tried the next time
-            return objective
-    assert refusal is not None
-    raise refusal
-
-
-def _check_phases(situation: Situation, objective: Objective) -> None:
-    """Prepare the phases. An objective itself refuses data that is not for it; what the engine refuses is a mistake.
-
-    Raises:
-        CheckFailure: the engine can do nothing with its phases.
-    """
-    try:
-        phases_of(objective)
-    except (GanvaeError, TypeError) as error:
-        if place_in_traceback(error, situation.component.owns) is not None:
-            raise
-        raise CheckFailure.of(error) from error
-
-
 def phases_of(objective: Objective) -> list[PreparedPhase]:
     """The phases as the engine prepares them."""
     return prepare_phases(objective, freeze_unclaimed=objective.batches == "codes")
@@ -124,9 +76,3 @@ def models_for(objective: Any) -> Iterator[Settings]:
         priors.append({"prior": "builtin/mixture", "prior.components": 2})
     for prior, observation, posterior in itertools.product(priors, observations, posteriors):
         yield {**SMALL, "encoder.posterior": posterior, "observation": observation, **prior}
-
-
-def engine_of(situation: Situation, steps: int, seed: int = 0, saver: Any = None) -> Engine:
-    """An engine with a fresh objective, on the CPU in fp32, which logs each step."""
-    settings = EngineSettings(steps=steps, **ENGINE)
-    return Engine(situation.make(seed), split_of(situation.data), settings, saver=saver)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ganvae_core.engine.phases import has_batch_norm
+from ganvae_core.model import has_batch_norm
 from ganvae_core.store.checkpoints import (
     Snapshot,
     load_tensors,

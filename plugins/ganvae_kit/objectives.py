@@ -19,9 +19,9 @@ from ganvae_core.types import Batch
 from ganvae_kit.calls import double_gradients, engine_work
 from ganvae_kit.checks import CheckFailure, check
 from ganvae_kit.data import seeded
-from ganvae_kit.models import engine_of, phases_of
+from ganvae_kit.models import phases_of
 from ganvae_kit.random_draws import cut
-from ganvae_kit.situations import Situation, situations
+from ganvae_kit.situations import Situation, engine_of, situations
 from ganvae_kit.state import changed, differ, moved_by, remembered
 from ganvae_kit.subjects import Component
 from ganvae_kit.trials import PhaseTrial, trials, trials_in

@@ -15,16 +15,20 @@ from ganvae_core.config.build import Builder, conditions_of
 from ganvae_core.config.configuration import SLOTS, Configuration, Draft, Reader, configure
 from ganvae_core.config.layers import nest
 from ganvae_core.config.options import component_facts
+from ganvae_core.engine.loop import Engine
+from ganvae_core.engine.settings import EngineSettings
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.interfaces import FittedPrior, Source
 from ganvae_core.plugins import Catalogue
+from ganvae_core.training import Objective
 from ganvae_core.types import DataSpec
+from ganvae_kit.checks import CheckFailure
 from ganvae_kit.data import IMAGE, LARGER, USUAL, condition_of, in_model_units, seeded, split_of, x_of
-from ganvae_kit.models import objective_of, small_encoder
-from ganvae_kit.places import Place
+from ganvae_kit.models import ENGINE, Settings, models_for, phases_of, small_encoder
+from ganvae_kit.places import Place, place_in_traceback
 
 if TYPE_CHECKING:
-    from ganvae_kit.subjects import Component, Settings
+    from ganvae_kit.subjects import Component
 
 SLOT_OF = {kind: slot for slot, kind in SLOTS.items()}
 """The key of a configuration that names a component, by its kind. Other kinds are made by themselves."""
@@ -269,3 +273,49 @@ def _in_recipes(component: Component, layer: Settings) -> list[Situation]:
             name = f"the data of recipe {recipe.spec.name}"
             found.append(Situation(component, name, data, shape, layer, recipe.spec.name))
     return found
+
+
+def objective_of(situation: Situation, seed: int = 0) -> Objective:
+    """The objective around the smallest model that it accepts, with weights that follow from the seed.
+
+    Raises:
+        GanvaeError: it accepts none; of several refusals the last, which is that of the model that offers most.
+        CheckFailure: the engine can do nothing with its phases.
+    """
+    found = situation.model is not None or situation.recipe
+    refusal: GanvaeError | CheckFailure | None = None
+    for around in [situation.model or {}] if found else models_for(situation.component.target):
+        configuration = situation.configuration({**around, "engine.seed": seed})
+        builder = Builder(configuration, situation.component.owner.catalogue)
+        try:
+            objective = builder.objective(situation.data, conditions_of(split_of(situation.data)))
+            _check_phases(situation, objective)
+        except GanvaeError as error:
+            refusal = refusal if isinstance(refusal, CheckFailure) else error
+        except CheckFailure as failure:
+            refusal = failure
+        else:
+            situation.model = around  # no other has to be tried the next time
+            return objective
+    assert refusal is not None
+    raise refusal
+
+
+def _check_phases(situation: Situation, objective: Objective) -> None:
+    """Prepare the phases. An objective itself refuses data that is not for it; what the engine refuses is a mistake.
+
+    Raises:
+        CheckFailure: the engine can do nothing with its phases.
+    """
+    try:
+        phases_of(objective)
+    except (GanvaeError, TypeError) as error:
+        if place_in_traceback(error, situation.component.owns) is not None:
+            raise
+        raise CheckFailure.of(error) from error
+
+
+def engine_of(situation: Situation, steps: int, seed: int = 0, saver: Any = None) -> Engine:
+    """An engine with a fresh objective, on the CPU in fp32, which logs each step."""
+    settings = EngineSettings(steps=steps, **ENGINE)
+    return Engine(situation.make(seed), split_of(situation.data), settings, saver=saver)

@@ -24,6 +24,7 @@ from ganvae_core.plugins.discovery import GROUP, loaded, normalised
 from ganvae_core.types import DataSpec
 from ganvae_kit.checks import NotChecked, Of, Outcome
 from ganvae_kit.data import DOWNLOADED, RandomRows, in_model_units
+from ganvae_kit.models import Settings
 from ganvae_kit.offline import wanted_network
 from ganvae_kit.places import Place, place_of
 from ganvae_kit.situations import Situation, situations_of
@@ -32,9 +33,6 @@ PROJECT = "pyproject.toml"
 MOST_SOURCES = 2
 MOST_VALUES = 64 * 64 * 3
 """Sources of its own that a plugin's components are tried on, and values in a row of theirs: more would take long."""
-
-Settings = Mapping[str, Any]
-"""Settings by dotted key, as ``gv.train(overrides=…)`` takes them."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from ganvae_core.errors import ConfigurationError, GanvaeError
 from ganvae_core.types import DataSpec
 from ganvae_kit.checks import CHECKS, Check, Subject, held
-from ganvae_kit.subjects import Given, PluginUnderTest, Settings, open_plugins
+from ganvae_kit.models import Settings
+from ganvae_kit.subjects import Given, PluginUnderTest, open_plugins
 
 
 class PluginSuite:

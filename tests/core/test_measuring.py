@@ -84,7 +84,7 @@ def test_a_run_that_gets_worse_says_so_once_while_it_trains_and_at_its_end_and_k
     log = Log()
     made = engine(regression(), steps=8, evaluate_every=1, checkpoint_every=100, callbacks=[log],
                   metrics=[Scripted(-3.0, -2.0, -2.09, -2.2, -2.3, -2.4, -2.5, -2.6, -2.6)])  # fmt: skip
-    made.saver = gv.CheckpointWriter(tmp_path)  # as a run gives it, after the engine is made
+    made.attach(gv.CheckpointWriter(tmp_path), [])  # as a run gives it, after the engine is made
     made.fit()
     measured = {each["step"]: each[HELD_OUT + "score"] for each in log.records if HELD_OUT + "score" in each}
     assert measured == {1: -3.0, 2: -2.0, 3: -2.09, 4: -2.2, 5: -2.3, 6: -2.4, 7: -2.5, 8: -2.6}

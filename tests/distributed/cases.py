@@ -27,7 +27,7 @@ import ganvae_core as gv
 from ganvae_core.config.configuration import Choice, configure
 from ganvae_core.config.layers import nest
 from ganvae_core.config.options import component_options
-from ganvae_core.engine.phases import has_batch_norm
+from ganvae_core.model import has_batch_norm
 from ganvae_core.plugins import installed_plugins
 from ganvae_core.runs.preparation import prepare
 from ganvae_core.types import COST_OF_TRAINING

@@ -20,8 +20,8 @@ from ganvae_compare.evaluate_verb import with_spread
 from ganvae_compare.jobs import Worker, work_through
 from ganvae_compare.pictures import SECTIONS, drawn
 from ganvae_compare.plan import PLAN, Plan, ganvae, parse_budget, read_settings, write_settings
-from ganvae_compare.report import Entry, as_csv, as_markdown, compile_report, sentences
-from ganvae_compare.rules import Summary, is_ahead, is_telling, pareto_front, summary, verdict
+from ganvae_compare.report import as_csv, as_markdown, compile_report, sentences
+from ganvae_compare.rules import Entry, Summary, is_ahead, is_telling, pareto_front, summary, verdict
 
 import ganvae_core as gv
 from ganvae_core.cli.main import main

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvae_core.builtin.option_checks import in_range, positive_sizes
-from ganvae_core.engine.phases import has_batch_norm
 from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, LatentPrior, Posterior, Support
+from ganvae_core.model import has_batch_norm
 from ganvae_core.types import DataSpec
 
 
