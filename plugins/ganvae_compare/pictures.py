@@ -20,6 +20,7 @@ import ganvae_core as gv
 from ganvae_compare.evaluating import timed
 from ganvae_compare.rules import Entry
 from ganvae_core import latent
+from ganvae_core.cli.request import usual_ending
 from ganvae_core.data.codec import batch_of
 from ganvae_core.evaluation.sampling import can_sample, evenly, sample_codes
 from ganvae_core.runs.loading import Run, read_run
@@ -135,13 +136,13 @@ def data_url(source: Path | io.BytesIO) -> str:
 
 
 def is_plane(run: Run) -> bool:
-    """Whether rows are points of a plane, whose pictures show single rows among many."""
-    return run.spec.modality == "points"
+    """Whether pictures show single rows among many, as points of a plane."""
+    return not run.view.as_grid and not is_table(run)
 
 
 def is_table(run: Run) -> bool:
-    """Whether rows are shown as lines of cells."""
-    return not run.view.as_grid and not is_plane(run)
+    """Whether rows are shown as lines of cells: a picture has shares of many rows."""
+    return not run.view.as_grid and usual_ending(run.view) == ".csv"
 
 
 def table(run: Run, groups: Sequence[tuple[Sequence[str], Tensor]]) -> Table:

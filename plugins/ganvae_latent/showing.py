@@ -26,7 +26,7 @@ def endings(run: Run, *, films: bool = False) -> tuple[str, ...]:
     from ganvae_core.views.files import ARRAYS
 
     film = FILMS if films and run.spec.modality == "image" else ()
-    drawn = run.view.as_grid or run.spec.modality == "points"
+    drawn = run.view.as_grid or usual_ending(run.view) != ".csv"
     return (*(ending for ending in run.view.endings if drawn or ending != ".png"), *film, *ARRAYS)
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from command_line import Say, size_of, train
+from ganvae_compare import pictures
+from ganvae_latent.showing import endings
 from PIL import Image
+
+import ganvae_core as gv
+from ganvae_core.views.points import PointsView
+from ganvae_core.views.table import TableView
 
 
 def picture(path: Path, side: int = 8) -> Path:
@@ -168,3 +176,21 @@ def test_a_code_that_is_none_is_named(
     outcome = say("edit", runs / "array", f"--code={code}", "-o", tmp_path / "made.npy")
     assert outcome.code == 2
     assert said in outcome.err
+
+
+class Globe(gv.View):
+    """A plugin's own view of rows that lie together in one picture."""
+
+    endings = (".png",)
+
+
+@pytest.mark.parametrize(
+    ("view", "drawn"),
+    [(Globe(), True), (PointsView(), True), (TableView(), False)],
+    ids=["own", "points", "table"],
+)
+def test_rows_are_drawn_where_pictures_are_the_usual_files(view: gv.View, drawn: bool) -> None:
+    run = cast("gv.Run", SimpleNamespace(view=view, spec=gv.DataSpec((2,), modality=type(view).__name__)))
+    assert (".png" in endings(run)) is drawn
+    assert pictures.is_plane(run) is drawn
+    assert pictures.is_table(run) is not drawn
