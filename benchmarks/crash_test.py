@@ -345,13 +345,13 @@ def compare(whole: Mapping[str, Any], crashed: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a process is attacked.
+class KillTime:
+    """When a process is killed.
 
     Args:
-        step: whose line of the log is waited for first; 0 for none.
-        seconds: that pass then.
-        aimed: whether it is waited until a checkpoint is being written after that.
+        step: the step whose line of the log is awaited first; 0 for none.
+        seconds: the time to wait after that line.
+        aimed: whether the kill then waits until a checkpoint is being written.
     """
 
     step: int
@@ -359,8 +359,8 @@ class Moment:
     aimed: bool
 
     @classmethod
-    def of(cls, course: Course, done: int, random_numbers: random.Random) -> Moment:
-        """A moment of a process that goes on from so many steps."""
+    def of(cls, course: Course, done: int, random_numbers: random.Random) -> KillTime:
+        """A time for a process that resumes from ``done`` steps."""
         ahead = [step for step in course.seconds if step > done]
         ends = [step for step in course.stage_ends if step > done]
         step = random_numbers.choice([0, *ahead, *ends])
@@ -425,11 +425,11 @@ class Attack:
         """Start a process and kill or interrupt it; whether it came to its end before that."""
         start, course = self._start_and_course()
         done = max(checkpoint_folders(run / "checkpoints"), default=0)
-        moment = Moment.of(course, done, self.random_numbers)
+        kill = KillTime.of(course, done, self.random_numbers)
         arguments, log_before = self.case.next_arguments(run), state_of_log(run)
 
         def reached() -> bool:
-            return not moment.step or (last_logged(run) >= moment.step and state_of_log(run) != log_before)
+            return not kill.step or (last_logged(run) >= kill.step and state_of_log(run) != log_before)
 
         process = start(arguments, errors)
         code = None
@@ -437,9 +437,9 @@ class Attack:
             while process.poll() is None and not reached():
                 time.sleep(POLL_SECONDS)
             began = time.monotonic()
-            while process.poll() is None and time.monotonic() - began < moment.seconds:
+            while process.poll() is None and time.monotonic() - began < kill.seconds:
                 time.sleep(POLL_SECONDS)
-            while moment.aimed and process.poll() is None and not is_writing(run):
+            while kill.aimed and process.poll() is None and not is_writing(run):
                 time.sleep(POLL_SECONDS)
             if process.poll() is None:
                 answer = self._send_signal if self.signals else self._kill

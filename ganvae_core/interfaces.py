@@ -122,7 +122,7 @@ class LatentPrior(nn.Module, abc.ABC):
 
 
 class FittedPrior(LatentPrior):
-    """A prior that is fitted after training, on the codes of the training data.
+    """A prior that is fitted after training, to codes of the training data.
 
     Until ``fitted`` is true, ``sample`` and ``log_prob`` raise ``NotFittedError``.
     """
@@ -134,7 +134,7 @@ class FittedPrior(LatentPrior):
 
     @abc.abstractmethod
     def fit(self, codes: Tensor, condition: Tensor | None = None) -> None:
-        """Fit to (N, *Z) codes of the averaged (EMA) encoder."""
+        """Fit to (N, *Z) codes: draws from the posteriors of the averaged (EMA) encoder."""
 
 
 class MatchedPrior(LatentPrior):

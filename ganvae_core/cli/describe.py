@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ganvae_core.cli.frame import current_catalogue
 from ganvae_core.cli.output import four_digits
 from ganvae_core.engine.environment import cores
-from ganvae_core.store.directory import RunDirectory
+from ganvae_core.errors import RunError
+from ganvae_core.store.directory import DATA, RunDirectory
 from ganvae_core.store.manifests import preferred
 from ganvae_core.types import Figure
 
@@ -80,6 +81,20 @@ def preference(run: RunDirectory) -> list[str]:
     return [
         f"held-out rows prefer step {step:,}: {result(figure, then)}, and {result(figure, now)} at the end",
         f"use it:  ganvae sample {shlex.quote(str(run.path))} --checkpoint best",
+    ]
+
+
+def noise(run: RunDirectory) -> list[str]:
+    """That a run's samples are noise, and the command that trains a prior; nothing where the run has trained one."""
+    try:
+        prior = run.read_json(DATA).get("prior_to_fit")
+    except RunError:  # what reads the whole record says so
+        return []
+    if not isinstance(prior, str):
+        return []
+    return [
+        "samples are noise: this run trained no prior on its codes",
+        f"train one:  ganvae fit-prior {shlex.quote(str(run.path))} --prior {prior}",
     ]
 
 

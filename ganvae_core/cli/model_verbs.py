@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganvae_core.cli.describe import preference
+from ganvae_core.cli import describe
 from ganvae_core.cli.frame import WholeNumber
 from ganvae_core.cli.output import counted, note, percent, said_if_slow, warnings_as_notes
 from ganvae_core.cli.request import (
@@ -76,7 +76,9 @@ def sample(request: Request, count: int | None, noise: bool | None) -> None:
         drawing = drawing_of(samples, spec, view, real, headings)
         show(view, drawing, spec, output, conditions_of(run, samples.condition, output))
     note(f"{counted(count, 'sample')} of {run.path} at step {run.step:,}")
-    for line in preference(run.directory) if request.checkpoint is None else ():
+    for line in describe.preference(run.directory) if request.checkpoint is None else ():
+        note(line)
+    for line in describe.noise(run.directory):
         note(line)
     if spec.fields and not drawn:
         _note_copies(request, drawing.rows, samples.condition)

@@ -371,6 +371,7 @@ def _stopped(stages: Stages, directory: RunDirectory, received: list[int], saved
 
 
 def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data: bool, more: str) -> None:
+    from ganvae_core.cli.describe import noise
     from ganvae_core.cli.run_files import pictures
 
     drawn = pictures(directory)
@@ -380,6 +381,8 @@ def _say_where(directory: RunDirectory, engine: Engine, view: View, *, own_data:
         note(f"  {names.get(kind, kind).ljust(width)}  {path}")
     if more:
         note(f"more time: {more}")
+    for line in noise(directory):
+        note(line)
     run = shlex.quote(str(directory.path))
     classes = engine.data.spec.classes if engine.data.conditional else None
     if classes:

@@ -80,7 +80,7 @@ def show(path: Path, as_json: bool) -> None:
     if not manifests:
         note("it has no checkpoint: it is training, was stopped before its first one, or they were deleted")
         return
-    for line in describe.preference(run):
+    for line in (*describe.preference(run), *describe.noise(run)):
         note(line)
     if not about.finished:
         note(f"go on:  ganvae run --resume {shlex.quote(str(path))}")

@@ -103,20 +103,6 @@ class Builder:
         ]
         if "encoder" in components and not self._uses_encoder():
             remarks.append(f"'{objective}' trains no encoder, so encoder is left out")
-        holds_codes = any(
-            "prior" in self._needs(choice) or getattr(self._class(choice), "batches", "rows") == "codes"
-            for choice in self._objectives()
-        )
-        if not holds_codes and not self.fits_prior:
-            real = all("real" in getattr(self._class(choice), "accepts", ()) for choice in self._objectives())
-            way = (
-                "prior=gaussian-mixture is fitted to the codes instead"
-                if real
-                else "a second stage trains a prior on them, as that of  ganvae run --plugin ae --recipe vq-vae  does"
-            )
-            remarks.append(
-                f"'{objective}' does not hold codes to the prior '{prior}', so samples will be noise; {way}"
-            )
         if self.configuration.data.condition and self.fits_prior:
             remarks.append(
                 f"'{prior}' is fitted to the codes of all conditions together, so samples follow a condition only"
@@ -251,6 +237,19 @@ class Builder:
         """
         facts, chosen = Facts({"data": source}), self.configuration.lists["metrics"]
         return [(choice.id, self._make(choice, facts, "metrics")) for choice in chosen]
+
+    @property
+    def learns_prior(self) -> bool:
+        """Whether codes are held to the prior or the prior learns them, so that samples look like data."""
+        return self.fits_prior or any(
+            "prior" in self._needs(choice) or getattr(self._class(choice), "batches", "rows") == "codes"
+            for choice in self._objectives()
+        )
+
+    @property
+    def takes_real_codes(self) -> bool:
+        """Whether every objective takes a prior over all real codes."""
+        return all("real" in getattr(self._class(choice), "accepts", ()) for choice in self._objectives())
 
     @property
     def fits_prior(self) -> bool:

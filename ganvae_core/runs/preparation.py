@@ -46,6 +46,18 @@ class Preparation:
         return self.stages.engine
 
     @property
+    def prior_to_fit(self) -> str | None:
+        """The prior for ``fit-prior``, where this run does not learn one and its samples are noise.
+
+        It is the run's own one where that has parameters.
+        """
+        if self.builder.learns_prior:
+            return None
+        if any(True for _ in self.engine.model.prior.parameters()):
+            return self.configuration.components["prior"].id.removeprefix("builtin/")
+        return "gaussian-mixture" if self.builder.takes_real_codes else "autoregressive"
+
+    @property
     def notes(self) -> list[str]:
         """What the person who started the run should know, a sentence each."""
         wanted, batch = self.configuration.engine.batch_size, self.engine.batch_size
@@ -63,10 +75,18 @@ class Preparation:
             ),
             *self.data.source.notes,
             *self.builder.notes,
+            *([self._of_noise(self.prior_to_fit)] if self.prior_to_fit is not None else []),
             *([CODES_OF_NOTHING] if of_codes and self.configuration.initial is None else []),
             *self.stages.notes,
             *(small if batch < wanted else []),
         ]
+
+    def _of_noise(self, prior: str) -> str:
+        objective, own = (self.configuration.components[slot].id for slot in ("objective", "prior"))
+        return (
+            f"'{objective}' does not train the prior '{own}', so samples will be noise;"
+            f" train one on the codes afterwards:  ganvae fit-prior RUN --prior {prior}"
+        )
 
 
 @subnormals_as_zero()  # torch's threads may begin here

@@ -61,7 +61,7 @@ def _made(preparation: Preparation, out: Path | None) -> Generator[RunDirectory]
         try:
             directory.write_json(DATA, _data_record(preparation))
             directory.write(LOCK, lock)
-            directory.write(CONFIG, render(configuration))  # last: what has one is a whole run
+            directory.write(CONFIG, render(configuration))  # last: a folder is a run once it is there
             yield directory
         except BaseException:
             if directory.has_nothing_of_training():
@@ -123,4 +123,5 @@ def _data_record(preparation: Preparation) -> dict[str, Any]:
         "source_spec": data.source.spec.as_dict(),
         "rows": rows_in_words(data.spec, view_of(data.spec, preparation.catalogue)),
         "classes": {name: type(part).__name__ for name, part in model.named_children()},
+        "prior_to_fit": preparation.prior_to_fit,
     }

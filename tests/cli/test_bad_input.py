@@ -69,19 +69,28 @@ def test_settings_at_their_edge_work(say: Say) -> None:
         assert outcome.code == 0, (words, outcome.err)
 
 
-def test_an_autoencoder_takes_any_prior_and_says_when_its_samples_will_be_noise(say: Say) -> None:
-    outcome = say(
-        "run",
-        "--plugin",
-        "ae",
-        *SMALL,
-        "engine.steps=2",
-        "prior=normal",
-        "generator.hidden=[4]",
-        "encoder.hidden=[4]",
-    )
+@pytest.mark.parametrize(("prior", "better"), [("normal", "gaussian-mixture"), ("mixture", "mixture")])
+def test_an_autoencoder_takes_any_prior_and_says_when_its_samples_are_noise(
+    prior: str, better: str, say: Say
+) -> None:
+    few = ("engine.steps=2", "generator.hidden=[4]", "encoder.hidden=[4]")
+    outcome = say("run", "--plugin", "ae", *SMALL, *few, f"prior={prior}")
     assert outcome.code == 0, outcome.err
-    assert "samples will be noise" in outcome.err
+    assert (
+        f"samples will be noise; train one on the codes afterwards:  ganvae fit-prior RUN --prior {better}\n"
+        in outcome.err
+    )
+    run = outcome.out.strip()
+    advice = (
+        "samples are noise: this run trained no prior on its codes\n"
+        f"train one:  ganvae fit-prior {run} --prior {better}\n"
+    )
+    said = [outcome.err, *(say(verb, run).err for verb in ("show", "sample"))]
+    assert all(advice in each for each in said)
+    fitted = say("fit-prior", run, "--prior", better, "--steps", 2)
+    assert fitted.code == 0, fitted.err
+    said = [fitted.err, *(say(verb, fitted.out.strip()).err for verb in ("show", "sample"))]
+    assert not any("noise" in each for each in said)
 
 
 def test_a_prior_that_is_fitted_to_all_conditions_together_is_mentioned(say: Say, folder: Path) -> None:

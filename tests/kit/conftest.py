@@ -1,4 +1,4 @@
-"""What the tests of the kit share: projects on ``sys.path`` that are forgotten after each test."""
+"""What the tests of the kit share: projects on ``sys.path`` that are removed after each test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.fixture
-def forgotten() -> Iterator[None]:
+def projects_removed() -> Iterator[None]:
     """Whatever is imported and put on the path is gone afterwards."""
     modules, path = set(sys.modules), list(sys.path)
     yield

@@ -21,7 +21,7 @@ LOSS = "        value = ((real_logits - 1).square() + fake_logits.square()).mean
 ALONE = ("--only", "losses")
 """The loss is evaluated, and not much else is done."""
 
-pytestmark = pytest.mark.usefixtures("forgotten")
+pytestmark = pytest.mark.usefixtures("projects_removed")
 
 Say = Callable[..., tuple[int, str, str]]
 

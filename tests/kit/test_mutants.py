@@ -10,7 +10,7 @@ from ganvae_kit import CHECKS, Outcome, checks_of, held, open_plugins
 from mutants import MUTANTS, Mutant, write_project
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("projects_removed")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
 def test_a_broken_promise_is_noticed_by_its_check_and_no_other(mutant: Mutant, tmp_path: Path) -> None:
     project = mutant.write(tmp_path)
@@ -26,7 +26,7 @@ def outcomes(project: Path, mutant: Mutant) -> list[Outcome]:
     return [held(check, subject) for subject in subjects for check in checks_of(subject)]
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("projects_removed")
 def test_what_all_mutants_are_made_of_passes_every_check(tmp_path: Path) -> None:
     (plugin,) = open_plugins(write_project(tmp_path))
     for subject in plugin.subjects:

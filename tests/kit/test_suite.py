@@ -85,7 +85,7 @@ def test_what_is_given_for_no_component_is_a_failure(told: dict[str, str]) -> No
     assert "the plugin has no 'generator/plane' that something is given for" in told["output"]
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("projects_removed")
 def test_settings_and_data_of_the_author_are_tried(tmp_path: Path) -> None:
     from ganvae_core import DataSpec
 
@@ -101,7 +101,7 @@ def test_settings_and_data_of_the_author_are_tried(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("projects_removed")
 def test_a_name_that_the_registry_reserves_for_others_is_refused(tmp_path: Path) -> None:
     (plugin,) = open_plugins(write_project(tmp_path))
     known = plugin.catalogue.known()["vae"]

@@ -546,7 +546,7 @@ def test_a_note_says_how_a_run_goes_on_under_another_runtime(changes: dict[str, 
     assert all(f"{name} {value}, now " in told for name, value in changes.items() if name != "rows_at_once")
 
 
-def test_what_a_checkpoint_does_not_say_of_its_circumstances_is_not_held_against_it(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_part_of_its_runtime_is_resumed_without_a_warning(tmp_path: Path) -> None:
     run = small(tmp_path / "run")
     manifest = json.loads((path := run.path / "checkpoints" / "step-000004" / "manifest.json").read_text())
     del manifest["runtime"]["precision"]
