@@ -120,7 +120,7 @@ def auto_critic(
 def _convolves(data: DataSpec, hidden: Sequence[int] | None, filters: int | None) -> bool:
     if hidden is not None and filters is not None:
         raise ConfigurationError(
-            "hidden is of fully connected networks and filters of convolutional ones: give one of them.",
+            "hidden is an option of fully connected networks, and filters of convolutional ones: give one of them.",
             "or name the network:  generator=mlp  or  generator=resnet",
         )
     if filters is not None:

@@ -42,7 +42,9 @@ def maximum_mean_discrepancy(
     """
     one_of("kernel", kernel, ("rbf", "imq"))
     if min(len(x), len(y)) < 2:
-        raise ConfigurationError(f"the discrepancy needs two rows of each sample, not {len(x)} and {len(y)}.")
+        raise ConfigurationError(
+            f"the discrepancy needs at least two rows of each sample, not {len(x)} and {len(y)}."
+        )
     x, y = x.flatten(1), y.flatten(1)
 
     def mean_kernel(first: Tensor, second: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ def _stratified_weights(rows: int, count: int) -> Tensor:
     """(B, B) weights of the batch's posteriors in the density at each row's code; each row of weights adds up to 1."""
     if not 2 <= rows <= count:
         raise ConfigurationError(
-            f"stratified sampling takes two rows to all {count:,}, and this batch has {rows}.",
+            f"stratified sampling takes batches of 2 to {count:,} rows, and this one has {rows}.",
             "take  sampling: weighted",
         )
     weights = torch.full((rows, rows), (count - 1) / (count * (rows - 1)))

@@ -61,7 +61,8 @@ class EarlyStopping(Callback):
                  most_rows=MEASURED_ROWS, gaps=gaps)  # fmt: skip
         if gaps:
             raise ConfigurationError(
-                f"early-stopping follows {first.figures[0].label}, which cannot be had: {next(iter(gaps.values()))}.",
+                f"early-stopping follows {first.figures[0].label}, which is not available:"
+                f" {next(iter(gaps.values()))}.",
                 "measure another one first:  metrics=[reconstruction]",
                 "or leave it out:  callbacks=[]",
             )

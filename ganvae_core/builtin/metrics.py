@@ -49,7 +49,7 @@ class Elbo(Metric):
         """
         if isinstance(subject.model.prior, MatchedPrior):
             raise NotApplicable(
-                "the prior's density costs an integration for each row; of a few rows it is measured by "
+                "the prior's density costs an integration for each row; measure it on a few rows:  "
                 "ganvae evaluate RUN --metrics '{name: importance-bound, draws: 1, rows: 100}'"
             )
         bounds = (

@@ -77,6 +77,6 @@ def one_of(name: str, value: str, known: Iterable[str]) -> str:
     known = list(known)
     if value not in known:
         raise ConfigurationError(
-            f"{name} cannot be '{value}'.{did_you_mean(value, known)}", f"there is: {', '.join(known)}"
+            f"{name} cannot be '{value}'.{did_you_mean(value, known)}", f"it is one of: {', '.join(known)}"
         )
     return value

@@ -204,8 +204,8 @@ def _grid(levels: Sequence[int], latent_shape: Sequence[int]) -> Tensor:
     if not possible or len(levels) != size:
         enough = [max(2, count) for count in [*levels, *[5] * size][:size]]
         raise ConfigurationError(
-            f"levels: {_listed(levels)} is not possible: each number of a code has a count of levels, of 2 or more, and"
-            f" latent.shape={_listed(latent_shape)} has {size} numbers at each place.",
+            f"levels: {_listed(levels)} is not possible: it has a number of levels, 2 or more, for each of the {size}"
+            f" numbers that latent.shape={_listed(latent_shape)} has at each place.",
             f"give as many:  encoder.levels={_listed(enough)}",
             f"or make the codes fit:  latent.shape={_listed([len(levels), *grid])}" if possible else "",
         )

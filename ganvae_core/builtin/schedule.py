@@ -52,8 +52,8 @@ class _Ramp(Schedule):
         if total is None:
             name = type(self).__name__.lower()
             raise ConfigurationError(
-                f"the schedule '{name}' has no samples, and a loss does not depend on the length of the training.",
-                f"give its rows:  {{name: {name}, samples: 500000}}",
+                f"the schedule '{name}' has no samples: in a loss its length in rows must be given.",
+                f"give it:  {{name: {name}, samples: 500000}}",
             )
         return min(1.0, samples_seen / max(1, total))
 

@@ -203,7 +203,7 @@ def read_arguments(source: str, overrides: Sequence[str]) -> dict[str, Any]:
         key, sign, value = override.partition("=")
         if sign and not key.strip().startswith("data."):
             raise ConfigurationError(
-                f"'{key}' is no setting of data: those are written data.KEY=VALUE, like data.resize=64.",
+                f"'{key}' is not a setting of data: they are written data.KEY=VALUE, like data.resize=64.",
                 "" if "." in key else f"did you mean data.{key}={value}?",
             )
     return parse_overrides([f"data={source}", *overrides])

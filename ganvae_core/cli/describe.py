@@ -79,7 +79,7 @@ def preference(run: RunDirectory) -> list[str]:
         return []
     step, figure, then, now = found
     return [
-        f"held-out rows prefer step {step:,}: {result(figure, then)}, and {result(figure, now)} at the end",
+        f"step {step:,} is better on held-out rows: {result(figure, then)}, and {result(figure, now)} at the end",
         f"use it:  ganvae sample {shlex.quote(str(run.path))} --checkpoint best",
     ]
 

@@ -40,7 +40,7 @@ def check_count(processes: int) -> None:
     """
     if processes != world_size():
         raise ConfigurationError(
-            f"--processes {processes}: this is one of {world_size()} processes that are there already.",
+            f"--processes {processes}: this is one of {world_size()} processes that were started together already.",
             "leave --processes out: torchrun, or whatever started them, says how many there are",
         )
 
@@ -140,7 +140,7 @@ def _killed(failures: Sequence[ProcessFailure], received: Sequence[int]) -> Proc
 
 def _death_of(failure: ProcessFailure, processes: int) -> str:
     what = f"rank {failure.local_rank} of {processes} (process {failure.pid}) was ended by {failure.signal_name()}"
-    often = ", as the system does where memory runs out" if failure.exitcode == -signal.SIGKILL else ""
+    often = ", as when the system runs out of memory" if failure.exitcode == -signal.SIGKILL else ""
     return f"{what}{often}; the others have been ended, too."
 
 

@@ -211,7 +211,7 @@ def _note_absent(rows: np.ndarray, fields: Sequence[Field]) -> None:
     absent = absent_categories(rows, fields)
     more = f" and {len(absent) - SHOWN:,} more" if len(absent) > SHOWN else ""
     if absent:
-        note(f"note: no sample has {', '.join(absent[:SHOWN])}{more}, of which the data has many")
+        note(f"note: no sample has {', '.join(absent[:SHOWN])}{more}, which the data often has")
 
 
 def _real(request: Request, count: int) -> Batch | None:

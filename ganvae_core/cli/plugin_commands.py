@@ -45,7 +45,7 @@ class ExtensibleGroup(click.Group):
 
         Raises:
             ConfigurationError: several plugins add a verb of that name.
-            PluginError: a plugin's verb cannot be imported, or is no click command.
+            PluginError: a plugin's verb cannot be imported, or is not a click command.
         """
         if cmd_name in self.builtin():
             return super().get_command(ctx, cmd_name)
@@ -56,7 +56,7 @@ class ExtensibleGroup(click.Group):
         command = catalogue.load(spec)
         if not isinstance(command, click.Command):
             raise PluginError(
-                f"verb '{cmd_name}': {spec.target} is no click command.",
+                f"verb '{cmd_name}': {spec.target} is not a click command.",
                 "decorate it with @click.command()",
             )
         return add_everywhere(command)

@@ -112,7 +112,9 @@ def install(what: str, editable: bool, upgrade: bool, options: tuple[str, ...]) 
     try:
         now = installer.plugins_now(settings().registry)
     except PluginError as error:
-        raise PluginError(f"{' and '.join(distributions)} came, and now {error.message}", remedy) from error
+        raise PluginError(
+            f"{' and '.join(distributions)} was installed, and now {error.message}", remedy
+        ) from error
     came = {(plugin.name, plugin.distribution) for plugin in arrived}
     rows = [row for row in now if (row["name"], row["distribution"]) in came]
     table([summary(row) for row in rows], COLUMNS)

@@ -106,7 +106,7 @@ def read_config(run: RunDirectory) -> dict[str, Any]:
         for part in key.split("."):
             value = settings(value).get(part)
         if not isinstance(value, kind):
-            raise RunError(f"{where} does not hold what a run writes there: '{key}' is missing or wrong.")
+            raise RunError(f"{where} is damaged: '{key}' is missing or wrong.")
     return config
 
 

@@ -235,7 +235,7 @@ def _shorter(preparation: Preparation, typed: Sequence[str]) -> str:
         key for key, steps in keys.items() if steps and not any(each.startswith(f"{key}=") for each in typed)
     ]
     shown = " ".join(f"{key}={configuration.engine.steps}" for key in later)
-    return f"--steps is of the first stage; of the others:  {shown}" if later else ""
+    return f"--steps sets those of the first stage; for the others:  {shown}" if later else ""
 
 
 def _announce(preparation: Preparation, further: str = "") -> None:

@@ -60,7 +60,7 @@ class Facts(dict[str, Any]):
         if name in self._making:
             circle = self._making[self._making.index(name) :]
             raise ConfigurationError(
-                f"the {' and the '.join(circle)} require each other, so that none of them can be made first.",
+                f"the {' and the '.join(circle)} require each other, so none can be made first.",
                 f"take another {circle[-1]}",
             )
         self._making.append(name)
@@ -148,7 +148,7 @@ class Builder:
         if not isinstance(columns, bool) and opened.spec.details.get("given") != list(columns):
             if trained is not None:
                 raise DataError(
-                    f"this data does not fit the run: it is no table with the columns {', '.join(columns)},"
+                    f"this data does not fit the run: it is not a table with the columns {', '.join(columns)},"
                     " which are the run's condition."
                 )
             raise DataError(
@@ -513,7 +513,7 @@ def _check_critic(critic: Critic, data: DataSpec) -> None:
     with torch.no_grad():
         logits = _tried("critic", critic.eval(), torch.zeros(2, *data.shape), condition)
     critic.train()
-    _expect("critic", critic, tuple(logits.shape), (2,), "for two rows it must give")
+    _expect("critic", critic, tuple(logits.shape), (2,), "for two rows it must be")
 
 
 def _tried(slot: str, module: Callable[..., Any], *inputs: Any) -> Any:

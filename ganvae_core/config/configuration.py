@@ -373,14 +373,14 @@ class Draft:
         before = self._tree.get(slot)
         if is_null(value):
             if slot not in OPTIONAL_SLOTS:
-                raise ConfigurationError(f"{slot}: a run cannot be without one.")
+                raise ConfigurationError(f"{slot}: every run needs one.")
             self._tree.pop(slot, None)
             return
         given = as_named(value, slot)
         if before is None and "name" not in given:
             if given:
                 raise ConfigurationError(
-                    f"{slot}.{next(iter(given))}: there is no {slot} here that it could be for.",
+                    f"{slot}.{next(iter(given))}: this configuration has no {slot}.",
                     f"choose one:  {slot}=NAME",
                 )
             return
@@ -480,7 +480,7 @@ def with_sampling_options(
             if f"{slot}.{name}" not in possible:
                 raise ConfigurationError(
                     f"{slot}.{name} cannot be changed after training.",
-                    f"what can be: {', '.join(possible) or 'nothing of this model'}",
+                    f"these can be changed: {', '.join(possible) or 'nothing of this model'}",
                 )
     return stored(catalogue, configuration.as_dict(), layer)
 

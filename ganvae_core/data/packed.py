@@ -30,7 +30,7 @@ def pack(source: Source, name: str, folder: Path, advance: Callable[[int], None]
         advance: called with the number of rows that are done.
 
     Raises:
-        DataError: the folder holds something else.
+        DataError: the folder has other data in it.
     """
     spec: DataSpec = source.spec
     record: dict[str, Any] = {
@@ -41,7 +41,7 @@ def pack(source: Source, name: str, folder: Path, advance: Callable[[int], None]
         before = _begun(folder)
         if {**before, "done": 0} != json.loads(json.dumps(record)):
             raise DataError(
-                f"-o {folder}: this folder holds something else.", "name a folder that does not exist yet"
+                f"-o {folder}: this folder has other data in it.", "name a folder that does not exist yet"
             )
         record = before
     folder.mkdir(parents=True, exist_ok=True)

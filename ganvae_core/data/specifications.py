@@ -44,7 +44,7 @@ def read_spec(values: Mapping[str, Any]) -> DataSpec:
     }
     for name, agrees in agree.items():
         if not agrees:
-            raise ValueError(f"{name} of {values}")
+            raise ValueError(f"key '{name}' contradicts the others")
     return spec
 
 
@@ -58,18 +58,19 @@ def stored_specs(directory: RunDirectory) -> tuple[DataSpec, DataSpec]:
     try:
         return read_spec(record["spec"]), read_spec(record["source_spec"])
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{directory.path / DATA} does not hold what a run writes there: {error!r}") from error
+        reason = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise RunError(f"{directory.path / DATA} is damaged: {reason}.") from error
 
 
 def sizes(value: Any, name: str) -> tuple[int, ...]:
     """A shape: one or more whole numbers of at least 1.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: it is not a shape.
     """
     shape: tuple[int, ...] = _read(tuple[int, ...], value)
     if not shape or min(shape) < 1:
-        raise ValueError(f"{name} {value!r}")
+        raise ValueError(f"key '{name}' is {value!r}")
     return shape
 
 

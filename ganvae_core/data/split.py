@@ -89,7 +89,7 @@ def split(source: Source, *, held_out: float = 0.1, split_seed: int = 0, conditi
         raise DataError(f"data.held_out: {held_out} is not possible: it is a share of the rows, in [0, 1).")
     if conditional and source.spec.condition is None:
         raise DataError(
-            "data.condition: this data has no labels or other condition to give.",
+            "data.condition: this data has no labels or other condition.",
             "labels are sub-folders of images, labels in an .npz, or a column of a table:  data.label=COLUMN",
             "train without them:  data.condition=false",
         )

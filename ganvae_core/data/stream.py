@@ -61,7 +61,7 @@ class DataStream:
         channels_last: bool = False,
     ) -> None:
         if len(data.training) == 0:
-            raise DataError("there is not one row to learn from.")
+            raise DataError("there are no rows to learn from.")
         self.data = data
         self.batch_size = batch_size
         self.seed = seed

@@ -38,7 +38,7 @@ def select_device(name: str) -> torch.device:
     if name not in available:
         raise ConfigurationError(
             f"engine.device: there is no device '{name}' here.",
-            f"there is: {', '.join(['auto', *available])}",
+            f"devices: {', '.join(['auto', *available])}",
         )
     return torch.device(name)
 

@@ -32,7 +32,7 @@ class NotFiniteError(TrainingError):
             f"step {step:,}: not finite in phase '{phase}': {terms}; training has stopped.",
             "the weights were left as they were before that step",
             "try a smaller learning rate:  optimizers.default.lr=…",
-            "or shorter gradients:  optimizers.default.clip_norm=…",
+            "or clip gradients:  optimizers.default.clip_norm=…",
         )
 
 

@@ -176,8 +176,8 @@ class Measurements:
         if isinstance(state.ema.model.prior, FittedPrior):
             hints = [f"train for fewer steps:  engine.steps={at}"]
         state.warn(
-            f"step {state.run_step:,}: it is worse on held-out rows than before: {figure.label} {now},"
+            f"step {state.run_step:,}: the model is worse on held-out rows than before: {figure.label} {now},"
             f" and {then} at step {at:,}",
             *hints,
-            "end such runs by themselves:  callbacks=[early-stopping]",
+            "end such runs early:  callbacks=[early-stopping]",
         )

@@ -112,7 +112,7 @@ def make_optimizers(
     for unknown in set(settings) - {*parameters, DEFAULT}:
         raise ConfigurationError(
             f"optimizers.{unknown}: this objective has no optimizer '{unknown}'.{did_you_mean(unknown, parameters)}",
-            f"it has: {', '.join(parameters)}; 'default' holds for all of them",
+            f"it has: {', '.join(parameters)}; 'default' applies to all of them",
         )
     default = settings.get(DEFAULT, OptimizerSettings())
     return {

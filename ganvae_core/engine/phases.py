@@ -182,18 +182,18 @@ def _checked_phases(objective: Objective) -> list[Phase]:
         trains: Any = phase.trains
         if not isinstance(trains, Sequence) or not all(isinstance(module, nn.Module) for module in trains):
             raise ConfigurationError(
-                f"phase '{phase.name}': `trains` is a list of modules, and this is {trains!r}.",
+                f"phase '{phase.name}': `trains` must be a list of modules, not {trains!r}.",
                 "write  trains=[self.critic]  or whatever the modules are called",
             )
         if phase.every < 1:
             raise ConfigurationError(
-                f"{name}: phase '{phase.name}' has every={phase.every}; it is at least 1."
+                f"{name}: phase '{phase.name}' has every={phase.every}; it must be at least 1."
             )
     if not phases:
         raise ConfigurationError(f"{name}.phases() is empty: there is nothing to train.")
     names = [phase.name for phase in phases]
     if len(set(names)) < len(names):
-        raise ConfigurationError(f"{name}.phases(): two phases have one name: {names}.")
+        raise ConfigurationError(f"{name}.phases(): two phases have the same name: {names}.")
     return list(phases)
 
 
@@ -264,18 +264,18 @@ def check_words(objective: Objective | type[Objective], attribute: str, name: st
         name: what to call the objective in messages.
 
     Raises:
-        ConfigurationError: it is no set, or has a word that means nothing.
+        ConfigurationError: it is not a set, or has an unknown word.
     """
     known, given = WORDS[attribute], cast(object, getattr(objective, attribute))
     if not isinstance(given, Set):
         raise ConfigurationError(
-            f"{name}: `{attribute}` is {given!r}, and is to be a set of words.",
+            f"{name}: `{attribute}` must be a frozenset of str, not {given!r}.",
             f"write  {attribute} = frozenset({{{known[0]!r}}})",
         )
     for word in sorted(map(str, cast("Set[object]", given) - {*known})):
         raise ConfigurationError(
-            f"{name}: `{attribute}` names '{word}', which means nothing.{did_you_mean(word, known)}",
-            f"there are: {', '.join(known)}",
+            f"{name}: `{attribute}` has the unknown word '{word}'.{did_you_mean(word, known)}",
+            f"known: {', '.join(known)}",
         )
 
 

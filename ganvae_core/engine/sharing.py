@@ -86,8 +86,8 @@ class UpdateSum:
         self._flat = FlatTensors([*self.prepared.parameters, *others])
         if first and len(set(self.world.exchange(str(signature)))) > 1:
             raise TrainingError(
-                f"phase '{self.prepared.phase.name}': its loss returns other terms or statistics, or of other shapes,"
-                " on some ranks than on others.",
+                f"phase '{self.prepared.phase.name}': its loss returns different terms or statistics, or different"
+                " shapes, on different ranks.",
                 "terms are scalars, and statistics have a shape that does not depend on the number of rows",
             )
 
@@ -116,7 +116,7 @@ def sharing_notes(
         subject = (
             f"phase {coupling[0]} ties" if len(coupling) == 1 else f"phases {' and '.join(coupling)} tie"
         )
-        found.append(f"{subject} rows together: of the rows of each process, not of all")
+        found.append(f"{subject} rows together: those of each process, not those of all processes")
     return found
 
 
@@ -138,8 +138,8 @@ def broadcast_state(state: TrainingState, world: World, device: torch.device, ta
     there = world.exchange([state.run_step, len(tensors), target_steps])
     if any(other != there[0] for other in there):
         raise TrainingError(
-            f"the processes of this run do not start at the same place: steps {[step for step, _, _ in there]} of"
+            f"the processes of this run do not start at the same step: steps {[step for step, _, _ in there]} of"
             f" {[steps for _, _, steps in there]}.",
-            "restore the same checkpoint in all of them, and ask all of them for as many steps",
+            "restore the same checkpoint in all of them, and give all of them the same number of steps",
         )
     world.broadcast_(tensors, device)

@@ -184,7 +184,7 @@ class TrainingState:
             self.step = checkpoint.stage_step
             self._restore_numbers(manifest)
         except (TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"the manifest of {what} is not what a run writes there: {error}") from error
+            raise RunError(f"the manifest of {what} is damaged: {error}") from error
         tensors = checkpoint.state()
         load_objective(self.objective, tensors, what, skip="" if prior else "model.prior.")
         load_tensors(self.ema.model, checkpoint.model(), what, skip="" if prior else "prior.")

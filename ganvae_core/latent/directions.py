@@ -43,7 +43,9 @@ def pca_directions(
     centred = activations - activations.mean(0)
     most = min(flat.shape[1], activations.shape[1], len(codes) - 1)
     if not 1 <= count <= most:
-        raise ConfigurationError(f"the number of principal components here is from 1 to {most}, not {count}.")
+        raise ConfigurationError(
+            f"the number of principal components here must be from 1 to {most}, not {count}."
+        )
     _, scales, components = torch.linalg.svd(centred, full_matrices=False)
     shares = scales.square() / scales.square().sum().clamp(min=1e-300)
     components = components[:count]
@@ -74,7 +76,7 @@ def closed_form_directions(model: Model, latent_shape: tuple[int, ...], count: i
     size = math.prod(latent_shape)
     if not 1 <= count <= size:
         raise ConfigurationError(
-            f"the number of directions of codes of {size:,} numbers is from 1 to {size:,}, not {count}."
+            f"the number of directions of codes of {size:,} numbers must be from 1 to {size:,}, not {count}."
         )
     weights = first_weights(model, size)
     values, vectors = torch.linalg.eigh(weights.T @ weights)
@@ -99,7 +101,7 @@ def first_weights(model: Model, size: int) -> Tensor:
         if next(module.parameters(recurse=False), None) is not None:
             break
     raise ConfigurationError(
-        "the generator does not begin with a linear or convolutional layer on codes, so its first weights say nothing.",
+        "the generator does not begin with a linear or convolutional layer on codes, so this method does not apply.",
         "take the principal components of a layer",
     )
 
@@ -163,7 +165,7 @@ def supervised_direction(
     length = cast(float, direction.norm().item())
     if length < 1e-9:
         raise ConfigurationError(
-            "nothing is left of the direction: the others that it is to leave alone span it."
+            "nothing is left of the direction: it lies in the span of those that it must not change."
         )
     found = (direction / length).reshape(codes.shape[1:]).to(codes.dtype)
     return found, float(score(target[judged], predicted))
@@ -208,7 +210,7 @@ def _activations(model: Model, codes: Tensor, layer: str, condition: Tensor | No
 
     def keep(module: nn.Module, inputs: object, output: object) -> None:
         if not isinstance(output, Tensor):
-            raise ConfigurationError(f"the layer '{layer}' gives no tensor.")
+            raise ConfigurationError(f"the layer '{layer}' returns no tensor.")
         found.append(output.flatten(1))
 
     hook = modules[layer].register_forward_hook(keep)
@@ -219,7 +221,7 @@ def _activations(model: Model, codes: Tensor, layer: str, condition: Tensor | No
     finally:
         hook.remove()
     if not found:
-        raise ConfigurationError(f"the layer '{layer}' takes no part in making data.")
+        raise ConfigurationError(f"the layer '{layer}' is not used to generate data.")
     return torch.cat(found)
 
 

@@ -137,12 +137,12 @@ class ExportedPart(nn.Module):
             raise ConfigurationError("this run has no critic.", f"parts: {', '.join(PARTS[:-1])}")
         if part == "sample" and not isinstance(model.prior, MadeOfNoise):
             raise ConfigurationError(
-                f"the prior {name_of(model.prior)} is no function of normal noise, so whole samples are not"
+                f"the prior {name_of(model.prior)} is not a function of normal noise, so whole samples are not"
                 " exported.",
                 "export the generator, and give it codes:  --part generator",
             )
         if not self.takes_rows and self.latent_shape is None:
-            raise ConfigurationError(f"the prior {name_of(model.prior)} does not say the shape of its codes.")
+            raise ConfigurationError(f"the prior {name_of(model.prior)} has no latent_shape.")
 
     def forward(self, given: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, …) rows, codes or noise, (B, *K)? -> (B, …) rows, codes or logits."""

@@ -34,14 +34,16 @@ def project(codes: np.ndarray, method: Projection = "pca", *, seed: int = 0) -> 
         ConfigurationError: the codes have one dimension, are fewer than three, or umap-learn is not installed.
     """
     if method not in PROJECTIONS:
-        raise ConfigurationError(f"there is no projection '{method}'.", f"there is: {', '.join(PROJECTIONS)}")
+        raise ConfigurationError(
+            f"there is no projection '{method}'.", f"projections: {', '.join(PROJECTIONS)}"
+        )
     flat = codes.reshape(len(codes), -1).astype(np.float64)
     if flat.shape[1] < 2:
         raise ConfigurationError(
             "codes of one dimension have no place in a plane.", "traverse shows such a dimension"
         )
     if len(flat) < FEWEST:
-        raise ConfigurationError(f"{len(flat)} codes make no map: give at least {FEWEST}.")
+        raise ConfigurationError(f"{len(flat)} codes are too few for a map: give at least {FEWEST}.")
     if method == "pca":
         if flat.shape[1] == 2:
             return flat

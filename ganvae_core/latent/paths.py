@@ -58,7 +58,7 @@ def interpolate(
         ConfigurationError: fewer than two codes are asked for, there is no such path for this prior or size.
     """
     if count < 2:
-        raise ConfigurationError(f"a path of {count} codes has no two ends: give at least 2.")
+        raise ConfigurationError(f"a path has at least 2 codes, not {count}.")
     if path not in PATHS:
         raise ConfigurationError(f"there is no path '{path}'.", f"paths: {', '.join(PATHS)}")
     size = math.prod(start.shape[1:])

@@ -121,7 +121,7 @@ def axes(
         ConfigurationError: fewer than two steps are asked for, or a ranking by KL that cannot be had.
     """
     if steps < 2:
-        raise ConfigurationError(f"an axis of {steps} steps shows no change: give at least 2.")
+        raise ConfigurationError(f"an axis has at least 2 steps, not {steps}.")
     found = _all_axes(model.prior, codes, steps, condition)
     nats = None
     if x is not None and model.encoder is not None and by != "change":

@@ -210,7 +210,7 @@ class Catalogue:
         recipes = {recipe.name: recipe for recipe in owner.recipes}
         if not recipes:
             raise ConfigurationError(
-                f"plugin '{plugin}' has no recipes: it offers components for those of others",
+                f"plugin '{plugin}' has no recipes: it offers components for the recipes of others",
                 f"plugins with recipes: {', '.join(self.with_recipes())}",
             )
         recipe = recipes.get(name or plugin)

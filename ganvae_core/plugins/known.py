@@ -135,7 +135,7 @@ def parse_registry(text: str, origin: str) -> Registry:
         if kind not in KINDS or not (name and isinstance(id, str) and id.endswith(f"/{name}")):
             near = did_you_mean(kind, KINDS)
             raise ConfigurationError(
-                f"{origin}: prefer: {short!r} = {id!r} is not a kind and a name, and an id.{near}",
+                f"{origin}: prefer: {short!r} = {id!r} is not of the form KIND/NAME = PLUGIN/NAME.{near}",
                 'for example  "objective/hinge" = "acme/hinge"',
             )
     plugins = {name: _known(origin, name, entry) for name, entry in values.get("plugins", {}).items()}

@@ -128,5 +128,5 @@ def changes(path: Path, catalogue: Catalogue) -> tuple[str, ...]:
 
 def _word(value: object) -> str:
     if not isinstance(value, str) or not WORD.fullmatch(value):
-        raise ValueError(f"{value!r} is no name or version")
+        raise ValueError(f"{value!r} is not a name or version")
     return value

@@ -98,7 +98,7 @@ def check_hooks(module: ModuleType) -> None:
         if attribute not in HOOKS and not (options and options["optionalhook"]):
             raise RefusalError(f"there is no hook {attribute}.{did_you_mean(attribute, HOOKS)}")
         if options is None:
-            raise RefusalError(f"{attribute} is no hook implementation: put @hookimpl above it")
+            raise RefusalError(f"{attribute} is not a hook implementation: put @hookimpl above it")
 
 
 def answer(module: ModuleType, hook: str, expected: type[Spec]) -> tuple[Spec, ...]:
@@ -113,7 +113,7 @@ def answer(module: ModuleType, hook: str, expected: type[Spec]) -> tuple[Spec, .
         raise RefusalError(f"{hook} returned {type(value).__name__}, not a list of {expected.__name__}")
     for item in cast(Sequence[Any], value):
         if not isinstance(item, expected):
-            raise RefusalError(f"{hook} returned a list with {item!r}, which is no {expected.__name__}")
+            raise RefusalError(f"{hook} returned a list with {item!r}, which is not a {expected.__name__}")
     return tuple(cast(Sequence[Spec], value))
 
 
@@ -160,13 +160,13 @@ def check_command(command: CommandSpec) -> None:
 def check_described(what: str, summary: object, target: object = "package.module:Name") -> None:
     """Refuse a summary of several lines or none, and a target that cannot be imported by name."""
     if not isinstance(summary, str) or not summary.strip() or "\n" in summary:
-        raise RefusalError(f"{what}: its summary must be one line for people, and is {summary!r}")
+        raise RefusalError(f"{what}: its summary must be one line of text, not {summary!r}")
     if not isinstance(target, str) or not TARGET.fullmatch(target):
         raise RefusalError(f"{what}: target {target!r} is not of the form 'package.module:Name'")
 
 
 def check_unique(names: list[str]) -> None:
-    """Refuse a name that is there twice."""
+    """Refuse a name that is given twice."""
     for name in names:
         if names.count(name) > 1:
-            raise RefusalError(f"{name} is there twice")
+            raise RefusalError(f"{name} is given twice")

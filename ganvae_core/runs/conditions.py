@@ -43,7 +43,7 @@ def condition_of(text: str, spec: DataSpec) -> Tensor:
         if column != label:
             near = did_you_mean(column, [str(label)])
             raise ConfigurationError(
-                f"--condition: column '{column}' is no condition of this model.{near}", f"column: {label}"
+                f"--condition: column '{column}' is not a condition of this model.{near}", f"column: {label}"
             )
     if text not in classes:
         raise _no_value(text, str(label) if label else "", classes)
@@ -73,7 +73,9 @@ def condition_of_columns(texts: Sequence[str], count: int, spec: DataSpec, model
         name, sign, value = text.partition("=")
         if not sign or name not in columns:
             wrong = (
-                f"column '{name}' is no condition of this model" if sign else f"'{text}' is not COLUMN=VALUE"
+                f"column '{name}' is not a condition of this model"
+                if sign
+                else f"'{text}' is not COLUMN=VALUE"
             )
             raise ConfigurationError(
                 f"--condition: {wrong}.{did_you_mean(name, columns)}", f"columns: {', '.join(columns)}"

@@ -68,14 +68,14 @@ def load_direction(run: Run, name: str) -> Direction:
         known = names(run)
         raise ConfigurationError(
             f"{run.path} has no direction '{name}'.{did_you_mean(name, known)}",
-            f"there is: {', '.join(known)}" if known else f"find some:  ganvae directions {run.path}",
+            f"directions: {', '.join(known)}" if known else f"find some:  ganvae directions {run.path}",
         )
     try:
         with safe_open(str(path), framework="pt") as file:
             vector, about = file.get_tensor("direction"), file.metadata() or {}
         spread, step = float(about["spread"]), int(about["step"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise RunError(f"{path} is no direction that ganvae wrote.") from error
+        raise RunError(f"{path} is not a direction that ganvae wrote.") from error
     shape: tuple[int, ...] | None = getattr(run.model.prior, "latent_shape", None)
     if shape is not None and tuple(vector.shape) != tuple(shape):
         raise RunError(
@@ -92,6 +92,6 @@ def names(run: Run) -> list[str]:
 def _path(run: Run, name: str) -> Path:
     if not NAME.fullmatch(name) or name.startswith("."):
         raise ConfigurationError(
-            f"'{name}' is no name of a direction: letters, digits, '-', '_' and '.' make one."
+            f"'{name}' is not the name of a direction: it takes letters, digits, '-', '_' and '.'."
         )
     return run.path / FOLDER / f"{name}.safetensors"

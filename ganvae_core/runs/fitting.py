@@ -83,8 +83,8 @@ def _check_range(batch: Batch, bounds: tuple[float, float]) -> None:
     beyond = max(low - least, most - high) / (high - low)
     if beyond > MOST_BEYOND:
         raise DataError(
-            "this data has values far beyond the range that the model was trained on:"
-            f" a model sees {least:.3g} to {most:.3g} in place of {low:g} to {high:g}.",
+            "this data lies far beyond the range of the training data: as the model's input it is"
+            f" {least:.3g} to {most:.3g}, and the training data {low:g} to {high:g}.",
             "is it in other units? Scale it as the training data was, and store it anew",
         )
     if beyond > SLACK:

@@ -75,7 +75,7 @@ def chosen_threads(preparation: Preparation) -> tuple[int | None, str | None]:
     one, other = (f"{engine.batch_size / each:,.0f}" for each in seconds)
     return (
         count,
-        f"{count} of {every} threads: one makes {one} rows/s here now, {every} make {other} (engine.threads)",
+        f"{count} of {every} threads: one trains {one} rows/s here now, {every} train {other} (engine.threads)",
     )
 
 

@@ -73,7 +73,7 @@ def load_initial(model: Model, initial: InitialWeights) -> tuple[str, ...]:
             continue
         if own.keys() != given.keys():
             kept.append(
-                f"{name}: its parameters are others than those of '{initial.path}', so it begins anew"
+                f"{name}: its parameters differ from those of '{initial.path}', so it is initialised anew"
             )
             continue
         unfit = [key for key in own if own[key].shape != given[key].shape]

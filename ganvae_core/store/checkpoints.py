@@ -116,7 +116,7 @@ class Checkpoint:
             raise RunError(f"{path} is missing.", _instead(self.folder))
         if _sha256(path) != self.manifest["sha256"][name]:
             raise RunError(
-                f"{path} is not what was written (its SHA-256 differs: cut short or changed).",
+                f"{path} is damaged: its SHA-256 differs, so it was cut short or changed.",
                 _instead(self.folder),
             )
         return path

@@ -122,7 +122,7 @@ class RunDirectory:
         except (ValueError, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
         if not isinstance(values, dict):
-            raise RunError(f"{path} does not hold what a run writes there.")
+            raise RunError(f"{path} is damaged: it is not a JSON object.")
         return values
 
     def data_record(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise RunError(f"{path} is missing, so this checkpoint is not complete.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise RunError(f"{path} is not what was written: {reason}.") from error
+        raise RunError(f"{path} is damaged: {reason}.") from error
     return manifest
 
 

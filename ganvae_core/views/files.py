@@ -49,7 +49,7 @@ def check_output(path: Path, what: str, endings: tuple[str, ...]) -> None:
         )
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        reason = "not writable" if above.is_dir() else "a file and no folder"
+        reason = "not writable" if above.is_dir() else "a file, not a folder"
         raise ConfigurationError(f"-o {path}: '{above}' is {reason}.")
 
 

@@ -82,7 +82,8 @@ class Autoencoder(Objective):
         in_range("objective.", generator_decay=generator_decay, generator_gradient=generator_gradient)
         if isinstance(model.encoder, QuantisedEncoder) and model.encoder.learns:
             raise ConfigurationError(
-                "the codebook of this encoder is moved by another objective.", "take it:  objective=vq"
+                "this objective does not train the codebook of this encoder.",
+                "take the one that does:  objective=vq",
             )
         if reconstruction == "likelihood":
             self.needs = frozenset({"encoder", "likelihood"})  # pyright: ignore[reportAttributeAccessIssue]

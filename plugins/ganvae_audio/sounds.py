@@ -201,7 +201,7 @@ def _labels(
     while all(len(place) > depth for place in places):
         firsts = sorted({place[depth] for place in places})
         if {first.lower() for first in firsts} <= PARTS and len(firsts) > 1:
-            notes.append(f"the sub-folders {', '.join(firsts)} are parts and no classes, and all are read")
+            notes.append(f"the sub-folders {', '.join(firsts)} are parts, not classes, and all are read")
         elif len(firsts) > 1:
             return np.array([place[depth] for place in places])
         depth += 1

@@ -101,7 +101,7 @@ def parse_metrics(text: str | None) -> list[Any]:
     except yaml.YAMLError:
         found = None
     if not isinstance(found, list) or not all(isinstance(entry, str | dict) for entry in found):
-        raise ConfigurationError(f"--metrics: '{text}' is no list of metrics.",
+        raise ConfigurationError(f"--metrics: '{text}' is not a list of metrics.",
                                  "like  --metrics frechet,manifolds  or  --metrics '{name: frechet, net: judge}'",
                                  "metrics:  ganvae components metric")  # fmt: skip
     return found

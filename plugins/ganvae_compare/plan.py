@@ -151,9 +151,9 @@ def read_settings(kind: Callable[..., T], folder: Path, name: str, what: str) ->
         values.pop("format", None)  # in those that earlier versions began
         return kind(folder=folder, **{key: _as_tuples(value) for key, value in values.items()})
     except FileNotFoundError:
-        raise RunError(f"'{folder}' is no {what}: it has no {name}.") from None
+        raise RunError(f"'{folder}' is not a {what}: it has no {name}.") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder / name} is not what was written: {error}.") from error
+        raise RunError(f"{folder / name} is damaged: {error}.") from error
 
 
 def _as_tuples(value: Any) -> Any:

@@ -100,7 +100,7 @@ def parse_range(key: str, text: str) -> Range | None:
     try:
         low, high = float(found["low"]), float(found["high"])
     except ValueError:
-        raise gv.ConfigurationError(f"{key}: '{text}' is no range of numbers.") from None
+        raise gv.ConfigurationError(f"{key}: '{text}' is not a range of numbers.") from None
     if not low < high or (found["log"] and low <= 0):
         what = (
             "a logarithmic range begins above 0"
@@ -108,7 +108,7 @@ def parse_range(key: str, text: str) -> Range | None:
             else "the first number is the lower one"
         )
         raise gv.ConfigurationError(
-            f"{key}: '{text}' is no range: {what}.", f"like  {key}=2..64  {key}=log:0.1..10"
+            f"{key}: '{text}' is not a range: {what}.", f"like  {key}=2..64  {key}=log:0.1..10"
         )
     is_whole = all(WHOLE.fullmatch(found[part]) for part in ("low", "high"))
     return Range(low, high, is_whole, bool(found["log"]), in_list=match is not None)

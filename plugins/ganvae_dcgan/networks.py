@@ -168,7 +168,7 @@ class DCGANCritic(FeatureCritic):
         super().__init__()
         if conditioning not in ("concatenation", "projection"):
             raise ConfigurationError(
-                f"conditioning cannot be '{conditioning}'.", "there is: concatenation, projection"
+                f"conditioning cannot be '{conditioning}'.", "it is one of: concatenation, projection"
             )
         projects = conditioning == "projection"
         self.trunk = _Trunk(
@@ -219,7 +219,7 @@ class DCGANEncoder(Encoder):
     ) -> None:
         super().__init__()
         if posterior not in ("normal", "dirac"):
-            raise ConfigurationError(f"posterior cannot be '{posterior}'.", "there is: normal, dirac")
+            raise ConfigurationError(f"posterior cannot be '{posterior}'.", "it is one of: normal, dirac")
         self.deterministic = posterior == "dirac"
         self.latent_shape = tuple(latent_shape)
         self.trunk = _Trunk(data, condition_shape, "encoder", filters=filters, stages=stages, dense=dense)

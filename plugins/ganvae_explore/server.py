@@ -150,7 +150,7 @@ def _sound(run: Run, values: Tensor, condition: Tensor | None) -> bytes:
     from ganvae_core.views.showing import shown_rows
 
     if ".wav" not in run.view.endings:
-        raise ValueError("this data is no sound")
+        raise ValueError("this data is not sound")
     rows = shown_rows(values.reshape(-1, *run.spec.shape), run.spec, run.view)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sound.wav"

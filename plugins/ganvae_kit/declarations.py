@@ -90,7 +90,7 @@ def _refuse_unknown_events(made: type) -> None:
         function = getattr(made, name)
         if name.startswith("on_") and callable(function) and name not in known:
             message = f"{made.__name__}.{name} is never called.{did_you_mean(name, known)}"
-            hint = f"there are: {', '.join(known)}; a method of one's own has another name"
+            hint = f"there are: {', '.join(known)}; give your own method another name"
             raise CheckFailure(message, hint)
 
 
@@ -116,13 +116,13 @@ def options(component: Component) -> None:
     for name, option in found.items():
         wrong, hint = "", ""
         if name in (*taken, "name"):
-            wrong = f"no option can be called '{name}': it means something else there"
+            wrong = f"an option cannot be called '{name}': the name has another meaning in configurations"
         elif option.kind is None and option.default is not REQUIRED:
             try:
                 convert(option, option.default, name)
             except ConfigurationError as error:
                 wrong = f"the default of an option is not of its type: {error.message}"
-                hint = "an option that may be None says so:  name: float | None = None"
+                hint = "annotate an option that may be None:  name: float | None = None"
         if wrong:
             raise CheckFailure(wrong, hint)
 
@@ -151,7 +151,7 @@ def makes(component: Component) -> None:
         crash = situation.refusal.crash if situation.refusal else None
         if situation.refusal and crash and (situation.refusal.in_forward or len(refusals) == len(tried)):
             raise CheckFailure(
-                f"{situation.label} is neither made nor refused: {situation.refusal.reason}",
+                f"{situation.label} fails without being refused: {situation.refusal.reason}",
                 "data that it is not for is refused by a ConfigurationError when it is made, which says what it takes",
             ) from crash
     if len(refusals) < len(tried):

@@ -241,7 +241,7 @@ class _Sphere:
     def coordinates(self, draws: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) zeros, and the angle, with the height if there are three coordinates."""
         if not ((draws.double().norm(dim=1) - self.radius).abs() <= 1e-4 * self.radius).all():
-            raise CheckFailure("its support is a sphere, and its draws are not equally long")
+            raise CheckFailure("its support is a sphere, and its draws differ in length")
         angle = torch.atan2(draws[:, 1], draws[:, 0])
         return torch.zeros(len(draws)), torch.column_stack([angle, draws[:, 2:]])
 
@@ -262,7 +262,7 @@ def refuse_dimensions(count: int) -> None:
     """
     if count > 3:
         raise NotChecked(
-            f"a density is integrated over in up to three dimensions, and its smallest codes have {count}"
+            f"densities are integrated in up to three dimensions, and its smallest codes have {count}"
         )
 
 

@@ -28,7 +28,7 @@ def posterior(trial: Trial) -> None:
     made = trial.made.eval()
     found: Posterior = made(trial.inputs.main, trial.inputs.condition)
     if not hasattr(type(found), "__dataclass_fields__"):
-        message = f"its posterior {type(found).__name__} is no dataclass: its tensors are not found"
+        message = f"its posterior {type(found).__name__} is not a dataclass, so its tensors are not found"
         raise CheckFailure(message, "put @dataclass(frozen=True, eq=False) above it")
     refuses = refuses_density(lambda: found.log_prob(found.mean))
     if refuses != made.deterministic:
@@ -50,7 +50,7 @@ def in_range(trial: Trial) -> None:
                 message = f"{name} reaches {reaches}, and the data from {low:g} to {high:g}"
                 raise CheckFailure(message)
     if refuses_density(lambda: observed.log_prob(inputs.x)) == made.has_likelihood:
-        message = f"has_likelihood is {made.has_likelihood}, and log_prob says otherwise"
+        message = f"has_likelihood is {made.has_likelihood}, and log_prob contradicts it"
         raise CheckFailure(message)
 
 
@@ -67,11 +67,11 @@ def masks(trial: Trial) -> None:
         draws = observed.log_prob(torch.stack([x, x.flip(0)]))
         single = torch.stack([whole, observed.log_prob(x.flip(0))])
     if none.any():
-        wrong = f"where no entry was observed log_prob is {float(none[0]):.4g}, not 0"
+        wrong = f"where no entry was observed, log_prob is {float(none[0]):.4g}, not 0"
     elif not torch.allclose(every, whole, rtol=1e-4):
-        wrong = "where every entry was observed log_prob is another with a mask than without"
+        wrong = "where every entry was observed, log_prob with a mask differs from log_prob without"
     elif draws.shape != single.shape or not torch.allclose(draws, single, rtol=1e-4, atol=1e-4):
-        wrong = f"log_prob of x (2, 7, *X) has the shape {tuple(draws.shape)} or other values than of each x alone"
+        wrong = f"log_prob of x (2, 7, *X) has the shape {tuple(draws.shape)}, or differs from log_prob of each x alone"
     else:
         return
     hint = "gv.sum_event(terms, event_axes, mask) sums the observed entries of an event"
@@ -82,12 +82,12 @@ def masks(trial: Trial) -> None:
 def own_weights(trial: Trial) -> None:
     """It keeps an encoder that it is given out of its own state, where the model would store and train it twice."""
     if "encoder" not in component_facts(trial.component.target):
-        raise NotChecked("it asks for no encoder")
+        raise NotChecked("it takes no encoder")
     for name, part in trial.made.named_modules():
         if isinstance(part, Encoder):
             raise CheckFailure(
                 f"it holds the encoder's weights as its own, as {name}",
-                "keep it where torch does not look:  self.encoder = (encoder,)",
+                "keep it out of the module's children:  self.encoder = (encoder,)",
             )
 
 

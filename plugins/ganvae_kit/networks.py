@@ -125,7 +125,7 @@ def state_round_trip(trial: Trial) -> None:
         for name in changed(remembered(made), remembered(restored)):
             if name not in statistics(made):
                 hint = "what must be kept is a parameter, or a buffer that is not persistent=False"
-                raise CheckFailure(f"when {what}, it has another {name}", hint)
+                raise CheckFailure(f"when {what}, its {name} differs", hint)
         other.made = restored
         made.eval()
         restored.eval()

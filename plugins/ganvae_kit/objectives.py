@@ -50,7 +50,7 @@ def losses(trial: PhaseTrial) -> None:
     try:
         loss = trial.loss()
     except Exception as error:
-        hint = "what a loss uses of the model stands in `needs`: prior, encoder, posterior, likelihood"
+        hint = "declare what a loss uses of the model in `needs`: prior, encoder, posterior, likelihood"
         hints = (hint,) if isinstance(error, GanvaeError) else ()
         raise CheckFailure.of(error, *hints) from error
     check_loss(trial.prepared.phase, loss)
@@ -82,7 +82,7 @@ def second_order(trial: PhaseTrial) -> None:
     with double_gradients(trial.owns) as found:
         trial.loss()
     if found and not trial.prepared.phase.second_order:
-        message = "it differentiates a gradient, and does not say so"
+        message = "it differentiates a gradient, and its phase does not set second_order"
         raise CheckFailure(message, "Phase(…, second_order=True)", place=found[0].place)
 
 
@@ -154,7 +154,9 @@ def rows(trial: PhaseTrial) -> None:
         far = f"their gradients differ by {off / max(length, 1e-7):.1g} of their length"
     else:
         return
-    hint = "say so:  Phase(…, couples_rows=True)  so that a batch is never split, or treat rows one by one"
+    hint = (
+        "declare it, so that a batch is never split:  Phase(…, couples_rows=True)  or treat rows one by one"
+    )
     if not differ(whole, total, ROUNDING) and abs(float(whole)) > 1e-6:
         hint = "the loss is a sum over rows: average over the batch, whatever its size"
     message = f"rows are tied together: a batch of {ROWS} rows has a loss of {whole.item():.6g}, and its halves one of"
@@ -191,7 +193,7 @@ def resume(situation: Situation) -> None:
     for name in sorted(differing, key=lambda name: name in stored)[:1]:
         moved = "changed by training and" if name in changed(started, after) else "drawn at the start and"
         raise CheckFailure(
-            f"after {steps} steps with a break, {name} is not what it is without one"
+            f"after {steps} steps with a stop between them, {name} differs from an uninterrupted run"
             + ("" if name in stored else f": it is {moved} not stored"),
             "what training changes or draws is a buffer, so that it is stored: self.register_buffer(…)",
         )

@@ -101,7 +101,7 @@ def cut(
     if [draw.operation for draw in whole] != [draw.operation for draw in half]:
         raise NotChecked(
             f"a batch of {rows} makes {len(whole)} random draws and one of {rows // 2} makes {len(half)}:"
-            " they cannot be held against each other"
+            " they cannot be compared"
         )
 
     def given(batch: Input, part: slice) -> Output:
@@ -127,12 +127,12 @@ def values_for(whole: Draw, half: Draw, rows: int, part: slice) -> Tensor:
 
     Raises:
         NotChecked: its shape does not follow the number of rows.
-        CheckFailure: it draws numbers of rows.
+        CheckFailure: it draws row numbers.
     """
     values, other, count = whole.values, half.values, part.stop - part.start
     if whole.operation.startswith("aten.randint") and rows in whole.numbers and whole.numbers != half.numbers:
-        message = "it draws numbers of rows, which ties rows together"
-        raise CheckFailure(message, "say so:  Phase(…, couples_rows=True)", place=whole.place)
+        message = "it draws row numbers, which ties rows together"
+        raise CheckFailure(message, "declare it:  Phase(…, couples_rows=True)", place=whole.place)
     if whole.operation.startswith("aten.randperm") and whole.numbers != half.numbers:
         return torch.arange(count - 1, -1, -1)
     if values.shape == other.shape:
@@ -142,7 +142,7 @@ def values_for(whole: Draw, half: Draw, rows: int, part: slice) -> Tensor:
     if values.dim() != other.dim() or values.shape[axis] % rows or 2 * other.numel() != values.numel():
         raise NotChecked(
             f"a random draw has the shape {tuple(values.shape)} for {rows} rows and {tuple(other.shape)} for half of"
-            " them: they cannot be held against each other"
+            " them: they cannot be compared"
         )
     if values.shape[axis] == rows:
         return values.narrow(axis, part.start, count).clone()

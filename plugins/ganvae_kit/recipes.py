@@ -27,7 +27,7 @@ def configuration(recipe: Recipe) -> None:
     made = recipe.configured()
     again = stored(recipe.owner.catalogue, parse_yaml(render(made), "config.yaml"))
     if again != made:
-        raise CheckFailure("the configuration that it makes is another when it is read from config.yaml")
+        raise CheckFailure("its configuration changes when it is written to config.yaml and read back")
 
 
 @check("recipe", needs=["configuration"])

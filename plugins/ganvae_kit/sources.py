@@ -34,11 +34,11 @@ def specification(situation: Situation) -> None:
         view_of(spec, situation.component.owner.catalogue)
         back = read_spec(json.loads(json.dumps(spec.as_dict())))
     except (TypeError, ValueError) as error:
-        raise CheckFailure(f"its specification is not whole, or no JSON: {error}") from None
+        raise CheckFailure(f"its specification is incomplete, or not JSON: {error}") from None
     for name in spec.as_dict():
         value, read = getattr(spec, name), getattr(back, name)
         if value != read:
-            hint = "sequences are tuples, and numbers Python's own"
+            hint = "use tuples for sequences, and Python's own numbers"
             raise CheckFailure(f"{name} is {value!r}, and JSON gives back {read!r}", hint)
 
 
@@ -55,10 +55,10 @@ def rows_of_data(situation: Situation) -> None:
     for indices, what in ((order, "by number"), (slice(0, count), "the second time")):
         others = _rows(source, indices)
         if not np.array_equal(others.x, rows.x[indices]) or not _same(others.labels, rows.labels, indices):
-            raise CheckFailure(f"rows are others when asked for {what}")
+            raise CheckFailure(f"rows differ when they are read {what}")
     for found in (source.labels(slice(0, count)), source.labels()):
         if not _same(None if found is None else found[:count], rows.labels):
-            raise CheckFailure("labels and rows give other labels")
+            raise CheckFailure("labels() and rows() give different labels")
 
 
 def _same(found: np.ndarray | None, labels: np.ndarray | None, indices: Any = slice(None)) -> bool:
@@ -113,4 +113,4 @@ def _wrong_values(spec: DataSpec, x: np.ndarray) -> Iterator[str]:
         )
     back, size = in_own_units(seen.numpy(), spec), float(np.abs(x.astype(np.float64)).max())
     if not np.allclose(back, x, rtol=1e-4, atol=1e-5 * max(1.0, size)):
-        yield "its units do not give back the values that it began with"
+        yield "its units do not restore the values of its rows"

@@ -292,7 +292,7 @@ def _in_folder(folder: Path, given: Given | None, before: Catalogue) -> list[Plu
         values: Mapping[str, Any] = tomllib.loads(project.read_text("utf-8"))
     except OSError:
         raise ConfigurationError(
-            f"'{folder}' is no folder of a distribution: it has no {PROJECT}.",
+            f"'{folder}' is not the folder of a distribution: it has no {PROJECT}.",
             "ganvae plugins check NAME|PATH",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -282,7 +282,7 @@ def _encoder(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
     posterior = made(inputs.main, inputs.condition)
     if not isinstance(posterior, Posterior):
         raise CheckFailure(
-            f"forward returned {type(posterior).__name__}, which is no Posterior",
+            f"forward returned {type(posterior).__name__}, which is not a Posterior",
             "return ganvae_core.DiagonalNormal(location, log_variance), or ganvae_core.Dirac(location)",
         )
     shape = (len(inputs.main), *situation.shape)
@@ -314,7 +314,7 @@ def _critic(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
 def _observation(made: Any, inputs: Inputs, situation: Situation) -> Outputs:
     observed = made(inputs.main)
     if not isinstance(observed, ObservedData):
-        raise CheckFailure(f"forward returned {type(observed).__name__}, which is no ObservedData")
+        raise CheckFailure(f"forward returned {type(observed).__name__}, which is not an ObservedData")
     shape = (len(inputs.main), *situation.data.shape)
     found = {
         "mean": Output(observed.mean, shape),

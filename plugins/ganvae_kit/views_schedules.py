@@ -115,7 +115,7 @@ def _write(situation: Situation, view: View, spec: DataSpec, rows: np.ndarray, p
         atol = ROUNDING * float(np.ptp(written))
         same = read.shape == written.shape and np.allclose(read, written, rtol=0.0, atol=atol)
         if not same and np.array_equal(kept, rows):
-            raise CheckFailure(f"'{identity}' reads other rows from {path.name} than were written")
+            raise CheckFailure(f"'{identity}' reads rows from {path.name} that differ from those written")
 
 
 def _comparable(spec: DataSpec, rows: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def schedule_values(situation: Situation) -> None:
             continue
         for seen, value in zip(SEEN, values, strict=True):
             if not isinstance(value, int | float) or not math.isfinite(value):
-                raise CheckFailure(f"after {seen:,} rows it is {value!r}, no finite number")
+                raise CheckFailure(f"after {seen:,} rows it is {value!r}, not a finite number")
         for which in (made, copy):
             with seeded(1):
                 again = [which(seen, total) for seen in reversed(SEEN)][::-1]

@@ -83,7 +83,7 @@ def _check_results(metric: Metric, found: Any, again: Any, rows: int) -> None:
         raise CheckFailure(f"measure returned {found!r}, not numbers by name")
     names = {figure.name for figure in metric.figures}
     if unknown := found.keys() - names - {f"{name}_error" for name in names}:
-        raise CheckFailure(f"'{min(unknown)}' is the name of none of its figures")
+        raise CheckFailure(f"'{min(unknown)}' is not the name of one of its figures")
     for name, value in found.items():
         if isinstance(value, torch.Tensor) or not math.isfinite(value):
             message = f"'{name}' is {value!r} for {rows} rows, not a finite number"
@@ -163,7 +163,7 @@ def _plain(callback: Callback) -> dict[str, Any]:
     try:
         plain = json.loads(json.dumps(state))
     except (TypeError, ValueError) as error:
-        raise CheckFailure(f"its state is no JSON: {error}") from None
+        raise CheckFailure(f"its state is not JSON: {error}") from None
     if not isinstance(state, dict) or plain != state:
         hint = "a dictionary of numbers, texts and lists, whose keys are texts"
         raise CheckFailure(f"its state is {state!r}, and comes back from JSON as {plain!r}", hint)
@@ -179,7 +179,7 @@ def alters_no_run(situation: Situation) -> None:
             alone = small_engine([]).fit(engine.step_index)
             moved = changed(remembered(alone.objective), remembered(engine.objective))
             if moved:
-                raise CheckFailure(f"a run that it watches ends with another {moved[0]}")
+                raise CheckFailure(f"a run that it watches ends with a different {moved[0]}")
             callback.on_error(engine.view(), RuntimeError("an error of the kit"))
 
 

@@ -219,7 +219,7 @@ def _supervised(
         known, what = spec.columns or (), "column"
         if not known:
             raise ConfigurationError(
-                "this is no table whose columns have names.",
+                "this is not a table with named columns.",
                 "name a label:  --by label --of NAME" if spec.classes else "",
             )
     asked, category = of or "", ""
@@ -272,7 +272,7 @@ def _at_category(values: np.ndarray, column: str, category: str, field: Field) -
         ConfigurationError: the column has no such category, or none is named.
     """
     if bool(category) != bool(field.categories):
-        kind = "categories" if field.categories else "numbers, and no categories"
+        kind = "categories" if field.categories else "numbers, not categories"
         fit = f"{column}={field.categories[0]}" if field.categories else column
         raise ConfigurationError(f"--of: column '{column}' has {kind}.", f"like  --of {shlex.quote(fit)}")
     if not field.categories:

@@ -129,7 +129,7 @@ def _terms(request: Request, text: str) -> tuple[list[tuple[float, str]], Tensor
         for sign, name in zip(words[::2], words[1::2], strict=True)
     ]
     if len(terms) < 2 or not all(name for _, name in terms):
-        raise ConfigurationError(f"--arithmetic: '{text}' is no sum.", "like  --arithmetic '8 - 3 + 1'")
+        raise ConfigurationError(f"--arithmetic: '{text}' is not a sum.", "like  --arithmetic '8 - 3 + 1'")
     run = request.run
     classes = run.source_spec.classes or ()
     split = labels = None

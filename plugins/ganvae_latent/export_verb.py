@@ -68,7 +68,7 @@ def export(path: Path, part: str, quantise: Any, checkpoint: str | None, output:
     module = made(True)
     ending = ending_of(output)
     if quantise is not None and ending != ".onnx":
-        raise ConfigurationError(f"--quantise is for .onnx files, and {output} is none.")
+        raise ConfigurationError(f"--quantise: {output} is not an .onnx file.")
     graph: Any = None
     with said_if_slow("exporting"), whole_path(output) as draft:
         if ending == ".safetensors":

@@ -94,7 +94,7 @@ class Request(request.Request):
         from ganvae_core.evaluation.sampling import evenly
 
         if self.files and (self.rows is not None or self.data is not None):
-            raise ConfigurationError("files are given, so --rows and --data have no use.", "give one of them")
+            raise ConfigurationError("files go with neither --rows nor --data.", "give one of them")
         if self.files:
             return [self._file(file) for file in self.files]
         split = self.open_data()
@@ -176,7 +176,7 @@ class Request(request.Request):
                 values = [float(part) for part in text.split(",")]
             except ValueError:
                 raise ConfigurationError(
-                    f"--code: '{text}' is no list of numbers.", "like  --code=0.5,-1.2"
+                    f"--code: '{text}' is not a list of numbers.", "like  --code=0.5,-1.2"
                 ) from None
         if not all(map(math.isfinite, values)):
             raise ConfigurationError("--code: a number of the code is not finite.")
@@ -206,7 +206,7 @@ class Request(request.Request):
         from PIL import Image
 
         if file.is_file() and file.suffix.lower() not in Image.registered_extensions():
-            raise DataError(f"{file} is no picture.", f"data is in files of {', '.join(DATA_SUFFIXES)}")
+            raise DataError(f"{file} is not a picture.", f"data is in files of {', '.join(DATA_SUFFIXES)}")
         channels, height, width = self.run.spec.shape
         options: dict[str, Any] = {"grayscale": channels == 1}
         if self.resize:
@@ -239,7 +239,7 @@ def row_numbers(text: str) -> np.ndarray:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise ConfigurationError(f"--rows: '{text}' is no list of row numbers.", "like  --rows 0,3,17")
+        raise ConfigurationError(f"--rows: '{text}' is not a list of row numbers.", "like  --rows 0,3,17")
     return np.array([int(part) for part in parts])
 
 

@@ -72,7 +72,7 @@ def invert(
     output = output_for(request, "inversions")
     if own and (request.names_rows or request.data is not None):
         raise ConfigurationError(
-            "--samples takes the run's own samples, so files, --rows and --data have no use."
+            "--samples inverts the run's own samples: leave out files, --rows and --data."
         )
     weight = float(space is not None) if feature_weight is None else feature_weight
     mask = None

@@ -44,7 +44,7 @@ class Fidelity(gv.Metric):
     def measure(self, subject: gv.Subject) -> Mapping[str, float]:
         """``mse``; ``psnr`` where the data has a range; ``ssim`` of images of 11 × 11 pixels and more."""
         if subject.spec.modality == "text":
-            raise gv.NotApplicable("numbers of tokens are no quantities")
+            raise gv.NotApplicable("token numbers are not quantities")
         errors: list[Tensor] = []
         similarities: list[Tensor] = []
         similar = subject.spec.modality == "image" and min(subject.spec.shape[1:]) >= SMALLEST_SIDE

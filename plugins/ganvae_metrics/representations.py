@@ -95,7 +95,7 @@ class OwnClasses(gv.Metric):
 
         prior = subject.model.prior
         if not isinstance(prior, gv.MixturePrior):
-            raise gv.NotApplicable("the prior is no mixture")
+            raise gv.NotApplicable("the prior is not a mixture")
         found: list[Tensor] = []
         labels: list[Tensor] = []
         for batch in subject.held_out(self.rows):

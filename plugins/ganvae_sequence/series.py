@@ -212,15 +212,15 @@ def _table(
     ]
     names = list(columns or [name for name in numeric if name != time])
     if not names:
-        raise DataError(f"'{path}' has no column of numbers beside its times.")
+        raise DataError(f"'{path}' has no column of numbers besides its times.")
     for name in names:
         if name not in numeric and not pa.types.is_null(kinds[name]):
             raise DataError(
-                f"data.columns: column '{name}' of '{path}' has values that are no numbers.",
+                f"data.columns: column '{name}' of '{path}' has values that are not numbers.",
                 f"columns of numbers: {', '.join(numeric)}",
             )
     if columns is None and (others := [name for name in kinds if name not in (*names, time)]):
-        notes.append(f"columns that are no numbers are left out: {', '.join(others)}")
+        notes.append(f"columns that are not numbers are left out: {', '.join(others)}")
     values = np.stack([np.asarray(table.column(name).to_pylist(), np.float64) for name in names], 1)
     if time is None:
         notes.append("no column has dates, so rows are taken in their order:  data.time=COLUMN")

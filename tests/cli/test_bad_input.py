@@ -49,7 +49,7 @@ from ganvae_core.store.manifests import manifest_text
         (["--plugin", "vae", "latent.shape=[99999999999]"], "could not be made"),
         (["--plugin", "vae", "generator.hidden=[99999999999999]"], "could not be made"),
         (["--plugin", "vae", "critic=5"], "there is no critic '5'"),
-        (["--plugin", "vae", "data=null"], "data: a run cannot be without one"),
+        (["--plugin", "vae", "data=null"], "data: every run needs one"),
         (["--plugin", "vae", "--data", ""], "data: its name is empty"),
         (["--plugin", "vae", "--out", ""], "'--out': it is empty"),
         (["--resume", ""], "'--resume': it is empty"),
@@ -303,12 +303,12 @@ def test_a_run_goes_on_from_the_newest_checkpoint_that_is_whole(
     assert outcome.code == 0
     assert "warning: passed over: " in outcome.err
     assert "from step 2" in outcome.err
-    told = f"warning: passed over: {newest} is not what was written"
+    told = f"warning: passed over: {newest} is damaged"
     assert say("run", "--resume", vae, "--steps", "5", "--dry-run", "--quiet").err.startswith(told)
     assert "at step 4" in done("sample", vae, "-n", "2").err, "samples need the model alone"
     model = newest.with_name("model.safetensors")
     model.write_bytes(model.read_bytes()[:100])
-    told = f"warning: passed over: {model} is not what was written"
+    told = f"warning: passed over: {model} is damaged"
     assert say("sample", vae, "-n", "2").err.startswith(told)
     (vae / "checkpoints" / "step-000002" / "manifest.json").write_text("{")
     refused("run", "--resume", vae, "--steps", "5")
@@ -341,7 +341,7 @@ def test_there_is_no_best_checkpoint_where_nothing_was_measured(folder: Path, re
         ("sample", "thesis", "this folder is not empty"),
         ("sample", "file", "this is a file"),
         ("sample", "x.csv", "endings: .png, .npz, .npy, or a folder"),
-        ("sample", "file/x.npz", "is a file and no folder"),
+        ("sample", "file/x.npz", "is a file, not a folder"),
         ("reconstruct", "thesis", "this folder is not empty"),
         ("reconstruct", "x.csv", "endings: .png, .npz, .npy, or a folder"),
         ("encode", "thesis", "not written to a folder"),

@@ -286,7 +286,7 @@ def test_the_rows_of_a_table_are_conditioned_on_a_column(folder: Path, done: Say
     assert pyarrow.csv.read_csv("made.csv").column("size").to_pylist() == ["small"] * 5
     said = refused("sample", "run", "--condition", "size=smal")
     assert "column 'size' has no value 'smal'. Did you mean 'small'?\n  values: large, small" in said
-    assert "column 'SIZE' is no condition of this model. Did you mean 'size'?" in refused(
+    assert "column 'SIZE' is not a condition of this model. Did you mean 'size'?" in refused(
         "sample", "run", "--condition", "SIZE=small"
     )
 

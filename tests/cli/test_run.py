@@ -97,7 +97,7 @@ def test_a_dry_run_prints_the_configuration_and_writes_nothing(
 def test_steps_of_the_first_stage_are_said_to_be_that(words: list[str], folder: Path, done: Say) -> None:
     write_table(folder / "x.csv")
     outcome = done("run", "--plugin", "table-vae", "--data", "x.csv", *words, "--dry-run")
-    note = "note: --steps is of the first stage; of the others:  stages.0.steps=3"
+    note = "note: --steps sets those of the first stage; for the others:  stages.0.steps=3"
     assert (note in outcome.err.splitlines()) is (words[0] == "--steps")
     assert yaml.safe_load(outcome.out)["stages"][0]["steps"] != 3
     given = done("run", "--plugin", "table-vae", "--data", "x.csv", *words, "stages.0.steps=2", "--dry-run")

@@ -40,7 +40,7 @@ def test_a_run_that_stopped_says_how_to_go_on(folder: Path, say: Say, done: Say)
 
 def test_before_the_first_checkpoint_it_says_what_to_set(folder: Path, say: Say) -> None:
     outcome = say(*(word for word in DIVERGING if word != "engine.checkpoint_every=4"))
-    assert outcome.err.splitlines()[-1] == "  or shorter gradients:  optimizers.default.clip_norm=…"
+    assert outcome.err.splitlines()[-1] == "  or clip gradients:  optimizers.default.clip_norm=…"
 
 
 @pytest.mark.parametrize("terminal", [True, False])

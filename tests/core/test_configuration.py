@@ -125,11 +125,11 @@ def test_null_removes_what_a_run_can_be_without() -> None:
     assert "encoder" not in configured(layers=("encoder: ~",)).components
     assert "critic" not in configured("critic=null", plugin="gan").components
     assert configured("metrics=null").lists["metrics"] == ()
-    assert "a run cannot be without one" in refused("generator=null").message
+    assert "every run needs one" in refused("generator=null").message
     again = configured("encoder=mlp", layers=("encoder: {name: mlp, hidden: [3]}", "encoder: null"))
     assert option(again, "encoder", "hidden") == (400,), "what was removed is gone with its options"
     assert refused("encoder.hidden=[3]", layers=("encoder: null",)).message.startswith(
-        "encoder.hidden: there is no"
+        "encoder.hidden: this configuration has no encoder"
     )
 
 
@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
         ("optimizers.default.name=adamm",), "Did you mean 'adam'?", "builtin/adam, builtin/adamw, builtin/rmsprop",
     ),
     "options for a critic that is not there": (
-        ("critic.hidden=[3]",), "critic.hidden: there is no critic here", "critic=NAME",
+        ("critic.hidden=[3]",), "critic.hidden: this configuration has no critic", "critic=NAME",
     ),
     "an option that must be given": (
         ("callbacks=[required]",), "callbacks[0].target must be given: 'toy/required' needs it", "",
@@ -564,7 +564,7 @@ def test_only_sampling_options_may_change_after_training() -> None:
     for typed in ("generator.hidden=[3]", "encoder=mlp", "engine.steps=3"):
         with pytest.raises(gv.ConfigurationError, match="cannot be changed after training") as raised:
             with_sampling_options(CATALOGUE, made, parse_overrides([typed]))
-        assert raised.value.hints == ("what can be: encoder.steps",)
+        assert raised.value.hints == ("these can be changed: encoder.steps",)
     later = with_sampling_options(CATALOGUE, made, parse_overrides(["encoder.steps=50"]))
     assert differing_settings(made, later, CATALOGUE) == []
 

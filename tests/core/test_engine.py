@@ -183,7 +183,7 @@ REFUSED: dict[str, tuple[Callable[[Any], list[gv.Phase]], str]] = {
     ),
     "one name twice": (
         lambda own: [gv.Phase("a", squared_error(own), trains=[own.model.generator])] * 2,
-        r"two phases have one name: \['a', 'a'\]",
+        r"two phases have the same name: \['a', 'a'\]",
     ),
     "nothing to train": (
         lambda own: [gv.Phase("a", squared_error(own), trains=[own.model.prior])],
@@ -191,11 +191,11 @@ REFUSED: dict[str, tuple[Callable[[Any], list[gv.Phase]], str]] = {
     ),
     "a module for a list of modules": (
         lambda own: [gv.Phase("a", squared_error(own), trains=own.model.generator)],  # pyright: ignore
-        "phase 'a': `trains` is a list of modules, and this is MLPGenerator",
+        "phase 'a': `trains` must be a list of modules, not MLPGenerator",
     ),
     "a list with something else": (
         lambda own: [gv.Phase("a", squared_error(own), trains=[*own.model.generator.parameters()])],  # pyright: ignore
-        r"and this is \[Parameter",
+        r"list of modules, not \[Parameter",
     ),
     "every of zero": (
         lambda own: [gv.Phase("a", squared_error(own), trains=[own.model.generator], every=0)],
@@ -229,8 +229,8 @@ class Needy(FromPhases):
 @pytest.mark.parametrize(
     ("needs", "accepts", "message"),
     [
-        ({"pryor"}, None, "`needs` names 'pryor', which means nothing. Did you mean 'prior'"),
-        ({"prior"}, {"reel"}, "`accepts` names 'reel', which means nothing. Did you mean 'real'"),
+        ({"pryor"}, None, "`needs` has the unknown word 'pryor'. Did you mean 'prior'"),
+        ({"prior"}, {"reel"}, "`accepts` has the unknown word 'reel'. Did you mean 'real'"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(needs: set[str], accepts: set[str] | None, message: str) -> None:
@@ -241,7 +241,7 @@ def test_words_that_mean_nothing_are_refused(needs: set[str], accepts: set[str] 
 def test_needs_that_are_no_set_are_refused() -> None:
     objective = Needy(model())
     objective.needs = "encoder"  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(gv.ConfigurationError, match="`needs` is 'encoder', and is to be a set of words"):
+    with pytest.raises(gv.ConfigurationError, match="`needs` must be a frozenset of str, not 'encoder'"):
         engine(objective)
 
 

@@ -391,5 +391,5 @@ def test_a_read_only_array_is_no_reason_to_copy_or_to_warn() -> None:
 def test_data_without_a_row_to_learn_from_is_refused() -> None:
     source = gv.as_source(rows(3))
     empty = gv.Split(source, np.array([], np.int64), np.arange(3))
-    with pytest.raises(gv.DataError, match="not one row to learn from"):
+    with pytest.raises(gv.DataError, match="no rows to learn from"):
         DataStream(empty, 2, 0, CPU)

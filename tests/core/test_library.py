@@ -245,13 +245,13 @@ BROKEN: dict[str, tuple[str, bytes | None, str]] = {
     ),
     "config.yaml that is empty": ("config.yaml", b"", "names none"),
     "no data.json": ("data.json", None, "data.json is missing"),
-    "data.json that is no JSON": ("data.json", b"{", "data.json cannot be read"),
+    "data.json that is not JSON": ("data.json", b"{", "data.json cannot be read"),
     "data.json of something else": (
         "data.json",
         b'{"format": 2, "spec": {}}',
-        "does not hold what a run writes",
+        "data.json is damaged: ",
     ),
-    "data.json that is a list": ("data.json", b"[]", "does not hold what a run writes"),
+    "data.json that is a list": ("data.json", b"[]", "data.json is damaged: it is not a JSON object"),
     "data.json of other data": (
         "data.json",
         json.dumps(

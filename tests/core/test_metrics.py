@@ -220,7 +220,7 @@ def test_early_stopping_does_not_follow_a_figure_that_cannot_be_had() -> None:
     own = model()
     own.prior = gv.LatentFlow([2], width=4, layers=1, steps=2)
     with pytest.raises(
-        gv.ConfigurationError, match="follows ELBO, which cannot be had: the prior's density costs"
+        gv.ConfigurationError, match="follows ELBO, which is not available: the prior's density costs"
     ):
         engine(PriorLikelihood(own), metrics=[Elbo()], callbacks=[EarlyStopping()]).fit()
 
@@ -264,7 +264,7 @@ def test_a_metric_that_does_not_apply_is_left_out_and_said(tmp_path: Path) -> No
 def test_an_objective_cannot_need_labels() -> None:
     own = regression()
     own.needs = frozenset({"labels"})  # type: ignore[misc]
-    with pytest.raises(gv.ConfigurationError, match="names 'labels', which means nothing"):
+    with pytest.raises(gv.ConfigurationError, match="has the unknown word 'labels'"):
         engine(own)
 
 

@@ -155,7 +155,7 @@ def test_a_point_of_a_mixed_table_looks_like_a_row_and_is_differentiable(frame: 
 
 def test_plain_observations_refuse_categories(frame: pa.Table) -> None:
     spec = Table(frame=frame).spec
-    with pytest.raises(gv.ConfigurationError, match="column 'gain' is no plain number"):
+    with pytest.raises(gv.ConfigurationError, match="column 'gain' is not a plain number"):
         gv.Gaussian(spec)
     with pytest.raises(gv.ConfigurationError, match="for tables"):
         Fields(DataSpec((3,)))

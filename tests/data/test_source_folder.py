@@ -411,7 +411,7 @@ def test_formats_of_pillow_are_read_and_other_files_are_counted(tmp_path: Path) 
         (tmp_path / name).write_text("hello")
     source = Folder(path=str(tmp_path))
     assert len(source) == 5
-    assert source.notes == (f"3 other files are no image and left out: {tmp_path}/README",)
+    assert source.notes == (f"3 other files are not images and are left out: {tmp_path}/README",)
 
 
 def test_frames_are_said_or_read(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_rows_are_packed_and_an_interrupted_call_goes_on(
         pack(source, "x", folder, interrupted)
     with pytest.raises(DataError, match=r"has 4 of 7 rows: it was interrupted"):
         parts(path=str(folder))
-    with pytest.raises(DataError, match="holds something else"):
+    with pytest.raises(DataError, match="has other data in it"):
         pack(source, "y", folder, done.append)
     pack(source, "x", folder, done.append)
     assert done == [2, 4, 6, 7]

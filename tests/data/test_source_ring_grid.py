@@ -165,5 +165,5 @@ def test_impossible_options_are_refused(kind: type[PlanarMixture]) -> None:
         kind(count=0)
     with pytest.raises(ConfigurationError, match=r"data\.seed: -1 is not possible"):
         kind(seed=-1)
-    with pytest.raises(DataError, match=r"data\.count: 1,000,000,000,000,000 rows need .* GiB"):
+    with pytest.raises(DataError, match=r"data\.count: 1,000,000,000,000,000 rows take .* GiB"):
         kind(count=10**15)

@@ -196,7 +196,7 @@ def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
     notes = " · ".join(Series(path=str(path), window=3).notes)
     assert "left out: day, place" in notes
     assert "rows are taken in their order" in notes
-    with pytest.raises(gv.DataError, match=r"column 'place' of .* has values that are no numbers"):
+    with pytest.raises(gv.DataError, match=r"column 'place' of .* has values that are not numbers"):
         Series(path=str(path), window=3, columns=("place",))
 
 

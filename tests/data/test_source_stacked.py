@@ -193,16 +193,16 @@ def test_a_source_is_named_inside_of_the_source(tmp_path: Path) -> None:
 
 def test_what_cannot_be_stacked_is_refused() -> None:
     with pytest.raises(
-        DataError, match=r"images of one channel can be stacked, and its rows are points of shape \(2,\)"
+        DataError, match=r"images of one channel can be stacked, and this source has points of shape \(2,\)"
     ):
         Stacked(source=Ring(count=10))
     with pytest.raises(
-        DataError, match=r"images of one channel can be stacked, and its rows are image of shape \(3,"
+        DataError, match=r"images of one channel can be stacked, and this source has image of shape \(3,"
     ):
         Stacked(source=Stacked())
     with pytest.raises(ConfigurationError, match=r"data\.count: 0 is not possible"):
         small(count=0)
     with pytest.raises(ConfigurationError, match=r"data\.seed: -1 is not possible"):
         small(seed=-1)
-    with pytest.raises(DataError, match=r"1,000,000,000,000,000 rows need .* GiB"):
+    with pytest.raises(DataError, match=r"1,000,000,000,000,000 rows take .* GiB"):
         small(count=10**15)

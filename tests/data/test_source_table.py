@@ -109,7 +109,7 @@ def test_a_list_that_splits_a_heading_is_answered_with_the_quotes_that_it_needs(
     content = "Size, mm;kg;id\n" + "".join(f"{n}.5;{n * n}.25;{n}\n" for n in range(1, 20))
     with pytest.raises(DataError) as caught:
         Table(path=text(tmp_path, content), drop=["Size", "mm", "id"])
-    hint = "names with a comma stand in quotes:  'data.drop=[\"Size, mm\", id]'"
+    hint = "quote names that have a comma:  'data.drop=[\"Size, mm\", id]'"
     assert hint in caught.value.hints
 
 

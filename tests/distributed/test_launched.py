@@ -255,7 +255,12 @@ def test_torchrun_and_processes_must_agree_on_how_many() -> None:
     words = ("-m", "ganvae_core", "run", *SMALL, "--steps", "4", "--processes", "3")
     found = torchrun(*words, before=forked_ranks)
     assert found.code == 1  # torchrun's own code for any failure
-    assert found.err.count("error: --processes 3: this is one of 2 processes that are there already.") == 1
+    assert (
+        found.err.count(
+            "error: --processes 3: this is one of 2 processes that were started together already."
+        )
+        == 1
+    )
     assert not Path("runs").exists()
 
 

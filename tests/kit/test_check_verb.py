@@ -149,7 +149,7 @@ def test_a_component_that_needs_settings_is_not_checked_and_the_report_says_what
 
 REFUSED: dict[str, tuple[list[Any], str]] = {
     "unknown name": (["vea"], "there is no plugin 'vea'. Did you mean 'vae'?"),
-    "no folder": (["./nowhere"], "is no folder of a distribution"),
+    "no folder": (["./nowhere"], "is not the folder of a distribution"),
     "a setting without a value": (["vae", "objective/elbo:objective.beta"], "KIND/NAME:KEY=VALUE"),
     "no time": (["vae", "--seconds", "0"], "0.0 is not in the range x>0"),
     "less than no time": (["vae", "--seconds", "-1"], "-1.0 is not in the range x>0"),

@@ -96,7 +96,7 @@ def test_classes_that_are_not_equally_likely_are_noticed() -> None:
 
 
 def test_draws_of_unequal_length_are_on_no_sphere() -> None:
-    with pytest.raises(CheckFailure, match="not equally long"):
+    with pytest.raises(CheckFailure, match="differ in length"):
         compared(gv.StandardNormal([2]).sample, lambda z: torch.zeros(len(z)), on_sphere=True)
 
 

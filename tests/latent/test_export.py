@@ -203,7 +203,7 @@ def test_a_component_that_does_not_export_is_named(runs: Path, tmp_path: Path, s
     with pytest.raises(gv.ConfigurationError, match="DependsOnValues"):
         as_program(ExportedPart(model, spec, "generator"))
     mixture = gv.Model(DependsOnValues(), gv.Mixture([2]), gv.Point(spec)).eval()
-    with pytest.raises(gv.ConfigurationError, match="Mixture is no function of normal noise"):
+    with pytest.raises(gv.ConfigurationError, match="Mixture is not a function of normal noise"):
         ExportedPart(mixture, spec, "sample")
     file = tmp_path / "x.onnx"
     for words, message in (

@@ -98,7 +98,7 @@ def test_paths_that_do_not_exist_are_refused() -> None:
         interpolate(model, one, one, 3, path="spherical")
     with pytest.raises(gv.ConfigurationError, match="neither a sphere nor a flow"):
         interpolate(model, one, one, 3, path="prior")
-    with pytest.raises(gv.ConfigurationError, match="two ends"):
+    with pytest.raises(gv.ConfigurationError, match="at least 2 codes"):
         interpolate(model, one, one, 1)
 
 

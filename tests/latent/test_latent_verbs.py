@@ -143,7 +143,9 @@ def test_a_picture_of_another_size_is_scaled_on_demand_only(runs: Path, tmp_path
     assert say("interpolate", runs / "vae", *files, "--resize", "-o", output).code == 0
     (tmp_path / "torn.png").write_bytes(files[0].read_bytes()[:90])
     (tmp_path / "words.txt").write_text("hello")
-    assert "words.txt is no picture" in say("interpolate", runs / "vae", tmp_path / "words.txt", files[1]).err
+    assert (
+        "words.txt is not a picture" in say("interpolate", runs / "vae", tmp_path / "words.txt", files[1]).err
+    )
     assert "truncated" in say("interpolate", runs / "vae", tmp_path / "torn.png", files[1]).err
 
 

@@ -159,7 +159,7 @@ def test_what_is_said_of_texts_counts_tokens(runs: Path, tmp_path: Path, say: Sa
     assert "of the tokens differ" in say(*asked).err
     assert "nothing is missing" in say("complete", runs / "text", "-o", tmp_path / "filled.txt").err
     asked = ("evaluate", runs / "text", "--metrics", "fidelity", "--no-references")
-    assert "numbers of tokens are no quantities" in say(*asked).err
+    assert "token numbers are not quantities" in say(*asked).err
 
 
 def test_labels_mean_codes_have_the_condition_of_their_label(runs: Path, tmp_path: Path, say: Say) -> None:

@@ -292,7 +292,7 @@ def test_runs_on_other_data_are_not_compared(vae: Path, tmp_path: Path, say: Say
     [
         ("frechett", "frechet"),
         ("{name: frechet, net: vgg}", "net"),
-        ("{name: frechet", "is no list of metrics"),
+        ("{name: frechet", "is not a list of metrics"),
         ("{name: manifolds, nearest: 0}", "nearest: 0"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_verb_of_two_plugins_is_refused_until_one_is_left_out(
     [
         ("x_acme.verbs:gone", "verb 'tell' of x-acme 1.0 cannot be imported: AttributeError"),
         ("x_acme.nowhere:tell", "verb 'tell' of x-acme 1.0 cannot be imported: ModuleNotFoundError"),
-        ("x_acme.verbs:plain", "verb 'tell': x_acme.verbs:plain is no click command."),
+        ("x_acme.verbs:plain", "verb 'tell': x_acme.verbs:plain is not a click command."),
     ],
 )
 def test_a_verb_that_cannot_be_loaded_is_the_plugin_s_error(
@@ -120,7 +120,7 @@ def test_a_verb_that_cannot_be_loaded_is_the_plugin_s_error(
         ("('tell', 'a.b', 'c')", "package.module:Name"),
         ("('tell', 'a:b', '')", "summary"),
         ("('tell', 'a:b', 'c', group='runs')", "there is no group 'runs'"),
-        ("('tell', 'a:b', 'c'), CommandSpec('tell', 'a:c', 'd')", "there twice"),
+        ("('tell', 'a:b', 'c'), CommandSpec('tell', 'a:c', 'd')", "given twice"),
     ],
 )
 def test_a_wrong_verb_breaks_its_plugin(arguments: str, expected: str, environment: Environment) -> None:

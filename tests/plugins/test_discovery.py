@@ -103,11 +103,11 @@ BROKEN = {
     ),
     "hook returns text": (
         HEAD + "@hookimpl\ndef ganvae_components(): return ['mlp']",
-        ["ganvae_components", "'mlp'", "no ComponentSpec"],
+        ["ganvae_components", "'mlp'", "not a ComponentSpec"],
     ),
     "hook returns the other spec": (
         HEAD + "@hookimpl\ndef ganvae_recipes(): return [ComponentSpec('prior', 'a', 'a:B', 'c')]",
-        ["ganvae_recipes", "no RecipeSpec"],
+        ["ganvae_recipes", "not a RecipeSpec"],
     ),
 }
 
@@ -158,7 +158,7 @@ def test_a_name_is_unique_within_its_kind_only(environment: Environment) -> None
     body = HEAD + "@hookimpl\ndef ganvae_components(): return [{}, {}]"
     environment.plugin("twice", body.format(spec.format("prior"), spec.format("prior")))
     environment.plugin("once", body.format(spec.format("prior"), spec.format("critic")))
-    assert environment.found("twice").reason == "prior 'a' is there twice"
+    assert environment.found("twice").reason == "prior 'a' is given twice"
     assert environment.found("once").ready
 
 

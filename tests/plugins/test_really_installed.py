@@ -162,7 +162,7 @@ def test_installing_what_ends_the_process_says_how_to_get_rid_of_it(
     done = environment.ganvae("plugins", "install", wheel)
     assert (done.code, done.out) == (3, "")
     assert done.err.endswith(
-        "error: x-final came, and now `ganvae plugins list` ends with exit code 7.\n"
+        "error: x-final was installed, and now `ganvae plugins list` ends with exit code 7.\n"
         "  ganvae plugins uninstall x-final\n"
     )
     assert environment.ganvae("plugins", "uninstall", "x-final").code == 0

@@ -81,7 +81,7 @@ WRONG = {
     "disable = 'acme'": ("disable is 'acme', not a list of texts",),
     "disable = [1]": ("disable is [1], not a list of texts",),
     "prefer = 1": ("prefer is 1, not a table",),
-    "[prefer]\nflat = 'acme/flat'": ("prefer: 'flat' = 'acme/flat' is not a kind and a name",),
+    "[prefer]\nflat = 'acme/flat'": ("prefer: 'flat' = 'acme/flat' is not of the form KIND/NAME",),
     "[prefer]\n'priors/flat' = 'acme/flat'": ("Did you mean 'prior'?",),
     "[prefer]\n'prior/flat' = 'acme'": ("prefer: 'prior/flat' = 'acme' is not",),
     "[plugins.acme]\nsummary = 'x'": ("plugins.acme has no distribution",),

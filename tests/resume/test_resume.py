@@ -453,9 +453,7 @@ def test_a_run_goes_on_from_its_newest_whole_checkpoint_and_says_which_it_passed
     (told,) = preparation.damage
     assert "step-000006" in told
     assert "passed over" in told
-    with pytest.warns(
-        UserWarning, match=r"passed over: .*step-000006/state\.safetensors is not what was written"
-    ):
+    with pytest.warns(UserWarning, match=r"passed over: .*step-000006/state\.safetensors is damaged"):
         resumed = gv.load(run.path, checkpoint=4).resume()
     assert weights(resumed) == expected
 
@@ -464,7 +462,7 @@ def test_where_no_checkpoint_is_whole_the_error_names_the_newest(tmp_path: Path)
     run = small(tmp_path / "run")
     for manifest in run.path.glob("checkpoints/*/manifest.json"):
         manifest.write_text("{")
-    with pytest.raises(gv.RunError, match=r"step-000004/manifest\.json is not what was written"):
+    with pytest.raises(gv.RunError, match=r"step-000004/manifest\.json is damaged"):
         run.resume(steps=9)
 
 

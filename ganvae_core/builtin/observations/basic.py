@@ -258,7 +258,7 @@ def refuse_choices(data: DataSpec | None) -> None:
         return
     name = next(field.name for field in data.fields or () if field.choices)
     raise ConfigurationError(
-        f"observation: column '{name}' is no plain number: it has categories, frequent values or missing cells.",
+        f"observation: column '{name}' is not a plain number: it has categories, frequent values or missing cells.",
         "use observation=fields (or auto); for a GAN observation=point",
     )
 

@@ -56,7 +56,7 @@ class Autoregressive(LatentPrior):
         if not isinstance(encoder, QuantisedEncoder):
             raise ConfigurationError(
                 "the prior 'autoregressive' is over the entries of a codebook, and this encoder has none.",
-                "take one that has:  encoder=quantised objective=vq",
+                "take an encoder with a codebook:  encoder=quantised objective=vq",
             )
         self.latent_shape = positive_sizes("the latent shape", latent_shape)
         in_range(least=1, width=width, layers=layers, heads=heads)

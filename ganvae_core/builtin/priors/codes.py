@@ -192,7 +192,7 @@ class Composite(LatentPrior):
         for part, shape, given in zip(self.parts, self.shapes, self.split(noise), strict=True):
             make = getattr(part, "from_noise", None)
             if make is None:
-                raise ConfigurationError(f"the part {name_of(part)} of the prior is no function of noise.")
+                raise ConfigurationError(f"the part {name_of(part)} of the prior is not a function of noise.")
             codes.append(make(given.reshape(-1, *shape), condition).flatten(1))
         return torch.cat(codes, dim=1)
 

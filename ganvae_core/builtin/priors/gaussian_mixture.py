@@ -108,7 +108,7 @@ class GaussianMixture(FittedPrior, MixturePrior, NormalsPrior):
         if not self.fitted:
             raise NotFittedError(
                 "this model's prior is a Gaussian mixture over codes, and it has not been fitted yet.",
-                "a run fits it when it ends; go on with a run that was stopped:  ganvae run --resume RUN",
+                "a run fits it at its end; resume a run that was stopped:  ganvae run --resume RUN",
                 "in Python:  model.prior.fit(codes)",
             )
 

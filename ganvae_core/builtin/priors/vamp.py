@@ -54,7 +54,7 @@ class Vamp(LatentPrior):
             )
         if has_batch_norm(encoder):
             raise ConfigurationError(
-                "the prior 'vamp' gives the encoder pseudo-inputs, which its batch norm would take for data.",
+                "the prior 'vamp' passes pseudo-inputs through the encoder, whose batch norm would count them as data.",
                 "turn it off:  encoder.batch_norm=false",
             )
         self.latent_shape = positive_sizes("the latent shape", latent_shape)

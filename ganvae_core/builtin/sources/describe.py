@@ -171,7 +171,7 @@ def _scaled(values: _Values, modality: str, scale: Scale) -> Scaling:
     if low >= 0 and HALF < high <= 255 and values.all(lambda piece: piece == np.rint(piece)):
         return Scaling(Units(scale=(255.0,), dtype=dtype), (0.0, 1.0), "whole numbers up to 255, so pixels")
     if dtype == "uint8":
-        note = f"bytes up to {high:g} are no pixels of 0 to 255, so they are scaled by {high:g}:  data.scale=pixels"
+        note = f"bytes up to {high:g} are not pixels of 0 to 255, so they are scaled by {high:g}:  data.scale=pixels"
         return Scaling(
             Units(scale=(high or 1.0,), dtype=dtype), (0.0, 1.0), f"bytes up to {high:g}", (f"{note} divides by 255",)
         )  # fmt: skip
@@ -275,7 +275,9 @@ class _Values:
         unseen = np.flatnonzero(np.ma.getmaskarray(lowest))
         if len(unseen):
             place = "" if axis is None else f" at position {unseen[0]}"
-            raise DataError(f"{self.where}: no row has a value{place}.", "leave out what was never observed")
+            raise DataError(
+                f"{self.where}: no row has a value{place}.", "leave out positions that were never observed"
+            )
         return np.asarray(lowest, np.float64), np.asarray(highest, np.float64)
 
     def _others(self, axis: int | None) -> tuple[int, ...]:

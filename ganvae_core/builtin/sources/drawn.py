@@ -125,7 +125,7 @@ class Stacked(Source):
         given = self._source.spec
         if given.modality != "image" or given.shape[0] != 1:
             raise DataError(
-                f"data.source: images of one channel can be stacked, and its rows are {given.modality} of shape"
+                f"data.source: only images of one channel can be stacked, and this source has {given.modality} of shape"
                 f" {given.shape}.",
                 "for example  data.source=digits",
                 "a folder of images can be read in grey:  {name: folder, path: FOLDER, grayscale: true}",
@@ -182,7 +182,7 @@ def _generator(count: int, seed: int, bytes_a_row: int) -> np.random.Generator:
     in_range("data.", seed=seed)
     if not fits_in_memory(count * bytes_a_row):
         raise DataError(
-            f"data.count: {count:,} rows need {count * bytes_a_row / 2**30:,.1f} GiB to be drawn,"
+            f"data.count: {count:,} rows take {count * bytes_a_row / 2**30:,.1f} GiB,"
             " which do not fit in memory.",
             "draw fewer",
         )

@@ -68,8 +68,12 @@ class Folder(Pictures):
             _refuse(root, strays)
         chosen, classes, notes = _places([name for name, *_ in files], path, part)
         if strays:
-            count = f"{len(strays):,} other files are" if len(strays) > 1 else "1 other file is"
-            notes += (f"{count} no image and left out: {root / min(strays)}",)
+            count = (
+                f"{len(strays):,} other files are not images and are"
+                if len(strays) > 1
+                else "1 other file is not an image and is"
+            )
+            notes += (f"{count} left out: {root / min(strays)}",)
         super().__init__(_Files(root, files, chosen, classes), treatment, chosen, notes)
 
 
@@ -152,11 +156,11 @@ def _part(firsts: Sequence[str], part: str | None) -> tuple[str, str]:
     if not read:
         return (
             "",
-            f"the sub-folders {listed} are parts and no classes, and all are read: data.part=NAME reads one",
+            f"the sub-folders {listed} are parts, not classes, and all are read: data.part=NAME reads one",
         )
     other = next((first for first in firsts if first != read), read)
     return read, (
-        f"the sub-folders {listed} are parts and no classes: '{read}' is read;  data.part={other} reads another"
+        f"the sub-folders {listed} are parts, not classes: '{read}' is read;  data.part={other} reads another"
     )
 
 
@@ -213,6 +217,6 @@ def _refuse(folder: Path, strays: Sequence[str]) -> None:
     raise DataError(
         f"there is no image under '{folder}'.",
         *hints,
-        f"{len(strays):,} files there are no images, {min(strays)} for example" if strays else "",
+        f"{len(strays):,} files there are not images, {min(strays)} for example" if strays else "",
         "formats that are read: those of Pillow, such as .png .jpg .webp .tif .bmp .gif .avif .ppm",
     )

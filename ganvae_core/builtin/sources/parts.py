@@ -252,7 +252,7 @@ class _Column(_Labelled):
         images = [field.name for field in schema if _holds_bytes(field.type)]
         if (image is not None and image not in images) or (image is None and len(images) != 1):
             raise DataError(
-                f"'{place}' has no one column of encoded images{f' called {image!r}' if image else ''}.",
+                f"'{place}' has {f'no column {image!r}' if image else 'not exactly one column'} of encoded images.",
                 f"columns: {', '.join(f'{field.name} ({field.type})' for field in schema)}",
                 f"columns of bytes: {', '.join(images)}:  data.image=NAME"
                 if images
@@ -360,7 +360,7 @@ class Packed(StoredSource):
                 for name in (X, LABELS, MASK, GROUPS)
             )
         if x is None:
-            raise DataError(f"'{path}' has no {X}: a file of it is gone.")
+            raise DataError(f"'{path}' is incomplete: its file {X} is missing.")
         super().__init__(
             x, spec, tuple(record["notes"]), record["why"], observed, labels=labels, groups=groups
         )

@@ -39,7 +39,7 @@ def existing_folder(path: str) -> Path:
     if not folder.is_dir():
         raise DataError(
             f"'{path}' is a file, and this source reads a folder.",
-            f"let its name choose the source:  --data {path}",
+            f"the source follows from its name:  --data {path}",
         )
     return folder
 

@@ -111,8 +111,8 @@ def encode_labels(values: np.ndarray, count: int, where: str) -> Labels:
         if not whole.all():
             raise DataError(
                 f"labels must be integers or strings; {where} has {values[~whole][0]:g}.",
-                "numbers are a condition as columns of a table:  --data FILE.csv data.condition=[COLUMN]",
-                "of other rows, such as images, from Python:"
+                "numbers can be a condition as columns of a table:  --data FILE.csv data.condition=[COLUMN]",
+                "or, with other rows such as images, in Python:"
                 "  gv.StoredSource(x, gv.DataSpec(x.shape[1:], condition=(1,)), labels=numbers[:, None])",
             )
         values = values.astype(np.int64)

@@ -95,7 +95,9 @@ class Table(StoredSource):
         apart = {*given, *([label] if conditional and label else ())}
         chosen = [name for name in dict.fromkeys(columns or names) if name not in {*(drop or ()), *apart}]
         if not chosen:
-            raise DataError(f"{where} has no column to learn beside {' and '.join(sorted(apart)) or 'none'}.")
+            raise DataError(
+                f"{where} has no column to learn besides {' and '.join(sorted(apart)) or 'none'}."
+            )
         reader = _Reader(read, Encoding(missing, numbers, max_categories, bounds), kinds or {})
         fields = reader.fields(chosen) if data is None else reader.like(data)
         x = reader.rows(fields, missing == "fill")
@@ -107,7 +109,7 @@ class Table(StoredSource):
             values = reader.rows(condition_fields, fill=False)
             if np.isnan(values).any() and not any(field.missing for field in condition_fields):
                 raise DataError(
-                    f"{where}: a column of data.condition has missing cells that training had not."
+                    f"{where}: a column of data.condition has missing cells, and had none in training."
                 )
         elif label is not None and label in names:
             labels = read.labels(label)
@@ -246,7 +248,7 @@ def _known(
             cut = any(name in one.split(", ") for one in meant)
             raise DataError(
                 f"data.{option}: {read.where} has no column '{name}'.{did_you_mean(name, names)}",
-                f"names with a comma stand in quotes:  {setting(f'data.{option}', meant)}" if cut else "",
+                f"quote names that have a comma:  {setting(f'data.{option}', meant)}" if cut else "",
                 hint,
                 f"columns: {', '.join(names)}",
                 *read.notes,

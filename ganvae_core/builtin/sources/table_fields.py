@@ -209,9 +209,9 @@ def _kind_of_texts(texts: Any, there: int, name: str, where: str) -> str:
             row, value = mistakes[0]
             raise DataError(
                 f"{where}: column '{name}' holds numbers, but row {row} is {value[:_SHOWN]!r}"
-                + (f" ({len(mistakes):,} rows are no numbers)." if len(mistakes) > 1 else "."),
+                + (f" ({len(mistakes):,} rows are not numbers)." if len(mistakes) > 1 else "."),
                 f"count such values as missing:  {setting('data.missing_values', [value])}",
-                f"take it as categories:  {setting(f'data.kinds.{name}', 'category')}     leave it out: "
+                f"read it as categories:  {setting(f'data.kinds.{name}', 'category')}     leave it out: "
                 f" {setting('data.drop', [name])}",
             )
     length = sum(len(value) for value in values) / len(values)
@@ -371,7 +371,9 @@ def _numbers(column: Any, kind: str, format_: str, name: str, where: str) -> np.
         if is_text(column.type) and format_:
             column = pc.strptime(texts_of(column), format=format_, unit="s", error_is_null=True)
         if not pa.types.is_temporal(column.type):
-            raise DataError(f"{where}: column '{name}' holds no dates.", "dates are written like 2024-01-31")
+            raise DataError(
+                f"{where}: column '{name}' does not hold dates.", "dates are written like 2024-01-31"
+            )
         values = column.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64(), safe=False)
         return pc.divide(values, 1e6).to_numpy(zero_copy_only=False)
     if is_text(column.type):
