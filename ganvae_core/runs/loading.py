@@ -247,8 +247,8 @@ class Run:
         """The run's data again, or other data that its model can take.
 
         Other data is read with the run's options, except those that name things within one file. The run's own data is
-        divided as in training, unless it has changed since then, of which a ``UserWarning`` tells: all of its rows are
-        then returned as rows to learn from.
+        divided as in training. If it has changed since then, a ``UserWarning`` is given, and all of its rows are
+        returned as training rows.
 
         Args:
             data: a source's name, a path, an array, a tensor or a dataset; None for what the run was trained on.

@@ -1,4 +1,4 @@
-"""From rows to what a person sees of them: the view of the data is found, and draws or writes them."""
+"""Rows as pictures and files, which the view of the data draws and writes."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def posterior(trial: Trial) -> None:
 
 @check("observation", needs=["shapes"], each=trials)
 def in_range(trial: Trial) -> None:
-    """Its mean and its draws lie within the data's range, and without a likelihood its log_prob says so."""
+    """Its mean and its draws lie within the data's range, and log_prob raises where it has no likelihood."""
     made, inputs = trial.made.eval(), trial.inputs
     with torch.no_grad(), seeded():
         observed = made(inputs.main * 3)

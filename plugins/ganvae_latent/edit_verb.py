@@ -42,7 +42,7 @@ def edit(
 
     A picture has the originals in its first line, what the model makes of them unedited in the second where they are
     rows or files, and the edited ones in the last. With --arithmetic it has the terms, and then the result. With --code
-    and no direction it has what the code decodes to.
+    and no direction it has the decoded code.
 
     \b
     ganvae edit runs/vae-digits-1 --direction three=2.5

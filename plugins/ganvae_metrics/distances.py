@@ -1,4 +1,4 @@
-"""What tells two samples apart, as functions of arrays of features: independent of models and of files.
+"""Distances between two samples, as functions of arrays of features, independent of models and files.
 
 N and M are numbers of rows, F the number of features. Sums run in float64.
 """

@@ -498,7 +498,7 @@ def test_classes_are_counted_when_there_are_too_many_to_list(tmp_path: Path, say
             ["digits", "data.held_out=lots"],
             "data.held_out: 'lots' is not possible here: it must be a number.",
         ),
-        (["digits", "engine.steps=3"], "'engine.steps' is no setting of data"),
+        (["digits", "engine.steps=3"], "'engine.steps' is not a setting of data"),
         (["x.csv", "label=y"], "did you mean data.label=y?"),
         (["digits", "photos"], "'photos' is not a setting"),
         (["missing.npy"], "missing.npy"),

@@ -93,7 +93,7 @@ WORDS = [
     ("run --plugin vae latent.shape=[wide]", "latent.shape[0]", "a whole number"),
     ("run --plugin vae generator.hidden=[-3]", "generator.hidden must be positive"),
     ("run --plugin vae encoder=null", "'vae/elbo' needs an encoder", "add one: encoder=mlp"),
-    ("run --plugin vae objective=null", "cannot be without one"),
+    ("run --plugin vae objective=null", "every run needs one"),
     ("run --plugin vae observation=point", "needs an observation with a likelihood", "observation=bernoulli"),
     ("run --plugin vae prior=uniform", "the support of its codes is bounded", "prior=normal"),
     ("run --plugin gan prior=gaussian-mixture", "is fitted only after it"),

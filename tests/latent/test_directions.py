@@ -134,7 +134,7 @@ def test_a_direction_of_a_column_moves_rows_of_a_table(runs: Path, tmp_path: Pat
     ("words", "message"),
     [
         (("directions", "table", "--by", "label", "--of", "x"), "no labels"),
-        (("directions", "vae", "--by", "column", "--of", "x"), "no table whose columns"),
+        (("directions", "vae", "--by", "column", "--of", "x"), "not a table with named columns"),
         (("directions", "vae", "--by", "label"), "which label?"),
         (("directions", "table", "--of", "hight"), "Did you mean 'height'?"),
         (("directions", "mixed", "--of", "size"), "like  --of size=large"),
@@ -144,10 +144,10 @@ def test_a_direction_of_a_column_moves_rows_of_a_table(runs: Path, tmp_path: Pat
         (("directions", "vae", "--by", "pca", "--name", ""), "--name: it is empty"),
         (("edit", "vae", "--direction", "three=1", "--image", "no.png"), "no file 'no.png'"),
         (("edit", "vae", "--direction", "smile=1"), "no direction 'smile'"),
-        (("edit", "vae", "--direction", "../x=1"), "no name of a direction"),
+        (("edit", "vae", "--direction", "../x=1"), "is not the name of a direction"),
         (("edit", "vae", "--direction", "three"), "not NAME=AMOUNT"),
         (("edit", "vae", "--arithmetic", "8 - eleven"), "neither a label nor a file"),
-        (("edit", "vae", "--arithmetic", "8"), "no sum"),
+        (("edit", "vae", "--arithmetic", "8"), "is not a sum"),
         (("edit", "vae"), "give either"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_damaged_direction_is_named(runs: Path, tmp_path: Path, say: Say) -> N
     outcome = say("edit", runs / "vae", "--direction", "torn=1", "-o", tmp_path / "out.npz")
     file.unlink()
     assert outcome.code == 2
-    assert "no direction that ganvae wrote" in outcome.err
+    assert "is not a direction that ganvae wrote" in outcome.err
 
 
 def test_without_an_encoder_samples_are_sorted_by_a_classifier(

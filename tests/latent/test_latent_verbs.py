@@ -107,7 +107,7 @@ def test_columns_that_are_the_condition_are_asked_for_and_written(
         (("neighbours", "gan", "--space", "codes"), "no encoder"),
         (("neighbours", "vae", "--space", "critic"), "no critic"),
         (("neighbours", "table", "--space", "judge"), "the judge needs labels"),
-        (("interpolate", "vae", "--rows", "0,x"), "no list of row numbers"),
+        (("interpolate", "vae", "--rows", "0,x"), "not a list of row numbers"),
         (("interpolate", "vae", "--rows", "0,99999"), "no row 99,999"),
         (("interpolate", "vae", "--rows", "3"), "two rows at least"),
         (("interpolate", "table", "-o", "film.gif"), "not written to '.gif'"),

@@ -377,7 +377,7 @@ def test_a_figure_that_no_candidate_has_is_said(tmp_path: Path) -> None:
         (["--plugin", "vae", "--metrics", "{"], "--metrics"),
         (["--plugin", "vae", "--metrics", "frechett"], "Did you mean 'frechet'"),
         (["nowhere", "elsewhere"], "nowhere"),
-        (["--resume", "nowhere"], "is no comparison"),
+        (["--resume", "nowhere"], "is not a comparison"),
         (["--plugin", "vae", "--data", "nowhere.csv"], "nowhere.csv"),
     ],
 )

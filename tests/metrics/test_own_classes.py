@@ -46,5 +46,5 @@ def test_one_component_for_all_says_nothing_of_the_classes() -> None:
 
 
 def test_a_prior_without_components_has_no_classes() -> None:
-    with pytest.raises(gv.NotApplicable, match="no mixture"):
+    with pytest.raises(gv.NotApplicable, match="not a mixture"):
         OwnClasses().measure(subject(gv.StandardNormal([2])))

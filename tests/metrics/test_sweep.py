@@ -175,7 +175,7 @@ def test_processes_do_not_claim_more_trials_than_are_asked_for(
         (["--plugin", "vae", "latent.shpe=[2..4]"], "Did you mean"),
         (["--plugin", "vae", "latent.shape=[2..4]", "--metric", "fid"], "elbo_nats"),
         (["--plugin", "gan", "latent.shape=[2..4]", "metrics=[]"], "nothing is measured"),
-        (["--resume", "nowhere"], "is no sweep"),
+        (["--resume", "nowhere"], "is not a sweep"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(

@@ -249,7 +249,7 @@ def has_choices(data: DataSpec) -> bool:
 
 
 def refuse_choices(data: DataSpec | None) -> None:
-    """Refuse a table of which a column is no plain number, for an observation of plain numbers.
+    """Refuse a table with a column that is not a plain number, for an observation of plain numbers.
 
     Raises:
         ConfigurationError: naming the column.
