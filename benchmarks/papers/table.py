@@ -109,10 +109,16 @@ def table(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
 def aims(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
     """Each aim, and whether it is met by what was measured."""
     by_name = {found.row.name: found.seeds for found in rows}
+    wanted_of = {row.name: len(row.seeds) for row in figure.rows}
 
     def values(row: str, column: str) -> dict[int, float]:
         return {seed: float(result["values"][column]) for seed, result in by_name[row].items()}
 
+    for aim in figure.aims:
+        unknown = {aim.row, aim.below, aim.above} - {None, *wanted_of}
+        unknown = {name for name in unknown if isinstance(name, str)} | {aim.column} - figure.columns.keys()
+        if unknown:
+            raise GanvaeError(f"{figure.name}.aims: there is no row or column '{min(unknown)}'.")
     yield "Aims:"
     yield ""
     for aim in figure.aims:
@@ -129,6 +135,7 @@ def aims(figure: Figure, rows: Sequence[Measured]) -> Iterator[str]:
         if aim.each:
             reached = sum(sign * (found[seed] - wanted[seed]) > 0 for seed in seeds)
             met, of = reached == len(seeds), f"in {reached} of {len(seeds)} seeds"
+            of += f", of {wanted_of[aim.row]} planned" if len(seeds) < wanted_of[aim.row] else ""
         else:
             mean, limit = statistics.fmean(found.values()), statistics.fmean(wanted.values())
             met, of = sign * (mean - limit) > 0, f"{mean:,.{digits}f}, and {limit:,.{digits}f} is asked for"

@@ -19,9 +19,9 @@ from ganvae_core.errors import ConfigurationError
 from ganvae_core.interfaces import Encoder, Posterior
 from ganvae_core.types import DataSpec
 
-DEAD, MOVED, USED = 0.1, 0.2, 0.25
-"""Shares of the places, in units of the mean share. A code below the first is dead, and moved with the second; codes
-above the third are in use, so that those that were moved count only once data has come to them."""
+DEAD, MOVED = 0.1, 0.0999
+"""Shares of the places, in units of the mean share: below the first an entry is dead. It is moved with the second, so
+that it is moved again, and is not counted as used, unless the next batch uses it."""
 NEARBY = 0.1
 """A dead code is moved to a used one, with noise of this many deviations of the encoder's output."""
 
@@ -150,9 +150,12 @@ class QuantisedEncoder(Encoder):
         return found
 
     def usage(self) -> dict[str, Tensor]:
-        """``usage`` (): the share of codes in use; ``perplexity`` (): exp of the entropy of their shares."""
-        used = self.shares * len(self.shares) > USED
-        shares = torch.where(used, self.shares, 0)
+        """``usage`` (): the share of codes in use; ``perplexity`` (): exp of the entropy of the shares.
+
+        Entries of a learned codebook that are not in use were just moved, and have no part in the perplexity.
+        """
+        used = self.shares * len(self.shares) > DEAD
+        shares = torch.where(used, self.shares, 0) if self.learns else self.shares
         shares = shares / shares.sum().clamp(min=1e-12)
         entropy = -(shares * shares.clamp(min=1e-12).log()).sum()
         return {"usage": used.to(shares.dtype).mean(), "perplexity": entropy.exp()}

@@ -21,6 +21,7 @@ from ganvae_core.engine.environment import end_with_launcher, world_size
 from ganvae_core.errors import ConfigurationError, Interrupted
 
 if TYPE_CHECKING:
+    from ganvae_core.config.configuration import Configuration
     from ganvae_core.engine.loop import Engine
     from ganvae_core.plugins import Catalogue
     from ganvae_core.runs.preparation import Preparation
@@ -35,6 +36,8 @@ PRIOR_OBJECTIVE = "builtin/prior-likelihood"
 """What trains a prior alone."""
 PLAIN_OBJECTIVE = "ae/autoencoder"
 """What needs no prior while it trains."""
+EARLY_STOPPING = "builtin/early-stopping"
+"""Ends a training by a metric, which a new prior need not have."""
 DIGITS = "builtin/digits"
 """Data sets for which the next command suggests data of one's own."""
 
@@ -107,9 +110,9 @@ def run(
                 base = RunDirectory.open(initial).path / CONFIG
             further.append(("from.path", str(initial)))
             if short["prior"] is not None:
-                own = chosen_configuration(catalogue, plugin, recipe, base, {}).components["objective"].id
                 given = [*overrides, *(["steps"] if short["steps"] else [])]
-                further += prior_alone(catalogue, short["prior"], own, given)
+                before = chosen_configuration(catalogue, plugin, recipe, base, {})
+                further += prior_alone(catalogue, short["prior"], before, given)
         layer = typed_layer(overrides, short, further)
         if resume is not None:
             new_runs = {"--plugin": plugin, "--recipe": recipe, "--config": file, "--out": out, "--epochs": epochs,
@@ -179,19 +182,22 @@ def fit_prior(
     )  # fmt: skip
 
 
-def prior_alone(catalogue: Catalogue, prior: str, own: str, given: list[str]) -> list[tuple[str, Any]]:
+def prior_alone(
+    catalogue: Catalogue, prior: str, before: Configuration, given: list[str]
+) -> list[tuple[str, Any]]:
     """Settings of a run that gives a trained model another prior and leaves the rest as it is.
 
     A prior with parameters is trained on the codes. One that is fitted in closed form takes no training: its run has
-    one step with a learning rate of zero, of the model's own objective, or of the plain autoencoder's where that
-    one uses its prior.
+    one step of the plain autoencoder's objective, which uses no prior, with a learning rate of zero.
 
     Args:
         catalogue: where components are looked up.
         prior: the name of the new one.
-        own: the id of the model's objective.
+        before: the model's configuration. Its optimizers of other phases, such as a critic's, and early stopping, which
+            follows what is not measured now, are left out.
         given: what was typed as KEY=VALUE, which is left as it was; ``steps`` for an option of that name.
     """
+    from ganvae_core.config.settings import plain
     from ganvae_core.interfaces import FittedPrior
 
     component: Any = catalogue.load(catalogue.component("prior", prior)[1])
@@ -200,12 +206,13 @@ def prior_alone(catalogue: Catalogue, prior: str, own: str, given: list[str]) ->
             "engine.steps": 1, "optimizers.default.lr": 0, "engine.ema_half_life_samples": 0,
             "stages": [],
         }  # fmt: skip
-        trained: Any = catalogue.load(catalogue.component("objective", own)[1])
-        uses_prior = "prior" in trained.needs and trained.needs & {"encoder", "posterior"}
-        if uses_prior and not any(word.startswith(("objective=", "objective.")) for word in given):
+        if not any(word.startswith(("objective=", "objective.")) for word in given):
             alone["objective"] = PLAIN_OBJECTIVE
     else:
         alone = {"objective": PRIOR_OBJECTIVE, "train": ["prior"], "stages": []}
+    alone |= {f"optimizers.{name}": None for name in before.optimizers if name != "default"}
+    kept = [callback for callback in before.lists["callbacks"] if callback.id != EARLY_STOPPING]
+    alone["callbacks"] = [plain(callback) for callback in kept]
     typed = {"engine.steps" if word == "steps" else word.partition("=")[0] for word in given}
     return [(key, value) for key, value in alone.items() if key not in typed]
 

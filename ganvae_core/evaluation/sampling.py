@@ -211,19 +211,21 @@ def fit_prior(model: Model, data: Split, device: torch.device) -> float:
     assert isinstance(prior, FittedPrior)
     assert encoder is not None
     indices = evenly(data.training, FITTED_ROWS)
-    if not encoder.deterministic:
-        indices = indices.repeat(max(1, FITTED_ROWS // len(indices)))
+    draws = 1 if encoder.deterministic else max(1, FITTED_ROWS // len(indices))
 
     def encoded(rows: slice) -> tuple[Tensor, Tensor | None]:
         batch = batch_of(data, indices[rows], device)
-        return model.encode(batch.x, batch.condition).rsample(), batch.condition
+        codes = model.encode(batch.x, batch.condition).rsample((draws,))  # (draws, B, *Z)
+        condition = batch.condition
+        return codes.flatten(0, 1), None if condition is None else torch.cat([condition] * draws)
 
     with torch.no_grad():
         parts = list(in_parts(encoded, len(indices), RowLimit()))
-        codes = torch.cat([codes for codes, _ in parts])
-        conditions = [condition for _, condition in parts if condition is not None]
-        condition = torch.cat(conditions) if conditions else None
-        prior.fit(codes, condition)
+    codes = torch.cat([codes for codes, _ in parts])
+    conditions = [condition for _, condition in parts if condition is not None]
+    condition = torch.cat(conditions) if conditions else None
+    prior.fit(codes, condition)
+    with torch.no_grad():
         return prior.log_prob(codes, condition).mean().item()
 
 

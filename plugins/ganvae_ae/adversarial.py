@@ -27,6 +27,9 @@ from ganvae_core import (
     squared_error,
 )
 
+CRITIC_WEIGHT = 0.05
+"""Weight of the critic's term for each value of x: docs/results.md, a critic of images on MNIST."""
+
 
 class WithCritic(Objective):
     """An autoencoder and a critic of rows, with the relativistic pairing loss and both zero-centred penalties.
@@ -88,14 +91,14 @@ class AdversarialAutoencoder(WithCritic):
 
     Minimises
 
-        E || x - made ||² + weight D E -log sigmoid(C(made) - C(x)) + kl_weight KL(q(z|x) || p(z))
+        E || x - made ||² + weight E -log sigmoid(C(made) - C(x)) + kl_weight KL(q(z|x) || p(z))
 
-    with D the number of values of x: the squared error is a sum over them, and so one weight serves images of any size.
     Esser et al., Taming Transformers, 2021, and Rombach et al., Latent Diffusion, 2022, with the loss and the penalties
     of R3GAN (Huang et al. 2024) in place of a hinge loss that starts at a tuned step.
 
     Args:
-        weight: of the critic's term, for each value of x; or a schedule of it.
+        weight: of the critic's term, or a schedule of it; null: 0.05 for each value of x, since the squared error is a
+            sum over them.
         kl_weight: of the KL term, for an encoder with a density; 0 leaves it out.
         r1_weight: γ of γ/2 E ||∇C||² on real rows, or a schedule of it.
         r2_weight: the same on reconstructions.
@@ -112,15 +115,15 @@ class AdversarialAutoencoder(WithCritic):
         data: DataSpec,
         critic: Callable[[DataSpec], Critic],
         *,
-        weight: Schedule | float = 0.05,
+        weight: Schedule | float | None = None,
         kl_weight: float = 0.0,
         r1_weight: Schedule | float = 1.0,
         r2_weight: Schedule | float = 1.0,
     ) -> None:
         super().__init__(model, data, critic, r1_weight, r2_weight)
         in_range("objective.", kl_weight=kl_weight)
+        weight = CRITIC_WEIGHT * math.prod(data.shape) if weight is None else weight
         self.weight, self.kl_weight = as_schedule(weight), kl_weight
-        self.values = math.prod(data.shape)
         if kl_weight:
             self.needs = frozenset({"prior", "posterior"})  # pyright: ignore[reportAttributeAccessIssue]
             self.accepts = frozenset({"real"})  # pyright: ignore[reportAttributeAccessIssue]
@@ -142,7 +145,7 @@ class AdversarialAutoencoder(WithCritic):
         error = squared_error(observed, batch.x, batch.mask)
         real, fake = self.critic(batch.x, batch.condition), self.judged(observed.mean, batch)
         deception = losses.relativistic_generator(real, fake)
-        value = error + self.weight(batch.samples_seen) * self.values * deception
+        value = error + self.weight(batch.samples_seen) * deception
         terms = {"reconstruction": error, "deception": deception}
         if self.kl_weight:
             terms["kl"] = kl(posterior, self.model.prior, z=z, condition=batch.condition).mean()

@@ -75,3 +75,14 @@ def test_fit_prior_fits_a_mixture_to_the_codes_of_a_vae(
         assert all(torch.equal(before[name], after[name]) for name in before)
     objective = yaml.safe_load(Path("mixture/config.yaml").read_text("utf-8"))["objective"]["name"]
     assert objective == ("vae/elbo" if further else "ae/autoencoder")
+
+
+@pytest.mark.parametrize("prior", ["gaussian-mixture", "mixture"])
+def test_fit_prior_leaves_out_what_its_run_does_not_have(done: Say, prior: str) -> None:
+    """The optimizer of a critic of codes, and early stopping by a metric of the old objective."""
+    done("run", "--plugin", "vae", "--recipe", "aae", "--steps", 1, "--out", "aae", "generator.hidden=[4]",
+         "encoder.hidden=[4]", "callbacks=[early-stopping, tensorboard]", "metrics=[reconstruction]")  # fmt: skip
+    done("fit-prior", "aae", "--prior", prior, "--steps", 1, "--out", "made")
+    configuration = yaml.safe_load(Path("made/config.yaml").read_text("utf-8"))
+    assert list(configuration["optimizers"]) == ["default"]
+    assert [callback["name"] for callback in configuration["callbacks"]] == ["builtin/tensorboard"]

@@ -290,7 +290,7 @@ def test_another_network_keeps_its_own_weights_and_that_is_said(whole: Path, tmp
     changes = {**SETTINGS, "from.path": str(whole), "encoder.hidden": [8, 8]}
     catalogue = installed_plugins()
     preparation = prepare(configure(catalogue, "ae", None, [nest(list(changes.items()))]), catalogue)
-    assert [note for note in preparation.notes if note.startswith("encoder: its parameters are others")]
+    assert [note for note in preparation.notes if note.startswith("encoder: its parameters differ")]
 
 
 def test_a_fitted_prior_may_change_until_it_is_fitted(tmp_path: Path) -> None:
