@@ -305,7 +305,7 @@ def test_a_fitted_prior_may_change_until_it_is_fitted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    ["ae/latent-flow", "ae/vq-vae", "ae/fsq-vae", "ae/adversarial-ae", "table-vae/table-vae"],
+    ["ae/latent-flow", "ae/flow", "ae/vq-vae", "ae/fsq-vae", "ae/adversarial-ae", "table-vae/table-vae"],
 )
 def test_recipes_with_a_prior_of_their_own_go_on_bit_for_bit_in_either_stage(
     recipe: str, tmp_path: Path
