@@ -313,13 +313,14 @@ def outcome(run: Path, *, stopped: bool = False) -> dict[str, Any]:
     newest = list(folders.values())[-1]
     records = [{name: value for name, value in record.items() if name not in COST_OF_TRAINING}
                for record in RunDirectory(run).metrics()]  # fmt: skip
+    named = json.dumps(str(run))[1:-1]  # a warning that waits for the next record names the run, too
     older = {} if stopped else {step: read_manifest(folder)["results"] for step, folder in folders.items()}
     left_out = run / "checkpoints" if stopped else run / "none"
     return {
         **{name: _digest(newest / name) for name in (MODEL_FILE, STATE_FILE)},
         # NaN equals itself as text; a warning may name the run, and the runs that are compared lie in different places.
-        "metrics": json.dumps(records).replace(json.dumps(str(run))[1:-1], "RUN"),
-        "manifest": json.dumps(read_manifest(newest)),
+        "metrics": json.dumps(records).replace(named, "RUN"),
+        "manifest": json.dumps(read_manifest(newest)).replace(named, "RUN"),
         "results": json.dumps(older),
         "pictures": {str(path.relative_to(run)): _digest(path) for path in sorted(run.rglob("*.png"))},
         "files": sorted(
